@@ -1,0 +1,46 @@
+//! What the threads tell the bird-writer: one closed set of messages, one channel, one receiver.
+//!
+//! The sender of a [`Event::Verdict`] is the check thread of the service, or the main thread for a check that is
+//! stuck; of [`Event::Touched`] the thread that watches the prefix files' directories; of [`Event::CustomDone`] the
+//! thread of that one run; of the others the main thread.
+
+use std::sync::Arc;
+
+use crate::check::health::State;
+use crate::prefix::{Family, Prefix};
+
+/// One message to the bird-writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The state of a service changed, or which of its addresses are assigned.
+    Verdict(Verdict),
+    /// A check thread panicked: its last word. The daemon ends with exit code 1.
+    Died {
+        /// The service's name.
+        service: Arc<str>,
+        /// The panic's message.
+        why: String,
+    },
+    /// Somebody, perhaps the writer itself, did something to the prefix file of this family.
+    Touched(Family),
+    /// A run of `custom_bird_reconfigure_cmd` ended.
+    CustomDone {
+        /// The service's name.
+        service: Arc<str>,
+        /// Exit code 0, or why not.
+        result: Result<(), String>,
+    },
+    /// The daemon stops: apply what waits, then end.
+    Stop,
+}
+
+/// What is known of a service now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// Up or down; unknown is never sent.
+    pub state: State,
+    /// Prefixes of the service that are not assigned to its interface: they are withdrawn whatever the state.
+    pub missing: Vec<Prefix>,
+}

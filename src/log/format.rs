@@ -1,0 +1,243 @@
+//! A log record as a line: plain text, JSON or journald, in the original's bytes.
+//!
+//! Promises: pure; one record is one line whatever a check or BIRD printed (control characters are escaped); no `\n` at the end.
+//! Leaves out: where lines go (`log::sink`), and collecting records (`log::layer`).
+
+use std::fmt::Write as _;
+
+use crate::config::settings::LogLevel;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// Local time, `2017-07-23 09:43:28,995`.
+    pub time: &'a str,
+    /// How bad it is.
+    pub level: LogLevel,
+    /// Of this process.
+    pub pid: u32,
+    /// The service, or `MainThread`.
+    pub thread: &'a str,
+    /// What happened.
+    pub message: &'a str,
+    /// What the JSON form adds to records about the health of a service.
+    pub about: Option<About<'a>>,
+}
+
+/// The service a record is about, and how it is.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The address of its (first) prefix.
+    pub ip_address: &'a str,
+    /// The length of its (first) prefix.
+    pub prefix_length: u8,
+    /// Whether the assignment of the address is not looked at.
+    pub ip_check_disabled: bool,
+    /// `up`, `down` or `unknown`.
+    pub status: &'a str,
+}
+
+/// How a record is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// `TIME anycast-healthchecker[PID] LEVEL    THREAD MESSAGE`, the thread padded to the width.
+    Text {
+        /// See [`crate::config::settings::Log::width`].
+        width: usize,
+    },
+    /// `anycast-healthchecker: {"asctime": ...}`.
+    Json {
+        /// What stands before the object.
+        prefix: &'static str,
+    },
+    /// `<N>THREAD - MESSAGE`.
+    Journal,
+}
+
+/// The syslog severity of a level (RFC 5424 section 6.2.1), also journald's.
+pub fn severity(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::Debug => 7,
+        LogLevel::Info => 6,
+        LogLevel::Warning => 4,
+        LogLevel::Error => 3,
+        LogLevel::Critical => 2,
+    }
+}
+
+/// Appends `record` in `style` to `line`.
+pub fn write(style: &Style, record: &Record<'_>, line: &mut String) {
+    // Writing to a String cannot fail, so the results of write! are of no interest.
+    match style {
+        Style::Text { width } => {
+            let (level, thread) = (level_name(record.level), record.thread);
+            let _ = write!(line, "{} {PROGRAM}[{}] {level:8} {thread:width$} ", record.time, record.pid);
+            escape_control(record.message, line);
+        }
+        Style::Journal => {
+            let _ = write!(line, "<{}>{} - ", severity(record.level), record.thread);
+            escape_control(record.message, line);
+        }
+        Style::Json { prefix } => {
+            line.push_str(prefix);
+            json(record, line);
+        }
+    }
+}
+
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "DEBUG",
+        LogLevel::Info => "INFO",
+        LogLevel::Warning => "WARNING",
+        LogLevel::Error => "ERROR",
+        LogLevel::Critical => "CRITICAL",
+    }
+}
+
+/// The keys, their order and the blanks between them are those of the original (Python's `json.dumps`).
+fn json(record: &Record<'_>, line: &mut String) {
+    let (time, level, pid) = (record.time, level_name(record.level), record.pid);
+    let _ = write!(line, r#"{{"asctime": "{time}", "levelname": "{level}", "process": {pid}, "message": "#);
+    quote_json(record.message, line);
+    if let Some(About { ip_address, prefix_length, ip_check_disabled, status }) = record.about {
+        let _ = write!(line, r#", "ip_address": "{ip_address}", "prefix_length": {prefix_length}, "#);
+        let _ = write!(line, r#""ip_check_disabled": {ip_check_disabled}, "status": "{status}""#);
+    }
+    let _ = write!(line, r#", "version": "{VERSION}", "program": "{PROGRAM}", "service_name": "#);
+    quote_json(record.thread, line);
+    line.push('}');
+}
+
+/// Python's `json.dumps` of a string: everything outside printable ASCII is escaped.
+fn quote_json(text: &str, line: &mut String) {
+    line.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            '\u{8}' => line.push_str("\\b"),
+            '\u{c}' => line.push_str("\\f"),
+            ' '..='\u{7f}' => line.push(c),
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(line, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    line.push('"');
+}
+
+/// A record stays one line, and a terminal that shows it is not driven by what a check printed.
+fn escape_control(text: &str, line: &mut String) {
+    for c in text.chars() {
+        match c {
+            '\t' => line.push(c),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+}
+
+/// Bytes as Python prints them (`b'err\n'`), which is how the original logs a check's output.
+pub fn python_bytes(bytes: &[u8]) -> String {
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
+    let mut text = format!("b{quote}");
+    for &byte in bytes {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            _ if char::from(byte) == quote => text.extend(['\\', quote]),
+            b' '..=b'~' => text.push(byte.into()),
+            _ => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
+        }
+    }
+    text.push(quote);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(message: &str) -> Record<'_> {
+        Record {
+            time: "2026-11-22 10:05:34,116",
+            level: LogLevel::Warning,
+            pid: 18195,
+            thread: "MainThread",
+            message,
+            about: None,
+        }
+    }
+
+    fn check(style: Style, record: Record<'_>, expected: &str) {
+        let mut line = String::new();
+        write(&style, &record, &mut line);
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn lines_of_the_original() {
+        let text = Style::Text { width: 17 };
+        check(
+            text.clone(),
+            record("no updates"),
+            "2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  MainThread        no updates",
+        );
+        check(
+            text,
+            record("two\nlines \u{1b}[31m\tand a tab"),
+            "2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  MainThread        two\\nlines \\u{1b}[31m\tand a tab",
+        );
+        check(Style::Journal, record("no updates"), "<4>MainThread - no updates");
+    }
+
+    #[test]
+    fn json_of_the_original() {
+        let version = env!("CARGO_PKG_VERSION");
+        let about = About { ip_address: "10.52.12.1", prefix_length: 32, ip_check_disabled: false, status: "unknown" };
+        check(
+            Style::Json { prefix: "anycast-healthchecker: " },
+            Record { about: Some(about), thread: "foo", ..record("q\"\\\n\u{e9}\u{1f600}") },
+            &format!(
+                "anycast-healthchecker: {{\"asctime\": \"2026-11-22 10:05:34,116\", \"levelname\": \"WARNING\", \"process\": 18195, \
+                 \"message\": \"q\\\"\\\\\\n\\u00e9\\ud83d\\ude00\", \"ip_address\": \"10.52.12.1\", \"prefix_length\": 32, \
+                 \"ip_check_disabled\": false, \"status\": \"unknown\", \"version\": \"{version}\", \
+                 \"program\": \"anycast-healthchecker\", \"service_name\": \"foo\"}}"
+            ),
+        );
+    }
+
+    #[test]
+    fn bytes_as_python_prints_them() {
+        assert_eq!(python_bytes(b"err\n"), r"b'err\n'");
+        assert_eq!(python_bytes(b"it's"), r#"b"it's""#);
+        assert_eq!(python_bytes(b"'\"\\\x00\xff\t"), r#"b'\'"\\\x00\xff\t'"#);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_record_is_one_line_and_its_json_can_be_read(message: String) {
+            for style in [Style::Text { width: 11 }, Style::Journal, Style::Json { prefix: "" }] {
+                let mut line = String::new();
+                write(&style, &record(&message), &mut line);
+                proptest::prop_assert!(!line.contains(|c: char| c.is_control() && c != '\t' && c != '\u{7f}'), "{:?}", line);
+                if style == (Style::Json { prefix: "" }) {
+                    let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+                    proptest::prop_assert_eq!(read["message"].as_str(), Some(message.as_str()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What is known now: published by the threads that know it, read by the status socket, the metrics and the watchdog.
+//!
+//! Promises: each value has one publisher (a check thread its [`ServiceReport`], the bird-writer its [`BirdReport`])
+//! and any number of readers; a publisher never waits for longer than a reader copies one value.
+//! Leaves out: how it is shown (`report::status`, `report::metrics`).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::check::health::{Progress, State};
+use crate::config::settings::{Service, Settings};
+use crate::prefix::{Family, Prefix};
+
+/// A value that one thread publishes and others read.
+#[derive(Debug, Default)]
+pub struct Published<T>(Mutex<T>);
+
+impl<T> Published<T> {
+    /// Publishes a first value.
+    pub fn new(value: T) -> Published<T> {
+        Published(Mutex::new(value))
+    }
+
+    /// The value, for as long as the guard lives: keep it short. A publisher that panicked leaves its last word.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that is published.
+#[derive(Debug)]
+pub struct Board {
+    /// When the daemon started.
+    pub started: SystemTime,
+    /// One for each configured service, in the order of the configuration.
+    pub services: Vec<(Arc<Service>, Arc<Published<ServiceReport>>)>,
+    /// The writer's.
+    pub bird: Arc<Published<BirdReport>>,
+}
+
+impl Board {
+    /// A board on which nothing is known yet.
+    pub fn new(settings: &Settings) -> Board {
+        let reports = settings.services.iter().map(|service| (service.clone(), Arc::default()));
+        Board { started: SystemTime::now(), services: reports.collect(), bird: Arc::default() }
+    }
+}
+
+/// How a service is.
+#[derive(Clone, Debug)]
+pub struct ServiceReport {
+    /// As of the last verdict.
+    pub state: State,
+    /// Since when it is in this state.
+    pub since: SystemTime,
+    /// Where the counters stood after the last run.
+    pub progress: Option<Progress>,
+    /// The last run of the check.
+    pub last: Option<Run>,
+    /// Prefixes that are not assigned to the interface.
+    pub missing: Vec<Prefix>,
+    /// Runs so far, by what they came to.
+    pub counts: Counts,
+    /// Changes of state so far, the first verdict included.
+    pub transitions: u64,
+    /// When the thread has to have said something again: after that it is stuck.
+    pub due: Option<Instant>,
+    /// The thread missed its time and the service was declared down for it.
+    pub stuck: bool,
+}
+
+impl Default for ServiceReport {
+    fn default() -> ServiceReport {
+        ServiceReport {
+            state: State::Unknown,
+            since: SystemTime::now(),
+            progress: None,
+            last: None,
+            missing: Vec::new(),
+            counts: Counts::default(),
+            transitions: 0,
+            due: None,
+            stuck: false,
+        }
+    }
+}
+
+/// One run of a check.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// When it began.
+    pub began: SystemTime,
+    /// How long the command took; none where it was not run.
+    pub took: Option<Duration>,
+    /// What it came to.
+    pub result: RunResult,
+    /// The end of what it printed, both streams, where it failed.
+    pub output: String,
+}
+
+/// What one run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunResult {
+    /// The command ended with this exit code.
+    Exited(i32),
+    /// The command was ended by this signal.
+    Signaled(i32),
+    /// The command ran into `check_timeout`.
+    TimedOut,
+    /// The command could not be started, for this reason.
+    NotStarted(String),
+    /// The command was not run: no address of the service is assigned to its interface.
+    NotAssigned,
+}
+
+impl RunResult {
+    /// The value of the original's metric `service_state`: the exit code, minus the signal's number for a command
+    /// ended by a signal (as Python has it), 126 for a command that was too slow or could not be started, 1 for an
+    /// address that is not assigned.
+    pub fn code(&self) -> i32 {
+        match self {
+            RunResult::Exited(code) => *code,
+            RunResult::Signaled(signal) => -signal,
+            RunResult::TimedOut | RunResult::NotStarted(_) => 126,
+            RunResult::NotAssigned => 1,
+        }
+    }
+}
+
+/// Runs by what they came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Exit code 0.
+    pub passed: u64,
+    /// Another exit code, a signal, or not started.
+    pub failed: u64,
+    /// Ran into `check_timeout`.
+    pub timed_out: u64,
+    /// When the first time-out was.
+    pub first_time_out: Option<SystemTime>,
+    /// Not run, the address was not assigned.
+    pub not_assigned: u64,
+}
+
+/// How the prefix files and BIRD stand to each other.
+#[derive(Clone, Debug, Default)]
+pub struct BirdReport {
+    /// One for each family that is on.
+    pub families: Vec<FamilyReport>,
+    /// When the step that the writer is in has to be over: after that it is stuck. None while it waits for work.
+    pub due: Option<Instant>,
+    /// Whether the first reconfigure was tried (or none is needed): from then on the daemon is ready.
+    pub ready: bool,
+}
+
+/// One family's levels: wanted, in the file, in BIRD.
+#[derive(Clone, Debug)]
+pub struct FamilyReport {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// What the services' states say, dummy included.
+    pub wanted: Arc<[Prefix]>,
+    /// What the file lists, as of the last time it was read.
+    pub in_file: Arc<[Prefix]>,
+    /// What BIRD took last.
+    pub in_bird: Arc<[Prefix]>,
+    /// Whether BIRD took the file as it is now.
+    pub in_sync: bool,
+    /// What is wrong: the last failure of writing the file or reconfiguring BIRD that still stands.
+    pub problem: Option<String>,
+    /// Reconfigures that BIRD took, finishing later included.
+    pub taken: u64,
+    /// Reconfigures that failed or were refused.
+    pub failed: u64,
+    /// When BIRD took the file the last time.
+    pub last_success: Option<SystemTime>,
+}
