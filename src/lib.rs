@@ -9,3 +9,13 @@ pub mod config {
     //! Configuration.
     pub mod settings;
 }
+pub mod sys {
+    //! The operating system, one thing of it a room.
+    #[cfg(test)]
+    mod alone;
+    pub mod atomic_file;
+    pub mod inherited;
+    mod poll;
+    pub mod process;
+    pub mod stop_line;
+}
