@@ -1,0 +1,170 @@
+//! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefix changed.
+//!
+//! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
+//! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
+//! A run that succeeds counts as BIRD having taken the list as it was when the run started.
+//! Leaves out: which changes there are (`bird::writer`).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::mpsc::Sender;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use crate::bird::pace::Pace;
+use crate::config::settings::TimedCommand;
+use crate::event::Event;
+use crate::log::format::python_bytes;
+use crate::sys::process::{How, Limits, Program};
+use crate::sys::stop_line::StopLine;
+
+/// How many run at the same time.
+pub const MOST: usize = 8;
+/// How long a command that was told to end (TERM) has before it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+/// How much of its output is kept, in bytes.
+const KEEP: usize = 1024;
+
+/// The last argument of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The service's prefix was put into the list.
+    Up,
+    /// It was taken out.
+    Down,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Direction::Up => "up",
+            Direction::Down => "down",
+        })
+    }
+}
+
+/// The custom commands of all services that have one.
+pub struct Customs {
+    commands: HashMap<Arc<str>, Custom>,
+    running: usize,
+    events: Sender<Event>,
+    stop: StopLine,
+}
+
+struct Custom {
+    command: TimedCommand,
+    /// The change that no run has carried yet.
+    due: Option<Direction>,
+    /// The run under way: its direction, and the generation of each family's list when it started.
+    running: Option<(Direction, Generations)>,
+    pace: Pace,
+    /// What was logged about the last failure, so that the next equal one is not.
+    problem: Option<String>,
+}
+
+/// The generation of each family's list, by the family's place in the writer's tables.
+pub type Generations = Vec<u64>;
+
+impl Customs {
+    /// The commands of these services, none due. A run tells its end to `events`; `stop` kills it.
+    pub fn new(
+        commands: impl Iterator<Item = (Arc<str>, TimedCommand)>,
+        events: Sender<Event>,
+        stop: StopLine,
+    ) -> Customs {
+        let commands = commands.map(|(service, command)| {
+            (service, Custom { command, due: None, running: None, pace: Pace::default(), problem: None })
+        });
+        Customs { commands: commands.collect(), running: 0, events, stop }
+    }
+
+    /// Whether the service has such a command.
+    pub fn has(&self, service: &str) -> bool {
+        self.commands.contains_key(service)
+    }
+
+    /// The service's prefix went in this direction.
+    pub fn changed(&mut self, service: &str, direction: Direction) {
+        if let Some(custom) = self.commands.get_mut(service) {
+            custom.due = Some(direction);
+            custom.pace.news();
+        }
+    }
+
+    /// Starts what is due, as far as the numbers allow.
+    pub fn start_due(&mut self, now: Instant, generations: &Generations) {
+        for (service, custom) in &mut self.commands {
+            if self.running >= MOST {
+                return;
+            }
+            if custom.running.is_some() || !custom.pace.ready(now) {
+                continue;
+            }
+            let Some(direction) = custom.due.take() else { continue };
+            custom.running = Some((direction, generations.clone()));
+            self.running += 1;
+            info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
+            spawn(service.clone(), custom.command.clone(), direction, self.events.clone(), self.stop.clone());
+        }
+    }
+
+    /// A run ended. Returns the generations that BIRD took with it.
+    pub fn done(&mut self, service: &str, result: Result<(), String>, now: Instant) -> Option<Generations> {
+        let custom = self.commands.get_mut(service)?;
+        let (direction, generations) = custom.running.take()?;
+        self.running -= 1;
+        match result {
+            Ok(()) => {
+                info!("custom command successfully reconfigured Bird");
+                custom.pace = Pace::default();
+                custom.problem = None;
+                Some(generations)
+            }
+            Err(why) => {
+                if custom.problem.as_ref() != Some(&why) {
+                    error!("{why} (custom command of {service})");
+                    custom.problem = Some(why);
+                }
+                custom.due.get_or_insert(direction);
+                custom.pace.failed(now);
+                None
+            }
+        }
+    }
+
+    /// When the next one that waits for its retry is to be started.
+    pub fn earliest(&self) -> Option<Instant> {
+        let waiting = self.commands.values().filter(|custom| custom.due.is_some() && custom.running.is_none());
+        waiting.filter_map(|custom| custom.pace.earliest()).min()
+    }
+}
+
+/// Runs the command on a thread of its own, which ends with the event.
+fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events: Sender<Event>, stop: StopLine) {
+    let failed = (events.clone(), service.clone());
+    let run = move || {
+        let mut program = Program::new(command.command.words()).arg(direction.to_string());
+        let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
+        let ended = program.run(&limits, &stop);
+        let failed_with = |code| {
+            format!("reconfiguring BIRD failed with return code: {code} and stderr: {}", python_bytes(&ended.stderr.kept))
+        };
+        let result = match ended.how {
+            How::Exited(0) => Ok(()),
+            How::Exited(code) => Err(failed_with(code)),
+            How::Signaled(signal) => Err(failed_with(-signal)),
+            How::TimedOut => Err("reconfiguring bird timed out".to_string()),
+            How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
+            How::NotStarted(why) => Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program())),
+        };
+        // Without a receiver the daemon has ended.
+        let _ = events.send(Event::CustomDone { service, result });
+    };
+    if let Err(why) = std::thread::Builder::new().name("custom-bird".to_string()).spawn(run) {
+        let (events, service) = failed;
+        let result = Err(format!("reconfiguring BIRD failed, no thread for the custom command: {why}"));
+        let _ = events.send(Event::CustomDone { service, result });
+    }
+}

@@ -1,0 +1,107 @@
+//! When something may be tried: at once after news, gathered after a success, ever more slowly after failures.
+//!
+//! Promises: pure; the first change of a quiet time goes out at once; changes that follow within [`GATHER`] of a
+//! success wait for its end and go out together; a failure is tried again after 0.1 s, doubling to 10 s, and at once
+//! when there is news.
+//! Leaves out: the clock, and what is tried (`bird::writer`).
+
+use std::time::{Duration, Instant};
+
+/// Each reconfigure makes BIRD walk and announce its whole table again, so changes are gathered for this long after one.
+pub const GATHER: Duration = Duration::from_millis(50);
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// The pace of one thing that is tried until it succeeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Not before this, whatever happens.
+    gathering: Option<Instant>,
+    /// Not before this, unless there is news.
+    retry: Option<Instant>,
+    wait: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { gathering: None, retry: None, wait: FIRST_RETRY }
+    }
+}
+
+impl Pace {
+    /// It succeeded.
+    pub fn succeeded(&mut self, now: Instant) {
+        *self = Pace { gathering: Some(now + GATHER), ..Pace::default() };
+    }
+
+    /// It failed.
+    pub fn failed(&mut self, now: Instant) {
+        self.retry = Some(now + self.wait);
+        self.wait = LAST_RETRY.min(self.wait * 2);
+    }
+
+    /// There is something new to do: no reason to wait for the next retry.
+    pub fn news(&mut self) {
+        self.retry = None;
+    }
+
+    /// Nothing is tried before `until`, not even for news.
+    pub fn hold(&mut self, until: Instant) {
+        self.gathering = self.gathering.max(Some(until));
+    }
+
+    /// From when on it may be tried; none: at once.
+    pub fn earliest(&self) -> Option<Instant> {
+        self.gathering.max(self.retry)
+    }
+
+    /// Whether it may be tried now.
+    pub fn ready(&self, now: Instant) -> bool {
+        self.earliest().is_none_or(|at| at <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_change_goes_out_at_once_and_the_next_are_gathered() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert!(pace.ready(start));
+        pace.succeeded(start);
+        pace.news();
+        assert_eq!(pace.earliest(), Some(start + GATHER));
+        assert!(!pace.ready(start + GATHER - Duration::from_millis(1)) && pace.ready(start + GATHER));
+    }
+
+    #[test]
+    fn failures_double_the_wait_up_to_ten_seconds_and_a_success_forgets_them() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            pace.failed(start);
+            waits.push(pace.earliest().map(|at| (at - start).as_millis()));
+        }
+        let expected = [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000];
+        assert_eq!(waits, expected.map(Some));
+        pace.succeeded(start);
+        pace.failed(start + GATHER);
+        assert_eq!(pace.earliest(), Some(start + GATHER + FIRST_RETRY));
+    }
+
+    #[test]
+    fn news_end_the_wait_for_a_retry_but_no_hold() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        pace.failed(start);
+        pace.news();
+        assert!(pace.ready(start));
+        pace.hold(start + Duration::from_secs(12));
+        pace.news();
+        assert!(!pace.ready(start + Duration::from_secs(11)) && pace.ready(start + Duration::from_secs(12)));
+    }
+}

@@ -1,0 +1,371 @@
+//! The thread of one service: waits, looks at the addresses, runs the check, tells the bird-writer what changed.
+//!
+//! Promises: runs stay on the grid whatever happens in between; only changes are sent; nothing that a check does ends
+//! the thread (a panic, which is a bug, becomes [`Event::Died`], its last word); a stop interrupts a running check.
+//! Who may block: only this thread, on its own check and its own orders. What stops it: the sender of its orders is
+//! dropped, or the stop line is pulled, which also kills the check that runs.
+//! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::RngExt as _;
+use tracing::{debug, error, info, warn};
+
+use crate::check::assignment::Assignment;
+use crate::check::health::{Health, Outcome, Progress, State};
+use crate::check::schedule::Schedule;
+use crate::config::settings::{OnDisabled, Service};
+use crate::event::{Event, Verdict};
+use crate::log::format::python_bytes;
+use crate::log::layer::{name_this_thread, Subject};
+use crate::prefix::Prefix;
+use crate::report::snapshot::{Published, Run, RunResult, ServiceReport};
+use crate::sys::process::{Ended, How, Left, Limits, Program};
+use crate::sys::stop_line::StopLine;
+
+/// How much later than its time-out a check may report before its thread counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
+/// the whole control group, and that must not look like failing services.
+const SUPERVISOR: Duration = Duration::from_millis(200);
+/// How many runs that could not be killed may be left before no further one is started.
+const MOST_LEFT: usize = 4;
+/// How much of each of a check's two streams is kept, in bytes.
+const KEEP: usize = 4096;
+/// Enough for formatting and a panic's unwinding; 1,000 threads reserve 256 MiB of addresses and touch little of it.
+const STACK: usize = 256 * 1024;
+
+/// What all check threads share.
+#[derive(Clone)]
+pub struct Common {
+    /// To the bird-writer.
+    pub events: Sender<Event>,
+    /// Pulled when the daemon stops.
+    pub stop: StopLine,
+    /// Which addresses are assigned.
+    pub assignment: Arc<Assignment>,
+    /// `splay_startup`.
+    pub splay: Duration,
+}
+
+/// Starts the thread of `service`. Each message in `orders` runs the check once, at once.
+///
+/// # Errors
+/// The thread cannot be created (EAGAIN: no more threads): to be tried again.
+pub fn start(
+    service: Arc<Service>,
+    report: Arc<Published<ServiceReport>>,
+    orders: Receiver<()>,
+    common: Common,
+) -> std::io::Result<JoinHandle<()>> {
+    let name: Arc<str> = service.name.as_str().into();
+    let events = common.events.clone();
+    // The kernel's name of a thread holds 15 bytes and no NUL; this one is for ps and the debugger only.
+    let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
+    thread.spawn(move || {
+        name_this_thread(Subject::from(&*service));
+        let health = Health::new(service.check_rise, service.check_fail);
+        let program = Program::new(service.check_cmd.words());
+        let mut worker = Worker {
+            name: name.clone(), service, common, report, orders, health, program, left: Vec::new(), told: None
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            // Where the writer is gone too the daemon is ending anyway.
+            let _ = events.send(Event::Died { service: name, why });
+        }
+    })
+}
+
+struct Worker {
+    name: Arc<str>,
+    service: Arc<Service>,
+    common: Common,
+    report: Arc<Published<ServiceReport>>,
+    orders: Receiver<()>,
+    health: Health,
+    program: Program,
+    /// Earlier runs that could not be killed.
+    left: Vec<Left>,
+    /// What the writer knows.
+    told: Option<(State, Vec<Prefix>)>,
+}
+
+/// What one cycle found, before it becomes a verdict.
+struct Finding {
+    outcome: Outcome,
+    took: Option<Duration>,
+    result: RunResult,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        info!(status = %State::Unknown, "loading check for {}", self.name);
+        for line in &self.service.listing {
+            debug!("{line}");
+        }
+        if let Some(decision) = self.service.disabled {
+            return self.decide_once(decision);
+        }
+        let mut next = Instant::now() + self.splay();
+        let schedule = Schedule::new(next, self.service.check_interval);
+        while self.sleep_until(next) {
+            let began = Instant::now();
+            self.expect_word_by(began + self.service.check_timeout + SUPERVISOR + PATIENCE);
+            if !self.cycle() {
+                return;
+            }
+            let now = Instant::now();
+            debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
+            let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
+            next = schedule.next(now, began, fast);
+            self.expect_word_by(next + self.service.check_timeout + SUPERVISOR + PATIENCE);
+            debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
+        }
+    }
+
+    fn splay(&self) -> Duration {
+        if self.common.splay.is_zero() {
+            return Duration::ZERO;
+        }
+        let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay);
+        info!("delaying startup for {:.3}secs", delay.as_secs_f64());
+        delay
+    }
+
+    /// Waits for `next` or an order to check now; orders that piled up meanwhile count as one. False: stop.
+    fn sleep_until(&self, next: Instant) -> bool {
+        match self.orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(()) => while self.orders.try_recv().is_ok() {},
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        !self.common.stop.is_pulled()
+    }
+
+    fn expect_word_by(&self, due: Instant) {
+        self.report.lock().due = Some(due);
+    }
+
+    /// `check_disabled`: nothing is run, `on_disabled` decides, and the thread ends, as the original's does.
+    fn decide_once(&mut self, decision: OnDisabled) {
+        let state = match decision {
+            OnDisabled::Withdraw => {
+                info!("Check is disabled and ip_prefix will be withdrawn");
+                State::Down
+            }
+            OnDisabled::Advertise => {
+                info!("check is disabled, ip_prefix wont be withdrawn");
+                State::Up
+            }
+        };
+        self.tell(state, Vec::new());
+        let mut report = self.report.lock();
+        (report.state, report.since) = (state, SystemTime::now());
+        drop(report);
+        info!("check is now permanently disabled");
+    }
+
+    /// One look at the addresses and one run of the check. False: the daemon stops.
+    fn cycle(&mut self) -> bool {
+        let began = SystemTime::now();
+        let missing = self.missing();
+        let finding = if !missing.is_empty() && missing.len() == self.service.prefixes.len() {
+            Finding {
+                outcome: Outcome::Withheld,
+                took: None,
+                result: RunResult::NotAssigned,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            }
+        } else {
+            match self.run_check() {
+                Some(finding) => finding,
+                None => return false,
+            }
+        };
+        self.judge(began, missing, finding);
+        true
+    }
+
+    /// The prefixes that are not assigned to the interface.
+    fn missing(&self) -> Vec<Prefix> {
+        let Some(interface) = &self.service.assigned_to else {
+            debug!("checking for IP assignment on interface {} is disabled", self.service.interface);
+            return Vec::new();
+        };
+        let (assigned, missing): (Vec<_>, Vec<_>) =
+            self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
+        for prefix in &assigned {
+            debug!("{prefix} assigned to {interface} interface");
+        }
+        for prefix in missing.iter().filter(|prefix| !self.knows_missing(prefix)) {
+            warn!("{prefix} isn't assigned to {interface} interface");
+        }
+        missing
+    }
+
+    fn knows_missing(&self, prefix: &Prefix) -> bool {
+        self.told.as_ref().is_some_and(|(_, missing)| missing.contains(prefix))
+    }
+
+    /// None: the run was interrupted, the daemon stops.
+    fn run_check(&mut self) -> Option<Finding> {
+        self.left.retain_mut(|left| !left.try_reap());
+        if self.left.len() >= MOST_LEFT {
+            let why = format!("{MOST_LEFT} earlier runs could not be killed and still run");
+            return Some(failed(RunResult::NotStarted(why)));
+        }
+        debug!("running {}", self.service.check_cmd);
+        let limits = Limits { deadline: Instant::now() + self.service.check_timeout, grace: None, keep: KEEP };
+        let Ended { how, stdout, stderr, took, left } = self.program.run(&limits, &self.common.stop);
+        if let Some(left) = left {
+            if self.left.is_empty() {
+                warn!("failed to kill check: {left}. It may run under another user, via sudo; it is reaped when it ends");
+            }
+            self.left.push(left);
+        }
+        let result = match how {
+            How::Exited(code) => RunResult::Exited(code),
+            How::Signaled(signal) => RunResult::Signaled(signal),
+            How::TimedOut => RunResult::TimedOut,
+            How::NotStarted(why) => RunResult::NotStarted(format!("cannot run {}: {why}", self.service.check_cmd.program())),
+            How::Stopped => return None,
+        };
+        if ended_by_supervisor(&result) && self.common.stop.wait(SUPERVISOR) {
+            return None;
+        }
+        if result != RunResult::TimedOut {
+            debug!("check duration {:.3}ms", took.as_secs_f64() * 1e3);
+        }
+        let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+        Some(Finding { outcome, took: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
+    }
+
+    /// From a finding to a verdict: counted, logged, published, and sent if it is news.
+    fn judge(&mut self, began: SystemTime, missing: Vec<Prefix>, finding: Finding) {
+        let report = self.report.clone();
+        let mut report = report.lock();
+        // The main thread declared the service down while this run was stuck; that stands until check_rise passes.
+        let stuck = std::mem::take(&mut report.stuck);
+        let outcome = if stuck { Outcome::Withheld } else { finding.outcome };
+        let progress = self.health.observe(outcome);
+        let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
+            && progress == Progress::Confirmed(State::Down);
+        report.record(began, &missing, &finding, progress);
+        drop(report);
+
+        if stuck {
+            warn!("the check was stuck and is back");
+        }
+        if finding.outcome == Outcome::Failed {
+            log_failure(repeated, &finding);
+        }
+        self.log_progress(progress, &missing);
+        if stuck {
+            self.told = Some((State::Down, Vec::new()));
+        }
+        self.tell(self.health.state(), missing);
+    }
+
+    fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
+        let status = self.health.state();
+        match progress {
+            Progress::GoingUp { n, of } => info!(%status, "going up {n}/{of}"),
+            Progress::GoingDown { n, of } => info!(%status, "going down {n}/{of}"),
+            Progress::Changed(State::Down) if missing.len() == self.service.prefixes.len() => {
+                let (prefixes, interface) = (list(missing), &self.service.interface);
+                warn!(%status, "status DOWN because {prefixes} isn't assigned to {interface} interface.");
+            }
+            Progress::Changed(State::Down) => warn!(%status, "changed to DOWN"),
+            Progress::Changed(_) => info!(%status, "changed to UP"),
+            Progress::Confirmed(State::Down) => debug!(%status, "status DOWN"),
+            Progress::Confirmed(_) => debug!(%status, "status UP"),
+        }
+    }
+
+    /// Sends what the writer does not know yet.
+    fn tell(&mut self, state: State, missing: Vec<Prefix>) {
+        let (known, known_missing) = self.told.get_or_insert((State::Unknown, Vec::new()));
+        if (*known, &*known_missing) == (state, &missing) {
+            return;
+        }
+        (*known, *known_missing) = (state, missing.clone());
+        info!(status = %state, "adding {} in the queue", list(&self.service.prefixes));
+        // Without a receiver the daemon is ending.
+        let _ = self.common.events.send(Event::Verdict(Verdict { service: self.name.clone(), state, missing }));
+    }
+}
+
+impl ServiceReport {
+    fn record(&mut self, began: SystemTime, missing: &[Prefix], finding: &Finding, progress: Progress) {
+        if let Progress::Changed(state) = progress {
+            (self.state, self.since) = (state, began);
+            self.transitions += 1;
+        }
+        let counts = &mut self.counts;
+        match finding.result {
+            RunResult::Exited(0) => counts.passed += 1,
+            RunResult::Exited(_) | RunResult::Signaled(_) | RunResult::NotStarted(_) => counts.failed += 1,
+            RunResult::TimedOut => {
+                counts.timed_out += 1;
+                counts.first_time_out.get_or_insert(began);
+            }
+            RunResult::NotAssigned => counts.not_assigned += 1,
+        }
+        self.progress = Some(progress);
+        self.missing.clear();
+        self.missing.extend_from_slice(missing);
+        let output = match finding.outcome {
+            Outcome::Failed => String::from_utf8_lossy(&[&finding.stdout[..], &finding.stderr].concat()).into_owned(),
+            Outcome::Passed | Outcome::Withheld => String::new(),
+        };
+        self.last = Some(Run { began, took: finding.took, result: finding.result.clone(), output });
+    }
+}
+
+fn failed(result: RunResult) -> Finding {
+    Finding { outcome: Outcome::Failed, took: None, result, stdout: Vec::new(), stderr: Vec::new() }
+}
+
+/// Whether the run looks like one that a supervisor ended together with the daemon: by TERM, INT or HUP, or by a shell
+/// that reports its own child's end by one of them.
+fn ended_by_supervisor(result: &RunResult) -> bool {
+    const SIGNALS: [i32; 3] = [1, 2, 15];
+    match result {
+        RunResult::Signaled(signal) => SIGNALS.contains(signal),
+        RunResult::Exited(code) => SIGNALS.contains(&(code - 128)),
+        _ => false,
+    }
+}
+
+/// Why a check failed; at debug level where the last run of a service that is down failed in the same way.
+fn log_failure(repeated: bool, finding: &Finding) {
+    macro_rules! say {
+        ($level:ident, $($text:tt)*) => { if repeated { debug!($($text)*) } else { $level!($($text)*) } };
+    }
+    match &finding.result {
+        RunResult::TimedOut => say!(error, "check timed out"),
+        RunResult::NotStarted(why) => say!(error, "{why}"),
+        RunResult::Signaled(signal) => say!(info, "check was ended by signal {signal}"),
+        RunResult::Exited(code) => say!(info, "check failed with exit code {code}"),
+        RunResult::NotAssigned => {}
+    }
+    if !finding.stderr.is_empty() {
+        say!(info, "stderr from the check {}", python_bytes(&finding.stderr));
+    }
+    if !finding.stdout.is_empty() {
+        say!(info, "stdout from the check {}", python_bytes(&finding.stdout));
+    }
+}
+
+fn list(prefixes: &[Prefix]) -> String {
+    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,76 @@
+//! What whoever started the program left behind in its process: open descriptors, an ignored SIGCHLD.
+//!
+//! Promises: after [`close_descriptors`] and [`restore_sigchld`], children get no descriptor but stdio, and their exit
+//! codes can be learnt. Both are for the first lines of the daemon, before anything is opened or started.
+//! Leaves out: the environment (`sys::notify` takes its variables) and the signal mask (`sys::signals`).
+
+use std::io;
+use std::os::unix::process::CommandExt;
+
+/// Closes every descriptor behind standard error.
+///
+/// They would stay open in each check command. What a program of this one opens itself is closed there by the kernel.
+pub fn close_descriptors() -> io::Result<()> {
+    let numbers: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        // The one that the directory was read through is closed already, which is no matter.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
+}
+
+/// Starts the program again, in the same process, where SIGCHLD is ignored; returns where it is not.
+///
+/// With SIGCHLD ignored the kernel keeps no exit code of any child. To change that in place takes unsafe code, so `env` does it.
+/// Fails where `env` is missing; where it does not know the option (it is coreutils' of 2019), it says so and ends with 125.
+#[expect(clippy::disallowed_methods, reason = "this replaces the program by itself and starts no other")]
+pub fn restore_sigchld() -> io::Result<()> {
+    const SIGCHLD_IGNORED: u64 = 1 << (17 - 1);
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    if ignored & SIGCHLD_IGNORED == 0 {
+        return Ok(());
+    }
+    let mut command = std::process::Command::new("env");
+    command.arg("--default-signal=CHLD").arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+    Err(command.exec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::alone::{alone, this_program};
+
+    #[test]
+    fn no_descriptor_is_left() {
+        let (name, more) =
+            ("sys::inherited::tests::no_descriptor_is_left", "exec 7</dev/null 201</dev/null; exec \"$@\"");
+        if alone(name, &["bash", "-c", more, "bash"], &this_program()) {
+            assert!(std::path::Path::new("/proc/self/fd/201").exists());
+            close_descriptors().unwrap();
+            let open: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|fd| fd.file_name()).collect();
+            assert_eq!(open, ["0", "1", "2", "3"], "3 is the directory itself");
+        }
+    }
+
+    #[test]
+    fn exit_codes_can_be_learnt() {
+        let name = "sys::inherited::tests::exit_codes_can_be_learnt";
+        if alone(name, &["env", "--ignore-signal=CHLD"], &this_program()) {
+            restore_sigchld().unwrap();
+            let words = ["sh", "-c", "exit 7"].map(String::from);
+            let limits = crate::sys::process::Limits {
+                deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
+                grace: None,
+                keep: 0,
+            };
+            let stop = crate::sys::stop_line::StopLine::new().unwrap();
+            let how = crate::sys::process::Program::new(&words).run(&limits, &stop).how;
+            assert!(matches!(how, crate::sys::process::How::Exited(7)), "{how:?}");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Real programs, most of them a line of `sh`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::sys::alone::{alone, this_program};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn sh(script: &str) -> Program {
+    Program::new(&["sh", "-c", script].map(String::from))
+}
+
+/// Limits with a deadline that far away.
+fn within(time: Duration) -> Limits {
+    Limits { deadline: Instant::now() + time, grace: None, keep: 1000 }
+}
+
+fn run(script: &str, limits: Limits) -> Ended {
+    sh(script).run(&limits, &StopLine::new().unwrap())
+}
+
+/// Runs a script that ends by itself: how, and the two outputs.
+fn check(script: &str, expected: &str) {
+    let ended = run(script, within(MINUTE));
+    let text = |output: &Output| String::from_utf8_lossy(&output.kept).into_owned();
+    let found = format!("{:?} {:?} {:?}", ended.how, text(&ended.stdout), text(&ended.stderr));
+    assert_eq!(found, expected, "{script}");
+    assert!(ended.left.is_none());
+}
+
+/// Waits, at most ten seconds, until `condition` holds.
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let bound = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < bound, "{what} did not come about in ten seconds");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a process is there and no zombie. `sleep`s of this test carry their number of seconds as a name.
+fn sleeps(seconds: &str) -> bool {
+    processes()
+        .any(|dir| fs::read(dir.join("cmdline")).is_ok_and(|line| line == format!("sleep\0{seconds}\0").as_bytes()))
+}
+
+fn processes() -> impl Iterator<Item = std::path::PathBuf> {
+    fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(|path| path.join("status").exists())
+}
+
+#[test]
+fn ends_by_itself() {
+    check("exit 0", r#"Exited(0) "" """#);
+    check("exit 7", r#"Exited(7) "" """#);
+    check("echo out; echo err >&2; exit 1", r#"Exited(1) "out\n" "err\n""#);
+    check("kill -KILL $$", r#"Signaled(9) "" """#);
+    check("kill -SEGV $$", r#"Signaled(11) "" """#);
+    check("exec 1>&- 2>&-; exit 3", r#"Exited(3) "" """#);
+    check("cat; echo end of input", r#"Exited(0) "end of input\n" """#);
+}
+
+#[test]
+fn runs_again_and_with_arguments_and_environment() {
+    let mut program = sh("echo \"$1 $2 $SERVICE\"").arg("name").arg("up").arg("a b").env("SERVICE", "foo");
+    for _ in 0..3 {
+        let ended = program.run(&within(MINUTE), &StopLine::new().unwrap());
+        assert_eq!(ended.stdout.kept, b"up a b foo\n");
+        assert!(ended.took > Duration::ZERO);
+    }
+}
+
+#[test]
+fn what_cannot_be_started_is_said() {
+    for (words, kind) in [
+        (vec!["/nonexistent/program".to_string()], io::ErrorKind::NotFound),
+        (vec!["/etc/passwd".to_string()], io::ErrorKind::PermissionDenied),
+        (vec!["a\0b".to_string()], io::ErrorKind::InvalidInput),
+        (vec![], io::ErrorKind::NotFound),
+    ] {
+        match Program::new(&words).run(&within(MINUTE), &StopLine::new().unwrap()).how {
+            How::NotStarted(error) => assert_eq!(error.kind(), kind, "{words:?}"),
+            how => panic!("{words:?}: {how:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_last_bytes_are_kept() {
+    let ended = run("seq 1 100000; echo end", Limits { keep: 20, ..within(MINUTE) });
+    assert_eq!(ended.stdout.kept, b"99998\n99999\n100000\nend\n"[3..]);
+    // 588,895 bytes of numbers and lines, and `end`.
+    assert_eq!(ended.stdout.dropped, 588_895 + 4 - 20);
+    let nothing = run("echo text", Limits { keep: 0, ..within(MINUTE) });
+    assert_eq!(nothing.stdout, Output { kept: vec![], dropped: 5 });
+}
+
+#[test]
+fn output_beyond_a_pipe_is_complete() {
+    let ended = run("seq 1 100000; seq 1 50000 >&2", Limits { keep: 1 << 20, ..within(MINUTE) });
+    assert_eq!((ended.stdout.kept.len(), ended.stdout.dropped), (588_895, 0));
+    assert!(ended.stderr.kept.ends_with(b"\n49999\n50000\n"));
+}
+
+#[test]
+fn a_flood_keeps_neither_memory_nor_the_deadline() {
+    let ended = run("yes & yes >&2 & wait", within(Duration::from_millis(300)));
+    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert_eq!(ended.stdout.kept.len(), 1000);
+    assert!(ended.stdout.kept.capacity() < 1 << 20);
+    assert!(ended.stdout.dropped > 0 && ended.stderr.dropped > 0);
+}
+
+#[test]
+fn a_child_that_left_the_group_and_writes_on_does_not_hold_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!(
+        "setsid sh -c 'echo $$ >{0}.new; mv {0}.new {0}; exec yes' & until [ -e {0} ]; do :; done",
+        pid.display()
+    );
+    let ended = run(&script, within(MINUTE));
+    assert!(matches!(ended.how, How::Exited(0)), "{:?}", ended.how);
+    // The pipe is closed by now, which ends it too, so it need not be there any more.
+    let _ = rustix::process::kill_process(pid_in(&pid), Signal::KILL);
+}
+
+fn pid_in(path: &Path) -> Pid {
+    Pid::from_raw(fs::read_to_string(path).unwrap().trim().parse().unwrap()).unwrap()
+}
+
+#[test]
+fn children_in_the_background_hold_nothing_and_die() {
+    let ended = run("sleep 1001 & sleep 1001 >/dev/null 2>&1 & echo started", within(MINUTE));
+    assert!(matches!(ended.how, How::Exited(0)));
+    assert_eq!(ended.stdout.kept, b"started\n");
+    wait_until("no sleep 1001", || !sleeps("1001"));
+}
+
+#[test]
+fn at_the_deadline_the_whole_group_is_killed() {
+    let ended =
+        run("trap '' TERM; (sleep 1002 | sleep 1002) & sleep 1002; echo never", within(Duration::from_millis(200)));
+    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert!(ended.stdout.kept.is_empty() && ended.left.is_none());
+    assert!(ended.took >= Duration::from_millis(200));
+    wait_until("no sleep 1002", || !sleeps("1002"));
+}
+
+#[test]
+fn a_grace_lets_it_clean_up() {
+    let limits = Limits { grace: Some(MINUTE), ..within(Duration::from_millis(200)) };
+    let ended = run("trap 'echo cleaned; exit 5' TERM; sleep 1003 & wait", limits);
+    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert_eq!(ended.stdout.kept, b"cleaned\n");
+    wait_until("no sleep 1003", || !sleeps("1003"));
+}
+
+#[test]
+fn a_grace_is_over_some_day() {
+    let limits = Limits { grace: Some(Duration::from_millis(100)), ..within(Duration::from_millis(100)) };
+    let ended = run("trap '' TERM; while :; do sleep 1004; done", limits);
+    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert!(ended.took >= Duration::from_millis(200));
+    wait_until("no sleep 1004", || !sleeps("1004"));
+}
+
+#[test]
+fn a_pulled_stop_line_kills_at_once() {
+    let stop = StopLine::new().unwrap();
+    std::thread::scope(|scope| {
+        let running = scope
+            .spawn(|| sh("trap '' TERM; sleep 1005").run(&Limits { grace: Some(MINUTE), ..within(MINUTE) }, &stop));
+        wait_until("a sleep 1005", || sleeps("1005"));
+        stop.pull();
+        assert!(matches!(running.join().unwrap().how, How::Stopped));
+    });
+    wait_until("no sleep 1005", || !sleeps("1005"));
+}
+
+#[test]
+fn a_deadline_in_the_past_is_a_time_out() {
+    let ended = sh("sleep 1006").run(&Limits { deadline: Instant::now(), ..within(MINUTE) }, &StopLine::new().unwrap());
+    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+}
+
+#[test]
+fn children_have_stdio_alone_and_a_clean_signal_mask() {
+    let name = "sys::process::tests::children_have_stdio_alone_and_a_clean_signal_mask";
+    if !alone(name, &["env"], &this_program()) {
+        return;
+    }
+    crate::sys::inherited::close_descriptors().unwrap();
+    nix::sys::signal::SigSet::all().thread_block().unwrap();
+    let _other = (fs::File::open("/proc/self/status").unwrap(), StopLine::new().unwrap());
+    check("ls /proc/self/fd", r#"Exited(0) "0\n1\n2\n3\n" """#); // 3 is the directory that is read
+    check("readlink /proc/self/fd/0", r#"Exited(0) "/dev/null\n" """#);
+    check("grep SigBlk /proc/self/status", r#"Exited(0) "SigBlk:\t0000000000000000\n" """#);
+    check("ps -o pid=,pgid= -p $$ | awk '{ print $1 == $2 }'", r#"Exited(0) "1\n" """#);
+}
+
+/// What a check under sudo is to a daemon that is not root: a program that set its user id to root's.
+#[test]
+fn what_may_not_be_killed_is_handed_out() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED what_may_not_be_killed_is_handed_out: only root can make a program that runs as root");
+        return;
+    }
+    let name = "sys::process::tests::what_may_not_be_killed_is_handed_out_to_nobody";
+    let dir = tempfile::tempdir().unwrap();
+    let (test, setpriv) = (dir.path().join("test"), dir.path().join("setpriv"));
+    fs::copy(this_program(), &test).unwrap();
+    fs::copy("/usr/bin/setpriv", &setpriv).unwrap();
+    for (path, mode) in [(dir.path(), 0o755), (&test, 0o755), (&setpriv, 0o4755)] {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
+}
+
+#[test]
+fn what_may_not_be_killed_is_handed_out_to_nobody() {
+    let Some(setpriv) = this_program().parent().map(|dir| dir.join("setpriv")).filter(|path| path.exists()) else {
+        return; // This is the part of the test above that runs as another user.
+    };
+    let words = [setpriv.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "1"].map(String::from);
+    for grace in [None, Some(MINUTE)] {
+        let limits = Limits { grace, ..within(Duration::from_millis(100)) };
+        let ended = Program::new(&words).run(&limits, &StopLine::new().unwrap());
+        assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+        let mut left = ended.left.unwrap();
+        let expected = format!("process {} may not be killed: Operation not permitted (os error 1)", left.pid());
+        assert_eq!(left.to_string(), expected);
+        assert!(!left.try_reap());
+        while !left.try_reap() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_no_child();
+    }
+}
+
+/// Descriptors, children and zombies are counted, so no other test may run in the same process.
+#[test]
+fn two_hundred_at_once_leave_nothing() {
+    if !alone("sys::process::tests::two_hundred_at_once_leave_nothing", &["env"], &this_program()) {
+        return;
+    }
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    std::thread::scope(|scope| {
+        for n in 0..200 {
+            scope.spawn(move || {
+                let script = ["exit 0", "sleep 1007", "yes", "sleep 1007 & exit 1"][n % 4];
+                let ended = run(script, within(Duration::from_millis(1000)));
+                assert!(ended.left.is_none(), "{script}: {:?}", ended.left);
+            });
+        }
+    });
+    assert_eq!(descriptors(), before);
+    assert_no_child();
+    wait_until("no sleep 1007", || !sleeps("1007"));
+}
+
+/// The machine has no descriptor left for a while: the run waits for one, or for its deadline, or for the stop.
+#[test]
+fn no_descriptors_for_a_while() {
+    let name = "sys::process::tests::no_descriptors_for_a_while";
+    if !alone(name, &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"], &this_program()) {
+        return;
+    }
+    let exhaust = || {
+        let mut held = Vec::new();
+        while let Ok(file) = fs::File::open("/dev/null") {
+            held.push(file);
+        }
+        held
+    };
+    let stop = StopLine::new().unwrap();
+    // Four are the pipes', the fifth is /dev/null's and then the process's.
+    for spare in 0..8 {
+        let mut held = exhaust();
+        held.truncate(held.len() - spare);
+        let ended = sh("exit 0").run(&within(Duration::from_millis(250)), &stop);
+        match ended.how {
+            How::NotStarted(error) => assert!(spare < 5, "{spare} descriptors: {error}"),
+            How::Exited(0) => assert!(spare >= 5, "{spare} descriptors were enough"),
+            how => panic!("{how:?} with {spare} descriptors"),
+        }
+        assert!(ended.left.is_none());
+    }
+    std::thread::scope(|scope| {
+        let mut held = exhaust();
+        let running = scope.spawn(|| sh("exit 0").run(&within(MINUTE), &stop));
+        // It is let in one by one, so that it fails at every point of the start.
+        while held.pop().is_some() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(matches!(running.join().unwrap().how, How::Exited(0)));
+    });
+    std::thread::scope(|scope| {
+        let held = exhaust();
+        let running = scope.spawn(|| sh("exit 0").run(&within(MINUTE), &stop));
+        stop.pull();
+        assert!(matches!(running.join().unwrap().how, How::Stopped));
+        drop(held);
+    });
+    assert_no_child();
+}
+
+fn assert_no_child() {
+    let child = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+    assert!(matches!(child, Err(Errno::CHILD)), "a child is left: {child:?}");
+}

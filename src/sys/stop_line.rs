@@ -1,0 +1,73 @@
+//! The stop line: pulled once, it wakes every thread that waits on it, now or later.
+//!
+//! Promises: level-triggered; a pulled line stays pulled, so no thread can miss it. It is a descriptor, so that it can
+//! stand in one `poll` beside whatever else a thread waits for.
+//! Leaves out: joining the threads (`daemon`).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
+
+use crate::sys::poll::poll_until;
+
+/// A line that all threads hold; clones are the same line.
+#[derive(Clone, Debug)]
+pub struct StopLine(Arc<OwnedFd>);
+
+impl StopLine {
+    /// A line that is not pulled. Fails where no descriptor is left.
+    pub fn new() -> io::Result<StopLine> {
+        Ok(StopLine(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+    }
+
+    /// Wakes everyone, for good.
+    pub fn pull(&self) {
+        // It can fail only where the counter is full, and then the line is pulled already. Interruption cannot
+        // happen, as a write that does not block does not wait.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Whether it is pulled.
+    pub fn is_pulled(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits for the pull, at most `timeout`, and says whether it came.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        poll_until(&mut [PollFd::new(&self.0, PollFlags::IN)], Instant::now().checked_add(timeout))
+    }
+}
+
+impl AsFd for StopLine {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pulled_stays_pulled() {
+        let line = StopLine::new().unwrap();
+        assert!(!line.is_pulled());
+        assert!(!line.wait(Duration::from_millis(1)));
+        line.pull();
+        line.pull();
+        assert!(line.is_pulled() && line.clone().is_pulled() && line.wait(Duration::MAX));
+    }
+
+    #[test]
+    fn wakes_every_thread() {
+        let line = StopLine::new().unwrap();
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..20).map(|_| scope.spawn(|| line.wait(Duration::from_secs(60)))).collect();
+            line.pull();
+            assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
+        });
+    }
+}
