@@ -1,6 +1,10 @@
 //! Map.
 pub mod command;
 pub mod prefix;
+pub mod bird {
+    //! BIRD.
+    pub mod prefix_file;
+}
 pub mod check {
     //! Checks.
     pub mod health;
