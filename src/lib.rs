@@ -4,6 +4,7 @@ pub mod prefix;
 pub mod bird {
     //! BIRD.
     pub mod prefix_file;
+    pub mod routes;
 }
 pub mod check {
     //! Checks.
