@@ -1,0 +1,293 @@
+//! The prefix file: the text that BIRD includes, one constant holding one family's list.
+//!
+//! ```text
+//! # Generated 2026-11-22 08:41:54.123456 by anycast-healthchecker (pid=123)
+//! # 10.189.200.255/32 is a dummy IP Prefix. It should NOT be used and REMOVED from the constant.
+//! define ACAST_PS_ADVERTISE =
+//!     [
+//!         10.189.200.255/32,
+//!         10.52.12.1/32
+//!     ];
+//! ```
+//!
+//! Promises: [`render`] writes the original's bytes; [`parse`] reads them back as they were given; what [`parse`] finds
+//! no flaw in, BIRD accepts and exports as listed; it reads any bytes, in linear time, and finds every prefix that is
+//! still legible in a broken file.
+//! Leaves out: spellings that BIRD takes and Python does not (leading zeros in an address, lengths in hex), which count
+//! as flaws, and names that BIRD keeps for itself: the writer compares the variable with the configured one, and the
+//! configuration refuses those. An empty list has no flaw, though BIRD takes one only since 2.0.11.
+
+use std::fmt::{self, Write as _};
+
+use crate::prefix::{Family, Prefix, PrefixError};
+
+/// The text of a prefix file.
+///
+/// `generated` is the time as `2026-11-22 08:41:54.123456`, `pid` the daemon's.
+pub fn render(variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix], generated: &str, pid: u32) -> String {
+    let mut text = format!("# Generated {generated} by anycast-healthchecker (pid={pid})\n");
+    render_body(&mut text, variable, dummy, prefixes);
+    text
+}
+
+/// Whether `bytes` are what [`render`] writes for these arguments, whatever time and process the first line names.
+pub fn is_canonical(bytes: &[u8], variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix]) -> bool {
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return false };
+    let (first, rest) = bytes.split_at(end + 1);
+    let mut body = String::new();
+    render_body(&mut body, variable, dummy, prefixes);
+    first.starts_with(b"# Generated ") && rest == body.as_bytes()
+}
+
+/// What a prefix file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixFile {
+    /// The constant's name, quotes included where it has some; none where the file defines nothing.
+    pub variable: Option<String>,
+    /// The family's prefixes in order, duplicates included: the list where there is no flaw, else all that are legible.
+    pub prefixes: Vec<Prefix>,
+    /// The first thing that keeps BIRD from reading the file as this list.
+    pub flaw: Option<Flaw>,
+}
+
+/// Why BIRD would refuse the file, or read it and export something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Nothing but blanks and comments.
+    #[error("it is empty")]
+    Empty,
+    /// It stops before the constant is complete.
+    #[error("it ends where {expected} should follow")]
+    CutOff {
+        /// What is missing.
+        expected: &'static str,
+    },
+    /// Anything else that does not belong where it stands.
+    #[error("line {line}: {found} stands where {expected} should")]
+    Unexpected {
+        /// Counted from 1.
+        line: usize,
+        /// What stands there, escaped and short.
+        found: String,
+        /// What should.
+        expected: &'static str,
+    },
+    /// An entry that is no prefix.
+    #[error("line {line}: {source}")]
+    Prefix {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: PrefixError,
+    },
+    /// An entry of the other family.
+    #[error("line {line}: {prefix} does not belong into a list of {family} prefixes")]
+    Family {
+        /// Counted from 1.
+        line: usize,
+        /// The entry.
+        prefix: Prefix,
+        /// The family of the list.
+        family: Family,
+    },
+}
+
+/// Reads the prefix file of `family`.
+pub fn parse(bytes: &[u8], family: Family) -> PrefixFile {
+    let tokens = tokens(bytes);
+    PrefixFile {
+        variable: tokens.windows(2).find_map(|pair| match (pair[0].kind, pair[1].kind) {
+            (Kind::Word("define"), Kind::Word(name)) => Some(name.to_string()),
+            _ => None,
+        }),
+        prefixes: legible(&tokens, family),
+        flaw: sound(&tokens, family).err(),
+    }
+}
+
+/// Everything behind the first line.
+fn render_body(text: &mut String, variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix]) {
+    // Writing to a String cannot fail.
+    let _ = match dummy {
+        Some(dummy) => {
+            writeln!(text, "# {dummy} is a dummy IP Prefix. It should NOT be used and REMOVED from the constant.")
+        }
+        None => writeln!(text, "# No dummy IP Prefix is configured. The constant is empty while no service is up."),
+    };
+    let _ = write!(text, "define {variable} =\n    [");
+    for (n, prefix) in prefixes.iter().enumerate() {
+        let _ = write!(text, "{}\n        {prefix}", if n == 0 { "" } else { "," });
+    }
+    text.push_str(if prefixes.is_empty() { " ];\n" } else { "\n    ];\n" });
+}
+
+/// A piece of the file between blanks and comments.
+#[derive(Clone, Copy)]
+struct Token<'a> {
+    line: usize,
+    kind: Kind<'a>,
+    /// Nothing follows it, not even a blank: it may have been longer.
+    at_end: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind<'a> {
+    /// Names, addresses, numbers: printable ASCII without the marks.
+    Word(&'a str),
+    /// One of `MARKS`.
+    Mark(u8),
+    /// A byte that BIRD has no use for outside comments, a comment that is not closed or holds another, a giant word.
+    Alien,
+}
+
+/// What separates words and means something itself.
+const MARKS: &[u8] = b"=[],;/";
+
+/// A name has 64 bytes and two quotes at most, an address 45; anything longer is none, and need not fill a log.
+const LONGEST_WORD: usize = 66;
+
+fn tokens(bytes: &[u8]) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let (mut at, mut line) = (0, 1);
+    while let Some(&byte) = bytes.get(at) {
+        let (length, kind) = match byte {
+            b' ' | b'\t' | b'\n' => (1, None),
+            b'#' => (bytes[at..].iter().take_while(|byte| **byte != b'\n').count(), None),
+            b'/' if bytes.get(at + 1) == Some(&b'*') => comment(&bytes[at..]),
+            _ if MARKS.contains(&byte) => (1, Some(Kind::Mark(byte))),
+            _ if is_word(byte) => {
+                let length = bytes[at..].iter().take_while(|byte| is_word(**byte)).count();
+                let word = std::str::from_utf8(&bytes[at..at + length]).ok().filter(|_| length <= LONGEST_WORD);
+                (length, Some(word.map_or(Kind::Alien, Kind::Word)))
+            }
+            _ => (1, Some(Kind::Alien)),
+        };
+        tokens.extend(kind.map(|kind| Token { line, kind, at_end: at + length == bytes.len() }));
+        line += bytes[at..at + length].iter().filter(|byte| **byte == b'\n').count();
+        at += length;
+    }
+    tokens
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !MARKS.contains(&byte) && byte != b'#' && byte != b'"'
+}
+
+/// The length of a `/* comment */`; BIRD refuses one inside another.
+fn comment(bytes: &[u8]) -> (usize, Option<Kind<'static>>) {
+    match bytes[2..].windows(2).position(|pair| pair == b"*/") {
+        None => (bytes.len(), Some(Kind::Alien)),
+        Some(end) => {
+            let nested = bytes[2..2 + end + 1].windows(2).any(|pair| pair == b"/*");
+            (end + 4, nested.then_some(Kind::Alien))
+        }
+    }
+}
+
+/// Every prefix of the family, wherever it stands and however Python spells it; a bare address is one of full length.
+/// Where the end of the file cuts an entry off, it counts only with its length.
+fn legible(tokens: &[Token<'_>], family: Family) -> Vec<Prefix> {
+    let mut prefixes: Vec<Prefix> = Vec::new();
+    let mut rest = tokens;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        let Kind::Word(address) = first.kind else { continue };
+        let slash = tail.first().is_some_and(|token| token.kind == Kind::Mark(b'/'));
+        let prefix = match tail.get(1).map(|token| token.kind) {
+            Some(Kind::Word(length)) if slash => format!("{address}/{length}").parse().ok(),
+            _ if slash || first.at_end => None,
+            _ => address.parse().ok(),
+        };
+        if slash && prefix.is_some() {
+            rest = &tail[2..];
+        }
+        prefixes.extend(prefix.filter(|prefix: &Prefix| prefix.family() == family));
+    }
+    prefixes
+}
+
+/// Checks the whole file against `define NAME = [ PREFIX, ... ];`.
+fn sound(tokens: &[Token<'_>], family: Family) -> Result<(), Flaw> {
+    if tokens.is_empty() {
+        return Err(Flaw::Empty);
+    }
+    let mut rest = Rest(tokens);
+    rest.word("'define'", |word| word == "define")?;
+    rest.word("the constant's name", is_name)?;
+    rest.mark("'='", b"=")?;
+    rest.mark("'['", b"[")?;
+    let mut separator = rest.mark("']'", b"]").unwrap_or(b',');
+    while separator == b',' {
+        let line = rest.0.first().map_or(0, |token| token.line);
+        let address = rest.word("a prefix", |_| true)?;
+        // A bare address makes a set of addresses, which matches no route: accepted and useless.
+        rest.mark("'/' and a prefix length", b"/")?;
+        // A netmask is none: only Python takes it for a length.
+        let length = rest.word("a prefix length in digits", |word| word.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let prefix: Prefix = format!("{address}/{length}").parse().map_err(|source| Flaw::Prefix { line, source })?;
+        if prefix.family() != family {
+            return Err(Flaw::Family { line, prefix, family });
+        }
+        separator = rest.mark("',' or ']'", b",]")?;
+    }
+    rest.mark("';'", b";")?;
+    while !rest.0.is_empty() {
+        rest.mark("the end of the file", b";")?;
+    }
+    Ok(())
+}
+
+/// `A_1`, or `'A-B.C:D'` in quotes.
+fn is_name(word: &str) -> bool {
+    let quoted = word.strip_prefix('\'').and_then(|word| word.strip_suffix('\''));
+    let name = quoted.unwrap_or(word);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || quoted.is_some() && b"-.:".contains(&byte);
+    let number = quoted.is_none() && name.starts_with(|first: char| first.is_ascii_digit());
+    (1..=64).contains(&name.len()) && name.bytes().all(fits) && !number
+}
+
+/// What is still to be read.
+struct Rest<'t, 'a>(&'t [Token<'a>]);
+
+impl<'a> Rest<'_, 'a> {
+    fn word(&mut self, expected: &'static str, fits: impl Fn(&str) -> bool) -> Result<&'a str, Flaw> {
+        self.take(
+            expected,
+            |kind| if let Kind::Word(word) = kind { Some(word).filter(|word| fits(word)) } else { None },
+        )
+    }
+
+    /// One of several marks.
+    fn mark(&mut self, expected: &'static str, marks: &[u8]) -> Result<u8, Flaw> {
+        self.take(expected, |kind| {
+            if let Kind::Mark(mark) = kind {
+                Some(mark).filter(|mark| marks.contains(mark))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The next token where it fits, else the flaw.
+    fn take<T>(&mut self, expected: &'static str, pick: impl Fn(Kind<'a>) -> Option<T>) -> Result<T, Flaw> {
+        let [first, tail @ ..] = self.0 else { return Err(Flaw::CutOff { expected }) };
+        let found = || Flaw::Unexpected { line: first.line, found: first.kind.to_string(), expected };
+        let picked = pick(first.kind).ok_or_else(found)?;
+        self.0 = tail;
+        Ok(picked)
+    }
+}
+
+/// For a sentence.
+impl fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Word(word) => write!(f, "'{word}'"),
+            Kind::Mark(mark) => write!(f, "'{}'", char::from(*mark)),
+            Kind::Alien => f.write_str("something BIRD cannot read"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

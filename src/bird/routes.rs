@@ -1,0 +1,221 @@
+//! What the prefix file should list.
+//!
+//! The list in the file, a decision for each service's prefixes and the dummy come in; the next list and findings go out.
+//!
+//! Promises: pure; applying it twice is applying it once; the dummy is always there; only known prefixes stay, and
+//! strangers where they are kept; an undecided prefix stays as it was first read; the file's order is kept, additions go
+//! last in the order of configuration, a missing dummy first; each prefix is listed once.
+//! Leaves out: reading and writing the file (`bird::prefix_file`, `bird::writer`), and when a finding is logged: each
+//! call reports what it sees, the writer logs it once per change of situation.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use crate::config::settings::LogLevel;
+use crate::prefix::Prefix;
+
+/// What is to become of a prefix.
+///
+/// In the order of their weight: where several services name one prefix, the least of their decisions holds. So any of
+/// them can withdraw it, and it is advertised only when all of them want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// Out of the list.
+    Withdraw,
+    /// No verdict yet: in the list where it was when the list was first read.
+    Keep(bool),
+    /// In the list.
+    Advertise,
+}
+
+impl Decision {
+    /// Whether the prefix belongs in the list.
+    pub fn listed(self) -> bool {
+        matches!(self, Decision::Keep(true) | Decision::Advertise)
+    }
+}
+
+/// A prefix of a service and what its health asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// The prefix. Several services may name it.
+    pub prefix: Prefix,
+    /// The service's name, for the log.
+    pub service: &'a str,
+    /// What the service's state says.
+    pub decision: Decision,
+}
+
+/// What happens to prefixes in the file that no service names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// They stay: before the family's first verdict, without `purge_ip_prefixes`.
+    Keep,
+    /// They go.
+    Remove,
+}
+
+/// The next list, and what is to be said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes<'a> {
+    /// What the file should list.
+    pub list: Vec<Prefix>,
+    /// What was found on the way: the dummy, strangers, then changes.
+    pub findings: Vec<Finding<'a>>,
+}
+
+/// Works out the list that should follow `listed`. `known` is in the order of configuration.
+pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, strangers: Strangers) -> Routes<'a> {
+    let (mut decided, index) = together(known);
+    let mut list = Vec::with_capacity(listed.len() + known.len() + 1);
+    let mut findings = Vec::new();
+    let mut changes = Vec::new();
+    let mut foreign = Vec::new();
+    let mut foreign_seen = HashSet::new();
+    let mut dummy_seen = false;
+
+    for prefix in listed {
+        if Some(prefix) == dummy {
+            if !std::mem::replace(&mut dummy_seen, true) {
+                list.push(*prefix);
+            }
+        } else if let Some(&at) = index.get(prefix) {
+            let (known, seen) = &mut decided[at];
+            match (std::mem::replace(seen, true), known.decision.listed()) {
+                (true, _) => {}
+                (false, true) => list.push(*prefix),
+                (false, false) => changes.push(Finding::Withdrawn { prefix: *prefix, service: known.service }),
+            }
+        } else if foreign_seen.insert(*prefix) {
+            foreign.push(*prefix);
+            if strangers == Strangers::Keep {
+                list.push(*prefix);
+            }
+        }
+    }
+    if let Some(dummy) = dummy.filter(|_| !dummy_seen) {
+        list.insert(0, *dummy);
+        findings.push(Finding::DummyMissing(*dummy));
+    }
+    if !foreign.is_empty() {
+        findings.push(match strangers {
+            Strangers::Keep => Finding::StrangersFound(foreign),
+            Strangers::Remove => Finding::StrangersRemoved(foreign),
+        });
+    }
+    for (known, seen) in decided {
+        if !seen && known.decision.listed() && Some(&known.prefix) != dummy {
+            list.push(known.prefix);
+            changes.push(Finding::Announced { prefix: known.prefix, service: known.service });
+        }
+    }
+    findings.append(&mut changes);
+    let serves = |list: &[Prefix]| list.iter().any(|prefix| Some(prefix) != dummy);
+    if serves(listed) && !serves(&list) {
+        findings.push(Finding::NothingLeft);
+    }
+    Routes { list, findings }
+}
+
+/// One entry a prefix, in order of appearance, with the decision that holds, the service it comes from, and a mark for
+/// "seen in the file"; and where each prefix stands.
+fn together<'a>(known: &[Known<'a>]) -> (Vec<(Known<'a>, bool)>, HashMap<Prefix, usize>) {
+    let mut decided: Vec<(Known<'a>, bool)> = Vec::with_capacity(known.len());
+    let mut index = HashMap::with_capacity(known.len());
+    for known in known {
+        let at = *index.entry(known.prefix).or_insert(decided.len());
+        match decided.get_mut(at) {
+            None => decided.push((*known, false)),
+            Some((first, _)) if known.decision < first.decision => *first = *known,
+            Some(_) => {}
+        }
+    }
+    (decided, index)
+}
+
+/// Something that the log should hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding<'a> {
+    /// The file did not list the dummy.
+    DummyMissing(Prefix),
+    /// The file lists prefixes of no service, which stay.
+    StrangersFound(Vec<Prefix>),
+    /// The file listed prefixes of no service, which go.
+    StrangersRemoved(Vec<Prefix>),
+    /// A prefix is added.
+    Announced {
+        /// The prefix.
+        prefix: Prefix,
+        /// The first service that names it.
+        service: &'a str,
+    },
+    /// A prefix is taken out.
+    Withdrawn {
+        /// The prefix.
+        prefix: Prefix,
+        /// The first service that wants it out.
+        service: &'a str,
+    },
+    /// The last prefix of a service is taken out.
+    NothingLeft,
+}
+
+/// When a finding is made: the original words some of them differently at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The file is read for the first time.
+    Start,
+    /// Any later.
+    Running,
+}
+
+impl Finding<'_> {
+    /// The original's level.
+    pub fn level(&self) -> LogLevel {
+        match self {
+            Finding::Announced { .. } | Finding::Withdrawn { .. } => LogLevel::Info,
+            Finding::DummyMissing(_)
+            | Finding::StrangersFound(_)
+            | Finding::StrangersRemoved(_)
+            | Finding::NothingLeft => LogLevel::Warning,
+        }
+    }
+
+    /// The original's sentence, about the prefix file `conf`.
+    pub fn sentence(&self, moment: Moment, conf: &Path) -> String {
+        let conf = conf.display();
+        match (self, moment) {
+            (Finding::DummyMissing(dummy), Moment::Start) => {
+                format!("dummy IP prefix {dummy} is missing from bird configuration {conf}, adding it")
+            }
+            (Finding::DummyMissing(dummy), Moment::Running) => format!(
+                "dummy IP prefix {dummy} wasn't found in bird configuration, adding it. This shouldn't have happened!"
+            ),
+            (Finding::StrangersFound(strangers), _) => {
+                format!("found IP prefixes {} in {conf} without a service check configured", joined(strangers))
+            }
+            (Finding::StrangersRemoved(strangers), Moment::Start) => format!(
+                "removing IP prefix(es) {} from {conf} because they don't have a service check configured",
+                joined(strangers)
+            ),
+            (Finding::StrangersRemoved(strangers), Moment::Running) => format!(
+                "found {} IP prefixes in Bird configuration but we aren't configured to run health checks on them. \
+                 Either someone modified the configuration manually or something went horrible wrong. We remove them \
+                 from Bird configuration",
+                joined(strangers)
+            ),
+            (Finding::Announced { prefix, service }, _) => format!("announcing {prefix} for {service}"),
+            (Finding::Withdrawn { prefix, service }, _) => format!("withdrawing {prefix} for {service}"),
+            (Finding::NothingLeft, _) => "Bird configuration doesn't have IP prefixes for any of the services we \
+                                          monitor! It means local node doesn't receive any traffic"
+                .to_string(),
+        }
+    }
+}
+
+fn joined(prefixes: &[Prefix]) -> String {
+    prefixes.iter().map(Prefix::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+use super::*;
+use proptest::prelude::*;
+
+/// Prefix number `n`; 0 is the dummy.
+fn prefix(n: u32) -> Prefix {
+    format!("10.0.{}.{}/32", n / 256, n % 256).parse().unwrap()
+}
+
+fn prefixes(numbers: &[u32]) -> Vec<Prefix> {
+    numbers.iter().copied().map(prefix).collect()
+}
+
+fn known<'a>(decisions: &[(u32, &'a str, Decision)]) -> Vec<Known<'a>> {
+    decisions.iter().map(|&(n, service, decision)| Known { prefix: prefix(n), service, decision }).collect()
+}
+
+/// What `listed` becomes, and the first words of each finding's sentence.
+fn check(listed: &[u32], decisions: &[(u32, &str, Decision)], strangers: Strangers, list: &[u32], said: &[&str]) {
+    let found = next(&prefixes(listed), &known(decisions), Some(&prefix(0)), strangers);
+    assert_eq!(found.list, prefixes(list), "{listed:?} {decisions:?}");
+    let sentences: Vec<String> =
+        found.findings.iter().map(|finding| finding.sentence(Moment::Running, Path::new("/p.conf"))).collect();
+    assert_eq!(sentences.len(), said.len(), "{sentences:?}");
+    assert!(sentences.iter().zip(said).all(|(sentence, said)| sentence.starts_with(said)), "{sentences:?}");
+}
+
+use Decision::{Advertise, Keep, Withdraw};
+
+#[test]
+fn announcing_and_withdrawing() {
+    let remove = Strangers::Remove;
+    check(&[0], &[(1, "a", Advertise)], remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
+    check(&[0, 1], &[(1, "a", Advertise)], remove, &[0, 1], &[]);
+    check(
+        &[0, 1],
+        &[(1, "a", Withdraw)],
+        remove,
+        &[0],
+        &["withdrawing 10.0.0.1/32 for a", "Bird configuration doesn't have IP prefixes for any"],
+    );
+    check(&[0], &[(1, "a", Withdraw)], remove, &[0], &[]);
+    check(&[2, 0, 1], &[(1, "a", Advertise), (2, "b", Withdraw)], remove, &[0, 1], &["withdrawing 10.0.0.2/32 for b"]);
+    // The file's order stays, additions go last in the order of configuration.
+    check(
+        &[3, 0],
+        &[(2, "b", Advertise), (1, "a", Advertise), (3, "c", Advertise)],
+        remove,
+        &[3, 0, 2, 1],
+        &["announcing 10.0.0.2/32 for b", "announcing 10.0.0.1/32 for a"],
+    );
+}
+
+#[test]
+fn undecided_prefixes_stay_as_first_read() {
+    let decisions = [(1, "a", Keep(true)), (2, "b", Keep(false))];
+    check(&[0, 1], &decisions, Strangers::Remove, &[0, 1], &[]);
+    // Somebody changed the file meanwhile.
+    check(&[0], &decisions, Strangers::Remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
+    check(&[0, 1, 2], &decisions, Strangers::Remove, &[0, 1], &["withdrawing 10.0.0.2/32 for b"]);
+}
+
+#[test]
+fn the_dummy_is_always_there() {
+    check(&[], &[], Strangers::Keep, &[0], &["dummy IP prefix 10.0.0.0/32 wasn't found"]);
+    check(&[1, 0, 0], &[(1, "a", Advertise)], Strangers::Keep, &[1, 0], &[]);
+    check(&[1], &[(1, "a", Advertise)], Strangers::Keep, &[0, 1], &["dummy IP prefix"]);
+    check(&[0], &[(0, "a", Withdraw)], Strangers::Keep, &[0], &[]);
+    check(&[], &[(0, "a", Advertise)], Strangers::Keep, &[0], &["dummy IP prefix"]);
+    let nothing = next(&[], &[], None, Strangers::Remove);
+    assert_eq!(nothing, Routes { list: Vec::new(), findings: Vec::new() });
+}
+
+#[test]
+fn strangers_stay_or_go() {
+    check(
+        &[0, 7, 1, 8, 7],
+        &[(1, "a", Advertise)],
+        Strangers::Keep,
+        &[0, 7, 1, 8],
+        &["found IP prefixes 10.0.0.7/32,10.0.0.8/32 in /p.conf"],
+    );
+    check(
+        &[0, 7, 1, 8, 7],
+        &[(1, "a", Advertise)],
+        Strangers::Remove,
+        &[0, 1],
+        &["found 10.0.0.7/32,10.0.0.8/32 IP prefixes in Bird"],
+    );
+    check(&[0, 7], &[], Strangers::Remove, &[0], &["found 10.0.0.7/32 IP prefixes", "Bird configuration doesn't"]);
+}
+
+#[test]
+fn of_several_services_the_least_decides() {
+    let check = |first: Decision, second: Decision, listed: bool| {
+        let found = next(&[], &known(&[(1, "a", first), (1, "b", second)]), None, Strangers::Remove);
+        assert_eq!(found.list, if listed { prefixes(&[1]) } else { Vec::new() }, "{first:?} {second:?}");
+    };
+    check(Advertise, Advertise, true);
+    check(Advertise, Keep(false), false);
+    check(Advertise, Keep(true), true);
+    check(Keep(true), Withdraw, false);
+    check(Withdraw, Advertise, false);
+    // The log names the one to blame.
+    let found = next(
+        &prefixes(&[1, 2]),
+        &known(&[(1, "a", Advertise), (1, "b", Withdraw), (1, "c", Withdraw), (2, "d", Advertise)]),
+        None,
+        Strangers::Remove,
+    );
+    assert_eq!(found.findings, [Finding::Withdrawn { prefix: prefix(1), service: "b" }]);
+}
+
+#[test]
+fn sentences_at_start_and_levels() {
+    let check = |finding: Finding<'_>, level: LogLevel, sentence: &str| {
+        assert_eq!(finding.level(), level);
+        assert_eq!(finding.sentence(Moment::Start, Path::new("/var/p.conf")), sentence);
+    };
+    check(
+        Finding::DummyMissing(prefix(0)),
+        LogLevel::Warning,
+        "dummy IP prefix 10.0.0.0/32 is missing from bird configuration /var/p.conf, adding it",
+    );
+    check(
+        Finding::StrangersFound(prefixes(&[1, 2])),
+        LogLevel::Warning,
+        "found IP prefixes 10.0.0.1/32,10.0.0.2/32 in /var/p.conf without a service check configured",
+    );
+    check(
+        Finding::StrangersRemoved(prefixes(&[1])),
+        LogLevel::Warning,
+        "removing IP prefix(es) 10.0.0.1/32 from /var/p.conf because they don't have a service check configured",
+    );
+    check(Finding::Announced { prefix: prefix(1), service: "a" }, LogLevel::Info, "announcing 10.0.0.1/32 for a");
+    check(Finding::Withdrawn { prefix: prefix(1), service: "a" }, LogLevel::Info, "withdrawing 10.0.0.1/32 for a");
+    check(
+        Finding::NothingLeft,
+        LogLevel::Warning,
+        "Bird configuration doesn't have IP prefixes for any of the services we monitor! It means local node \
+         doesn't receive any traffic",
+    );
+}
+
+#[test]
+fn ten_thousand_prefixes() {
+    let listed: Vec<Prefix> = (0..10_000).map(prefix).collect();
+    let known: Vec<Known<'_>> = (1..10_001)
+        .map(|n| Known { prefix: prefix(n), service: "s", decision: if n % 2 == 0 { Withdraw } else { Advertise } })
+        .collect();
+    let found = next(&listed, &known, Some(&listed[0]), Strangers::Remove);
+    assert_eq!(found.list.len(), 5_001);
+    assert_eq!(found.findings.len(), 4_999);
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    prop_oneof![Just(Withdraw), any::<bool>().prop_map(Keep), Just(Advertise)]
+}
+
+proptest! {
+    #[test]
+    fn the_list_is_the_models(
+        listed in prop::collection::vec(0u32..12, 0..15),
+        decisions in prop::collection::vec((1u32..8, decision()), 0..12),
+        dummy in prop::option::of(Just(prefix(0))),
+        keep: bool,
+    ) {
+        let strangers = if keep { Strangers::Keep } else { Strangers::Remove };
+        let listed = prefixes(&listed);
+        let known: Vec<Known<'_>> = decisions.iter().map(|&(n, decision)| Known { prefix: prefix(n), service: "s", decision }).collect();
+        let found = next(&listed, &known, dummy.as_ref(), strangers);
+
+        // The model says of each prefix alone whether it belongs.
+        for n in 0..12 {
+            let of_prefix: Vec<Decision> = decisions.iter().filter(|(of, _)| *of == n).map(|(_, decision)| *decision).collect();
+            let belongs = if Some(prefix(n)) == dummy {
+                true
+            } else if of_prefix.is_empty() {
+                keep && listed.contains(&prefix(n))
+            } else {
+                !of_prefix.contains(&Withdraw)
+                    && !of_prefix.contains(&Keep(false))
+            };
+            prop_assert_eq!(found.list.iter().filter(|listed| **listed == prefix(n)).count(), usize::from(belongs), "{}", n);
+        }
+
+        // What stays stays in order.
+        let order = |list: &[Prefix], of: &[Prefix]| {
+            let mut order: Vec<Prefix> = Vec::new();
+            list.iter().for_each(|prefix| if of.contains(prefix) && !order.contains(prefix) { order.push(*prefix) });
+            order
+        };
+        prop_assert_eq!(order(&listed, &found.list), order(&found.list, &listed));
+
+        // Twice is once: the same list, and nothing more to say but that strangers are there.
+        let again = next(&found.list, &known, dummy.as_ref(), strangers);
+        prop_assert_eq!(&again.list, &found.list);
+        prop_assert!(again.findings.iter().all(|finding| matches!(finding, Finding::StrangersFound(_))), "{:?}", again.findings);
+    }
+}
