@@ -1,40 +1,65 @@
 //! Map.
+pub mod cli;
 pub mod command;
+pub mod daemon;
 pub mod event;
 pub mod prefix;
 pub mod bird {
     //! BIRD.
+    pub mod client;
     pub mod custom;
+    pub mod history;
     pub mod pace;
     pub mod prefix_file;
+    pub mod reply;
     pub mod routes;
+    pub mod table;
+    pub mod writer;
 }
 pub mod check {
     //! Checks.
+    pub mod assignment;
     pub mod health;
     pub mod schedule;
+    pub mod worker;
 }
 pub mod config {
     //! Configuration.
+    pub mod files;
+    pub mod ini;
+    pub mod options;
+    pub mod preflight;
+    pub mod problem;
     pub mod settings;
 }
 pub mod log {
     //! Logging.
     pub mod format;
     pub mod layer;
+    pub mod rotating_file;
     pub mod sink;
+    pub mod syslog;
 }
 pub mod report {
     //! Reports.
+    pub mod exporter;
+    pub mod metrics;
+    pub mod server;
     pub mod snapshot;
+    pub mod status;
 }
 pub mod sys {
     //! System.
+    pub mod addresses;
     #[cfg(test)]
     mod alone;
     pub mod atomic_file;
+    pub mod file_watch;
     pub mod inherited;
+    pub mod instance;
+    pub mod notify;
     mod poll;
     pub mod process;
+    pub mod signals;
     pub mod stop_line;
 }

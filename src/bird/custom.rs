@@ -149,7 +149,10 @@ fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events:
         let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
         let ended = program.run(&limits, &stop);
         let failed_with = |code| {
-            format!("reconfiguring BIRD failed with return code: {code} and stderr: {}", python_bytes(&ended.stderr.kept))
+            format!(
+                "reconfiguring BIRD failed with return code: {code} and stderr: {}",
+                python_bytes(&ended.stderr.kept)
+            )
         };
         let result = match ended.how {
             How::Exited(0) => Ok(()),
@@ -157,7 +160,9 @@ fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events:
             How::Signaled(signal) => Err(failed_with(-signal)),
             How::TimedOut => Err("reconfiguring bird timed out".to_string()),
             How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
-            How::NotStarted(why) => Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program())),
+            How::NotStarted(why) => {
+                Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program()))
+            }
         };
         // Without a receiver the daemon has ended.
         let _ = events.send(Event::CustomDone { service, result });

@@ -71,7 +71,15 @@ pub fn start(
         let health = Health::new(service.check_rise, service.check_fail);
         let program = Program::new(service.check_cmd.words());
         let mut worker = Worker {
-            name: name.clone(), service, common, report, orders, health, program, left: Vec::new(), told: None
+            name: name.clone(),
+            service,
+            common,
+            report,
+            orders,
+            health,
+            program,
+            left: Vec::new(),
+            told: None,
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
@@ -228,7 +236,9 @@ impl Worker {
         let Ended { how, stdout, stderr, took, left } = self.program.run(&limits, &self.common.stop);
         if let Some(left) = left {
             if self.left.is_empty() {
-                warn!("failed to kill check: {left}. It may run under another user, via sudo; it is reaped when it ends");
+                warn!(
+                    "failed to kill check: {left}. It may run under another user, via sudo; it is reaped when it ends"
+                );
             }
             self.left.push(left);
         }
@@ -236,7 +246,9 @@ impl Worker {
             How::Exited(code) => RunResult::Exited(code),
             How::Signaled(signal) => RunResult::Signaled(signal),
             How::TimedOut => RunResult::TimedOut,
-            How::NotStarted(why) => RunResult::NotStarted(format!("cannot run {}: {why}", self.service.check_cmd.program())),
+            How::NotStarted(why) => {
+                RunResult::NotStarted(format!("cannot run {}: {why}", self.service.check_cmd.program()))
+            }
             How::Stopped => return None,
         };
         if ended_by_supervisor(&result) && self.common.stop.wait(SUPERVISOR) {

@@ -27,13 +27,16 @@ impl<T> Published<T> {
     }
 }
 
+/// A service and what its check thread publishes.
+pub type Listed = (Arc<Service>, Arc<Published<ServiceReport>>);
+
 /// Everything that is published.
 #[derive(Debug)]
 pub struct Board {
     /// When the daemon started.
     pub started: SystemTime,
-    /// One for each configured service, in the order of the configuration.
-    pub services: Vec<(Arc<Service>, Arc<Published<ServiceReport>>)>,
+    /// One for each configured service, in the order of the configuration. A reload puts another list in its place.
+    pub services: Published<Arc<[Listed]>>,
     /// The writer's.
     pub bird: Arc<Published<BirdReport>>,
 }
@@ -42,7 +45,7 @@ impl Board {
     /// A board on which nothing is known yet.
     pub fn new(settings: &Settings) -> Board {
         let reports = settings.services.iter().map(|service| (service.clone(), Arc::default()));
-        Board { started: SystemTime::now(), services: reports.collect(), bird: Arc::default() }
+        Board { started: SystemTime::now(), services: Published::new(reports.collect()), bird: Arc::default() }
     }
 }
 

@@ -1,0 +1,411 @@
+//! One family's list on its way from the services' states to the prefix file.
+//!
+//! The file is level-triggered: each step reads what the file lists, works out what it should list, and replaces it
+//! where the two differ, whoever made them differ. What BIRD knows of it is counted in generations: each write of ours
+//! and each change by someone else begins one, also where the text ends up equal, and BIRD is in line when it took the
+//! last one.
+//!
+//! Promises: a step that fails changes nothing and is tried again; a file that was emptied, garbled, deleted or hidden
+//! from BIRD is put right, at most once a second where nothing else is new; no service that is not known to be dead
+//! loses its place in the list.
+//! Leaves out: telling BIRD (`bird::writer`), and the decisions (`bird::routes`).
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, warn};
+
+use crate::bird::history;
+use crate::bird::pace::Pace;
+use crate::bird::prefix_file::{self, PrefixFile};
+use crate::bird::routes::{self, Decision, Finding, Known, Moment, Routes, Strangers};
+use crate::check::health::State;
+use crate::config::settings::{Bird, LogLevel};
+use crate::event::Verdict;
+use crate::prefix::{Family, Prefix};
+use crate::sys::atomic_file::{self, Durability, Identity, MODE};
+
+/// A longer file is none of ours: 10,000 prefixes need half a megabyte at most.
+const LONGEST: usize = 64 * 1024 * 1024;
+/// Two programs that both keep putting the file right must not spin.
+const REPAIR: Duration = Duration::from_secs(1);
+
+/// What is known of the services, by name.
+pub type Verdicts = HashMap<Arc<str>, Verdict>;
+
+/// A prefix of the family and the service that names it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// The service's name.
+    pub service: Arc<str>,
+    /// Whether the service's changes are told by its own command.
+    pub custom: bool,
+}
+
+/// What BIRD is told when it is told of the file: which generation, and what that lists.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// See [`Table::generation`].
+    pub generation: u64,
+    /// The list.
+    pub list: Arc<[Prefix]>,
+}
+
+/// One look at the file: what it holds and its text; nothing where it is missing or cannot be read.
+struct Read {
+    file: Option<PrefixFile>,
+    bytes: Option<Vec<u8>>,
+}
+
+/// One family's list.
+pub struct Table {
+    /// The family.
+    pub family: Family,
+    bird: Bird,
+    path: PathBuf,
+    /// In the order of the configuration.
+    known: Vec<Named>,
+    /// The list as it was first read: what a service without a verdict keeps.
+    first_read: HashSet<Prefix>,
+    /// The list that we last wrote, or found right.
+    list: Arc<[Prefix]>,
+    /// What the services' states say.
+    wanted: Arc<[Prefix]>,
+    /// What the file lists, as of the last look.
+    in_file: Arc<[Prefix]>,
+    identity: Option<Identity>,
+    strangers: Strangers,
+    /// Counts writes and foreign changes; the first is the file as it was found.
+    generation: u64,
+    /// The last generation that has to be told by the family's command; later ones are told by custom commands.
+    due: u64,
+    /// What BIRD took last.
+    taken: Option<Told>,
+    /// A verdict came, or the last write failed.
+    news: bool,
+    /// Somebody may have touched the file.
+    look: bool,
+    pace: Pace,
+    repaired: Option<Instant>,
+    /// BIRD is not told of a list made from nothing until each service had time for its verdict.
+    hold: Option<Instant>,
+    unsynced: bool,
+    problem: Option<String>,
+    /// What the last step had to say, so that a step that is tried again does not say it again.
+    said: Vec<String>,
+    started: bool,
+}
+
+impl Table {
+    /// Reads the family's list for the first time. `patience` is how long the slowest service needs for its verdict.
+    pub fn open(family: Family, bird: &Bird, known: Vec<Named>, purge: bool, patience: Duration) -> Table {
+        let path = behind_link(&bird.conf);
+        if let Err(why) = atomic_file::remove_leftovers(&path) {
+            debug!("cannot look for left-over temporary files of {}: {why}", path.display());
+        }
+        let none: Arc<[Prefix]> = Arc::new([]);
+        let mut table = Table {
+            family,
+            bird: bird.clone(),
+            path,
+            known,
+            first_read: HashSet::new(),
+            list: none.clone(),
+            wanted: none.clone(),
+            in_file: none,
+            identity: None,
+            strangers: if purge { Strangers::Remove } else { Strangers::Keep },
+            generation: 1,
+            due: 1,
+            taken: None,
+            news: true,
+            look: false,
+            pace: Pace::default(),
+            repaired: None,
+            hold: None,
+            unsynced: false,
+            problem: None,
+            said: Vec::new(),
+            started: false,
+        };
+        table.read_first(patience);
+        table
+    }
+
+    /// Where the file is sound, what it lists counts. Else what is legible of the configured prefixes, else the newest
+    /// good copy in the history; where there is nothing at all, BIRD is not told before the services had their say.
+    fn read_first(&mut self, patience: Duration) {
+        let path = self.path.clone();
+        let path = path.display();
+        let list = match self.read().file {
+            Some(PrefixFile { flaw: None, prefixes, variable }) => {
+                if let Some(name) = variable.filter(|name| *name != self.bird.variable) {
+                    let right = &self.bird.variable;
+                    warn!("found incorrect variable name in {path}, going to add the correct one {name} -> {right}");
+                }
+                prefixes
+            }
+            broken => {
+                let (legible, what) = match broken {
+                    Some(PrefixFile { prefixes, flaw, .. }) => (prefixes, flaw.map(|flaw| flaw.to_string())),
+                    None => (Vec::new(), None),
+                };
+                let what = what.unwrap_or("it is not there".to_string());
+                warn!("failed to find variable name in {path}, going to add it ({what})");
+                self.rescue(legible, patience)
+            }
+        };
+        self.first_read = list.iter().copied().collect();
+        self.list = list.into();
+    }
+
+    fn read(&mut self) -> Read {
+        let found = atomic_file::read(&self.path, LONGEST).unwrap_or_else(|why| {
+            debug!("cannot read {}: {why}", self.path.display());
+            None
+        });
+        self.identity = found.as_ref().map(|(_, identity)| *identity);
+        let bytes = found.map(|(bytes, _)| bytes);
+        Read { file: bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family)), bytes }
+    }
+
+    fn rescue(&mut self, legible: Vec<Prefix>, patience: Duration) -> Vec<Prefix> {
+        let configured: HashSet<Prefix> = self.known.iter().map(|named| named.prefix).collect();
+        let of_ours = |list: Vec<Prefix>| list.into_iter().filter(|prefix| configured.contains(prefix)).collect();
+        let mut list: Vec<Prefix> = of_ours(legible);
+        if list.is_empty() {
+            list = history::newest_good(&self.path, self.family).map(of_ours).unwrap_or_default();
+        }
+        if list.is_empty() && !self.known.is_empty() {
+            warn!(
+                "nothing tells what {} listed, so BIRD is told when each service had its verdict",
+                self.path.display()
+            );
+            self.hold = Some(Instant::now() + patience);
+        }
+        list
+    }
+
+    /// Nothing has to be told at start: each service of the family has a command of its own.
+    pub fn told_by_custom_commands_only(&mut self) {
+        self.due = 0;
+    }
+
+    /// A verdict reached the writer for one of the family's services: from now on prefixes without a service go.
+    pub fn news(&mut self) {
+        self.strangers = Strangers::Remove;
+        self.news = true;
+        self.pace.news();
+    }
+
+    /// Whether the service has a prefix here.
+    pub fn concerns(&self, service: &str) -> bool {
+        self.known.iter().any(|named| &*named.service == service)
+    }
+
+    /// Somebody touched the file.
+    pub fn touched(&mut self) {
+        self.look = true;
+    }
+
+    /// When there is something to do here, if there is.
+    pub fn earliest(&self, now: Instant) -> Option<Instant> {
+        let paced = self.pace.earliest().unwrap_or(now);
+        match (self.news, self.look) {
+            (true, _) => Some(paced),
+            (false, true) => Some(self.repaired.map_or(paced, |at| paced.max(at + REPAIR))),
+            (false, false) => None,
+        }
+    }
+
+    /// One step: reads the file, and replaces it where it does not list what it should. Returns the services whose
+    /// prefixes went in (true) or out.
+    pub fn converge(&mut self, verdicts: &Verdicts, now: Instant) -> Vec<(Arc<str>, bool)> {
+        let before = self.identity;
+        self.look = false;
+        if !self.news && before.is_some() && atomic_file::identity(&self.path).is_ok_and(|found| found == before) {
+            return Vec::new();
+        }
+        let Read { file, bytes } = self.read();
+        let foreign = self.started && self.identity != before;
+        let sound = file.as_ref().is_some_and(|file| file.flaw.is_none());
+        let listed = match &file {
+            Some(file) if sound => file.prefixes.clone(),
+            _ => self.list.to_vec(),
+        };
+        if foreign {
+            self.generation += 1;
+            self.due = self.generation;
+            self.repaired = Some(now);
+            let flaw = file.and_then(|file| file.flaw).map_or(String::new(), |flaw| format!(": {flaw}"));
+            warn!("{} was changed by someone else{flaw}", self.path.display());
+        }
+        let (list, mended) = self.next_list(&listed, verdicts);
+        self.in_file = if sound { listed.into() } else { Arc::new([]) };
+        self.wanted = list.clone().into();
+        self.started = true;
+        let wrong = !self.is_right(&bytes, &list);
+        if wrong && !self.write(&list, now) {
+            return Vec::new();
+        }
+        let changed = self.settle(list);
+        let told_by_custom = !changed.is_empty() && changed.iter().all(|named| named.custom) && !mended && !foreign;
+        if wrong && !told_by_custom {
+            self.due = self.generation;
+        }
+        changed.into_iter().map(|named| (named.service, self.list.contains(&named.prefix))).collect()
+    }
+
+    /// What the file should list, and whether that differs for another reason than the services' states.
+    fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, bool) {
+        let known: Vec<Known<'_>> = self
+            .known
+            .iter()
+            .map(|Named { prefix, service, .. }| Known {
+                prefix: *prefix,
+                service,
+                decision: decision(verdicts.get(service), *prefix, self.first_read.contains(prefix)),
+            })
+            .collect();
+        let Routes { list, findings } = routes::next(listed, &known, self.bird.dummy.as_ref(), self.strangers);
+        let moment = if self.started { Moment::Running } else { Moment::Start };
+        let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
+        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(text)) {
+            match finding.level() {
+                LogLevel::Warning => warn!("{sentence}"),
+                _ => info!("{sentence}"),
+            }
+        }
+        let mended =
+            findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
+        self.said = sentences;
+        (list, mended)
+    }
+
+    /// Whether the file is what we would write, and BIRD, another user, may read it.
+    fn is_right(&self, bytes: &Option<Vec<u8>>, list: &[Prefix]) -> bool {
+        let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
+        self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
+            && bytes.as_ref().is_some_and(|bytes| prefix_file::is_canonical(bytes, variable, dummy, list))
+    }
+
+    /// Replaces the file; false where that fails, which is said once and tried again.
+    fn write(&mut self, list: &[Prefix], now: Instant) -> bool {
+        if let Some(most) = self.bird.history {
+            history::archive(&self.path, self.family, most);
+        }
+        let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
+        let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
+        let text = prefix_file::render(variable, dummy, list, &generated, std::process::id());
+        debug!("going to write to {}", self.path.display());
+        match atomic_file::replace(&self.path, text.as_bytes(), Durability::Synced) {
+            Ok(identity) => {
+                self.identity = Some(identity);
+                self.generation += 1;
+                self.unsynced = true;
+                self.pace.succeeded(now);
+                if self.problem.take().is_some() {
+                    info!("{} can be written again", self.path.display());
+                }
+                info!("Bird configuration for {} is updated", self.family);
+                true
+            }
+            Err(why) => {
+                let problem = format!("failed to write Bird configuration: {why}");
+                if self.problem.as_ref() != Some(&problem) {
+                    error!("{problem}; the change waits and is tried again");
+                    self.problem = Some(problem);
+                }
+                self.news = true;
+                self.pace.failed(now);
+                false
+            }
+        }
+    }
+
+    /// The file is right; returns the prefixes that went in or out.
+    fn settle(&mut self, list: Vec<Prefix>) -> Vec<Named> {
+        let before: HashSet<&Prefix> = self.list.iter().collect();
+        let after: HashSet<&Prefix> = list.iter().collect();
+        let changed =
+            self.known.iter().filter(|Named { prefix, .. }| before.contains(prefix) != after.contains(prefix));
+        let changed = changed.cloned().collect();
+        self.list = list.into();
+        self.in_file = self.list.clone();
+        self.said.clear();
+        self.news = false;
+        changed
+    }
+
+    /// Whether the family's reconfigure command has to be run.
+    pub fn is_due(&self) -> bool {
+        self.due > self.taken_generation()
+    }
+
+    /// Whether BIRD took the file as it is.
+    pub fn in_sync(&self) -> bool {
+        self.generation == self.taken_generation()
+    }
+
+    fn taken_generation(&self) -> u64 {
+        self.taken.as_ref().map_or(0, |told| told.generation)
+    }
+
+    /// What BIRD is told by a reconfigure that starts now.
+    pub fn tell(&self) -> Told {
+        Told { generation: self.generation, list: self.list.clone() }
+    }
+
+    /// BIRD took what it was told.
+    pub fn took(&mut self, told: &Told) {
+        if told.generation > self.taken_generation() {
+            self.taken = Some(told.clone());
+        }
+    }
+
+    /// Until when BIRD must not be told, see [`Table::open`].
+    pub fn held_until(&mut self, verdicts: &Verdicts, now: Instant) -> Option<Instant> {
+        let decided = |named: &Named| verdicts.get(&named.service).is_some_and(|found| found.state != State::Unknown);
+        if self.hold.is_some_and(|until| until <= now || self.known.iter().all(decided)) {
+            self.hold = None;
+        }
+        self.hold
+    }
+
+    /// Makes the last write survive a power cut. Comes after the reconfigure, so that no route waits for it.
+    pub fn sync_directory(&mut self) {
+        if std::mem::take(&mut self.unsynced) {
+            if let Err(why) = atomic_file::sync_directory_of(&self.path) {
+                debug!("cannot sync the directory of {}: {why}", self.path.display());
+            }
+        }
+    }
+
+    /// The levels as they stand: wanted, in the file, in BIRD; and what is wrong with the file.
+    pub fn levels(&self) -> (Arc<[Prefix]>, Arc<[Prefix]>, Option<Told>, Option<&str>) {
+        (self.wanted.clone(), self.in_file.clone(), self.taken.clone(), self.problem.as_deref())
+    }
+}
+
+fn decision(verdict: Option<&Verdict>, prefix: Prefix, was_listed: bool) -> Decision {
+    match verdict {
+        None => Decision::Keep(was_listed),
+        Some(verdict) if verdict.missing.contains(&prefix) => Decision::Withdraw,
+        Some(Verdict { state: State::Unknown, .. }) => Decision::Keep(was_listed),
+        Some(Verdict { state: State::Up, .. }) => Decision::Advertise,
+        Some(Verdict { state: State::Down, .. }) => Decision::Withdraw,
+    }
+}
+
+/// The file that is replaced: what a symbolic link points to, also where nothing stands there yet.
+fn behind_link(path: &Path) -> PathBuf {
+    let Ok(target) = std::fs::read_link(path) else { return path.to_path_buf() };
+    let joined = path.parent().unwrap_or(Path::new("")).join(target);
+    let real = std::fs::canonicalize(path).unwrap_or(joined);
+    info!("{} is a symbolic link, the file behind it is used: {}", path.display(), real.display());
+    real
+}
