@@ -6,6 +6,7 @@ pub mod event;
 pub mod prefix;
 pub mod bird {
     //! BIRD.
+    pub mod channel;
     pub mod client;
     pub mod custom;
     pub mod history;
@@ -21,6 +22,7 @@ pub mod check {
     pub mod assignment;
     pub mod health;
     pub mod schedule;
+    pub mod threads;
     pub mod worker;
 }
 pub mod config {
