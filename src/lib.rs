@@ -8,6 +8,7 @@ pub mod bird {
     //! BIRD.
     pub mod client;
     pub mod custom;
+    pub mod framing;
     pub mod history;
     pub mod pace;
     pub mod prefix_file;
