@@ -53,7 +53,7 @@ pub mod sys {
     //! System.
     pub mod addresses;
     #[cfg(test)]
-    mod alone;
+    pub(crate) mod alone;
     pub mod atomic_file;
     pub mod file_watch;
     pub mod inherited;
