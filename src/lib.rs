@@ -6,6 +6,7 @@ pub mod event;
 pub mod prefix;
 pub mod bird {
     //! BIRD.
+    pub mod birdc;
     pub mod client;
     pub mod custom;
     pub mod framing;

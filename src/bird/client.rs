@@ -3,11 +3,12 @@
 //! Promises: one run takes no longer than [`LIMIT`], [`GRACE`] and the moment that a killed process is waited for,
 //! whatever the command does; what may not be killed (`sudo` under a daemon that is not root) is looked after until it
 //! ends, and while [`MOST_LEFT`] such are left none is added to them.
-//! Leaves out: what the answer means (`bird::reply`), when to ask, and the log (`bird::writer`).
+//! Leaves out: what the answer means (`bird::birdc`), when to ask, and the log (`bird::writer`).
 
 use std::time::{Duration, Instant};
 
-use crate::bird::reply::{End, Reply};
+use crate::bird::birdc::{self, End};
+use crate::bird::reply::Reply;
 use crate::command::Command;
 use crate::sys::process::{How, Left, Limits, Program};
 use crate::sys::stop_line::StopLine;
@@ -62,7 +63,7 @@ impl Client {
         }
         let limits = Limits { deadline: Instant::now() + self.limit, grace: Some(GRACE), keep: KEEP };
         let ended = self.program.run(&limits, stop);
-        let heard = |end| Reply::of_command(&ended.stdout.kept, &ended.stderr.kept, end);
+        let heard = |end| birdc::read(&ended.stdout.kept, &ended.stderr.kept, end);
         let reply = match &ended.how {
             How::Exited(code) => heard(End::Code(*code)),
             How::Signaled(signal) => heard(End::Signal(*signal)),

@@ -1,4 +1,4 @@
-//! The bytes of BIRD's control socket, cut into whole replies.
+//! The bytes of BIRD's control socket, cut into whole replies, and what the replies mean.
 //!
 //! ```text
 //!   0002-Reading configuration from /etc/bird/bird.conf     more follows
@@ -9,9 +9,9 @@
 //!
 //! Promises: pure; how the bytes are cut makes no difference; a line has at most [`LONGEST_LINE`] bytes and a reply
 //! [`LONGEST_REPLY`], whatever the other side sends; after an error nothing more is made of the connection.
-//! Leaves out: the socket, time limits, and what a result means (`bird::reply`), but for `configure status`.
+//! Leaves out: the socket and time limits.
 
-use crate::bird::reply::Version;
+use crate::bird::reply::{one_line, Meaning, Reply, Version};
 
 /// BIRD's own limit is 512 bytes.
 pub const LONGEST_LINE: usize = 4096;
@@ -139,6 +139,14 @@ impl Whole {
     /// Whether it is BIRD's greeting, and the version it tells.
     pub fn greeting(&self) -> Option<Option<Version>> {
         (self.result.code == 1).then(|| Version::of_greeting(&self.result.text))
+    }
+
+    /// The answer to `configure`, from a BIRD whose greeting told the version.
+    pub fn configured(&self, version: Option<Version>) -> Reply {
+        let Line { code, text } = &self.result;
+        let meaning = Meaning::of_result(*code, text).unwrap_or_else(|| Meaning::Refused { why: one_line(text) });
+        let busy = matches!(meaning, Meaning::TakenSoon | Meaning::Pending);
+        Reply { meaning, version, busy }
     }
 
     /// The answer to `configure status`, or to `show status` where BIRD does not know the first.
