@@ -6,9 +6,11 @@ pub mod event;
 pub mod prefix;
 pub mod bird {
     //! BIRD.
+    pub mod birdc;
     pub mod channel;
     pub mod client;
     pub mod custom;
+    pub mod framing;
     pub mod history;
     pub mod pace;
     pub mod prefix_file;
@@ -54,7 +56,7 @@ pub mod sys {
     //! System.
     pub mod addresses;
     #[cfg(test)]
-    mod alone;
+    pub(crate) mod alone;
     pub mod atomic_file;
     pub mod file_watch;
     pub mod inherited;

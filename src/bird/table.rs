@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
-use crate::bird::history;
+use crate::bird::history::{self, History};
 use crate::bird::pace::Pace;
 use crate::bird::prefix_file::{self, PrefixFile};
 use crate::bird::routes::{self, Decision, Finding, Known, Moment, Routes, Strangers};
@@ -95,6 +95,7 @@ pub struct Table {
     pub family: Family,
     bird: Bird,
     path: PathBuf,
+    history: Option<History>,
     /// In the order of the configuration.
     known: Vec<Named>,
     /// The list as it was first read: what a service without a verdict keeps.
@@ -144,6 +145,7 @@ impl Table {
         let mut table = Table {
             family,
             bird: bird.clone(),
+            history: bird.history.map(|most| History::new(&path, family, most)),
             path,
             first_read: HashSet::new(),
             list: none.clone(),
@@ -323,8 +325,8 @@ impl Table {
 
     /// Replaces the file; false where that fails, which is said once and tried again.
     fn write(&mut self, list: &[Prefix], now: Instant) -> bool {
-        if let Some(most) = self.bird.history {
-            history::archive(&self.path, self.family, most);
+        if let Some(history) = &mut self.history {
+            history.archive();
         }
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
         let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
