@@ -50,11 +50,16 @@ pub mod log {
 }
 pub mod report {
     //! Reports.
+    pub mod client;
     pub mod exporter;
     pub mod metrics;
+    pub mod nagios;
+    #[cfg(test)]
+    mod sample;
     pub mod server;
     pub mod snapshot;
     pub mod status;
+    pub mod table;
 }
 pub mod sys {
     //! System.
@@ -66,7 +71,7 @@ pub mod sys {
     pub mod inherited;
     pub mod instance;
     pub mod notify;
-    mod poll;
+    pub(crate) mod poll;
     pub mod process;
     pub mod signals;
     pub mod stop_line;
