@@ -225,6 +225,11 @@ impl Table {
         list
     }
 
+    /// The file, links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A verdict reached the writer for one of the family's services: from now on prefixes without a service go.
     pub fn news(&mut self) {
         self.strangers = Strangers::Remove;
