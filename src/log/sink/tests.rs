@@ -280,3 +280,23 @@ fn one_file_may_serve_two_purposes() {
     });
     assert_eq!(read(&path).lines().count(), 3);
 }
+
+#[test]
+fn without_threads_the_daemon_goes_on_without_a_log() {
+    let name = "log::sink::tests::without_threads_the_daemon_goes_on_without_a_log";
+    if !alone(name, &["env"], &this_program()) {
+        return;
+    }
+    // No limit holds for root.
+    if rustix::process::getuid().is_root() {
+        nix::unistd::setuid(64_999.into()).unwrap();
+    }
+    let limit = rustix::process::Rlimit { current: Some(1), maximum: Some(1) };
+    rustix::process::setrlimit(rustix::process::Resource::Nproc, limit).unwrap();
+    thread::Builder::new().spawn(|| ()).expect_err("the limit holds");
+    let (lines, mut guards) = start(&settings());
+    tracing::subscriber::with_default(registry().with(lines), || info!("nobody hears this"));
+    assert!(guards.running.is_empty());
+    // A reload tries again.
+    guards.reconfigure(&settings());
+}
