@@ -1,8 +1,9 @@
 //! From settings to running targets: stdout, a file, a syslog server, each behind a queue with a thread of its own.
 //!
 //! Promises: no target can block, slow or end the daemon, nor another target. Whatever befalls one is told once when it
-//! begins, in the others and on standard error, and once when it is over, in all. Targets can be replaced while the
-//! daemon runs; those that stay the same go on undisturbed.
+//! begins, in the others (what fails also on standard error; that a target is slow not, as a check's thread
+//! finds that out and must not wait for standard error), and once when it is over, in all. Targets can be replaced
+//! while the daemon runs; those that stay the same go on undisturbed.
 //! Leaves out: the lines themselves (`log::layer`, `log::format`).
 
 use std::io;

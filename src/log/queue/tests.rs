@@ -167,28 +167,31 @@ fn trouble_is_told_when_it_begins_and_when_it_is_over() {
     };
     let outlet = Disk { full: full.clone(), taken: taken.clone() };
     let mut drain = Drain { outlet, account: Arc::new(report), batch: Vec::new(), failed: None };
-    let mut put = |line: &[u8]| {
+    let put = |drain: &mut Drain<Disk>, line: &[u8]| {
         drain.account.waiting.fetch_add(size(line), Ordering::SeqCst);
         drain.write_all(line).unwrap();
         drain.flush().unwrap();
-        drain.failed.as_mut().map(|failed| std::mem::replace(failed, *failed - SETTLED))
     };
     let told = || news.try_iter().map(|(news, _)| news).collect::<Vec<_>>();
-    put(b"one\n");
+    put(&mut drain, b"one\n");
     assert_eq!(told(), []);
     full.store(true, Ordering::SeqCst);
-    put(b"lost\n");
-    put(b"lost\n");
+    put(&mut drain, b"lost\n");
+    put(&mut drain, b"lost\n");
     assert_eq!(news.try_iter().collect::<Vec<_>>(), [(News::Fails, "full".into())]);
     full.store(false, Ordering::SeqCst);
-    // `put` makes the failure look as old as it must be.
-    put(b"two\n");
+    // The failure is taken for a recent one, then for one that is old enough.
+    drain.failed = Some(Instant::now() + Duration::from_secs(60));
+    put(&mut drain, b"two\n");
+    assert_eq!(told(), [], "every other line may fit");
+    drain.failed = Some(Instant::now() - SETTLED);
+    put(&mut drain, b"three\n");
     assert_eq!(
         news.try_iter().collect::<Vec<_>>(),
         [(News::Works, "disk works again; lines lost meanwhile: 2".into())]
     );
-    put(b"three\n");
+    put(&mut drain, b"four\n");
     assert_eq!(told(), []);
-    assert_eq!(&*taken.lock().unwrap(), b"one\ntwo\nthree\n");
+    assert_eq!(&*taken.lock().unwrap(), b"one\ntwo\nthree\nfour\n");
     assert_eq!(account.load(Ordering::Relaxed), 2);
 }
