@@ -44,8 +44,10 @@ pub mod log {
     //! Logging.
     pub mod format;
     pub mod layer;
+    pub mod queue;
     pub mod rotating_file;
     pub mod sink;
+    pub mod stream;
     pub mod syslog;
 }
 pub mod report {
