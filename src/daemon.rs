@@ -1,7 +1,155 @@
-//! To be written.
-use crate::config::settings::Settings;
+//! The daemon: starts every thread, sleeps on signals, and ends them.
+//!
+//! ```text
+//!   thread        owns                              may block on            is stopped by
+//!   main          signals, the pidfile              signals                 TERM, INT, ABRT; a thread that died
+//!   one a check   its service's health              its own check           the stop line
+//!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
+//!   assignment    the assigned addresses            netlink                 the stop line
+//!   file-watch    nothing                           inotify                 the stop line
+//!   exporter      the metrics file                  disk                    the stop line
+//!   log targets   files and sockets of the log      disk, network, pipes    the end of the log
+//! ```
+//!
+//! Promises: the process ends by a signal or by a bug, and by nothing else; by a signal with everything killed that may
+//! be killed, verdicts that wait applied, and within two seconds whatever hangs; a bug in a thread is a critical log line.
+//! Leaves out: what the threads do.
 
-/// Runs until it is told to stop; returns the exit code.
-pub fn run(_settings: Settings) -> u8 {
-    0
+use std::io;
+use std::sync::mpsc::{channel, Sender};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::bird::writer::{End, Writer};
+use crate::check::assignment::Assignment;
+use crate::check::threads::Threads;
+use crate::check::worker::Common;
+use crate::config::files::Configuration;
+use crate::event::Event;
+use crate::log::sink;
+use crate::report::snapshot::Board;
+use crate::sys::file_watch;
+use crate::sys::inherited;
+use crate::sys::instance::{Instance, InstanceError};
+use crate::sys::notify::Notify;
+use crate::sys::signals::{Signals, Woken};
+use crate::sys::stop_line::StopLine;
+
+/// How long a stop may take where a reconfigure runs.
+const STOP: Duration = Duration::from_millis(1800);
+/// How long what was cut short, and the check commands that were killed, have to end.
+const LAST_WAIT: Duration = Duration::from_millis(150);
+
+/// Why the daemon did not start, or ended by itself. The exit code is 1 in each case.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Another one runs, or the pidfile cannot be written.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The machine is out of descriptors, threads or memory at the very start.
+    #[error("cannot start {what}: {source}")]
+    Start {
+        /// What was to be started.
+        what: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A bug: a thread ended that never should. It is in the log, too.
+    #[error("{0}")]
+    Died(String),
 }
+
+/// Runs in the foreground until a signal asks for the end.
+pub fn run(configuration: Configuration) -> Result<(), DaemonError> {
+    inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
+    inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
+    let notify = Notify::from_environment();
+    let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
+    let settings = &configuration.settings;
+    let instance = Instance::acquire(&settings.daemon.pidfile)?;
+    let (lines, guards) = sink::start(&settings.daemon.log);
+    // It fails where there is a subscriber already, which is a test's.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    for warning in &configuration.warnings {
+        warn!("{warning}");
+    }
+    let mut daemon = Daemon::start(settings, notify)?;
+    let end = daemon.sleep(&signals);
+    daemon.stop();
+    info!("going to remove pidfile {}", settings.daemon.pidfile.display());
+    drop(instance);
+    info!("shutdown is complete");
+    drop(guards);
+    end
+}
+
+/// What runs, and the lines that end it.
+struct Daemon {
+    threads: Threads,
+    events: Sender<Event>,
+    writer: Option<JoinHandle<End>>,
+    board: Arc<Board>,
+    notify: Notify,
+    /// Pulled to end all threads but the writer.
+    stop: StopLine,
+    /// Pulled to cut short what the writer runs.
+    give_up: StopLine,
+    /// Pulled when the writer has ended.
+    ended: StopLine,
+}
+
+impl Daemon {
+    fn start(settings: &Settings, notify: Notify) -> Result<Daemon, DaemonError> {
+        let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
+        let (stop, give_up, ended) = (line()?, line()?, line()?);
+        let board = Arc::new(Board::new(settings));
+        let (events, received) = channel();
+        info!("initialize healthchecker");
+        info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let writer = Writer::new(settings, events.clone(), board.bird.clone(), give_up.clone());
+        let files = writer.files();
+        let writer = {
+            let (ended, board, notify) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
+            let run = move || {
+                let _ended = ended;
+                writer.run(&received, || notify.status(&status::one_line(&board)))
+            };
+            thread("bird-writer", run)?
+        };
+        file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("the watch on the prefix files"))?;
+        let assignment = Assignment::start(stop.clone()).map_err(cannot_start("the watch on the addresses"))?;
+        let splay = settings.daemon.splay_startup;
+        let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
+        threads.start(&board.services.lock().clone());
+        Ok(Daemon { threads, events, writer: Some(writer), board, notify, stop, give_up, ended })
+    }
+
+    /// Until a signal asks for the end, or a bug brings it.
+    fn sleep(&mut self, signals: &Signals) -> Result<(), DaemonError> {
+        let mut fed = Instant::now();
+        loop {
+            let now = Instant::now();
+            let watchdog = self.notify.watchdog_interval().map(|interval| {
+                // Half the limit, as systemd's manual advises.
+                if now >= fed + interval / 2 && self.writer_makes_progress(now) {
+                    self.notify.watchdog();
+                    fed = now;
+                }
+                now + interval / 2
+            });
+            let until = self.threads.look(now).into_iter().chain(watchdog).min();
+            match signals.wait(until, &self.ended) {
+                Woken::Check => self.threads.check_now(),
+                Woken::Stop(signal) => {
+                    info!("received {signal}");
+                    return Ok(());
+                }
+                Woken::Line => return Err(self.why_the_writer_ended()),
+                Woken::Time => {}
+            }
+        }
+    }

@@ -6,8 +6,11 @@ pub mod event;
 pub mod prefix;
 pub mod bird {
     //! BIRD.
+    pub mod birdc;
+    pub mod channel;
     pub mod client;
     pub mod custom;
+    pub mod framing;
     pub mod history;
     pub mod pace;
     pub mod prefix_file;
@@ -21,6 +24,7 @@ pub mod check {
     pub mod assignment;
     pub mod health;
     pub mod schedule;
+    pub mod threads;
     pub mod worker;
 }
 pub mod config {
@@ -30,7 +34,11 @@ pub mod config {
     pub mod options;
     pub mod preflight;
     pub mod problem;
+    pub mod reading;
     pub mod settings;
+    pub mod spelling;
+    pub mod unknown;
+    pub mod variable;
 }
 pub mod log {
     //! Logging.

@@ -1,0 +1,134 @@
+//! All check threads: starts them, orders checks, finds those that are stuck, and sees them end.
+//!
+//! Promises: a thread that cannot be started (the machine has none left) is tried again until it can, and its service
+//! stays unknown meanwhile; a service whose thread is stuck (in the start of a program on a dead file system, say) is
+//! declared down, as nobody knows better.
+//! Leaves out: what a check thread does (`check::worker`).
+
+use std::sync::mpsc::{channel, Sender};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{debug, error, info, warn};
+
+use crate::check::health::State;
+use crate::check::worker::{self, Common};
+use crate::event::{Event, Verdict};
+use crate::report::snapshot::{Listed, Published, ServiceReport};
+
+/// How long to wait before a thread that could not be started is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The check threads of all services.
+pub struct Threads {
+    common: Common,
+    running: Vec<Running>,
+    /// Services whose thread could not be started, and when to try again.
+    waiting: Vec<Listed>,
+    retry: Option<Instant>,
+}
+
+struct Running {
+    name: Arc<str>,
+    report: Arc<Published<ServiceReport>>,
+    /// Dropped to end the thread.
+    orders: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// None yet.
+    pub fn new(common: Common) -> Threads {
+        Threads { common, running: Vec::new(), waiting: Vec::new(), retry: None }
+    }
+
+    /// Starts one for each of `services`.
+    pub fn start(&mut self, services: &[Listed]) {
+        match services.len() {
+            0 => warn!("no service checks are configured"),
+            n => info!("going to launch {n} threads"),
+        }
+        self.waiting.extend_from_slice(services);
+        self.start_waiting(Instant::now());
+    }
+
+    /// Orders every check to run now. One that runs at this moment runs again after it.
+    pub fn check_now(&self) {
+        info!("Immediately running all checks");
+        for running in &self.running {
+            // Without a receiver the thread has ended: its check is disabled, or it died.
+            let _ = running.orders.send(());
+        }
+    }
+
+    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down. Returns when to look again.
+    pub fn look(&mut self, now: Instant) -> Option<Instant> {
+        if self.retry.is_some_and(|at| at <= now) {
+            self.start_waiting(now);
+        }
+        let mut earliest = self.retry;
+        for Running { name, report, .. } in &self.running {
+            let mut report = report.lock();
+            let Some(due) = report.due.filter(|_| !report.stuck) else { continue };
+            if due > now {
+                earliest = earliest.into_iter().chain([due]).min();
+                continue;
+            }
+            report.stuck = true;
+            if report.state != State::Down {
+                (report.state, report.since) = (State::Down, SystemTime::now());
+                report.transitions += 1;
+            }
+            drop(report);
+            warn!(
+                "the check of {name} is stuck: no word from its thread for longer than its time-out. It counts as DOWN"
+            );
+            let verdict = Verdict { service: name.clone(), state: State::Down, missing: Vec::new() };
+            // Without a receiver the daemon is ending.
+            let _ = self.common.events.send(Event::Verdict(verdict));
+        }
+        earliest
+    }
+
+    /// Ends all threads; waits for them until `until`, no longer. The stop line is pulled already.
+    pub fn end(self, until: Instant) {
+        let (all_ended, ended) = channel::<()>();
+        let threads: Vec<JoinHandle<()>> = self.running.into_iter().map(|running| running.thread).collect();
+        let count = threads.len();
+        let join = move || {
+            for thread in threads {
+                // A panic was told by the thread itself.
+                let _ = thread.join();
+            }
+            drop(all_ended);
+        };
+        if std::thread::Builder::new().name("join".to_string()).spawn(join).is_ok() {
+            // Both a dropped sender and the time-out end the wait; what is stuck ends with the process.
+            let _ = ended.recv_timeout(until.saturating_duration_since(Instant::now()));
+        }
+        debug!("{count} check threads were told to end");
+    }
+
+    fn start_waiting(&mut self, now: Instant) {
+        self.retry = None;
+        for listed in std::mem::take(&mut self.waiting) {
+            let (service, report) = &listed;
+            debug!("launching thread for {}", service.name);
+            let (orders, receiver) = channel();
+            match worker::start(service.clone(), report.clone(), receiver, self.common.clone()) {
+                Ok(thread) => self.running.push(Running {
+                    name: service.name.as_str().into(),
+                    report: report.clone(),
+                    orders,
+                    thread,
+                }),
+                Err(why) => {
+                    error!("cannot start the check thread of {}: {why}; trying again", service.name);
+                    self.waiting.push(listed);
+                    self.retry = Some(now + RETRY);
+                }
+            }
+        }
+    }
+}
