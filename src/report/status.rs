@@ -240,8 +240,12 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
     }
 }
 
-/// The numbers alone, for a line of text.
-pub fn summary(board: &Board) -> Summary {
+/// All in one line: `17 of 18 services up, BIRD in sync`.
+pub fn one_line(board: &Board) -> String {
+    summary(board).to_string()
+}
+
+fn summary(board: &Board) -> Summary {
     let in_sync = {
         let bird = board.bird.lock();
         bird.families.len() == board.files.len() && bird.families.iter().all(in_sync)
