@@ -28,10 +28,12 @@ use crate::bird::writer::{End, Writer};
 use crate::check::assignment::Assignment;
 use crate::check::threads::Threads;
 use crate::check::worker::Common;
-use crate::config::files::Configuration;
+use crate::config::files::{Configuration, Sources};
+use crate::config::settings::Settings;
 use crate::event::Event;
 use crate::log::sink;
 use crate::report::snapshot::Board;
+use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
 use crate::sys::inherited;
 use crate::sys::instance::{Instance, InstanceError};
@@ -64,7 +66,7 @@ pub enum DaemonError {
 }
 
 /// Runs in the foreground until a signal asks for the end.
-pub fn run(configuration: Configuration) -> Result<(), DaemonError> {
+pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
     inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
     inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
     let notify = Notify::from_environment();
@@ -90,6 +92,8 @@ pub fn run(configuration: Configuration) -> Result<(), DaemonError> {
 /// What runs, and the lines that end it.
 struct Daemon {
     threads: Threads,
+    /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
+    others: Vec<JoinHandle<()>>,
     events: Sender<Event>,
     writer: Option<JoinHandle<End>>,
     board: Arc<Board>,
@@ -106,46 +110,58 @@ impl Daemon {
     fn start(settings: &Settings, notify: Notify) -> Result<Daemon, DaemonError> {
         let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
-        let board = Arc::new(Board::new(settings));
-        let (events, received) = channel();
         info!("initialize healthchecker");
         info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let board = Arc::new(Board::new(settings));
+        let (events, received) = channel();
         let writer = Writer::new(settings, events.clone(), board.bird.clone(), give_up.clone());
         let files = writer.files();
-        let writer = {
-            let (ended, board, notify) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
-            let run = move || {
-                let _ended = ended;
-                writer.run(&received, || notify.status(&status::one_line(&board)))
-            };
-            thread("bird-writer", run)?
-        };
-        file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("the watch on the prefix files"))?;
-        let assignment = Assignment::start(stop.clone()).map_err(cannot_start("the watch on the addresses"))?;
+        let (at_end, seen, told) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
+        let writer = thread("bird-writer", move || {
+            let _at_end = at_end;
+            writer.run(&received, || {
+                told.ready();
+                told.status(&status::summary(&seen).to_string());
+            })
+        })?;
+        let assignment = Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
         let splay = settings.daemon.splay_startup;
         let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
         threads.start(&board.services.lock().clone());
-        Ok(Daemon { threads, events, writer: Some(writer), board, notify, stop, give_up, ended })
+        let watch =
+            file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("to watch the files"))?;
+        let mut others = vec![watch];
+        match server::start(board.clone(), &settings.daemon.status_socket, stop.clone()) {
+            Ok(thread) => others.push(thread),
+            Err(why) => warn!("{why}"),
+        }
+        if let Some(prometheus) = &settings.daemon.prometheus {
+            let exporter = exporter::start(board.clone(), prometheus, stop.clone());
+            others.push(exporter.map_err(cannot_start("to export metrics"))?);
+        }
+        Ok(Daemon { threads, others, events, writer: Some(writer), board, notify, stop, give_up, ended })
     }
 
     /// Until a signal asks for the end, or a bug brings it.
     fn sleep(&mut self, signals: &Signals) -> Result<(), DaemonError> {
-        let mut fed = Instant::now();
+        let mut feeding = None;
         loop {
             let now = Instant::now();
-            let watchdog = self.notify.watchdog_interval().map(|interval| {
-                // Half the limit, as systemd's manual advises.
-                if now >= fed + interval / 2 && self.writer_makes_progress(now) {
+            if feeding.is_none_or(|at| at <= now) {
+                feeding = self.notify.watchdog_interval().map(|interval| now + interval / 2);
+                if feeding.is_some() && self.writer_makes_progress(now) {
                     self.notify.watchdog();
-                    fed = now;
                 }
-                now + interval / 2
-            });
-            let until = self.threads.look(now).into_iter().chain(watchdog).min();
+            }
+            let until = self.threads.look(now).into_iter().chain(feeding).min();
             match signals.wait(until, &self.ended) {
                 Woken::Check => self.threads.check_now(),
                 Woken::Stop(signal) => {
                     info!("received {signal}");
+                    return Ok(());
+                }
+                Woken::Reload => {
+                    info!("received SIGHUP");
                     return Ok(());
                 }
                 Woken::Line => return Err(self.why_the_writer_ended()),
@@ -153,3 +169,56 @@ impl Daemon {
             }
         }
     }
+
+    /// Whether the step that the writer is in, if it is in one, is not overdue.
+    fn writer_makes_progress(&self, now: Instant) -> bool {
+        self.board.bird.lock().due.is_none_or(|due| due > now)
+    }
+
+    /// The writer ends of its own accord only where a thread panicked: a check's, or its own.
+    fn why_the_writer_ended(&mut self) -> DaemonError {
+        let end = self.writer.take().map(JoinHandle::join);
+        let why = match end {
+            Some(Ok(End::Died { service, why })) => format!("the check thread of {service} died: {why}"),
+            Some(Err(_)) | Some(Ok(End::Stopped)) | None => "the bird-writer died".to_string(),
+        };
+        let why = format!("{why}. This is a bug, and the only way to recover is to start again");
+        error!(critical = true, "{why}");
+        DaemonError::Died(why)
+    }
+
+    /// Ends all threads, in the order that lets what waits be applied.
+    fn stop(mut self) {
+        self.notify.stopping();
+        self.stop.pull();
+        // Without a receiver the writer has ended.
+        let _ = self.events.send(Event::Stop);
+        if !self.ended.wait(STOP) {
+            warn!("a reconfigure is cut short by the stop");
+            self.give_up.pull();
+            self.ended.wait(LAST_WAIT);
+        }
+        self.threads.end(self.others, LAST_WAIT);
+        drop(self.writer.take());
+    }
+}
+
+/// Pulled whatever ends the thread that holds it.
+struct PullAtEnd(StopLine);
+
+impl Drop for PullAtEnd {
+    fn drop(&mut self) {
+        self.0.pull();
+    }
+}
+
+fn thread<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, DaemonError> {
+    std::thread::Builder::new().name(name.to_string()).spawn(run).map_err(cannot_start(name))
+}
+
+fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::Start { what, source }
+}

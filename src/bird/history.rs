@@ -27,7 +27,7 @@ use crate::prefix::{Family, Prefix};
 use crate::sys::atomic_file::Identity;
 
 /// How much of a copy is read for its list; what is longer is cut off, and so has a flaw.
-const LONGEST: u64 = 64 * 1024 * 1024;
+const LONGEST: u64 = 4 * 1024 * 1024;
 /// How much of a copy is read to tell its family.
 const GLANCE: u64 = 64 * 1024;
 /// Names taken by others in the same instant that are passed over.

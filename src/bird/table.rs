@@ -28,7 +28,7 @@ use crate::prefix::{Family, Prefix};
 use crate::sys::atomic_file::{self, Durability, Identity, MODE};
 
 /// A longer file is none of ours: 10,000 prefixes need half a megabyte at most.
-const LONGEST: usize = 64 * 1024 * 1024;
+const LONGEST: usize = 4 * 1024 * 1024;
 /// Two programs that both keep putting the file right must not spin.
 const REPAIR: Duration = Duration::from_secs(1);
 
@@ -223,6 +223,11 @@ impl Table {
             self.hold = Some(Instant::now() + patience);
         }
         list
+    }
+
+    /// The file, links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A verdict reached the writer for one of the family's services: from now on prefixes without a service go.

@@ -18,11 +18,12 @@
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use crate::bird::channel::Channel;
 use crate::bird::custom::{Customs, Direction};
@@ -101,15 +102,20 @@ impl Writer {
         Writer { tables, channels, customs, verdicts: Verdicts::new(), concerned, busy_until: None, report, give_up }
     }
 
+    /// The files that somebody else may touch, links resolved.
+    pub fn files(&self) -> Vec<(Family, PathBuf)> {
+        self.tables.iter().map(|table| (table.family, table.path().to_path_buf())).collect()
+    }
+
     /// Works until it is told to stop. `stepped` is called after each step, when the report is up to date.
-    pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut(&BirdReport)) -> End {
+    pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> End {
         let mut end = None;
         loop {
             if end.is_some() {
                 self.hurry();
             }
             self.step();
-            stepped(&self.report.lock());
+            stepped();
             match end.take() {
                 Some(end) if !self.customs.busy() => return end,
                 kept => end = kept,
@@ -121,7 +127,7 @@ impl Writer {
     }
 
     /// Waits for the next event or for the next thing to do; returns all events that wait by then.
-    fn receive(&self, events: &Receiver<Event>) -> Vec<Event> {
+    fn receive(&mut self, events: &Receiver<Event>) -> Vec<Event> {
         let now = Instant::now();
         let first = match self.earliest(now) {
             Some(at) => events.recv_timeout(at.saturating_duration_since(now)),
@@ -167,12 +173,15 @@ impl Writer {
     fn step(&mut self) {
         let now = Instant::now();
         let limits: Duration = self.channels.iter().map(Channel::limit).sum();
-        self.report.lock().due = Some(now + limits + PATIENCE);
+        let due = now + limits + PATIENCE;
+        self.report.lock().due = Some(due);
         for table in self.tables.iter_mut().filter(|table| table.earliest(now).is_some_and(|at| at <= now)) {
             for (service, listed) in table.converge(&self.verdicts, now) {
                 self.customs.changed(&service, if listed { Direction::Up } else { Direction::Down });
             }
         }
+        // A command may take its time, and the file is ahead of BIRD meanwhile.
+        self.publish(Some(due));
         let told: Vec<_> = self.tables.iter().map(Table::tell).collect();
         self.customs.start_due(now, &told);
         for channel in &mut self.channels {
@@ -183,7 +192,8 @@ impl Writer {
             }
         }
         self.tables.iter_mut().for_each(Table::sync_directory);
-        self.publish();
+        self.publish(None);
+        self.report.lock().ready = true;
     }
 
     /// When the next step is due, if nothing happens.
@@ -203,9 +213,11 @@ impl Writer {
         self.channels.iter_mut().for_each(Channel::hurry);
     }
 
-    fn publish(&self) {
+    /// What is known now; the step has to be over by `due`, where it is not.
+    fn publish(&self, due: Option<Instant>) {
         let mut report = self.report.lock();
-        report.families.clear();
+        let now = Instant::now();
+        let before = std::mem::take(&mut report.families);
         for (at, table) in self.tables.iter().enumerate() {
             let levels = table.levels();
             let Some(channel) = self.channels.iter().find(|channel| channel.tables.contains(&at)) else { continue };
@@ -215,14 +227,15 @@ impl Writer {
                 in_file: levels.in_file,
                 in_bird: levels.in_bird,
                 in_sync: levels.in_sync,
+                out_of_sync_since: (!levels.in_sync)
+                    .then(|| before.get(at).and_then(|before| before.out_of_sync_since).unwrap_or(now)),
                 problem: levels.problem.or(channel.problem()).map(String::from),
                 taken: channel.taken,
                 failed: channel.failed,
                 last_success: channel.last_success,
             });
         }
-        report.due = None;
-        report.ready = true;
+        report.due = due;
     }
 }
 
@@ -250,3 +263,6 @@ fn patience(services: &[Arc<Service>], family: Family) -> Duration {
     });
     needs.max().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

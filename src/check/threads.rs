@@ -91,11 +91,12 @@ impl Threads {
         earliest
     }
 
-    /// Ends all threads; waits for them until `until`, no longer. The stop line is pulled already.
-    pub fn end(self, until: Instant) {
+    /// Waits for the end of all check threads and of `others`, no longer than `patience`. The stop line is pulled already;
+    /// what is stuck ends with the process.
+    pub fn end(self, others: Vec<JoinHandle<()>>, patience: Duration) {
         let (all_ended, ended) = channel::<()>();
-        let threads: Vec<JoinHandle<()>> = self.running.into_iter().map(|running| running.thread).collect();
-        let count = threads.len();
+        let threads: Vec<JoinHandle<()>> =
+            self.running.into_iter().map(|running| running.thread).chain(others).collect();
         let join = move || {
             for thread in threads {
                 // A panic was told by the thread itself.
@@ -104,10 +105,9 @@ impl Threads {
             drop(all_ended);
         };
         if std::thread::Builder::new().name("join".to_string()).spawn(join).is_ok() {
-            // Both a dropped sender and the time-out end the wait; what is stuck ends with the process.
-            let _ = ended.recv_timeout(until.saturating_duration_since(Instant::now()));
+            // Both the dropped sender and the time-out end the wait.
+            let _ = ended.recv_timeout(patience);
         }
-        debug!("{count} check threads were told to end");
     }
 
     fn start_waiting(&mut self, now: Instant) {
@@ -117,14 +117,21 @@ impl Threads {
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
             match worker::start(service.clone(), report.clone(), receiver, self.common.clone()) {
-                Ok(thread) => self.running.push(Running {
-                    name: service.name.as_str().into(),
-                    report: report.clone(),
-                    orders,
-                    thread,
-                }),
+                Ok(thread) => {
+                    report.lock().problem = None;
+                    self.running.push(Running {
+                        name: service.name.as_str().into(),
+                        report: report.clone(),
+                        orders,
+                        thread,
+                    });
+                }
                 Err(why) => {
-                    error!("cannot start the check thread of {}: {why}; trying again", service.name);
+                    let problem = format!("cannot start its check thread: {why}");
+                    let told = report.lock().problem.replace(problem.clone());
+                    if told.as_ref() != Some(&problem) {
+                        error!("{}: {problem}; it is tried again", service.name);
+                    }
                     self.waiting.push(listed);
                     self.retry = Some(now + RETRY);
                 }
