@@ -80,7 +80,11 @@ fn the_dashboard_is_whole() {
 }
 
 /// Runs promtool, which has to be content; false where it is not installed.
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "starts the program that reads the rules, or says why not")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "starts the program that reads the rules, or says why not"
+)]
 fn promtool(arguments: &[&str], file: &Path) -> bool {
     let Ok(output) = Command::new("promtool").args(arguments).arg(file).output() else {
         println!(

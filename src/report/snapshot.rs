@@ -207,7 +207,7 @@ pub struct FamilyReport {
     pub in_file: Arc<[Prefix]>,
     /// What BIRD took last.
     pub in_bird: Arc<[Prefix]>,
-    /// Whether BIRD took the file as it is now.
+    /// Whether the file lists what it should and BIRD took it as it is.
     pub in_sync: bool,
     /// Since when it is not in sync; none where it is.
     pub out_of_sync_since: Option<Instant>,

@@ -15,10 +15,13 @@ use crate::config::settings::{OnDisabled, Service};
 use crate::prefix::{Family, Prefix};
 use crate::report::snapshot::{seconds, Board, FamilyReport, Levels, Now, Run, RunResult, ServiceReport};
 
+/// What [`Document::schema`] is: a change that old readers cannot understand makes it another.
+pub const SCHEMA: u32 = 1;
+
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// 1. A change that old readers cannot understand makes it 2.
+    /// See [`SCHEMA`].
     pub schema: u32,
     /// Version of the daemon.
     pub version: String,
@@ -223,7 +226,7 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
     let writer_overdue_s = overdue(bird.due, now);
     let well = summary.in_sync && writer_overdue_s.is_none() && services.iter().all(ServiceStatus::is_well);
     Document {
-        schema: 1,
+        schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_string(),
         pid: std::process::id(),
         time: moment(now.wall, zone),
@@ -240,15 +243,11 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
     }
 }
 
-/// All in one line: `17 of 18 services up, BIRD in sync`.
-pub fn one_line(board: &Board) -> String {
-    summary(board).to_string()
-}
-
-fn summary(board: &Board) -> Summary {
+/// The numbers alone; as a text they are one line: `17 of 18 services up, BIRD in sync`.
+pub fn summary(board: &Board) -> Summary {
     let in_sync = {
         let bird = board.bird.lock();
-        bird.families.len() == board.files.len() && bird.families.iter().all(in_sync)
+        bird.families.len() == board.files.len() && bird.families.iter().all(|family| family.in_sync)
     };
     let listed = board.services.lock().clone();
     summarize(listed.iter().map(|(service, report)| (service.disabled.is_some(), report.lock().state.into())), in_sync)
@@ -396,7 +395,7 @@ fn family_status(
     FamilyStatus {
         family: family.to_string(),
         file,
-        in_sync: report.is_some_and(in_sync),
+        in_sync: report.is_some_and(|report| report.in_sync),
         out_of_sync_s: since.map(|since| rounded(now.monotonic.saturating_duration_since(since))),
         problem: report.and_then(|report| report.problem.clone()),
         wanted: report.map_or(0, |report| report.wanted.len()),
@@ -406,11 +405,6 @@ fn family_status(
         failed: report.map_or(0, |report| report.failed),
         last_success: report.and_then(|report| report.last_success).map(|last| moment(last, zone)),
     }
-}
-
-/// A file that could not be written may well be the one that BIRD took.
-fn in_sync(report: &FamilyReport) -> bool {
-    report.in_sync && report.wanted == report.in_file
 }
 
 fn overdue(due: Option<Instant>, now: Now) -> Option<f64> {
