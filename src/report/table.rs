@@ -74,10 +74,10 @@ fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> Stri
     };
     let last = match &family.last_success {
         Some(last) => format!("last {} ago", age(document.time.unix - last.unix)),
-        None => "never so far".to_string(),
+        None => "none so far".to_string(),
     };
     let mut line = format!(
-        "{} {sync}: {} wanted, {} in {}, {} in BIRD; taken by BIRD {} times ({last}), failed {} times\n",
+        "{} {sync}: {} wanted, {} in {}, {} in BIRD; reconfigures: {} taken ({last}), {} failed\n",
         family.family,
         family.wanted,
         family.in_file,
