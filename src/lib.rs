@@ -51,6 +51,7 @@ pub mod log {
 pub mod report {
     //! Reports.
     pub mod client;
+    pub mod document;
     pub mod exporter;
     pub mod metrics;
     pub mod nagios;

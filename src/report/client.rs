@@ -2,7 +2,7 @@
 //!
 //! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an error tells "not
 //! running" from "not allowed" from "no sensible answer".
-//! Leaves out: the document (`report::status`), the table (`report::table`).
+//! Leaves out: the document (`report::document`), the table (`report::table`).
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 
-use crate::report::status::{Document, SCHEMA};
+use crate::report::document::{Document, SCHEMA};
 use crate::report::table;
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.

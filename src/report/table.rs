@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::status::{Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
+use crate::report::document::{Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
 
 /// How many of the last lines of a failed check's output are shown, and how much of each.
 const OUTPUT_LINES: usize = 5;

@@ -148,3 +148,19 @@ fn what_status_shows() {
     fs::File::create(&path).unwrap();
     assert!(matches!(status(&path, true).0, Err(AskError::NotRunning { .. })), "a file is no daemon");
 }
+
+proptest::proptest! {
+    /// Whatever a document is garbled to, it is refused or shown.
+    #[test]
+    fn a_garbled_document_is_survived(at in 0usize..100_000, byte: u8) {
+        let board = sample::board(vec![sample::service("a", "10.0.0.1/32")]);
+        let document = crate::report::status::document(&board, board.started, &jiff::tz::TimeZone::UTC);
+        let mut json = serde_json::to_vec(&document).unwrap();
+        let at = at % json.len();
+        json[at] = byte;
+        if let Ok(document) = parse(Path::new("s"), &json) {
+            let text = table::render(&document, false);
+            proptest::prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+        }
+    }
+}

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::*;
+use crate::check::health::State;
 use crate::report::sample;
 use crate::report::snapshot::{BirdReport, Counts, Listed};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::status::{Checks, LastRun, Steps, Summary};
+use crate::report::document::{Checks, LastRun, Steps, Summary};
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }
