@@ -53,6 +53,7 @@ pub mod log {
 pub mod report {
     //! Reports.
     pub mod client;
+    pub mod document;
     pub mod exporter;
     pub mod metrics;
     pub mod nagios;
