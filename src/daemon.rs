@@ -31,7 +31,7 @@ use crate::check::worker::Common;
 use crate::config::files::{Configuration, Sources};
 use crate::config::settings::Settings;
 use crate::event::Event;
-use crate::log::sink;
+use crate::log::sink::{self, Dropped};
 use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
@@ -73,19 +73,20 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
     let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
     let instance = Instance::acquire(&settings.daemon.pidfile)?;
-    let (lines, guards) = sink::start(&settings.daemon.log);
+    let (lines, log) = sink::start(&settings.daemon.log);
+    log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
-    let mut daemon = Daemon::start(settings, notify)?;
+    let mut daemon = Daemon::start(settings, notify, log.dropped())?;
     let end = daemon.sleep(&signals);
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     drop(instance);
     info!("shutdown is complete");
-    drop(guards);
+    drop(log);
     end
 }
 
@@ -107,12 +108,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(settings: &Settings, notify: Notify) -> Result<Daemon, DaemonError> {
+    fn start(settings: &Settings, notify: Notify, lines_dropped: Dropped) -> Result<Daemon, DaemonError> {
         let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
         info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let board = Arc::new(Board::new(settings));
+        let board = Board { lines_dropped: Box::new(move || lines_dropped.get()), ..Board::new(settings) };
+        let board = Arc::new(board);
         let (events, received) = channel();
         let writer = Writer::new(settings, events.clone(), board.bird.clone(), give_up.clone());
         let files = writer.files();
