@@ -52,13 +52,13 @@ pub mod sys {
     //! System.
     pub mod addresses;
     #[cfg(test)]
-    mod alone;
+    pub(crate) mod alone;
     pub mod atomic_file;
     pub mod file_watch;
     pub mod inherited;
     pub mod instance;
     pub mod notify;
-    mod poll;
+    pub(crate) mod poll;
     pub mod process;
     pub mod signals;
     pub mod stop_line;
