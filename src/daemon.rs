@@ -36,9 +36,9 @@ use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
 use crate::sys::inherited;
-use crate::sys::instance::{Instance, InstanceError};
+use crate::sys::instance::{Instance, Running};
 use crate::sys::notify::Notify;
-use crate::sys::signals::{Signals, Woken};
+use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::stop_line::StopLine;
 
 /// How long a stop may take where a reconfigure runs.
@@ -49,9 +49,9 @@ const LAST_WAIT: Duration = Duration::from_millis(150);
 /// Why the daemon did not start, or ended by itself. The exit code is 1 in each case.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// Another one runs, or the pidfile cannot be written.
+    /// Another one runs.
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Running(#[from] Running),
     /// The machine is out of descriptors, threads or memory at the very start.
     #[error("cannot start {what}: {source}")]
     Start {
@@ -69,10 +69,13 @@ pub enum DaemonError {
 pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
     inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
     inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
-    let notify = Notify::from_environment();
+    let (notify, no_systemd) = match Notify::from_environment() {
+        Ok(notify) => (notify, None),
+        Err(why) => (Notify::default(), Some(why)),
+    };
     let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
-    let instance = Instance::acquire(&settings.daemon.pidfile)?;
+    let (instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, log) = sink::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
@@ -80,11 +83,17 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
-    let mut daemon = Daemon::start(settings, notify, log.dropped())?;
+    findings.iter().for_each(|finding| warn!("{finding}"));
+    if let Some(why) = no_systemd {
+        warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
+    }
+    let mut daemon = Daemon::start(settings, Arc::new(notify), log.dropped())?;
     let end = daemon.sleep(&signals);
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
-    drop(instance);
+    if let Err(why) = instance.release() {
+        warn!("failed to remove pidfile {}: {why}", settings.daemon.pidfile.display());
+    }
     info!("shutdown is complete");
     drop(log);
     end
@@ -98,7 +107,7 @@ struct Daemon {
     events: Sender<Event>,
     writer: Option<JoinHandle<End>>,
     board: Arc<Board>,
-    notify: Notify,
+    notify: Arc<Notify>,
     /// Pulled to end all threads but the writer.
     stop: StopLine,
     /// Pulled to cut short what the writer runs.
@@ -108,7 +117,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(settings: &Settings, notify: Notify, lines_dropped: Dropped) -> Result<Daemon, DaemonError> {
+    fn start(settings: &Settings, notify: Arc<Notify>, lines_dropped: Dropped) -> Result<Daemon, DaemonError> {
         let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
@@ -121,18 +130,23 @@ impl Daemon {
         let (at_end, seen, told) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;
+            let mut last = String::new();
             writer.run(&received, || {
-                told.ready();
-                told.status(&status::summary(&seen).to_string());
+                let status = status::summary(&seen).to_string();
+                // The first step has tried to reconfigure BIRD. What systemd does not take is told again with the next.
+                if status != last && told.ready().and_then(|()| told.status(&status)).is_ok() {
+                    last = status;
+                }
             })
         })?;
-        let assignment = Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
+        let (assignment, addresses) =
+            Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
         let splay = settings.daemon.splay_startup;
         let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
         threads.start(&board.services.lock().clone());
         let watch =
             file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("to watch the files"))?;
-        let mut others = vec![watch];
+        let mut others = vec![addresses, watch];
         match server::start(board.clone(), &settings.daemon.status_socket, stop.clone()) {
             Ok(thread) => others.push(thread),
             Err(why) => warn!("{why}"),
@@ -150,24 +164,21 @@ impl Daemon {
         loop {
             let now = Instant::now();
             if feeding.is_none_or(|at| at <= now) {
-                feeding = self.notify.watchdog_interval().map(|interval| now + interval / 2);
+                feeding = self.notify.watchdog().map(|interval| now + interval / 2);
                 if feeding.is_some() && self.writer_makes_progress(now) {
-                    self.notify.watchdog();
+                    // A systemd that does not listen does not expect it either.
+                    let _ = self.notify.alive();
                 }
             }
             let until = self.threads.look(now).into_iter().chain(feeding).min();
             match signals.wait(until, &self.ended) {
-                Woken::Check => self.threads.check_now(),
-                Woken::Stop(signal) => {
+                Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
+                Wake::Signal(signal) => {
                     info!("received {signal}");
                     return Ok(());
                 }
-                Woken::Reload => {
-                    info!("received SIGHUP");
-                    return Ok(());
-                }
-                Woken::Line => return Err(self.why_the_writer_ended()),
-                Woken::Time => {}
+                Wake::Line => return Err(self.why_the_writer_ended()),
+                Wake::Time => {}
             }
         }
     }
@@ -191,7 +202,8 @@ impl Daemon {
 
     /// Ends all threads, in the order that lets what waits be applied.
     fn stop(mut self) {
-        self.notify.stopping();
+        // As above.
+        let _ = self.notify.stopping();
         self.stop.pull();
         // Without a receiver the writer has ended.
         let _ = self.events.send(Event::Stop);
