@@ -9,8 +9,11 @@ use crate::sys::alone::{alone, this_program};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The program that runs a script, whose `sleep`s can be told from those of any other test program: their numbers of
+/// seconds begin with this one's process id.
 fn sh(script: &str) -> Program {
-    Program::new(&["sh", "-c", script].map(String::from))
+    let script = script.replace("sleep ", &format!("sleep {}", std::process::id()));
+    Program::new(&["sh", "-c", &script].map(String::from))
 }
 
 /// Limits with a deadline that far away.
@@ -40,10 +43,10 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Whether a process is there and no zombie. `sleep`s of this test carry their number of seconds as a name.
+/// Whether such a `sleep` is there and no zombie.
 fn sleeps(seconds: &str) -> bool {
-    processes()
-        .any(|dir| fs::read(dir.join("cmdline")).is_ok_and(|line| line == format!("sleep\0{seconds}\0").as_bytes()))
+    let line = format!("sleep\0{}{seconds}\0", std::process::id());
+    processes().any(|dir| fs::read(dir.join("cmdline")).is_ok_and(|found| found == line.as_bytes()))
 }
 
 fn processes() -> impl Iterator<Item = std::path::PathBuf> {
