@@ -31,14 +31,14 @@ use crate::check::worker::Common;
 use crate::config::files::{Configuration, Sources};
 use crate::config::settings::Settings;
 use crate::event::Event;
-use crate::log::sink;
+use crate::log::sink::{self, Dropped};
 use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
 use crate::sys::inherited;
-use crate::sys::instance::{Instance, InstanceError};
+use crate::sys::instance::{Instance, Running};
 use crate::sys::notify::Notify;
-use crate::sys::signals::{Signals, Woken};
+use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::stop_line::StopLine;
 
 /// How long a stop may take where a reconfigure runs.
@@ -49,9 +49,9 @@ const LAST_WAIT: Duration = Duration::from_millis(150);
 /// Why the daemon did not start, or ended by itself. The exit code is 1 in each case.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// Another one runs, or the pidfile cannot be written.
+    /// Another one runs.
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Running(#[from] Running),
     /// The machine is out of descriptors, threads or memory at the very start.
     #[error("cannot start {what}: {source}")]
     Start {
@@ -69,23 +69,33 @@ pub enum DaemonError {
 pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
     inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
     inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
-    let notify = Notify::from_environment();
+    let (notify, no_systemd) = match Notify::from_environment() {
+        Ok(notify) => (notify, None),
+        Err(why) => (Notify::default(), Some(why)),
+    };
     let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
-    let instance = Instance::acquire(&settings.daemon.pidfile)?;
-    let (lines, guards) = sink::start(&settings.daemon.log);
+    let (instance, findings) = Instance::take(&settings.daemon.pidfile)?;
+    let (lines, log) = sink::start(&settings.daemon.log);
+    log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     for warning in &configuration.warnings {
         warn!("{warning}");
     }
-    let mut daemon = Daemon::start(settings, notify)?;
+    findings.iter().for_each(|finding| warn!("{finding}"));
+    if let Some(why) = no_systemd {
+        warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
+    }
+    let mut daemon = Daemon::start(settings, Arc::new(notify), log.dropped())?;
     let end = daemon.sleep(&signals);
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
-    drop(instance);
+    if let Err(why) = instance.release() {
+        warn!("failed to remove pidfile {}: {why}", settings.daemon.pidfile.display());
+    }
     info!("shutdown is complete");
-    drop(guards);
+    drop(log);
     end
 }
 
@@ -97,7 +107,7 @@ struct Daemon {
     events: Sender<Event>,
     writer: Option<JoinHandle<End>>,
     board: Arc<Board>,
-    notify: Notify,
+    notify: Arc<Notify>,
     /// Pulled to end all threads but the writer.
     stop: StopLine,
     /// Pulled to cut short what the writer runs.
@@ -107,30 +117,36 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(settings: &Settings, notify: Notify) -> Result<Daemon, DaemonError> {
+    fn start(settings: &Settings, notify: Arc<Notify>, lines_dropped: Dropped) -> Result<Daemon, DaemonError> {
         let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
         info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let board = Arc::new(Board::new(settings));
+        let board = Board { lines_dropped: Box::new(move || lines_dropped.get()), ..Board::new(settings) };
+        let board = Arc::new(board);
         let (events, received) = channel();
         let writer = Writer::new(settings, events.clone(), board.bird.clone(), give_up.clone());
         let files = writer.files();
         let (at_end, seen, told) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;
+            let mut last = String::new();
             writer.run(&received, || {
-                told.ready();
-                told.status(&status::summary(&seen).to_string());
+                let status = status::summary(&seen).to_string();
+                // The first step has tried to reconfigure BIRD. What systemd does not take is told again with the next.
+                if status != last && told.ready().and_then(|()| told.status(&status)).is_ok() {
+                    last = status;
+                }
             })
         })?;
-        let assignment = Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
+        let (assignment, addresses) =
+            Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
         let splay = settings.daemon.splay_startup;
         let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
         threads.start(&board.services.lock().clone());
         let watch =
             file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("to watch the files"))?;
-        let mut others = vec![watch];
+        let mut others = vec![addresses, watch];
         match server::start(board.clone(), &settings.daemon.status_socket, stop.clone()) {
             Ok(thread) => others.push(thread),
             Err(why) => warn!("{why}"),
@@ -148,24 +164,21 @@ impl Daemon {
         loop {
             let now = Instant::now();
             if feeding.is_none_or(|at| at <= now) {
-                feeding = self.notify.watchdog_interval().map(|interval| now + interval / 2);
+                feeding = self.notify.watchdog().map(|interval| now + interval / 2);
                 if feeding.is_some() && self.writer_makes_progress(now) {
-                    self.notify.watchdog();
+                    // A systemd that does not listen does not expect it either.
+                    let _ = self.notify.alive();
                 }
             }
             let until = self.threads.look(now).into_iter().chain(feeding).min();
             match signals.wait(until, &self.ended) {
-                Woken::Check => self.threads.check_now(),
-                Woken::Stop(signal) => {
+                Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
+                Wake::Signal(signal) => {
                     info!("received {signal}");
                     return Ok(());
                 }
-                Woken::Reload => {
-                    info!("received SIGHUP");
-                    return Ok(());
-                }
-                Woken::Line => return Err(self.why_the_writer_ended()),
-                Woken::Time => {}
+                Wake::Line => return Err(self.why_the_writer_ended()),
+                Wake::Time => {}
             }
         }
     }
@@ -189,7 +202,8 @@ impl Daemon {
 
     /// Ends all threads, in the order that lets what waits be applied.
     fn stop(mut self) {
-        self.notify.stopping();
+        // As above.
+        let _ = self.notify.stopping();
         self.stop.pull();
         // Without a receiver the writer has ended.
         let _ = self.events.send(Event::Stop);

@@ -44,13 +44,16 @@ pub mod log {
     //! Logging.
     pub mod format;
     pub mod layer;
+    pub mod queue;
     pub mod rotating_file;
     pub mod sink;
+    pub mod stream;
     pub mod syslog;
 }
 pub mod report {
     //! Reports.
     pub mod client;
+    pub mod document;
     pub mod exporter;
     pub mod metrics;
     pub mod nagios;

@@ -49,7 +49,7 @@ pub struct Named {
 /// What BIRD is told when it is told of the file: which generation, and what that lists.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// See [`Table::generation`].
+    /// Counts writes and foreign changes of the file.
     pub generation: u64,
     /// The list.
     pub list: Arc<[Prefix]>,

@@ -8,15 +8,16 @@
 use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
-use crate::check::health::State;
 use crate::check::worker::{self, Common};
-use crate::event::{Event, Verdict};
+use crate::config::settings::Service;
 use crate::report::snapshot::{Listed, Published, ServiceReport};
 
+/// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
+const ON_TIME: Duration = Duration::from_millis(500);
 /// How long to wait before a thread that could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -27,10 +28,12 @@ pub struct Threads {
     /// Services whose thread could not be started, and when to try again.
     waiting: Vec<Listed>,
     retry: Option<Instant>,
+    /// When the next look is due.
+    planned: Option<Instant>,
 }
 
 struct Running {
-    name: Arc<str>,
+    service: Arc<Service>,
     report: Arc<Published<ServiceReport>>,
     /// Dropped to end the thread.
     orders: Sender<()>,
@@ -40,7 +43,7 @@ struct Running {
 impl Threads {
     /// None yet.
     pub fn new(common: Common) -> Threads {
-        Threads { common, running: Vec::new(), waiting: Vec::new(), retry: None }
+        Threads { common, running: Vec::new(), waiting: Vec::new(), retry: None, planned: None }
     }
 
     /// Starts one for each of `services`.
@@ -62,32 +65,24 @@ impl Threads {
         }
     }
 
-    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down. Returns when to look again.
+    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down. Returns when
+    /// to look again.
     pub fn look(&mut self, now: Instant) -> Option<Instant> {
         if self.retry.is_some_and(|at| at <= now) {
             self.start_waiting(now);
         }
+        // A machine that stood still for a while makes every thread late, this one too: none of them is stuck then.
+        let on_time = self.planned.is_none_or(|planned| now < planned + ON_TIME);
         let mut earliest = self.retry;
-        for Running { name, report, .. } in &self.running {
-            let mut report = report.lock();
-            let Some(due) = report.due.filter(|_| !report.stuck) else { continue };
-            if due > now {
-                earliest = earliest.into_iter().chain([due]).min();
-                continue;
+        for Running { service, report, .. } in &self.running {
+            if on_time {
+                worker::declare_stuck(service, report, &self.common.events, now);
             }
-            report.stuck = true;
-            if report.state != State::Down {
-                (report.state, report.since) = (State::Down, SystemTime::now());
-                report.transitions += 1;
-            }
-            drop(report);
-            warn!(
-                "the check of {name} is stuck: no word from its thread for longer than its time-out. It counts as DOWN"
-            );
-            let verdict = Verdict { service: name.clone(), state: State::Down, missing: Vec::new() };
-            // Without a receiver the daemon is ending.
-            let _ = self.common.events.send(Event::Verdict(verdict));
+            let report = report.lock();
+            let due = report.due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
+            earliest = earliest.into_iter().chain(due).min();
         }
+        self.planned = earliest;
         earliest
     }
 
@@ -119,12 +114,7 @@ impl Threads {
             match worker::start(service.clone(), report.clone(), receiver, self.common.clone()) {
                 Ok(thread) => {
                     report.lock().problem = None;
-                    self.running.push(Running {
-                        name: service.name.as_str().into(),
-                        report: report.clone(),
-                        orders,
-                        thread,
-                    });
+                    self.running.push(Running { service: service.clone(), report: report.clone(), orders, thread });
                 }
                 Err(why) => {
                     let problem = format!("cannot start its check thread: {why}");
@@ -137,5 +127,7 @@ impl Threads {
                 }
             }
         }
+        let concerned = self.running.iter().map(|running| (running.service.clone(), running.orders.clone()));
+        self.common.assignment.concern(concerned.collect());
     }
 }

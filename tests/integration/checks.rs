@@ -43,10 +43,7 @@ fn a_check_that_passes_and_leaves_a_child_at_its_output_is_good() {
 #[test]
 fn a_check_that_does_not_exist_fails_and_the_others_go_on() {
     let other = "10.52.12.2/32";
-    let mut lab = Lab::advertising([
-        web().with("check_cmd", "/nonexistent/check --all"),
-        Service::new("other", other),
-    ]);
+    let mut lab = Lab::advertising([web().with("check_cmd", "/nonexistent/check --all"), Service::new("other", other)]);
     let mark = lab.routes.mark();
     lab.start_daemon();
     lab.wait_withdrawn(WEB);

@@ -357,11 +357,18 @@ impl Drop for Lab {
             return;
         }
         eprintln!("--- routes at the router, as they came and went\n{}", self.routes.story());
-        for name in ["daemon.log", "host-bird.log", "router-bird.log", "anycast-prefixes.conf", "6/anycast-prefixes.conf"] {
+        for name in
+            ["daemon.log", "host-bird.log", "router-bird.log", "anycast-prefixes.conf", "6/anycast-prefixes.conf"]
+        {
             let text = self.log(name);
             let lines: Vec<&str> = text.lines().collect();
             let from = lines.len().saturating_sub(200);
-            eprintln!("--- {name}, the last {} of {} lines\n{}", lines.len() - from, lines.len(), lines[from..].join("\n"));
+            eprintln!(
+                "--- {name}, the last {} of {} lines\n{}",
+                lines.len() - from,
+                lines.len(),
+                lines[from..].join("\n")
+            );
         }
         eprintln!("--- processes\n{:#?}", self.namespaces.processes());
         eprintln!("--- the router's BIRD runs: {}", self.router_bird.is_running());

@@ -44,7 +44,10 @@ impl Namespaces {
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "no namespaces: run as root, or allow user namespaces, and have iproute2 installed");
+        assert_eq!(
+            line, "ready\n",
+            "no namespaces: run as root, or allow user namespaces, and have iproute2 installed"
+        );
         Namespaces { holder }
     }
 

@@ -42,7 +42,10 @@ impl Routes {
         let sink = Arc::clone(&events);
         let lines = monitor.output().lines();
         std::thread::spawn(move || {
-            lines.map_while(Result::ok).filter_map(|line| event(&line)).for_each(|event| sink.lock().unwrap().push(event));
+            lines
+                .map_while(Result::ok)
+                .filter_map(|line| event(&line))
+                .for_each(|event| sink.lock().unwrap().push(event));
         });
         let routes = Routes { events, since: Instant::now(), _monitor: monitor };
         routes.wait_for_beacon(namespaces);
