@@ -1,1 +1,268 @@
-//! To be written.
+//! The command line: the original's, letter for letter, and what is new.
+//!
+//! Promises: everything that the original accepts is accepted with the same meaning, abbreviated long options and
+//! combined short ones too; a wrong command line is told with the usage, and changes nothing. A closed pipe behind
+//! standard output is no panic.
+//! Leaves out: exit codes (`main`), and all the work.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::Parser;
+
+use crate::config::files::{self, ServiceFiles, Sources};
+use crate::config::options;
+use crate::config::preflight;
+use crate::config::problem::{Problem, Severity};
+use crate::daemon;
+
+#[cfg(test)]
+mod tests;
+
+/// What the process ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// What was asked for is done, or all is well.
+    Well,
+    /// It failed, or something is not well.
+    Failed,
+    /// The daemon that was asked about does not run.
+    NotRunning,
+}
+
+/// The usage, in the notation of the original.
+const USAGE: &str = "anycast-healthchecker [ -f <file> -c -p -P ] [ -d <directory> | -F <file> ]
+       anycast-healthchecker -c [ --strict --files-only ] [ -f <file> ] [ -d <directory> | -F <file> ]
+       anycast-healthchecker -s [ --json ] [ -f <file> ] [ -d <directory> | -F <file> ]
+       anycast-healthchecker --drain <service> [ --for <time> ] | --undrain <service>
+       anycast-healthchecker --drain-host [ --for <time> ] | --undrain-host
+       anycast-healthchecker --withdraw-all";
+
+/// Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the healthy ones.
+// The hidden aliases are abbreviations which the original understands, but which newer options would make ambiguous.
+#[derive(Debug, Parser)]
+#[command(name = "anycast-healthchecker", override_usage = USAGE, infer_long_args = true, disable_version_flag = true)]
+pub struct Arguments {
+    /// Read settings from this file
+    #[arg(short, long, value_name = "file", aliases = ["f", "fi", "fil"], allow_hyphen_values = true)]
+    #[arg(default_value = "/etc/anycast-healthchecker.conf")]
+    file: PathBuf,
+    /// Read the services from the *.conf files in this directory
+    #[arg(short, long, value_name = "directory", aliases = ["d"], allow_hyphen_values = true)]
+    #[arg(default_value = "/etc/anycast-healthchecker.d", conflicts_with = "service_file")]
+    dir: PathBuf,
+    /// Read the services from this file
+    #[arg(short = 'F', long, value_name = "file", aliases = ["s"], allow_hyphen_values = true)]
+    service_file: Option<PathBuf>,
+    /// Check the configuration and this machine: OK, or all problems
+    #[arg(short, long, conflicts_with = "action")]
+    check: bool,
+    /// Show the default settings
+    #[arg(short, long, conflicts_with = "action")]
+    print: bool,
+    /// Show the settings as they are used
+    #[arg(short = 'P', long, conflicts_with = "action")]
+    print_conf: bool,
+    /// With --check: warnings are errors
+    #[arg(long, requires = "check")]
+    strict: bool,
+    /// With --check: judge the files, not this machine
+    #[arg(long, requires = "check")]
+    files_only: bool,
+    /// Show what the running daemon knows
+    #[arg(short, long, group = "action")]
+    status: bool,
+    /// With --status: as a JSON document
+    #[arg(long, requires = "status")]
+    json: bool,
+    /// Withdraw a service through its drain_file
+    #[arg(long, value_name = "service", groups = ["action", "start"])]
+    drain: Option<String>,
+    /// With --drain or --drain-host: end it after this time, such as 30m or 2h
+    #[arg(long = "for", value_name = "time", requires = "start", value_parser = time)]
+    duration: Option<Duration>,
+    /// End the drain of a service
+    #[arg(long, value_name = "service", group = "action")]
+    undrain: Option<String>,
+    /// Withdraw all services through the drain_file of [daemon]
+    #[arg(long, groups = ["action", "start"])]
+    drain_host: bool,
+    /// End the drain of all services
+    #[arg(long, group = "action")]
+    undrain_host: bool,
+    /// Take every configured prefix out of BIRD's lists while no daemon runs
+    #[arg(long, group = "action")]
+    withdraw_all: bool,
+    /// Show the version
+    #[arg(short, long)]
+    version: bool,
+}
+
+/// Does what the arguments ask for. Where they ask for several things, the original's order decides.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(error),
+        Err(error) => return wrong(&error),
+    };
+    if arguments.version {
+        return say(concat!(env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    if arguments.print {
+        return say(options::print());
+    }
+    let sources = arguments.sources();
+    if let Some(service) = &arguments.drain {
+        drain(&sources, Some(service), arguments.duration)
+    } else if let Some(service) = &arguments.undrain {
+        undrain(&sources, Some(service))
+    } else if arguments.drain_host {
+        drain(&sources, None, arguments.duration)
+    } else if arguments.undrain_host {
+        undrain(&sources, None)
+    } else if arguments.withdraw_all {
+        withdraw_all(&sources)
+    } else if arguments.status {
+        status(&sources, arguments.json)
+    } else if arguments.check {
+        check(&sources, arguments.strict, arguments.files_only)
+    } else if arguments.print_conf {
+        print_conf(&sources)
+    } else {
+        start(sources)
+    }
+}
+
+impl Arguments {
+    fn sources(&self) -> Sources {
+        let services = match &self.service_file {
+            Some(file) => ServiceFiles::File(file.clone()),
+            None => ServiceFiles::Directory(self.dir.clone()),
+        };
+        Sources { main: self.file.clone(), services }
+    }
+}
+
+/// `--check`.
+fn check(sources: &Sources, strict: bool, files_only: bool) -> Exit {
+    let mut problems = match files::load(sources) {
+        Ok(configuration) => {
+            let of_machine = if files_only { Vec::new() } else { preflight::judge(&configuration, Severity::Error) };
+            [configuration.warnings, of_machine].concat()
+        }
+        Err(problems) => problems,
+    };
+    if strict {
+        problems.iter_mut().for_each(|problem| problem.severity = Severity::Error);
+    }
+    tell(&problems);
+    if problems.iter().any(Problem::is_error) {
+        return Exit::Failed;
+    }
+    say("OK\n")
+}
+
+/// `--print-conf`.
+fn print_conf(sources: &Sources) -> Exit {
+    let text = files::load(sources).and_then(|configuration| {
+        let errors: Vec<Problem> =
+            preflight::judge(&configuration, Severity::Error).into_iter().filter(Problem::is_error).collect();
+        if errors.is_empty() {
+            configuration.print()
+        } else {
+            Err(errors)
+        }
+    });
+    match text {
+        Ok(text) => say(text),
+        Err(problems) => {
+            tell(&problems);
+            Exit::Failed
+        }
+    }
+}
+
+/// The daemon itself. What is not right on this machine, but may come right, it is told as warnings.
+fn start(sources: Sources) -> Exit {
+    let mut configuration = match files::load(&sources) {
+        Ok(configuration) => configuration,
+        Err(problems) => {
+            tell(&problems);
+            return Exit::Failed;
+        }
+    };
+    if let Some(problem) = preflight::pidfile_directory(&configuration) {
+        tell(&[problem]);
+        return Exit::Failed;
+    }
+    configuration.warnings.extend(preflight::judge(&configuration, Severity::Warning));
+    match daemon::run(sources, configuration) {
+        Ok(()) => Exit::Well,
+        Err(error) => fail(&error),
+    }
+}
+
+/// `--status`.
+fn status(_sources: &Sources, _json: bool) -> Exit {
+    fail("--status is not yet available")
+}
+
+/// `--drain` of one service, `--drain-host` of none in particular; without a time until it is ended.
+fn drain(_sources: &Sources, _service: Option<&str>, _time: Option<Duration>) -> Exit {
+    fail("draining is not yet available")
+}
+
+/// `--undrain` of one service, `--undrain-host` of none in particular.
+fn undrain(_sources: &Sources, _service: Option<&str>) -> Exit {
+    fail("draining is not yet available")
+}
+
+/// `--withdraw-all`.
+fn withdraw_all(_sources: &Sources) -> Exit {
+    fail("--withdraw-all is not yet available")
+}
+
+/// `30m`, `2h 30m`, `1d`: a time above zero.
+fn time(text: &str) -> Result<Duration, String> {
+    let time: jiff::SignedDuration = text.parse().map_err(|_| "it must be a time such as 30m or 2h".to_string())?;
+    Duration::try_from(time).ok().filter(|time| !time.is_zero()).ok_or_else(|| "it must be above zero".to_string())
+}
+
+/// A wrong command line: what is wrong, and the usage.
+fn wrong(error: &clap::Error) -> Exit {
+    let text = error.to_string();
+    let usage = if text.contains("Usage:") { "" } else { USAGE };
+    let before = if usage.is_empty() { "" } else { "\nUsage: " };
+    fail(format_args!("{}{before}{usage}", text.trim_end()))
+}
+
+/// Writes to standard output; a failure is told, unless nobody reads any more.
+fn say(text: impl Display) -> Exit {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Exit::Well,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Failed,
+        Err(error) => fail(format_args!("cannot write to standard output: {error}")),
+    }
+}
+
+/// Writes problems to standard error, one a line.
+fn tell(problems: &[Problem]) {
+    let mut err = BufWriter::new(io::stderr().lock());
+    for problem in problems {
+        let head = if problem.is_error() { "Invalid configuration" } else { "Warning" };
+        // Where nobody reads, nothing can be told.
+        let _ = writeln!(err, "{head}: {problem}");
+    }
+    let _ = err.flush();
+}
+
+/// Says on standard error why it failed.
+fn fail(why: impl Display) -> Exit {
+    let _ = writeln!(io::stderr(), "{why}");
+    Exit::Failed
+}

@@ -1,7 +1,13 @@
 //! To be written.
-use crate::config::settings::Settings;
 
-/// Runs until it is told to stop; returns the exit code.
-pub fn run(_settings: Settings) -> u8 {
-    0
+use crate::config::files::{Configuration, Sources};
+
+/// Why the daemon ended otherwise than by a signal to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("not yet available")]
+pub struct DaemonError;
+
+/// Runs until it is told to stop.
+pub fn run(_sources: Sources, _configuration: Configuration) -> Result<(), DaemonError> {
+    Err(DaemonError)
 }

@@ -30,7 +30,11 @@ pub mod config {
     pub mod options;
     pub mod preflight;
     pub mod problem;
+    pub mod reading;
     pub mod settings;
+    pub mod spelling;
+    pub mod unknown;
+    pub mod variable;
 }
 pub mod log {
     //! Logging.

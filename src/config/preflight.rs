@@ -1,1 +1,249 @@
-//! To be written.
+//! What the configuration needs of this machine: programs, directories, interfaces.
+//!
+//! Promises: looks only; nothing is created or run, and no right is needed beyond looking. It stops where the original
+//! stops: at a check's program that cannot be run, at a missing directory for the pidfile, a prefix file or a log.
+//! Leaves out: whether the user who runs this may write what the daemon has to: that is another user, as a rule.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{access, statvfs, Access, StatVfsMountFlags};
+use rustix::net::{netdevice, socket, AddressFamily, SocketType};
+
+use crate::command::Command;
+use crate::config::files::Configuration;
+use crate::config::problem::{Problem, Severity};
+use crate::config::reading::DAEMON;
+use crate::config::settings::{Bird, Service};
+use crate::prefix::Family;
+
+#[cfg(test)]
+mod tests;
+
+/// The first bytes of a program that the kernel can run.
+const ELF: &[u8] = b"\x7fELF";
+
+/// Everything on this machine that does not fit. What the original would stop at is as `severe` as is said here: at
+/// start the daemon goes on, as each of these can come right while it runs.
+pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Problem> {
+    let mut found = Findings { configuration, severe, no_new_privileges: no_new_privileges(), problems: Vec::new() };
+    found.problems.extend(pidfile_directory(configuration));
+    found.daemon();
+    for service in &configuration.settings.services {
+        found.service(service);
+    }
+    found.problems
+}
+
+/// The one thing without which no daemon starts: a directory for the pidfile.
+pub fn pidfile_directory(configuration: &Configuration) -> Option<Problem> {
+    let text = configuration.value(DAEMON, "pidfile")?;
+    // The original takes what stands before the last slash, and so refuses a bare name.
+    let directory = match text.rfind('/') {
+        Some(0) => "/",
+        Some(slash) => &text[..slash],
+        None => "",
+    };
+    if Path::new(directory).is_dir() {
+        return None;
+    }
+    let rule = format!("must lie in a directory that exists, but '{directory}' is none; create it");
+    Some(configuration.blame(DAEMON, "pidfile", Problem::error(rule)))
+}
+
+struct Findings<'a> {
+    configuration: &'a Configuration,
+    severe: Severity,
+    no_new_privileges: bool,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn say(&mut self, section: &str, option: &str, severity: Severity, rule: String) {
+        let problem = Problem { severity, ..Problem::error(rule) };
+        self.problems.push(self.configuration.blame(section, option, problem));
+    }
+
+    fn daemon(&mut self) {
+        let daemon = &self.configuration.settings.daemon;
+        let mut resolved = Vec::new();
+        for family in Family::BOTH {
+            if let Some(bird) = daemon.bird(family) {
+                resolved.extend(self.bird(family, bird));
+            }
+        }
+        if let [first, second] = &resolved[..] {
+            if first == second && daemon.bird(Family::V4).map(|bird| &bird.conf) != Some(second) {
+                let rule = format!("must not lead to the same file as bird_conf, {}", first.display());
+                self.say(DAEMON, "bird6_conf", self.severe, rule);
+            }
+        }
+        for (option, path) in [("log_file", &daemon.log.file), ("stderr_file", &daemon.log.stderr_file)] {
+            if let Some(path) = path {
+                self.file(option, path);
+            }
+        }
+        if let Some(prometheus) = daemon.prometheus.as_ref().filter(|prometheus| !prometheus.dir.is_dir()) {
+            let rule = format!("should be a directory that exists, but {} is none", prometheus.dir.display());
+            self.say(DAEMON, "prometheus_collector_textfile_dir", Severity::Warning, rule);
+        }
+        if let Some(path) = &daemon.drain_file {
+            self.drain_file(DAEMON, path);
+        }
+    }
+
+    /// Gives the prefix file behind all symbolic links.
+    fn bird(&mut self, family: Family, bird: &Bird) -> Option<PathBuf> {
+        let (conf, reconfigure_cmd) = match family {
+            Family::V4 => ("bird_conf", "bird_reconfigure_cmd"),
+            Family::V6 => ("bird6_conf", "bird6_reconfigure_cmd"),
+        };
+        if bird.control_socket.is_none() {
+            self.command(DAEMON, reconfigure_cmd, &bird.reconfigure_cmd, Severity::Warning);
+        }
+        self.file(conf, &bird.conf)
+    }
+
+    /// A file that the daemon writes, and creates where it is missing.
+    fn file(&mut self, option: &str, path: &Path) -> Option<PathBuf> {
+        let path = resolve(path);
+        let directory = directory_of(&path);
+        if path.is_dir() {
+            self.say(DAEMON, option, self.severe, format!("must be a file, but {} is a directory", path.display()));
+        } else if !directory.is_dir() {
+            let rule = format!("must lie in a directory that exists, but {} is none; create it", directory.display());
+            self.say(DAEMON, option, self.severe, rule);
+        } else if let Ok(disk) = statvfs(directory) {
+            if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+                let rule = format!("should be writable, but the disk of {} is read-only", directory.display());
+                self.say(DAEMON, option, Severity::Warning, rule);
+            } else if disk.f_blocks > 0 && disk.f_bavail == 0 {
+                let rule = format!("should be writable, but the disk of {} is full", directory.display());
+                self.say(DAEMON, option, Severity::Warning, rule);
+            }
+        }
+        Some(path)
+    }
+
+    fn service(&mut self, service: &Service) {
+        self.command(&service.name, "check_cmd", &service.check_cmd, self.severe);
+        if let Some(custom) = &service.custom_reconfigure {
+            self.command(&service.name, "custom_bird_reconfigure_cmd", &custom.command, Severity::Warning);
+        }
+        if let Some(hook) = &service.state_change {
+            self.command(&service.name, "state_change_cmd", &hook.command, Severity::Warning);
+        }
+        if service.assigned_to.as_deref().is_some_and(|interface| !interface_exists(interface)) {
+            let rule = "should be an interface of this machine; until it is, the service counts as down";
+            self.say(&service.name, "interface", Severity::Warning, rule.to_string());
+        }
+        if let Some(path) = &service.drain_file {
+            self.drain_file(&service.name, path);
+        }
+    }
+
+    fn command(&mut self, section: &str, option: &str, command: &Command, severity: Severity) {
+        if let Err(why) = executable(command.program()) {
+            let rule = format!("must begin with a program that can be run, but {} cannot: {why}", command.program());
+            self.say(section, option, severity, rule);
+        }
+        if self.no_new_privileges && Path::new(command.program()).file_name() == Some(OsStr::new("sudo")) {
+            let rule = "must not begin with sudo under NoNewPrivileges, where sudo always fails; \
+                        put the user into BIRD's group in place of it";
+            self.say(section, option, Severity::Error, rule.to_string());
+        }
+    }
+
+    fn drain_file(&mut self, section: &str, path: &Path) {
+        let directory = directory_of(path);
+        let mode = fs::metadata(directory).map(|metadata| metadata.permissions().mode()).unwrap_or_default();
+        if mode & 0o002 != 0 {
+            let rule = format!("every user can withdraw the prefix, as everyone may write in {}", directory.display());
+            self.say(section, "drain_file", Severity::Warning, rule);
+        }
+    }
+}
+
+/// The directory that a path lies in; the current one for a bare name.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The path behind symbolic links, also where its last part does not exist yet.
+fn resolve(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(target) => path = directory_of(&path).join(target),
+            Err(_) => break,
+        }
+    }
+    match (directory_of(&path).canonicalize(), path.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        _ => path,
+    }
+}
+
+/// Why a program cannot be run, looked for as the kernel and the C library look for it.
+fn executable(program: &str) -> io::Result<()> {
+    if program.contains('/') {
+        return runnable(Path::new(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut worst = io::Error::from(io::ErrorKind::NotFound);
+    for directory in std::env::split_paths(&path) {
+        match runnable(&directory.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => worst = error,
+        }
+    }
+    Err(worst)
+}
+
+fn runnable(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    access(path, Access::EXEC_OK)?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut head = Vec::new();
+    match File::open(path).and_then(|file| file.take(256).read_to_end(&mut head)) {
+        // What may be run need not be readable.
+        Err(_) => Ok(()),
+        Ok(_) if head.starts_with(ELF) => Ok(()),
+        Ok(_) => match head.strip_prefix(b"#!") {
+            Some(line) => interpreter(line),
+            None => Err(io::Error::other("it is neither a program nor a script that begins with #!")),
+        },
+    }
+}
+
+/// The program that a script's first line names.
+fn interpreter(line: &[u8]) -> io::Result<()> {
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let word = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty()).unwrap_or_default();
+    let path = Path::new(OsStr::from_bytes(word));
+    let missing = |error: io::Error| io::Error::new(error.kind(), format!("its interpreter {}: {error}", path.display()));
+    fs::metadata(path).map_err(missing)?;
+    access(path, Access::EXEC_OK).map_err(|error| missing(error.into()))
+}
+
+fn interface_exists(name: &str) -> bool {
+    let Ok(socket) = socket(AddressFamily::INET, SocketType::DGRAM, None) else { return true };
+    match netdevice::name_to_index(&socket, name) {
+        Ok(_) => true,
+        Err(error) => error != rustix::io::Errno::NODEV && error != rustix::io::Errno::INVAL,
+    }
+}
+
+/// Whether this process, and so all that it starts, can never gain rights.
+fn no_new_privileges() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("NoNewPrivs:").is_some_and(|value| value.trim() == "1"))
+}

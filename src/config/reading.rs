@@ -1,0 +1,207 @@
+//! From sections to settings: each option read by its kind, each rule judged, every problem kept.
+//!
+//! Promises: without an error among the problems there are settings; with one there are none. A problem names the
+//! place of the value it is about, also where that is inherited from `[DEFAULT]`.
+//! Leaves out: what depends on the machine (`config::preflight`), and options that nobody knows (`config::unknown`).
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::config::ini::{is_space, Entry, Ini, Section, DEFAULT};
+use crate::config::options::{self, Kind, Opt, Scope, MOST_SECONDS};
+use crate::config::problem::Problem;
+use crate::config::settings::{Service, Settings, TimedCommand};
+use crate::config::{spelling, variable};
+use crate::prefix::Prefix;
+
+mod daemon;
+mod service;
+mod sharing;
+#[cfg(test)]
+mod tests;
+
+/// The name of the section that is no service.
+pub const DAEMON: &str = "daemon";
+
+/// The longest path of a Unix socket, in bytes.
+const LONGEST_SOCKET: usize = 107;
+
+/// Reads all sections. The problems may be warnings only.
+pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let Some(section) = ini.section(DAEMON) else {
+        problems.push(Problem::error("there is no section [daemon]"));
+        return (None, problems);
+    };
+    let daemon = daemon::read(&mut Reader { ini, section, scope: Scope::Daemon, problems: &mut problems });
+    let mut services: Vec<(&Section, Arc<Service>)> = Vec::new();
+    for section in ini.sections().iter().filter(|section| &*section.name != DAEMON) {
+        let mut reader = Reader { ini, section, scope: Scope::Service, problems: &mut problems };
+        if let Some(service) = service::read(&mut reader) {
+            services.push((section, Arc::new(service)));
+        }
+    }
+    if let Some(daemon) = &daemon {
+        sharing::judge(ini, daemon, &services, &mut problems);
+    }
+    let services = services.into_iter().map(|(_, service)| service).collect();
+    let settings = daemon.filter(|_| !problems.iter().any(Problem::is_error)).map(|daemon| Settings { daemon, services });
+    (settings, problems)
+}
+
+/// A problem of this option as it counts in the section, with its place and value.
+pub fn blame(ini: &Ini, section: &Section, option: &str, problem: Problem) -> Problem {
+    let Some(entry) = ini.entry(section, option) else {
+        return problem.at(section.place.as_ref()).in_section(&section.name).of(option, None);
+    };
+    let owner = if section.get(option).is_some() { &*section.name } else { DEFAULT };
+    let value = ini.value(section, entry).unwrap_or(Cow::Borrowed(&entry.raw));
+    problem.at(entry.place.as_ref()).in_section(owner).of(option, Some(&value))
+}
+
+/// Reads the options of one section. What cannot be read is a problem and `None`, or the kind's least value; no
+/// settings come of it then.
+struct Reader<'a> {
+    ini: &'a Ini,
+    section: &'a Section,
+    scope: Scope,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&mut self, option: &str, rule: impl Into<String>) {
+        let problem = blame(self.ini, self.section, option, Problem::error(rule));
+        self.problems.push(problem);
+    }
+
+    fn warn(&mut self, option: &str, rule: impl Into<String>) {
+        let problem = blame(self.ini, self.section, option, Problem::warning(rule));
+        self.problems.push(problem);
+    }
+
+    fn entry(&self, option: &str) -> Option<&'a Entry> {
+        self.ini.entry(self.section, option)
+    }
+
+    /// Whether the option stands in a file, rather than being a default of the program's.
+    fn is_set(&self, option: &str) -> bool {
+        self.entry(option).is_some_and(|entry| entry.place.is_some())
+    }
+
+    fn option(&self, name: &str) -> Option<&'static Opt> {
+        options::find(self.scope, name)
+    }
+
+    /// The value as it counts: of the section, of `[DEFAULT]`, or of the table.
+    fn text(&mut self, option: &str) -> Option<Cow<'a, str>> {
+        let Some(entry) = self.entry(option) else {
+            return self.option(option).and_then(|option| option.default).map(Cow::Borrowed);
+        };
+        match self.ini.value(self.section, entry) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.error(option, fault.to_string());
+                None
+            }
+        }
+    }
+
+    /// The value as `parse` sees it; where that gives nothing, the kind's rule is broken.
+    fn parsed<T>(&mut self, option: &str, parse: impl FnOnce(&str, Kind) -> Option<T>) -> Option<T> {
+        let kind = self.option(option)?.kind;
+        let text = self.text(option)?;
+        let parsed = parse(&text, kind);
+        if parsed.is_none() {
+            self.error(option, kind.rule());
+        }
+        parsed
+    }
+
+    fn boolean(&mut self, option: &str) -> bool {
+        self.parsed(option, |text, _| spelling::boolean(text)).unwrap_or_default()
+    }
+
+    fn whole(&mut self, option: &str) -> u64 {
+        let within = |number: &u64, kind| matches!(kind, Kind::Whole(least, most) if (least..=most).contains(number));
+        self.parsed(option, |text, kind| spelling::whole(text).filter(|number| within(number, kind))).unwrap_or_default()
+    }
+
+    fn seconds(&mut self, option: &str) -> Option<Duration> {
+        self.parsed(option, |text, kind| {
+            let seconds = spelling::float(text).filter(|seconds| *seconds <= f64::from(MOST_SECONDS))?;
+            let duration = Duration::try_from_secs_f64(seconds).ok()?;
+            Some(duration).filter(|duration| kind == Kind::SecondsOrNone || !duration.is_zero())
+        })
+    }
+
+    fn word(&mut self, option: &str) -> Option<&'static str> {
+        self.parsed(option, |text, kind| match kind {
+            Kind::Word(words) => words.iter().copied().find(|word| *word == text),
+            _ => None,
+        })
+    }
+
+    fn filled(&mut self, option: &str) -> Option<String> {
+        self.parsed(option, |text, _| Some(text.to_string()).filter(|text| !text.is_empty()))
+    }
+
+    fn path(&mut self, option: &str) -> Option<PathBuf> {
+        let usable = |text: &&str| !text.is_empty() && !text.contains('\0');
+        self.parsed(option, |text, _| Some(text).filter(usable).map(PathBuf::from))
+    }
+
+    fn socket(&mut self, option: &str) -> Option<PathBuf> {
+        let path = self.path(option)?;
+        if path.as_os_str().len() > LONGEST_SOCKET {
+            self.error(option, format!("must be {LONGEST_SOCKET} bytes long at most, as the path of a socket"));
+        }
+        Some(path)
+    }
+
+    fn command(&mut self, option: &str) -> Option<Command> {
+        let text = self.text(option)?;
+        match Command::parse(&text) {
+            Ok(command) => Some(command),
+            Err(error) => {
+                self.error(option, format!("must be a command that can be split into words: {error}"));
+                None
+            }
+        }
+    }
+
+    fn timed_command(&mut self, option: &str, timeout: &str) -> Option<TimedCommand> {
+        let timeout = self.seconds(timeout);
+        self.command(option).zip(timeout).map(|(command, timeout)| TimedCommand { command, timeout })
+    }
+
+    fn variable(&mut self, option: &str) -> Option<String> {
+        let text = self.text(option)?;
+        if let Err(error) = variable::check(&text) {
+            self.error(option, error.to_string());
+        }
+        Some(text.into_owned())
+    }
+
+    /// Prefixes separated by commas and white space.
+    fn prefixes(&mut self, option: &str) -> Vec<Prefix> {
+        let Some(text) = self.text(option) else { return Vec::new() };
+        let words = text.split(|c| c == ',' || is_space(c)).filter(|word| !word.is_empty());
+        let (mut prefixes, mut refused) = (Vec::new(), Vec::new());
+        for word in words {
+            match word.parse::<Prefix>() {
+                Ok(prefix) => prefixes.push(prefix),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        if prefixes.is_empty() && refused.is_empty() {
+            refused.push("it names none".to_string());
+        }
+        for why in refused {
+            self.error(option, format!("must be an IPv4 or IPv6 prefix, or several: {why}"));
+        }
+        prefixes
+    }
+}
