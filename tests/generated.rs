@@ -10,7 +10,7 @@
 use std::fs;
 use std::path::Path;
 
-use anycast_healthchecker::cli::Cli;
+use anycast_healthchecker::cli::Arguments;
 use anycast_healthchecker::config::options::{Kind, Opt, Scope, OPTIONS};
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -20,10 +20,11 @@ const PROGRAM: &str = "anycast-healthchecker";
 #[test]
 fn manual_page_of_the_daemon() {
     let mut section = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render_options_section(&mut section).unwrap();
+    clap_mangen::Man::new(Arguments::command()).render_options_section(&mut section).unwrap();
     let section = String::from_utf8(section).unwrap();
-    let options = section.strip_prefix(".SH OPTIONS\n").expect("a section of options");
-    check_part("contrib/man/anycast-healthchecker.8", "options", options);
+    let (_, options) = section.split_once(".SH OPTIONS\n").expect("a section of options");
+    // An apostrophe by its name, as the preamble that gives it another stands before the section.
+    check_part("contrib/man/anycast-healthchecker.8", "options", &options.replace("\\*(Aq", "\\(aq"));
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn manual_page_of_the_configuration() {
 fn tables_of_the_readme() {
     check_part("README.md", "service options", &tabled(Scope::Service));
     check_part("README.md", "daemon options", &tabled(Scope::Daemon));
-    let usage = Cli::command().render_long_help().to_string();
+    let usage = Arguments::command().render_help().to_string();
     check_part("README.md", "usage", &format!("```text\n{}\n```\n", usage.trim_end()));
 }
 
@@ -45,7 +46,7 @@ fn tables_of_the_readme() {
 fn completions() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut script);
+        clap_complete::generate(shell, &mut Arguments::command(), PROGRAM, &mut script);
         let name = match shell {
             Shell::Zsh => format!("_{PROGRAM}"),
             _ => format!("{PROGRAM}.{shell}"),
@@ -57,12 +58,9 @@ fn completions() {
 /// Each option as a paragraph of a manual page.
 fn described(scope: Scope) -> String {
     let paragraph = |option: &Opt| {
-        let value = match option.default {
-            Some(default) => format!("\\fI{}\\fR", roff(default)),
-            None => "(unset)".to_owned(),
-        };
+        let default = option.default.map(|default| format!(" = \\fI{}\\fR", roff(default))).unwrap_or_default();
         let (name, kind, help) = (roff(option.name), roff(&kind(option.kind)), roff(option.help));
-        format!(".TP\n\\fB{name}\\fR = {value}\n{help}\n.br\n({kind})\n")
+        format!(".TP\n\\fB{name}\\fR{default}\n{help}\n({kind})\n")
     };
     options(scope).map(paragraph).collect()
 }

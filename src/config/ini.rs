@@ -167,7 +167,8 @@ impl Ini {
     /// Takes one more file in. After a fault the file's options may be there in part: the whole is then of no use.
     pub fn read(&mut self, file: &Path, bytes: &[u8]) -> Vec<IniError> {
         self.files += 1;
-        let mut reader = Reader { ini: self, file: file.into(), line: 0, section: None, option: None, faults: Vec::new() };
+        let mut reader =
+            Reader { ini: self, file: file.into(), line: 0, section: None, option: None, faults: Vec::new() };
         match std::str::from_utf8(bytes) {
             Ok(text) => reader.read(text),
             Err(error) => {
@@ -329,7 +330,8 @@ impl Reader<'_> {
         let at = self.ini.section_at(name);
         let here = self.place();
         let section = &mut self.ini.sections[at];
-        let twice = section.place.as_ref().filter(|_| section.file == self.ini.files && at != 0).map(|place| place.line);
+        let twice =
+            section.place.as_ref().filter(|_| section.file == self.ini.files && at != 0).map(|place| place.line);
         section.place = Some(here);
         section.file = self.ini.files;
         self.section = Some(at);

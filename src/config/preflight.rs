@@ -229,7 +229,8 @@ fn interpreter(line: &[u8]) -> io::Result<()> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let word = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty()).unwrap_or_default();
     let path = Path::new(OsStr::from_bytes(word));
-    let missing = |error: io::Error| io::Error::new(error.kind(), format!("its interpreter {}: {error}", path.display()));
+    let missing =
+        |error: io::Error| io::Error::new(error.kind(), format!("its interpreter {}: {error}", path.display()));
     fs::metadata(path).map_err(missing)?;
     access(path, Access::EXEC_OK).map_err(|error| missing(error.into()))
 }

@@ -48,7 +48,8 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
         sharing::judge(ini, daemon, &services, &mut problems);
     }
     let services = services.into_iter().map(|(_, service)| service).collect();
-    let settings = daemon.filter(|_| !problems.iter().any(Problem::is_error)).map(|daemon| Settings { daemon, services });
+    let settings =
+        daemon.filter(|_| !problems.iter().any(Problem::is_error)).map(|daemon| Settings { daemon, services });
     (settings, problems)
 }
 
@@ -126,7 +127,8 @@ impl<'a> Reader<'a> {
 
     fn whole(&mut self, option: &str) -> u64 {
         let within = |number: &u64, kind| matches!(kind, Kind::Whole(least, most) if (least..=most).contains(number));
-        self.parsed(option, |text, kind| spelling::whole(text).filter(|number| within(number, kind))).unwrap_or_default()
+        self.parsed(option, |text, kind| spelling::whole(text).filter(|number| within(number, kind)))
+            .unwrap_or_default()
     }
 
     fn seconds(&mut self, option: &str) -> Option<Duration> {

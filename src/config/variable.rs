@@ -61,7 +61,9 @@ mod tests {
         fn check(text: &str, expected: Result<(), VariableError>) {
             assert_eq!(super::check(text), expected, "{text:?}");
         }
-        for text in ["ACAST_PS_ADVERTISE", "_a", "A1", "ROUTER", "BGP", "'A-B.C:D'", "'1'", &"A".repeat(19), &"X".repeat(64)] {
+        for text in
+            ["ACAST_PS_ADVERTISE", "_a", "A1", "ROUTER", "BGP", "'A-B.C:D'", "'1'", &"A".repeat(19), &"X".repeat(64)]
+        {
             check(text, Ok(()));
         }
         for text in ["", "1A", "A-B", "A.B", "A$", "Ä", "A B", "''", "'A", "'A B'", "A\n", "[]"] {

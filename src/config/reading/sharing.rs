@@ -40,7 +40,8 @@ pub(super) fn judge(ini: &Ini, daemon: &Daemon, services: &[(&Section, Arc<Servi
                 names.join(", "),
             );
             problems.push(blame(ini, section, "ip_prefix", Problem::error(rule)));
-        } else if let Some(at) = users.iter().find(|at| services[**at].1.custom_reconfigure != first.custom_reconfigure) {
+        } else if let Some(at) = users.iter().find(|at| services[**at].1.custom_reconfigure != first.custom_reconfigure)
+        {
             let rule = format!(
                 "must be the same, with the same time-out, as in [{}], which shares {prefix} with this service",
                 first_section.name
