@@ -4,11 +4,12 @@
 //! Promises: what is committed is what the tables say today. `GENERATE=1 cargo test --test generated` brings it up to date.
 //! In a file of prose such a part stands between two marks (`options: begin`, `options: end`); completions are whole files.
 //! Leaves out: whether the result is good roff or shell (`tests/shipped_files.rs`).
-#![expect(clippy::disallowed_methods, reason = "a test writes what it generates as it likes")]
+#![expect(clippy::disallowed_methods, reason = "a test writes and runs what it likes")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anycast_healthchecker::cli::Arguments;
 use anycast_healthchecker::config::options::{Kind, Opt, Scope, OPTIONS};
@@ -32,6 +33,16 @@ fn manual_page_of_the_configuration() {
     let page = "contrib/man/anycast-healthchecker.conf.5";
     check_part(page, "service", &described(Scope::Service));
     check_part(page, "daemon", &described(Scope::Daemon));
+}
+
+/// What the plugin itself says of its options: its definition is the program's own.
+#[test]
+fn manual_page_of_the_plugin() {
+    let plugin = Command::new(env!("CARGO_BIN_EXE_check_anycast_healthchecker")).arg("--help").output().unwrap();
+    let help = String::from_utf8(plugin.stdout).unwrap();
+    let (_, options) = help.split_once("Options:\n").expect("options");
+    let lines: String = options.lines().map(|line| roff(line) + "\n").collect();
+    check_part("contrib/man/check_anycast_healthchecker.8", "options", &format!(".EX\n{lines}.EE\n"));
 }
 
 #[test]
