@@ -46,23 +46,28 @@ pub mod log {
 }
 pub mod report {
     //! Reports.
+    pub mod client;
     pub mod exporter;
     pub mod metrics;
+    pub mod nagios;
+    #[cfg(test)]
+    mod sample;
     pub mod server;
     pub mod snapshot;
     pub mod status;
+    pub mod table;
 }
 pub mod sys {
     //! System.
     pub mod addresses;
     #[cfg(test)]
-    mod alone;
+    pub(crate) mod alone;
     pub mod atomic_file;
     pub mod file_watch;
     pub mod inherited;
     pub mod instance;
     pub mod notify;
-    mod poll;
+    pub(crate) mod poll;
     pub mod process;
     pub mod signals;
     pub mod stop_line;

@@ -332,7 +332,19 @@ impl ServiceReport {
             }
             RunResult::NotAssigned => counts.not_assigned += 1,
         }
+        match progress {
+            Progress::Changed(State::Up) | Progress::Confirmed(State::Up) => self.code = Some(0),
+            // Down although the command passed: the thread was stuck.
+            Progress::Changed(_) | Progress::Confirmed(_) if finding.result == RunResult::Exited(0) => {
+                self.code = Some(RunResult::TimedOut.code());
+            }
+            Progress::Changed(_) | Progress::Confirmed(_) => self.code = Some(finding.result.code()),
+            Progress::GoingUp { .. } | Progress::GoingDown { .. } => {}
+        }
         self.progress = Some(progress);
+        if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
+            self.duration = finding.took;
+        }
         self.missing.clear();
         self.missing.extend_from_slice(missing);
         let output = match finding.outcome {

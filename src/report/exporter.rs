@@ -1,1 +1,80 @@
-//! To be written.
+//! The thread that keeps node_exporter's text file fresh.
+//!
+//! Promises: a reader sees a whole file, old or new; a failure is logged when it begins and when it ends and is tried
+//! again at the next time; the last word is `anycast_healthchecker_state 0`, written when the stop line is pulled.
+//! Who may block: only this thread, on the disk. What stops it: the stop line.
+//! Leaves out: the text (`report::metrics`). That a killed daemon leaves its last file behind shows in the file's age.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info};
+
+use crate::config::settings::Prometheus;
+use crate::report::metrics::{render, Process};
+use crate::report::snapshot::{Board, Now};
+use crate::sys::atomic_file::{remove_leftovers, replace, Durability};
+use crate::sys::stop_line::StopLine;
+
+/// The file's name, which is the original's.
+pub const FILE: &str = "anycast_healthchecker.prom";
+
+/// Starts the thread; the file is written at once and then every interval.
+///
+/// # Errors
+/// The thread cannot be created (EAGAIN: no more threads): to be tried again.
+pub fn start(board: Arc<Board>, prometheus: &Prometheus, stop: StopLine) -> io::Result<JoinHandle<()>> {
+    let mut exporter = Exporter { board, path: prometheus.dir.join(FILE), failing: None };
+    let interval = prometheus.interval;
+    std::thread::Builder::new().name("metrics".into()).spawn(move || exporter.run(interval, &stop))
+}
+
+struct Exporter {
+    board: Arc<Board>,
+    path: PathBuf,
+    /// The failure that was logged and still stands.
+    failing: Option<String>,
+}
+
+impl Exporter {
+    fn run(&mut self, interval: Duration, stop: &StopLine) {
+        // A directory that is not there is told of by the first write.
+        let _ = remove_leftovers(&self.path);
+        let mut next = Instant::now();
+        while !stop.wait(next.saturating_duration_since(Instant::now())) {
+            self.write(Process::Up);
+            let now = Instant::now();
+            // Times that the disk made us miss are left out.
+            while next <= now {
+                next += interval;
+            }
+        }
+        self.write(Process::Down);
+    }
+
+    fn write(&mut self, process: Process) {
+        let text = render(&self.board, process, Now::read());
+        let path = self.path.display();
+        match replace(&self.path, text.as_bytes(), Durability::Unsynced) {
+            Ok(_) => {
+                debug!("dumped Prometheus metrics to {path}");
+                if self.failing.take().is_some() {
+                    info!("metrics can be written to {path} again");
+                }
+            }
+            Err(why) => {
+                let why = why.to_string();
+                if self.failing.as_ref() != Some(&why) {
+                    error!("failed to write metrics to {path}: {why}; it is tried again every interval");
+                    self.failing = Some(why);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

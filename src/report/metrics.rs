@@ -1,1 +1,280 @@
-//! To be written.
+//! The metrics as text for node_exporter's textfile collector.
+//!
+//! Promises: pure; the original's series keep their names, labels, types, numbers and the circumstances under which they exist
+//! (no `service_state` before the first verdict, no `service_check_timeout_total` before the first time-out, none of both where
+//! the check is disabled); each published value is looked at once; a service with several prefixes has one series for each.
+//! Leaves out: writing the file (`report::exporter`).
+
+use std::fmt::Write as _;
+
+use crate::check::health::State;
+use crate::config::settings::Service;
+use crate::prefix::{Family, Prefix};
+use crate::report::snapshot::{seconds, BirdReport, Board, Level, Levels, Now, RunResult, ServiceReport};
+
+/// What `anycast_healthchecker_state` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// The daemon runs: 1.
+    Up,
+    /// It is about to end, this is its last word: 0.
+    Down,
+}
+
+/// The whole text: the original's metrics first, in its order, then ours.
+pub fn render(board: &Board, process: Process, now: Now) -> String {
+    let bird = board.bird.lock().clone();
+    let levels = Levels::new(&bird);
+    let listed = board.services.lock().clone();
+    let mut services = ServiceMetrics::new();
+    for (service, report) in &*listed {
+        let report = report.lock();
+        for prefix in &service.prefixes {
+            services.add(service, prefix, &report, levels.of(prefix));
+        }
+    }
+    let (original, ours) = services.into_texts();
+    [original, process_metrics(board, process, now), ours, bird_metrics(board, &bird)].concat()
+}
+
+/// One metric and its series.
+struct Metric {
+    name: &'static str,
+    /// Lines of `# HELP` and `# TYPE`.
+    head: String,
+    series: String,
+}
+
+impl Metric {
+    fn gauge(name: &'static str, help: &str) -> Metric {
+        Metric::new(name, "gauge", help)
+    }
+
+    fn counter(name: &'static str, help: &str) -> Metric {
+        Metric::new(name, "counter", help)
+    }
+
+    fn new(name: &'static str, kind: &str, help: &str) -> Metric {
+        let head = format!("# HELP {NAMESPACE}{name} {help}\n# TYPE {NAMESPACE}{name} {kind}\n");
+        Metric { name, head, series: String::new() }
+    }
+
+    /// Adds a series; `labels` come with their braces.
+    fn add(&mut self, labels: &str, value: f64) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.series, "{NAMESPACE}{}{labels} {}", self.name, number(value));
+    }
+}
+
+const NAMESPACE: &str = "anycast_healthchecker_";
+
+/// What there is of each service.
+struct ServiceMetrics {
+    state: Metric,
+    duration: Metric,
+    assignment: Metric,
+    timeouts: Metric,
+    timeouts_created: Metric,
+    configured: Metric,
+    up: Metric,
+    advertised: Metric,
+    checks: Metric,
+    transitions: Metric,
+    last_check: Metric,
+}
+
+impl ServiceMetrics {
+    fn new() -> ServiceMetrics {
+        let timeouts_help = "The number of times a service check timed out";
+        ServiceMetrics {
+            state: Metric::gauge(
+                "service_state",
+                "The status of the service check: 0 = healthy, any other value = unhealthy",
+            ),
+            duration: Metric::gauge("service_check_duration_milliseconds", "Service check duration in milliseconds"),
+            assignment: Metric::gauge(
+                "service_check_ip_assignment",
+                "Service IP assignment check: 0 = not assigned, 1 = assigned",
+            ),
+            timeouts: Metric::counter("service_check_timeout_total", timeouts_help),
+            timeouts_created: Metric::gauge("service_check_timeout_created", timeouts_help),
+            configured: Metric::gauge("service", "The configured service checks"),
+            up: Metric::gauge("service_up", "What the last verdict on the service was: 0 = down, 1 = up"),
+            advertised: Metric::gauge(
+                "service_advertised",
+                "Whether the prefix file lists the prefix, for BIRD to advertise: 0 = no, 1 = yes",
+            ),
+            checks: Metric::counter(
+                "service_check_total",
+                "The number of runs of the service check by what they came to",
+            ),
+            transitions: Metric::counter(
+                "service_transitions_total",
+                "The number of times the state of the service changed, the first verdict included",
+            ),
+            last_check: Metric::gauge(
+                "service_last_check_timestamp_seconds",
+                "When the last finished run of the service check began, in seconds since 1970",
+            ),
+        }
+    }
+
+    fn add(&mut self, service: &Service, prefix: &Prefix, report: &ServiceReport, level: Option<Level>) {
+        let text = prefix.to_string();
+        let plain = labels(&[("ip_prefix", &text), ("service_name", &service.name)]);
+        // With one prefix the original shows it as it is written in the configuration.
+        let written = if service.prefixes.len() == 1 { &service.prefix_text } else { &text };
+        self.configured.add(&labels(&[("ip_prefix", written), ("service_name", &service.name)]), 1.0);
+        if let Some(level) = level {
+            self.advertised.add(&plain, flag(level.in_file));
+        }
+        if service.disabled.is_some() {
+            return;
+        }
+        self.add_verdict(&plain, prefix, report);
+        let counts = &report.counts;
+        for (result, runs) in [
+            ("passed", counts.passed),
+            ("failed", counts.failed),
+            ("timed_out", counts.timed_out),
+            ("not_assigned", counts.not_assigned),
+        ] {
+            let labels = labels(&[("ip_prefix", &text), ("result", result), ("service_name", &service.name)]);
+            self.checks.add(&labels, runs as f64);
+        }
+        self.transitions.add(&plain, report.transitions as f64);
+        if let Some(first) = counts.first_time_out {
+            self.timeouts.add(&plain, counts.timed_out as f64);
+            self.timeouts_created.add(&plain, seconds(first));
+        }
+        if let Some(last) = &report.last {
+            self.last_check.add(&plain, seconds(last.began));
+            if service.assigned_to.is_some() {
+                self.assignment.add(&plain, flag(!report.missing.contains(prefix)));
+            }
+        }
+        if let Some(took) = report.duration {
+            self.duration.add(&plain, took.as_secs_f64() * 1e3);
+        }
+    }
+
+    fn add_verdict(&mut self, labels: &str, prefix: &Prefix, report: &ServiceReport) {
+        let code = match report.code {
+            _ if report.stuck => Some(RunResult::TimedOut.code()),
+            // A prefix without an address is withdrawn though its service is up.
+            Some(0) if report.missing.contains(prefix) => Some(RunResult::NotAssigned.code()),
+            code => code,
+        };
+        if let Some(code) = code {
+            self.state.add(labels, code.into());
+        }
+        match report.state {
+            State::Unknown => {}
+            State::Up => self.up.add(labels, 1.0),
+            State::Down => self.up.add(labels, 0.0),
+        }
+    }
+
+    /// What comes before the metrics of the process, and what comes after them.
+    fn into_texts(self) -> (String, String) {
+        let (created, configured) = (self.timeouts_created, self.configured);
+        let mut original = concat([self.state, self.duration, self.assignment, self.timeouts]);
+        if !created.series.is_empty() {
+            original += &concat([created]);
+        }
+        (original, concat([configured, self.up, self.advertised, self.checks, self.transitions, self.last_check]))
+    }
+}
+
+fn process_metrics(board: &Board, process: Process, now: Now) -> String {
+    let mut uptime = Metric::gauge("uptime", "Uptime of the process in seconds");
+    let up_for = now.monotonic.saturating_duration_since(board.started.monotonic);
+    uptime.add("", up_for.as_secs() as f64);
+    let mut state = Metric::gauge("state", "The current state of the process: 0 = down, 1 = up");
+    state.add("", flag(process == Process::Up));
+    let mut version = Metric::gauge("version_info", "Version of the software");
+    version.add(&labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    concat([uptime, state, version])
+}
+
+fn bird_metrics(board: &Board, bird: &BirdReport) -> String {
+    let mut reconfigures = Metric::counter(
+        "bird_reconfigure_total",
+        "The number of times BIRD was told of the prefix file, by whether it took it",
+    );
+    let mut in_sync =
+        Metric::gauge("bird_in_sync", "Whether BIRD took the prefix file as it is: 0 = the file is ahead, 1 = yes");
+    let mut success = Metric::gauge(
+        "bird_last_success_timestamp_seconds",
+        "When BIRD took the prefix file the last time, in seconds since 1970",
+    );
+    for report in &bird.families {
+        let family = match report.family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        };
+        for (result, times) in [("taken", report.taken), ("failed", report.failed)] {
+            reconfigures.add(&labels(&[("family", family), ("result", result)]), times as f64);
+        }
+        let labels = labels(&[("family", family)]);
+        in_sync.add(&labels, flag(report.in_sync));
+        if let Some(last) = report.last_success {
+            success.add(&labels, seconds(last));
+        }
+    }
+    let mut dropped = Metric::counter("log_lines_dropped_total", "The number of log lines that no target took");
+    dropped.add("", (board.lines_dropped)() as f64);
+    concat([reconfigures, in_sync, success, dropped])
+}
+
+fn concat<const N: usize>(metrics: [Metric; N]) -> String {
+    metrics.into_iter().flat_map(|metric| [metric.head, metric.series]).collect()
+}
+
+fn flag(on: bool) -> f64 {
+    if on {
+        1.0
+    } else {
+        0.0
+    }
+}
+
+/// `{a="x",b="y"}`; a backslash, a quote and a newline in a value are escaped.
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let mut text = String::from("{");
+    for (n, (name, value)) in pairs.iter().enumerate() {
+        let comma = if n > 0 { "," } else { "" };
+        let _ = write!(text, "{comma}{name}=\"");
+        for c in value.chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                '"' => text.push_str("\\\""),
+                '\n' => text.push_str("\\n"),
+                c => text.push(c),
+            }
+        }
+        text.push('"');
+    }
+    text.push('}');
+    text
+}
+
+/// A number as Python's prometheus_client writes it: always with a point or an exponent, the latter from a million on.
+fn number(value: f64) -> String {
+    let text = format!("{value:?}");
+    match (text.split_once('e'), text.find('.')) {
+        // Python shows the exponent's sign, and two digits at least.
+        (Some((digits, exponent)), _) => match exponent.strip_prefix('-') {
+            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+            None => format!("{digits}e+{exponent:0>2}"),
+        },
+        (None, Some(point)) if value > 0.0 && point > 6 => {
+            let digits = format!("{}.{}{}", &text[..1], &text[1..point], &text[point + 1..]);
+            format!("{}e+{:02}", digits.trim_end_matches(['0', '.']), point - 1)
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@
 //! and any number of readers; a publisher never waits for longer than a reader copies one value.
 //! Leaves out: how it is shown (`report::status`, `report::metrics`).
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::check::health::{Progress, State};
 use crate::config::settings::{Service, Settings};
@@ -30,22 +32,51 @@ impl<T> Published<T> {
 /// A service and what its check thread publishes.
 pub type Listed = (Arc<Service>, Arc<Published<ServiceReport>>);
 
+/// One moment on both clocks: the wall's for texts, the monotonic one for what is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// May be set at any time.
+    pub wall: SystemTime,
+    /// Never is.
+    pub monotonic: Instant,
+}
+
+impl Now {
+    /// Looks at both clocks.
+    pub fn read() -> Now {
+        Now { wall: SystemTime::now(), monotonic: Instant::now() }
+    }
+}
+
 /// Everything that is published.
-#[derive(Debug)]
 pub struct Board {
     /// When the daemon started.
-    pub started: SystemTime,
+    pub started: Now,
     /// One for each configured service, in the order of the configuration. A reload puts another list in its place.
     pub services: Published<Arc<[Listed]>>,
     /// The writer's.
     pub bird: Arc<Published<BirdReport>>,
+    /// The prefix file of each family that is on, as configured.
+    pub files: Vec<(Family, PathBuf)>,
+    /// How many log lines were lost so far. Asked whenever someone wants to know.
+    pub lines_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Why the last reload of the configuration was refused; the running one is an older one then.
+    pub reload_error: Published<Option<String>>,
 }
 
 impl Board {
-    /// A board on which nothing is known yet.
+    /// A board on which nothing is known yet, and no log line lost.
     pub fn new(settings: &Settings) -> Board {
         let reports = settings.services.iter().map(|service| (service.clone(), Arc::default()));
-        Board { started: SystemTime::now(), services: Published::new(reports.collect()), bird: Arc::default() }
+        let files = Family::BOTH.into_iter().filter_map(|family| Some((family, settings.daemon.bird(family)?)));
+        Board {
+            started: Now::read(),
+            services: Published::new(reports.collect()),
+            bird: Arc::default(),
+            files: files.map(|(family, bird)| (family, bird.conf.clone())).collect(),
+            lines_dropped: Box::new(|| 0),
+            reload_error: Published::default(),
+        }
     }
 }
 
@@ -56,10 +87,14 @@ pub struct ServiceReport {
     pub state: State,
     /// Since when it is in this state.
     pub since: SystemTime,
+    /// What the run that gave or last confirmed the state came to, see [`RunResult::code`]; none without a verdict.
+    pub code: Option<i32>,
     /// Where the counters stood after the last run.
     pub progress: Option<Progress>,
     /// The last run of the check.
     pub last: Option<Run>,
+    /// How long the last run took that ended by itself.
+    pub duration: Option<Duration>,
     /// Prefixes that are not assigned to the interface.
     pub missing: Vec<Prefix>,
     /// Runs so far, by what they came to.
@@ -70,6 +105,8 @@ pub struct ServiceReport {
     pub due: Option<Instant>,
     /// The thread missed its time and the service was declared down for it.
     pub stuck: bool,
+    /// Why nothing is checked although it should be: the thread cannot be created.
+    pub problem: Option<String>,
 }
 
 impl Default for ServiceReport {
@@ -77,13 +114,16 @@ impl Default for ServiceReport {
         ServiceReport {
             state: State::Unknown,
             since: SystemTime::now(),
+            code: None,
             progress: None,
             last: None,
+            duration: None,
             missing: Vec::new(),
             counts: Counts::default(),
             transitions: 0,
             due: None,
             stuck: false,
+            problem: None,
         }
     }
 }
@@ -169,6 +209,8 @@ pub struct FamilyReport {
     pub in_bird: Arc<[Prefix]>,
     /// Whether BIRD took the file as it is now.
     pub in_sync: bool,
+    /// Since when it is not in sync; none where it is.
+    pub out_of_sync_since: Option<Instant>,
     /// What is wrong: the last failure of writing the file or reconfiguring BIRD that still stands.
     pub problem: Option<String>,
     /// Reconfigures that BIRD took, finishing later included.
@@ -177,4 +219,52 @@ pub struct FamilyReport {
     pub failed: u64,
     /// When BIRD took the file the last time.
     pub last_success: Option<SystemTime>,
+}
+
+/// Where one prefix stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The services' states say that it is to be advertised.
+    pub wanted: bool,
+    /// The prefix file lists it.
+    pub in_file: bool,
+    /// BIRD took a file that lists it.
+    pub in_bird: bool,
+}
+
+/// Where all prefixes stand, to be looked up one by one.
+#[derive(Debug, Default)]
+pub struct Levels {
+    families: HashSet<Family>,
+    wanted: HashSet<Prefix>,
+    in_file: HashSet<Prefix>,
+    in_bird: HashSet<Prefix>,
+}
+
+impl Levels {
+    /// The lists of both families.
+    pub fn new(report: &BirdReport) -> Levels {
+        let mut levels = Levels::default();
+        for family in &report.families {
+            levels.families.insert(family.family);
+            levels.wanted.extend(&*family.wanted);
+            levels.in_file.extend(&*family.in_file);
+            levels.in_bird.extend(&*family.in_bird);
+        }
+        levels
+    }
+
+    /// Where `prefix` stands; nothing where the writer has said nothing of its family yet.
+    pub fn of(&self, prefix: &Prefix) -> Option<Level> {
+        self.families.contains(&prefix.family()).then(|| Level {
+            wanted: self.wanted.contains(prefix),
+            in_file: self.in_file.contains(prefix),
+            in_bird: self.in_bird.contains(prefix),
+        })
+    }
+}
+
+/// Seconds since 1970; a clock that stands before that counts as standing there.
+pub fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -1,0 +1,100 @@
+//! The monitoring plugin: asks the running daemon how it is and answers as Nagios, Icinga and NRPE want it.
+//!
+//! Promises: one line on standard output whatever happens, with `-v` more lines behind it; exit code 0 OK, 1 WARNING,
+//! 2 CRITICAL, 3 UNKNOWN, the last also for a wrong command line, `--help` and `--version`; an end within the time-out.
+//! Leaves out: the verdict (`report::nagios`).
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anycast_healthchecker::report::client::ask;
+use anycast_healthchecker::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
+use clap::Parser;
+
+/// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the list of prefixes it
+/// should have, and that services are up.
+///
+/// RANGE is a threshold range of the Monitoring Plugins guidelines for the number of services that are down: 2 alerts
+/// above 2, 0: never.
+#[derive(Parser)]
+#[command(name = "check_anycast_healthchecker", version)]
+struct Arguments {
+    /// Configuration of the daemon, which tells where its status socket is
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/anycast-healthchecker.conf")]
+    file: PathBuf,
+    /// Directory with the configuration of the services
+    #[arg(short, long, value_name = "DIRECTORY", default_value = "/etc/anycast-healthchecker.d")]
+    dir: PathBuf,
+    /// One file with the configuration of the services, instead of a directory
+    #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "dir")]
+    service_file: Option<PathBuf>,
+    /// The status socket itself; no configuration is read then
+    #[arg(short, long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// WARNING when the number of services that are down is outside
+    #[arg(short, long, value_name = "RANGE", default_value = "0")]
+    warning: Range,
+    /// CRITICAL when the number of services that are down is outside [default: never]
+    #[arg(short, long, value_name = "RANGE")]
+    critical: Option<Range>,
+    /// CRITICAL when BIRD has been behind for so many seconds
+    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    behind: Duration,
+    /// Seconds that the daemon has to answer
+    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+    /// Show every service and address family behind the first line
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    // A failure to print leaves the exit code to tell.
+    let mut out = std::io::stdout();
+    let (verdict, verbose) = match Arguments::try_parse() {
+        Ok(arguments) => (verdict(&arguments), arguments.verbose),
+        Err(asked) if !asked.use_stderr() => {
+            let _ = write!(out, "{asked}");
+            return ExitCode::from(unknown("").status.exit_code());
+        }
+        Err(wrong) => {
+            let text = wrong.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            (unknown(&format!("{first}; see --help")), false)
+        }
+    };
+    let _ = writeln!(out, "{verdict}");
+    for detail in verdict.details.iter().filter(|_| verbose) {
+        let _ = writeln!(out, "{detail}");
+    }
+    ExitCode::from(verdict.status.exit_code())
+}
+
+fn verdict(arguments: &Arguments) -> Verdict {
+    let socket = match arguments.socket.clone().map_or_else(|| configured_socket(arguments), Ok) {
+        Ok(socket) => socket,
+        Err(why) => return unknown(&why),
+    };
+    let thresholds = Thresholds {
+        warning: Some(arguments.warning.clone()),
+        critical: arguments.critical.clone(),
+        behind_s: arguments.behind.as_secs_f64(),
+    };
+    match ask(&socket, arguments.timeout) {
+        Ok(document) => judge(&document, &thresholds),
+        Err(why) => judge_failure(&why),
+    }
+}
+
+/// The socket of the daemon that this configuration is for.
+fn configured_socket(arguments: &Arguments) -> Result<PathBuf, String> {
+    let services = arguments.service_file.as_ref().unwrap_or(&arguments.dir);
+    Err(format!("{} and {} cannot be read yet, give --socket", arguments.file.display(), services.display()))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let value = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    value.filter(|value| !value.is_zero()).ok_or_else(|| "a number of seconds above 0 is needed".to_string())
+}

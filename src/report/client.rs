@@ -1,0 +1,176 @@
+//! Asking the running daemon for its status document.
+//!
+//! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an error tells "not
+//! running" from "not allowed" from "no sensible answer".
+//! Leaves out: the document (`report::status`), the table (`report::table`).
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Gid, Group};
+use rustix::net::sockopt::{set_socket_timeout, Timeout};
+use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::report::status::Document;
+use crate::report::table;
+
+/// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
+pub const LARGEST: usize = 64 * 1024 * 1024;
+
+/// How long `--status` waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Exit codes of `--status`: the first three are promised, the last is that of an init script that cannot tell.
+const WELL: u8 = 0;
+const NOT_WELL: u8 = 1;
+const NOT_RUNNING: u8 = 3;
+const CANNOT_TELL: u8 = 4;
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No socket, or nobody behind it.
+    #[error("anycast-healthchecker is not running: nobody answers on {path}: {source}", path = .path.display())]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The socket may not be opened.
+    #[error("may not open {path}: it is for members of group {group} and root; join the group, or use sudo", path = .path.display())]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+        /// Whom it is for: a name, or a number without one.
+        group: String,
+    },
+    /// The daemon took too long: it is stopped, or the machine is overloaded.
+    #[error("{path} gave no whole answer in {limit:?}: anycast-healthchecker is stopped or the machine overloaded", path = .path.display())]
+    TimedOut {
+        /// The socket.
+        path: PathBuf,
+        /// The time given.
+        limit: Duration,
+    },
+    /// What answers is no anycast-healthchecker of a version that is understood.
+    #[error("the answer of {path} is no status document: {why}", path = .path.display())]
+    Garbage {
+        /// The socket.
+        path: PathBuf,
+        /// Where it went wrong.
+        why: String,
+    },
+    /// Something else failed.
+    #[error("cannot ask {path}: {source}", path = .path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+/// The document of the daemon that listens at `path`, which has `limit` to answer.
+pub fn ask(path: &Path, limit: Duration) -> Result<Document, AskError> {
+    parse(path, &fetch(path, limit)?)
+}
+
+/// What `--status` does: shows the table, or the document as it came, and returns the exit code: 0 where all is well, 1 where a
+/// service is not up or BIRD not in sync, 3 where no daemon runs, 4 where that cannot be told. A reader that went away changes
+/// nothing.
+pub fn command(socket: &Path, json: bool, colours: bool, out: &mut impl Write, err: &mut impl Write) -> u8 {
+    let answer = fetch(socket, PATIENCE).and_then(|bytes| Ok((parse(socket, &bytes)?, bytes)));
+    match answer {
+        Ok((document, bytes)) => {
+            let table = || table::render(&document, colours).into_bytes();
+            let _ = out.write_all(&if json { bytes } else { table() });
+            if document.well {
+                WELL
+            } else {
+                NOT_WELL
+            }
+        }
+        Err(why) => {
+            let _ = writeln!(err, "{why}");
+            match why {
+                AskError::NotRunning { .. } => NOT_RUNNING,
+                _ => CANNOT_TELL,
+            }
+        }
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Document, AskError> {
+    let garbage = |why: &dyn fmt::Display| AskError::Garbage { path: path.into(), why: why.to_string() };
+    let document: Document = serde_json::from_slice(bytes).map_err(|why| garbage(&why))?;
+    match document.schema {
+        1 => Ok(document),
+        schema => Err(garbage(&format_args!("its schema is {schema}, known is 1"))),
+    }
+}
+
+fn fetch(path: &Path, limit: Duration) -> Result<Vec<u8>, AskError> {
+    exchange(path, Instant::now() + limit).map_err(|source| {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { path, source },
+            io::ErrorKind::PermissionDenied => AskError::Denied { group: group_of(&path), path },
+            // What a time limit of a socket ends with.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { path, limit },
+            io::ErrorKind::FileTooLarge => {
+                AskError::Garbage { path, why: format!("it is longer than {LARGEST} bytes") }
+            }
+            _ => AskError::Io { path, source },
+        }
+    })
+}
+
+fn exchange(path: &Path, until: Instant) -> io::Result<Vec<u8>> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Where many wait already, connecting waits too, for as long as sending may.
+    set_socket_timeout(&socket, Timeout::Send, Some(left(until)?))?;
+    connect(&socket, &address)?;
+    let mut stream = UnixStream::from(socket);
+    let mut answer = Vec::new();
+    let mut part = vec![0; 64 * 1024];
+    loop {
+        // Once a part, so that who sends drop by drop does not hold us either.
+        stream.set_read_timeout(Some(left(until)?))?;
+        match stream.read(&mut part) {
+            Ok(0) => return Ok(answer),
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if answer.len() > LARGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+}
+
+/// The time that is left; zero would mean for ever to a socket.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
+}
+
+/// The group of the socket, or of the nearest directory where even that may not be seen.
+fn group_of(path: &Path) -> String {
+    let gid = path.ancestors().find_map(|path| Some(fs::metadata(path).ok()?.gid()));
+    let Some(gid) = gid else { return "root".to_string() };
+    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+    group.map_or_else(|| gid.to_string(), |group| group.name)
+}
+
+#[cfg(test)]
+mod tests;

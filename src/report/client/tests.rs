@@ -1,0 +1,161 @@
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use super::*;
+use crate::report::sample;
+use crate::report::server;
+use crate::sys::alone::{alone, this_program};
+use crate::sys::stop_line::StopLine;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// What asking someone comes to who accepts one connection and does `behave` with it.
+fn check(behave: impl FnOnce(UnixStream) + Send + 'static, limit: Duration, expected: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let thread = std::thread::spawn(move || behave(listener.accept().unwrap().0));
+    let said = ask(&path, limit).map(|document| document.version).unwrap_or_else(|why| why.to_string());
+    assert_eq!(said.replace(dir.path().to_str().unwrap(), "DIR"), expected);
+    thread.join().unwrap();
+}
+
+fn says(text: &'static str) -> impl FnOnce(UnixStream) + Send {
+    move |mut stream| stream.write_all(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn whatever_answers() {
+    let no_document = |why: &str| format!("the answer of DIR/s is no status document: {why}");
+    check(says(""), LONG, &no_document("EOF while parsing a value at line 1 column 0"));
+    check(says("hello"), LONG, &no_document("expected value at line 1 column 1"));
+    check(says("{\"schema\": 1"), LONG, &no_document("EOF while parsing an object at line 1 column 12"));
+    check(says("{\"schema\": 1}"), LONG, &no_document("missing field `version` at line 1 column 13"));
+    let deep: &'static str = "[".repeat(1_000_000).leak();
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(parse(dir.path(), deep.as_bytes()), Err(AskError::Garbage { .. })));
+}
+
+#[test]
+fn a_later_schema_is_not_guessed_at() {
+    let zone = jiff::tz::TimeZone::UTC;
+    let board = sample::board(Vec::new());
+    let mut document = crate::report::status::document(&board, board.started, &zone);
+    document.schema = 2;
+    let json: &'static str = serde_json::to_string(&document).unwrap().leak();
+    check(says(json), LONG, "the answer of DIR/s is no status document: its schema is 2, known is 1");
+}
+
+#[test]
+fn who_does_not_answer_in_time() {
+    let late = "DIR/s gave no whole answer in 50ms: anycast-healthchecker is stopped or the machine overloaded";
+    let short = Duration::from_millis(50);
+    let until_we_leave = |mut stream: UnixStream| drop(stream.read(&mut [0; 1]));
+    check(until_we_leave, short, late);
+    // Drop by drop.
+    check(
+        |mut stream| {
+            while stream.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        },
+        short,
+        late,
+    );
+}
+
+#[test]
+fn who_never_ends() {
+    let flood = |mut stream: UnixStream| while stream.write_all(&[b' '; 1 << 16]).is_ok() {};
+    check(flood, LONG, "the answer of DIR/s is no status document: it is longer than 67108864 bytes");
+}
+
+#[test]
+fn nobody_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |name: &str, expected: &str| {
+        let said = ask(&dir.path().join(name), LONG).unwrap_err().to_string();
+        assert_eq!(said.replace(dir.path().to_str().unwrap(), "DIR"), expected);
+    };
+    check(
+        "none",
+        "anycast-healthchecker is not running: nobody answers on DIR/none: No such file or directory (os error 2)",
+    );
+    drop(UnixListener::bind(dir.path().join("stale")).unwrap());
+    check(
+        "stale",
+        "anycast-healthchecker is not running: nobody answers on DIR/stale: Connection refused (os error 111)",
+    );
+    check("stale/x", "cannot ask DIR/stale/x: Not a directory (os error 20)");
+    let long = "n".repeat(200);
+    check(&long, &format!("cannot ask DIR/{long}: File name too long (os error 36)"));
+}
+
+/// Root may open everything, so this runs as another user.
+#[test]
+fn who_may_not_is_told_whom_to_ask() {
+    let name = "report::client::tests::who_may_not_is_told_whom_to_ask";
+    let dir = tempfile::tempdir().unwrap();
+    let test = dir.path().join("test");
+    if rustix::process::geteuid().is_root() {
+        fs::copy(this_program(), &test).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
+        return;
+    }
+    let path = dir.path().join("s");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let gid = fs::metadata(&path).unwrap().gid();
+    let group = Group::from_gid(Gid::from_raw(gid)).unwrap().map_or(gid.to_string(), |group| group.name);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let said = ask(&path, LONG).unwrap_err().to_string();
+    let expected = format!(
+        "may not open {}: it is for members of group {group} and root; join the group, or use sudo",
+        path.display()
+    );
+    assert_eq!(said, expected);
+    // Where not even the socket can be seen, its directory tells.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    let said = ask(&path, LONG).unwrap_err().to_string();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(said, expected);
+}
+
+/// Exit code, standard output and standard error of `--status`.
+fn status(path: &Path, json: bool) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = command(path, json, false, &mut out, &mut err);
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let (code, out, err) = status(&path, false);
+    assert_eq!((code, &*out), (3, ""));
+    assert!(err.starts_with("anycast-healthchecker is not running: ") && err.lines().count() == 1, "{err}");
+
+    let board = Arc::new(sample::board(vec![sample::service("a", "10.0.0.1/32")]));
+    let stop = StopLine::new().unwrap();
+    let thread = server::start(board.clone(), &path, stop.clone()).unwrap();
+    let (code, out, err) = status(&path, false);
+    assert_eq!((code, &*err), (1, ""), "nothing is known yet");
+    assert!(out.contains("0 of 1 services up, BIRD not in sync") && out.contains("unknown"), "{out}");
+
+    let (service, report) = board.services.lock()[0].clone();
+    report.lock().state = crate::check::health::State::Up;
+    let family = sample::family(crate::prefix::Family::V4, service.prefixes.clone().into());
+    board.bird.lock().families = vec![family];
+    assert_eq!(status(&path, false).0, 0);
+    let (code, out, _) = status(&path, true);
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<Document>(&out).unwrap().summary.up, 1);
+    stop.pull();
+    thread.join().unwrap();
+
+    fs::File::create(&path).unwrap();
+    let (code, out, err) = status(&path, true);
+    assert_eq!((code, &*out), (3, ""), "{err}");
+}

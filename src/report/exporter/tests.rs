@@ -1,0 +1,147 @@
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+use crate::report::sample;
+use crate::sys::alone::{alone, this_program};
+
+fn board() -> Arc<Board> {
+    Arc::new(sample::board(vec![sample::service("we\"ird\\na\nme|é", "10.0.0.1/32"), sample::service("b", "fd00::1")]))
+}
+
+fn started(dir: &Path, interval: Duration) -> (StopLine, JoinHandle<()>) {
+    let stop = StopLine::new().unwrap();
+    let prometheus = Prometheus { dir: dir.into(), interval };
+    let thread = start(board(), &prometheus, stop.clone()).unwrap();
+    (stop, thread)
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let patience = sample::patience();
+    while !condition() {
+        assert!(Instant::now() < patience, "gave up waiting until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn written_at_once_readable_by_all_and_last_with_state_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join(".anycast_healthchecker.prom.0123456789abcdef.new");
+    fs::File::create(&left).unwrap();
+    let path = dir.path().join(FILE);
+    let (stop, thread) = started(dir.path(), Duration::from_secs(3600));
+    wait_until("the file is there", || path.exists());
+    assert!(fs::read_to_string(&path).unwrap().contains("anycast_healthchecker_state 1.0\n"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
+    assert!(!left.exists(), "what a killed run left is removed");
+    stop.pull();
+    thread.join().unwrap();
+    assert!(fs::read_to_string(&path).unwrap().contains("anycast_healthchecker_state 0.0\n"));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn written_every_interval_and_again_when_its_directory_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (inner, path) = (dir.path().join("textfile"), dir.path().join("textfile").join(FILE));
+    let (stop, thread) = started(&inner, Duration::from_millis(5));
+    fs::create_dir(&inner).unwrap();
+    wait_until("it is written", || path.exists());
+    fs::remove_file(&path).unwrap();
+    wait_until("it is written again", || path.exists());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    wait_until("all may read it", || {
+        fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o644)
+    });
+    stop.pull();
+    thread.join().unwrap();
+}
+
+/// On a full disk the file that was there stays, nothing is left beside it, and it goes on when there is room.
+#[test]
+fn a_full_disk_is_survived() {
+    const MOUNT: &str = "mount -t tmpfs -o size=64k none /mnt && exec \"$@\"";
+    let wrapper = ["unshare", "-rm", "sh", "-c", MOUNT, "sh"];
+    if !alone("report::exporter::tests::a_full_disk_is_survived", &wrapper, &this_program()) {
+        return;
+    }
+    let (disk, path) = (Path::new("/mnt"), Path::new("/mnt").join(FILE));
+    let full = disk.join("full");
+    let mut filler = fs::File::create(&full).unwrap();
+    let mut exporter = Exporter { board: board(), path: path.clone(), failing: None };
+    exporter.write(Process::Up);
+    let before = fs::read(&path).unwrap();
+    while filler.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
+    exporter.write(Process::Down);
+    assert!(exporter.failing.as_ref().is_some_and(|why| why.contains("No space left")), "{:?}", exporter.failing);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(disk).unwrap().count(), 2);
+    drop(filler);
+    fs::remove_file(&full).unwrap();
+    exporter.write(Process::Down);
+    assert_eq!(exporter.failing, None);
+    assert_ne!(fs::read(&path).unwrap(), before);
+}
+
+/// A node_exporter that is ended with the test.
+struct NodeExporter(Child);
+
+impl Drop for NodeExporter {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real node_exporter finds no fault with the file and shows what it says.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "starts the program that reads the file")]
+fn node_exporter_takes_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stop, thread) = started(dir.path(), Duration::from_secs(3600));
+    wait_until("the file is there", || dir.path().join(FILE).exists());
+    let child = Command::new("prometheus-node-exporter")
+        .arg(format!("--collector.textfile.directory={}", dir.path().display()))
+        .args(["--collector.disable-defaults", "--collector.textfile", "--web.listen-address=127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    if let Ok(child) = child {
+        let scraped = scrape(&mut NodeExporter(child));
+        assert!(scraped.contains("\nnode_textfile_scrape_error 0\n"), "{scraped}");
+        assert!(scraped.contains("\nanycast_healthchecker_state 1\n"), "{scraped}");
+        assert!(
+            scraped.contains(
+                r#"service_check_total{ip_prefix="10.0.0.1/32",result="passed",service_name="we\"ird\\na\nme|é"} 0"#
+            ),
+            "{scraped}"
+        );
+    } else {
+        println!("SKIPPED: prometheus-node-exporter is not installed, the file was shown to no real node_exporter");
+    }
+    stop.pull();
+    thread.join().unwrap();
+}
+
+/// What it answers; it says in its log which port it took.
+fn scrape(NodeExporter(child): &mut NodeExporter) -> String {
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let port: u16 = loop {
+        assert!(lines.read_line(&mut log).unwrap() > 0, "it ended:\n{log}");
+        let line = log.lines().last().unwrap();
+        if let Some(rest) = line.split("127.0.0.1:").nth(1).filter(|_| line.to_lowercase().contains("listening on")) {
+            break rest.trim_end_matches('"').parse().unwrap();
+        }
+    };
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -1,0 +1,256 @@
+//! The verdict of the monitoring plugin: OK, WARNING, CRITICAL or UNKNOWN, with performance data, from the status document.
+//!
+//! Promises: pure; output and exit codes follow the Monitoring Plugins guidelines; the first line names the worst
+//! first, and nothing that a service is called can end it early or be taken for performance data.
+//! Leaves out: asking the daemon (`report::client`) and the command line (the plugin itself).
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use crate::report::client::AskError;
+use crate::report::status::{Condition, Document, FamilyStatus, ServiceStatus};
+use crate::report::table::printable;
+
+/// How many problems the first line names.
+const NAMED: usize = 5;
+
+/// The four states of a plugin, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Nothing is wrong.
+    Ok,
+    /// Someone should look at it.
+    Warning,
+    /// It cannot be told.
+    Unknown,
+    /// Someone should look at it now.
+    Critical,
+}
+
+impl Status {
+    /// What the plugin exits with.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Status::Ok => 0,
+            Status::Warning => 1,
+            Status::Critical => 2,
+            Status::Unknown => 3,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Ok => "OK",
+            Status::Warning => "WARNING",
+            Status::Critical => "CRITICAL",
+            Status::Unknown => "UNKNOWN",
+        })
+    }
+}
+
+/// A threshold range of the guidelines: `10` (alert outside 0 to 10), `10:` (below 10), `~:10` (above 10), `10:20`,
+/// `@10:20` (inside).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    low: f64,
+    high: f64,
+    inside: bool,
+    text: String,
+}
+
+/// Why a text is no range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no threshold range: write 5 (alert above 5), 5: (below 5), 5:10 (outside) or @5:10 (inside)")]
+pub struct RangeError(String);
+
+impl FromStr for Range {
+    type Err = RangeError;
+
+    fn from_str(text: &str) -> Result<Range, RangeError> {
+        let error = || RangeError(text.to_string());
+        let (inside, rest) = text.strip_prefix('@').map_or((false, text), |rest| (true, rest));
+        let (low, high) = rest.split_once(':').unwrap_or(("0", rest));
+        let number = |text: &str| text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(error);
+        let low = if low == "~" { f64::NEG_INFINITY } else { number(low)? };
+        let high = if high.is_empty() && rest.ends_with(':') { f64::INFINITY } else { number(high)? };
+        if low > high {
+            return Err(error());
+        }
+        Ok(Range { low, high, inside, text: text.to_string() })
+    }
+}
+
+impl Range {
+    /// Whether `value` is to be alerted on.
+    pub fn alerts(&self, value: f64) -> bool {
+        (self.low <= value && value <= self.high) == self.inside
+    }
+}
+
+/// From where on what is bad.
+#[derive(Clone, Debug)]
+pub struct Thresholds {
+    /// For the number of services that are down.
+    pub warning: Option<Range>,
+    /// The same.
+    pub critical: Option<Range>,
+    /// For how many seconds BIRD may be behind before it is critical.
+    pub behind_s: f64,
+}
+
+/// What the plugin says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It exits with this.
+    pub status: Status,
+    /// One line.
+    pub text: String,
+    /// Performance data, blank where there is none.
+    pub perfdata: String,
+    /// A line for each service and family, for those who want more.
+    pub details: Vec<String>,
+}
+
+impl fmt::Display for Verdict {
+    /// The first line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} - {}", self.status, self.text)?;
+        if !self.perfdata.is_empty() {
+            write!(f, " | {}", self.perfdata)?;
+        }
+        Ok(())
+    }
+}
+
+/// The verdict on a daemon that answered.
+pub fn judge(document: &Document, thresholds: &Thresholds) -> Verdict {
+    let mut problems = problems(document, thresholds);
+    // A stable sort: the worst first, otherwise in the order of the document.
+    problems.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
+    let status = problems.first().map_or(Status::Ok, |(status, _)| *status);
+    let summary = format!("{} (pid {})", document.summary, document.pid);
+    let mut sentences: Vec<String> = problems.iter().take(NAMED).map(|(_, sentence)| one_line(sentence)).collect();
+    if problems.len() > NAMED {
+        sentences.push(format!("{} more problems", problems.len() - NAMED));
+    }
+    sentences.push(summary);
+    let details = document.families.iter().map(family_line).chain(document.services.iter().map(service_line));
+    Verdict { status, text: sentences.join("; "), perfdata: perfdata(document, thresholds), details: details.collect() }
+}
+
+/// The verdict where no document is to be had.
+pub fn judge_failure(why: &AskError) -> Verdict {
+    let status = match why {
+        AskError::NotRunning { .. } | AskError::TimedOut { .. } => Status::Critical,
+        AskError::Denied { .. } | AskError::Garbage { .. } | AskError::Io { .. } => Status::Unknown,
+    };
+    Verdict { status, text: one_line(&why.to_string()), perfdata: String::new(), details: Vec::new() }
+}
+
+/// The verdict on a plugin that could not do its work.
+pub fn unknown(why: &str) -> Verdict {
+    Verdict { status: Status::Unknown, text: one_line(why), perfdata: String::new(), details: Vec::new() }
+}
+
+fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String)> {
+    let mut problems = Vec::new();
+    if let Some(overdue) = document.writer_overdue_s {
+        let sentence = format!("the thread that writes the prefix files has been stuck for {overdue} s");
+        problems.push((Status::Critical, sentence));
+    }
+    for service in document.services.iter().filter(|service| service.disabled.is_none()) {
+        if service.overdue_s.is_some() || service.problem.is_some() {
+            let why = service.why.as_deref().unwrap_or("is not checked");
+            problems.push((Status::Critical, format!("{}: {why}", service.name)));
+        }
+    }
+    for family in document.families.iter().filter(|family| !family.in_sync) {
+        // Where nobody knows since when, it is since the start.
+        let behind = family.out_of_sync_s.unwrap_or(document.uptime_s);
+        if behind >= thresholds.behind_s {
+            let problem = family.problem.as_deref().unwrap_or("BIRD did not take the prefix file");
+            problems.push((Status::Critical, format!("{} not in sync for {behind} s: {problem}", family.family)));
+        }
+    }
+    if let Some(why) = &document.reload_error {
+        problems.push((Status::Warning, format!("the last reload was refused: {why}")));
+    }
+    problems.extend(services_down(document, thresholds));
+    problems
+}
+
+/// One sentence for all, with the names of the first.
+fn services_down(document: &Document, thresholds: &Thresholds) -> Option<(Status, String)> {
+    let down: Vec<&ServiceStatus> = document.services.iter().filter(|service| is_down(service)).collect();
+    let alerts = |range: &Option<Range>| range.as_ref().is_some_and(|range| range.alerts(down.len() as f64));
+    let status = match (alerts(&thresholds.critical), alerts(&thresholds.warning)) {
+        (true, _) => Status::Critical,
+        (false, true) => Status::Warning,
+        (false, false) => return None,
+    };
+    let names: Vec<String> = down
+        .iter()
+        .take(NAMED)
+        .map(|service| match &service.why {
+            Some(why) => format!("{} ({why})", service.name),
+            None => service.name.clone(),
+        })
+        .collect();
+    let more = if down.len() > NAMED { format!(" and {} more", down.len() - NAMED) } else { String::new() };
+    let named = if names.is_empty() { "0 services".to_string() } else { names.join(", ") + &more };
+    Some((status, format!("down: {named}")))
+}
+
+/// A service that is up without one of its addresses has a prefix that is withdrawn.
+fn is_down(service: &ServiceStatus) -> bool {
+    let withdrawn = service.prefixes.iter().any(|prefix| prefix.missing);
+    service.disabled.is_none() && (service.state == Condition::Down || withdrawn)
+}
+
+fn perfdata(document: &Document, thresholds: &Thresholds) -> String {
+    let limit = |range: &Option<Range>| range.as_ref().map_or(String::new(), |range| range.text.clone());
+    let summary = &document.summary;
+    let down = document.services.iter().filter(|service| is_down(service)).count();
+    let behind = document.families.iter().filter(|family| !family.in_sync).count();
+    let failed: u64 = document.families.iter().map(|family| family.failed).sum();
+    let all = summary.services;
+    let mut text = format!("services={all};;;0 up={};;;0;{all} ", summary.up);
+    let (warning, critical) = (limit(&thresholds.warning), limit(&thresholds.critical));
+    // Writing to a String cannot fail.
+    let _ = write!(text, "down={down};{warning};{critical};0;{all} unknown={};;;0;{all} ", summary.unknown);
+    let _ = write!(text, "disabled={};;;0 not_in_sync={behind};;;0;{} ", summary.disabled, document.families.len());
+    let _ = write!(text, "reconfigures_failed={failed}c log_lines_dropped={}c ", document.log_lines_dropped);
+    let _ = write!(text, "uptime={}s;;;0", document.uptime_s);
+    text
+}
+
+fn family_line(family: &FamilyStatus) -> String {
+    let sync = if family.in_sync { "in sync" } else { "not in sync" };
+    let (wanted, in_file, in_bird) = (family.wanted, family.in_file, family.in_bird);
+    let problem = family.problem.as_ref().map_or(String::new(), |problem| format!(": {problem}"));
+    one_line(&format!(
+        "{} {sync}, {wanted} wanted, {in_file} in {}, {in_bird} in BIRD{problem}",
+        family.family, family.file
+    ))
+}
+
+fn service_line(service: &ServiceStatus) -> String {
+    let state = match (&service.disabled, service.state) {
+        (Some(_), _) => "disabled",
+        (None, Condition::Up) => "up",
+        (None, Condition::Down) => "down",
+        (None, Condition::Unknown) => "unknown",
+    };
+    let why = service.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    one_line(&format!("{} {state} since {}{why}", service.name, service.since.text))
+}
+
+/// Without line ends, and without the character that performance data begin with.
+fn one_line(text: &str) -> String {
+    printable(text).replace('|', "\\u{7c}")
+}
+
+#[cfg(test)]
+mod tests;

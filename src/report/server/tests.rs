@@ -1,0 +1,181 @@
+use std::io::Read;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use super::*;
+use crate::report::client::ask;
+use crate::report::sample;
+use crate::sys::alone::{alone, this_program};
+
+/// A limit that no machine reaches.
+const LONG: Duration = Duration::from_secs(60);
+
+fn board(services: usize) -> Arc<Board> {
+    let service = |n: usize| sample::service(&format!("service-{n}"), &format!("10.0.{}.{}/32", n / 256, n % 256));
+    Arc::new(sample::board((0..services).map(service).collect()))
+}
+
+struct Started {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+    stop: StopLine,
+    thread: JoinHandle<()>,
+}
+
+fn started(services: usize) -> Started {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("status.sock");
+    let stop = StopLine::new().unwrap();
+    let thread = start(board(services), &path, stop.clone()).unwrap();
+    Started { dir, path, stop, thread }
+}
+
+impl Started {
+    fn end(self) -> tempfile::TempDir {
+        self.stop.pull();
+        self.thread.join().unwrap();
+        self.dir
+    }
+}
+
+#[test]
+fn everyone_who_connects_gets_the_document() {
+    let started = started(1000);
+    for _ in 0..3 {
+        let document = ask(&started.path, LONG).unwrap();
+        assert_eq!((document.services.len(), document.pid), (1000, std::process::id()));
+    }
+    let mut raw = String::new();
+    UnixStream::connect(&started.path).unwrap().read_to_string(&mut raw).unwrap();
+    assert!(raw.ends_with("}\n") && raw.lines().count() == 1);
+    std::thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..50).map(|_| scope.spawn(|| ask(&started.path, LONG).unwrap().services.len())).collect();
+        assert!(asking.into_iter().all(|thread| thread.join().unwrap() == 1000));
+    });
+    assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "removed at stop");
+}
+
+/// Who does not read holds up neither others nor the stop, and is cut off.
+#[test]
+fn nobody_is_waited_for() {
+    let started = started(3000);
+    let mut idle: Vec<_> = (0..MOST).map(|_| UnixStream::connect(&started.path).unwrap()).collect();
+    assert_eq!(ask(&started.path, LONG).unwrap().services.len(), 3000);
+    // A place became free, so the first was cut off at least.
+    let mut got = Vec::new();
+    idle[0].read_to_end(&mut got).unwrap();
+    assert!(!got.is_empty() && got.last() != Some(&b'\n'), "{} bytes", got.len());
+    drop(idle);
+    // Who went away at once is no matter either.
+    for _ in 0..100 {
+        drop(UnixStream::connect(&started.path).unwrap());
+    }
+    ask(&started.path, LONG).unwrap();
+    let still_there = UnixStream::connect(&started.path).unwrap();
+    started.end();
+    drop(still_there);
+}
+
+#[test]
+fn the_mode_whatever_the_umask() {
+    let name = "report::server::tests::the_mode_whatever_the_umask";
+    if !alone(name, &["sh", "-c", "umask 000; exec \"$@\"", "sh"], &this_program()) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("status.sock");
+    let mode = || fs::symlink_metadata(&path).map(|found| found.permissions().mode() & 0o7777);
+    std::thread::scope(|scope| {
+        let maker = scope.spawn(|| {
+            for _ in 0..300 {
+                drop(listen_at(&path).unwrap());
+                assert_eq!(mode().unwrap(), MODE);
+                fs::remove_file(&path).unwrap();
+            }
+        });
+        while !maker.is_finished() {
+            assert_eq!(mode().unwrap_or(MODE) & !MODE, 0, "nobody else may connect, at no moment");
+        }
+        maker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_narrow_umask_is_mended() {
+    let name = "report::server::tests::a_narrow_umask_is_mended";
+    if alone(name, &["sh", "-c", "umask 077; exec \"$@\"", "sh"], &this_program()) {
+        let started = started(1);
+        assert_eq!(fs::metadata(&started.path).unwrap().permissions().mode() & 0o7777, MODE);
+        started.end();
+    }
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    drop(UnixListener::bind(at("stale")).unwrap());
+    fs::File::create(at("file")).unwrap();
+    fs::create_dir(at("dir")).unwrap();
+    std::os::unix::fs::symlink(at("stale"), at("link")).unwrap();
+    let check = |name: &str, expected: &str| {
+        let stop = StopLine::new().unwrap();
+        let said = match start(board(1), &at(name), stop.clone()) {
+            Ok(thread) => {
+                ask(&at(name), LONG).unwrap();
+                stop.pull();
+                thread.join().unwrap();
+                "served".to_string()
+            }
+            Err(why) => why.to_string().replace(dir.path().to_str().unwrap(), "DIR"),
+        };
+        assert_eq!(said, expected);
+    };
+    check("stale", "served");
+    for name in ["file", "dir", "link"] {
+        let refused = format!("no status socket: DIR/{name} exists and is no socket; remove it, or set status_socket");
+        check(name, &refused);
+        assert!(fs::symlink_metadata(at(name)).is_ok());
+    }
+    check("none/x", "no status socket: cannot create DIR/none/x: No such file or directory (os error 2)");
+    let long = "n".repeat(200);
+    check(&long, &format!("no status socket: cannot create DIR/{long}: File name too long (os error 36)"));
+}
+
+#[test]
+fn a_socket_that_took_its_place_is_left_alone() {
+    let started = started(1);
+    fs::remove_file(&started.path).unwrap();
+    let _other = UnixListener::bind(&started.path).unwrap();
+    let path = started.path.clone();
+    let _dir = started.end();
+    assert!(fs::symlink_metadata(path).is_ok());
+}
+
+/// No descriptor is left for a while: nobody is served, nothing spins, and then it goes on.
+#[test]
+fn no_descriptors_for_a_while() {
+    let name = "report::server::tests::no_descriptors_for_a_while";
+    if !alone(name, &["sh", "-c", "ulimit -n 32; exec \"$@\"", "sh"], &this_program()) {
+        return;
+    }
+    let started = started(1);
+    let mut taken = Vec::new();
+    let mut waiting = UnixStream::connect(&started.path).unwrap();
+    let mut first = String::new();
+    waiting.read_to_string(&mut first).unwrap();
+    let mut waiting =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map(UnixStream::from).unwrap();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    rustix::net::connect(&waiting, &SocketAddrUnix::new(&*started.path).unwrap()).unwrap();
+    waiting.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(waiting.read(&mut [0; 1]).is_err(), "it cannot be accepted");
+    drop(taken);
+    waiting.set_read_timeout(Some(LONG)).unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("}\n"));
+    started.end();
+}

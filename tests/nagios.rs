@@ -1,0 +1,141 @@
+//! The monitoring plugin, asking the real status socket of a board that this test fills.
+
+use std::num::NonZeroU32;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anycast_healthchecker::check::health::State;
+use anycast_healthchecker::config::settings::Service;
+use anycast_healthchecker::prefix::Family;
+use anycast_healthchecker::report::server;
+use anycast_healthchecker::report::snapshot::{Board, FamilyReport, Now, Published};
+use anycast_healthchecker::sys::stop_line::StopLine;
+
+fn service(name: &str) -> Service {
+    Service {
+        name: name.to_string(),
+        check_cmd: anycast_healthchecker::command::Command::parse("true").unwrap(),
+        check_interval: Duration::from_secs(10),
+        check_fast_interval: None,
+        check_timeout: Duration::from_secs(2),
+        check_rise: NonZeroU32::MIN,
+        check_fail: NonZeroU32::MIN,
+        disabled: None,
+        prefixes: vec!["10.0.0.1/32".parse().unwrap()],
+        prefix_text: "10.0.0.1/32".to_string(),
+        assigned_to: None,
+        interface: "lo".to_string(),
+        custom_reconfigure: None,
+        watch_pidfile: None,
+        drain_file: None,
+        withdraw_on_exit: false,
+        withdraw_on_boot: false,
+        state_change: None,
+        listing: Vec::new(),
+    }
+}
+
+/// A daemon with two services, both up, and IPv4 in sync.
+fn board() -> Board {
+    let listed = ["one", "two"].map(|name| (Arc::new(service(name)), Arc::default()));
+    let board = Board {
+        started: Now::read(),
+        services: Published::new(Arc::new(listed)),
+        bird: Arc::default(),
+        files: vec![(Family::V4, "/var/lib/prefixes.conf".into())],
+        lines_dropped: Box::new(|| 0),
+        reload_error: Published::default(),
+    };
+    for (_, report) in &**board.services.lock() {
+        report.lock().state = State::Up;
+    }
+    board.bird.lock().families = vec![FamilyReport {
+        family: Family::V4,
+        wanted: Arc::new([]),
+        in_file: Arc::new([]),
+        in_bird: Arc::new([]),
+        in_sync: true,
+        out_of_sync_since: None,
+        problem: None,
+        taken: 1,
+        failed: 0,
+        last_success: None,
+    }];
+    board
+}
+
+/// Exit code and standard output; nothing may be said on standard error.
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+fn plugin(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_check_anycast_healthchecker")).args(arguments).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The plugin with these arguments ends with `code` and begins with `expected`.
+fn check(arguments: &[&str], code: i32, expected: &str) -> String {
+    let (found, out) = plugin(arguments);
+    assert!(found == code && out.starts_with(expected), "{arguments:?} ended with {found}:\n{out}");
+    out
+}
+
+fn served(test: impl FnOnce(&Board, &str)) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("status.sock");
+    let (board, stop) = (Arc::new(board()), StopLine::new().unwrap());
+    let thread = server::start(board.clone(), &path, stop.clone()).unwrap();
+    test(&board, path.to_str().unwrap());
+    stop.pull();
+    thread.join().unwrap();
+}
+
+#[test]
+fn all_four_answers() {
+    served(|board, socket| {
+        let out = check(&["--socket", socket], 0, "OK - 2 of 2 services up, BIRD in sync (pid ");
+        assert!(out.lines().count() == 1 && out.contains(" | services=2;;;0 up=2;;;0;2 down=0;0;;0;2 "), "{out}");
+        let out = check(&["--socket", socket, "-v"], 0, "OK - ");
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 4, "{out}");
+        assert!(lines[1].starts_with("IPv4 in sync, ") && lines[3].starts_with("two up since "), "{out}");
+
+        board.services.lock()[1].1.lock().state = State::Down;
+        check(&["--socket", socket], 1, "WARNING - down: two; 1 of 2 services up");
+        check(&["--socket", socket, "-c", "0"], 2, "CRITICAL - down: two; ");
+        check(&["--socket", socket, "-w", "1"], 0, "OK - 1 of 2 services up");
+        check(&["--socket", socket, "-w", "0:"], 0, "OK - ");
+
+        board.services.lock()[0].1.lock().due = Some(Instant::now());
+        let stuck = "CRITICAL - one: the check is stuck, it should have reported ";
+        check(&["--socket", socket], 2, stuck);
+        board.services.lock()[0].1.lock().due = None;
+
+        let mut bird = board.bird.lock();
+        (bird.families[0].in_sync, bird.families[0].out_of_sync_since) = (false, Some(board.started.monotonic));
+        bird.families[0].problem = Some("birdc: Unable to connect".to_string());
+        drop(bird);
+        let out = check(&["--socket", socket, "-w", "0:", "--behind", "0.001"], 2, "CRITICAL - IPv4 not in sync for ");
+        assert!(out.contains(" s: birdc: Unable to connect; "), "{out}");
+        check(&["--socket", socket, "-w", "0:", "--behind", "1000000"], 0, "OK - 1 of 2 services up, BIRD not in sync");
+    });
+}
+
+#[test]
+fn who_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    check(&["--socket", &at("none")], 2, "CRITICAL - anycast-healthchecker is not running: ");
+    let _silent = std::os::unix::net::UnixListener::bind(at("silent")).unwrap();
+    check(&["--socket", &at("silent"), "-t", "0.05"], 2, &format!("CRITICAL - {} gave no whole answer", at("silent")));
+    check(&["--socket", &at(&"n".repeat(200))], 3, "UNKNOWN - cannot ask ");
+}
+
+#[test]
+fn wrong_command_lines_are_unknown() {
+    check(&["--nonsense"], 3, "UNKNOWN - unexpected argument '--nonsense' found; see --help\n");
+    check(&["-w", "5:1"], 3, "UNKNOWN - invalid value '5:1' for '--warning <RANGE>': '5:1' is no threshold range: ");
+    check(&["-t", "0"], 3, "UNKNOWN - invalid value '0' for '--timeout <SECONDS>': a number of seconds above 0");
+    check(&["--help"], 3, "Checks that anycast-healthchecker runs");
+    check(&["--version"], 3, "check_anycast_healthchecker ");
+}

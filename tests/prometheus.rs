@@ -1,0 +1,126 @@
+//! The alert rules and the dashboard in contrib/prometheus, against the metrics text and the real promtool.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anycast_healthchecker::report::metrics::{render, Process};
+use anycast_healthchecker::report::snapshot::{Board, Now, Published};
+use serde_json::Value;
+
+const NAMESPACE: &str = "anycast_healthchecker_";
+
+fn shipped(name: &str) -> (PathBuf, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/prometheus").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    (path, text)
+}
+
+/// The names of all metrics; each is headed in the text whether it has series or not.
+fn names() -> HashSet<String> {
+    let board = Board {
+        started: Now::read(),
+        services: Published::new(std::sync::Arc::new([])),
+        bird: Default::default(),
+        files: Vec::new(),
+        lines_dropped: Box::new(|| 0),
+        reload_error: Published::default(),
+    };
+    let text = render(&board, Process::Up, board.started);
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    types.map(str::to_string).collect()
+}
+
+/// The words in `text` that look like our metrics.
+fn mentioned(text: &str) -> HashSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with(NAMESPACE)).map(str::to_string).collect()
+}
+
+/// The queries of the dashboard, with something in the places of Grafana's variables.
+fn queries() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&shipped("dashboard.json").1).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let query = |target: &Value| target["expr"].as_str().unwrap().replace("$__rate_interval", "5m");
+    targets.map(|target| query(target).replace("$instance", ".*")).collect()
+}
+
+#[test]
+fn every_name_exists() {
+    let names = names();
+    assert!(names.contains("anycast_healthchecker_state"), "{names:?}");
+    let rules = shipped("rules.yml").1;
+    let expressions: Vec<&str> = rules.lines().filter(|line| !line.trim_start().starts_with(['#', '-'])).collect();
+    for (what, used) in [("rules", mentioned(&expressions.concat())), ("dashboard", mentioned(&queries().concat()))] {
+        assert!(used.len() >= 8, "{what}: {used:?}");
+        let unknown: Vec<_> = used.iter().filter(|name| !names.contains(*name)).collect();
+        assert!(unknown.is_empty(), "{what} use what is not written: {unknown:?}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let dashboard: Value = serde_json::from_str(&shipped("dashboard.json").1).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: HashSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "ids are unique");
+    let mut taken = HashSet::new();
+    for panel in panels {
+        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(at("x") + at("w") <= 24, "{panel} is within the grid");
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(taken.insert((x, y)), "{panel} lies on another");
+            }
+        }
+    }
+}
+
+/// Runs promtool, which has to be content; false where it is not installed.
+#[expect(clippy::disallowed_methods, reason = "starts the program that reads the rules")]
+fn promtool(arguments: &[&str], file: &Path) -> bool {
+    let Ok(output) = Command::new("promtool").args(arguments).arg(file).output() else {
+        println!(
+            "SKIPPED: promtool is not installed (Debian has it in prometheus), {} was not checked",
+            file.display()
+        );
+        return false;
+    };
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}:\n{said}", file.display());
+    true
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+fn put(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn the_rules_are_accepted_and_fire_when_they_should() {
+    let (rules, _) = shipped("rules.yml");
+    promtool(&["check", "rules"], &rules);
+    let dir = tempfile::tempdir().unwrap();
+    let cases = include_str!("data/prometheus/rules_test.yml").replace("RULES", rules.to_str().unwrap());
+    let path = dir.path().join("cases.yml");
+    put(&path, &cases);
+    promtool(&["test", "rules"], &path);
+    // Each alert has its case.
+    for name in shipped("rules.yml").1.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(cases.contains(&format!("alertname=\"{name}\"")), "{name} is not tested");
+    }
+}
+
+/// promtool knows no dashboards, but it reads the queries as rules.
+#[test]
+fn the_queries_of_the_dashboard_are_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queries.yml");
+    let rules = queries().into_iter().enumerate().map(|(n, query)| {
+        let quoted = Value::from(query.as_str());
+        format!("      - record: panel_{n}\n        expr: {quoted}\n")
+    });
+    put(&path, &format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.collect::<String>()));
+    promtool(&["check", "rules"], &path);
+}
