@@ -41,7 +41,7 @@ fn manual_page_of_the_plugin() {
     let plugin = Command::new(env!("CARGO_BIN_EXE_check_anycast_healthchecker")).arg("--help").output().unwrap();
     let help = String::from_utf8(plugin.stdout).unwrap();
     let (_, options) = help.split_once("Options:\n").expect("options");
-    let lines: String = options.lines().map(|line| roff(line) + "\n").collect();
+    let lines: String = options.lines().map(|line| roff(line.trim_end()) + "\n").collect();
     check_part("contrib/man/check_anycast_healthchecker.8", "options", &format!(".EX\n{lines}.EE\n"));
 }
 
