@@ -1,1 +1,75 @@
-//! To come.
+//! Tests of the command line as it is parsed; what comes of it is tested on the program.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(std::iter::once("anycast-healthchecker").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_originals_spellings_are_understood() {
+    let flags = |arguments: &Arguments| (arguments.check, arguments.print, arguments.print_conf, arguments.version);
+    fn file(arguments: &Arguments) -> &str {
+        arguments.file.to_str().unwrap()
+    }
+    for (line, expected) in [
+        ("-cp", (true, true, false, false)),
+        ("-Pc", (true, false, true, false)),
+        ("--che", (true, false, false, false)),
+        ("--c", (true, false, false, false)),
+        ("--print", (false, true, false, false)),
+        ("--print-", (false, false, true, false)),
+        ("--ver", (false, false, false, true)),
+    ] {
+        assert_eq!(flags(&parse(line).unwrap()), expected, "{line}");
+    }
+    for line in ["-f/x", "-f /x", "--file=/x", "--file /x", "--fil /x", "--f /x", "--fi=/x", "-cf/x"] {
+        assert_eq!(file(&parse(line).unwrap()), "/x", "{line}");
+    }
+    assert_eq!(file(&parse("-f -c").unwrap()), "-c");
+    for line in ["-d/x", "--dir /x", "--di /x", "--d /x"] {
+        assert_eq!(parse(line).unwrap().sources().services, ServiceFiles::Directory("/x".into()), "{line}");
+    }
+    for line in ["-F/x", "--service-file /x", "--service=/x", "--s /x", "--se /x"] {
+        assert_eq!(parse(line).unwrap().sources().services, ServiceFiles::File("/x".into()), "{line}");
+    }
+    let unset = parse("").unwrap().sources();
+    assert_eq!(unset.main, PathBuf::from("/etc/anycast-healthchecker.conf"));
+    assert_eq!(unset.services, ServiceFiles::Directory("/etc/anycast-healthchecker.d".into()));
+}
+
+#[test]
+fn wrong_command_lines_are_refused() {
+    for line in [
+        "x",
+        "-d",
+        "--bogus",
+        "-d /x -F /y",
+        "--pri",
+        "-c -c",
+        "-f a -f b",
+        "--check=1",
+        "--strict",
+        "--files-only",
+        "--json",
+        "--for 30m",
+        "--undrain a --for 30m",
+        "--drain a --for 30",
+        "--drain a --for 0m",
+        "--drain a --for -5m",
+        "--drain",
+        "--drain a --undrain a",
+        "--status --withdraw-all",
+        "-c --withdraw-all",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn times_are_read() {
+    for (text, seconds) in [("30m", 1800), ("2h", 7200), ("1h 30m", 5400), ("90s", 90), ("1h30m", 5400)] {
+        assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+    }
+    assert_eq!(parse("--drain-host --for 30m").unwrap().duration, Some(Duration::from_secs(1800)));
+}

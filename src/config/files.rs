@@ -120,18 +120,16 @@ impl Configuration {
 
 /// The files to read, in their order, and what is wrong with them at first sight.
 fn list(sources: &Sources) -> (Vec<PathBuf>, Vec<Problem>) {
-    let mut paths = vec![sources.main.clone()];
     let mut problems = Vec::new();
-    match &sources.services {
-        ServiceFiles::File(path) => paths.push(path.clone()),
-        ServiceFiles::Directory(directory) => match names(directory) {
-            Ok(names) => paths.extend(names.iter().map(|name| directory.join(name))),
-            Err(error) => {
-                let rule = format!("the directory with the files of the services cannot be read: {error}");
-                problems.push(Problem::error(rule).in_file(directory));
-            }
-        },
-    }
+    let mut paths = vec![sources.main.clone()];
+    let of_directory = match &sources.services {
+        ServiceFiles::File(path) => Ok(vec![path.clone()]),
+        ServiceFiles::Directory(directory) => {
+            let joined = |names: Vec<OsString>| names.iter().map(|name| directory.join(name)).collect();
+            names(directory).map(joined).map_err(|error| (directory, error))
+        }
+    };
+    paths.extend(of_directory.as_ref().ok().into_iter().flatten().cloned());
     // Anything but a regular file could keep the reader waiting, or never end.
     paths.retain(|path| match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => true,
@@ -144,6 +142,10 @@ fn list(sources: &Sources) -> (Vec<PathBuf>, Vec<Problem>) {
             false
         }
     });
+    if let Err((directory, error)) = of_directory {
+        let rule = format!("the directory with the files of the services cannot be read: {error}");
+        problems.push(Problem::error(rule).in_file(directory));
+    }
     (paths, problems)
 }
 

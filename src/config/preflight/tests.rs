@@ -1,1 +1,156 @@
-//! To come.
+//! Tests on this machine's own directories, programs and interfaces, and on files made for them.
+
+use std::os::unix::fs::symlink;
+
+use crate::config::files::{load, ServiceFiles, Sources};
+
+use super::*;
+
+/// All that is needed is there, unless the lines of the second file say otherwise. `@` stands for the directory.
+const GOOD: &str = "[daemon]\npidfile = @/pid\nbird_conf = @/list\nbird_reconfigure_cmd = /bin/true\n\
+                    [s]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1\n";
+
+/// What is said of the machine, after `prepare` put things into the directory.
+fn check(lines: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let at = root.display().to_string();
+    let (main, service) = (root.join("a.conf"), root.join("s.conf"));
+    put(&main, &GOOD.replace('@', &at));
+    put(&service, &lines.replace('@', &at));
+    prepare(&root);
+    let sources = Sources { main, services: ServiceFiles::File(service) };
+    let configuration = load(&sources).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let before = fs::read_dir(&root).unwrap().count();
+    let said: Vec<String> = judge(&configuration, Severity::Error)
+        .into_iter()
+        .map(|problem| {
+            let head = if problem.is_error() { "" } else { "warning: " };
+            format!("{head}{}: {}", problem.option.unwrap_or_default(), problem.rule).replace(&at, "@")
+        })
+        .collect();
+    assert_eq!(said, expected, "{lines:?}");
+    assert_eq!(fs::read_dir(&root).unwrap().count(), before, "{lines:?}");
+    // At start, what can come right later is no error.
+    let at_start = judge(&configuration, Severity::Warning).into_iter().filter(Problem::is_error);
+    let lasting = |problem: &Problem| problem.option.as_deref() == Some("pidfile") || problem.rule.contains("sudo");
+    assert!(at_start.into_iter().all(|problem| lasting(&problem)), "{lines:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+fn script(path: &Path, text: &str) {
+    put(path, text);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn nothing_is_said_where_all_is_there() {
+    check("", |_| (), &[]);
+    check(
+        "[daemon]\nlog_file = @/a.log\nprometheus_exporter = 1\nprometheus_collector_textfile_dir = @\n",
+        |_| (),
+        &[],
+    );
+    check("[s]\ncheck_cmd = true\ninterface = nosuch\nip_check_disabled = on\n", |_| (), &[]);
+    check("[s]\ncheck_cmd = @/check\n", |root| script(&root.join("check"), "#! /bin/sh -e\n"), &[]);
+    // A link to a file that the daemon will create.
+    check("[daemon]\nbird_conf = @/link\n", |root| symlink("target", root.join("link")).unwrap(), &[]);
+    // With a control socket no command is run.
+    check("[daemon]\nbird_control_socket = @/ctl\nbird_reconfigure_cmd = /no/birdc\n", |_| (), &[]);
+}
+
+#[test]
+fn directories_that_are_missing() {
+    let rule = |path| format!("must lie in a directory that exists, but {path} is none; create it");
+    check(
+        "[daemon]\npidfile = @/no/pid\n",
+        |_| (),
+        &["pidfile: must lie in a directory that exists, but '@/no' is none; create it"],
+    );
+    check(
+        "[daemon]\npidfile = pid\n",
+        |_| (),
+        &["pidfile: must lie in a directory that exists, but '' is none; create it"],
+    );
+    check("[daemon]\nbird_conf = @/no/list\n", |_| (), &[&format!("bird_conf: {}", rule("@/no"))]);
+    check("[daemon]\nlog_file = @/no/log\n", |_| (), &[&format!("log_file: {}", rule("@/no"))]);
+    check("[daemon]\nstderr_file = @/no/err\n", |_| (), &[&format!("stderr_file: {}", rule("@/no"))]);
+    let dangling = |root: &Path| symlink(root.join("no/target"), root.join("link")).unwrap();
+    check("[daemon]\nbird_conf = @/link\n", dangling, &[&format!("bird_conf: {}", rule("@/no"))]);
+    check("[daemon]\nbird_conf = @\n", |_| (), &["bird_conf: must be a file, but @ is a directory"]);
+    check(
+        "[daemon]\nprometheus_exporter = 1\nprometheus_collector_textfile_dir = @/no\n",
+        |_| (),
+        &["warning: prometheus_collector_textfile_dir: should be a directory that exists, but @/no is none"],
+    );
+}
+
+#[test]
+fn two_names_of_one_prefix_file() {
+    check(
+        "[daemon]\nipv6 = yes\nbird6_reconfigure_cmd = /bin/true\nbird6_conf = @/link\n",
+        |root| symlink("list", root.join("link")).unwrap(),
+        &["bird6_conf: must not lead to the same file as bird_conf, @/list"],
+    );
+}
+
+#[test]
+fn programs_that_cannot_be_run() {
+    let rule =
+        |program: &str, why: &str| format!("must begin with a program that can be run, but {program} cannot: {why}");
+    let missing = "No such file or directory (os error 2)";
+    check("[s]\ncheck_cmd = /no/check\n", |_| (), &[&format!("check_cmd: {}", rule("/no/check", missing))]);
+    check(
+        "[s]\ncheck_cmd = no-such-check\n",
+        |_| (),
+        &[&format!("check_cmd: {}", rule("no-such-check", "entity not found"))],
+    );
+    let denied = "Permission denied (os error 13)";
+    check("[s]\ncheck_cmd = /etc/passwd\n", |_| (), &[&format!("check_cmd: {}", rule("/etc/passwd", denied))]);
+    check("[s]\ncheck_cmd = /etc\n", |_| (), &[&format!("check_cmd: {}", rule("/etc", "permission denied"))]);
+    let neither = "it is neither a program nor a script that begins with #!";
+    let text = |root: &Path| script(&root.join("c"), "exit 0\n");
+    check("[s]\ncheck_cmd = @/c\n", text, &[&format!("check_cmd: {}", rule("@/c", neither))]);
+    let no_interpreter = |root: &Path| script(&root.join("c"), "#!/no/sh\n");
+    let why = format!("its interpreter /no/sh: {missing}");
+    check("[s]\ncheck_cmd = @/c\n", no_interpreter, &[&format!("check_cmd: {}", rule("@/c", &why))]);
+    for option in ["custom_bird_reconfigure_cmd", "state_change_cmd"] {
+        let said = format!("warning: {option}: {}", rule("/no/x", missing));
+        check(&format!("[s]\n{option} = /no/x\n"), |_| (), &[&said]);
+    }
+    let said = format!("warning: bird_reconfigure_cmd: {}", rule("/no/birdc", missing));
+    check("[daemon]\nbird_reconfigure_cmd = /no/birdc configure\n", |_| (), &[&said]);
+}
+
+#[test]
+fn interfaces_and_drain_files() {
+    let said = "warning: interface: should be an interface of this machine; until it is, the service counts as down";
+    for name in ["nosuch0", "", "a-name-longer-than-any-interface", "../lo"] {
+        check(&format!("[s]\ninterface = {name}\n"), |_| (), &[said]);
+    }
+    let open = |root: &Path| {
+        fs::create_dir(root.join("open")).unwrap();
+        fs::set_permissions(root.join("open"), fs::Permissions::from_mode(0o1777)).unwrap();
+    };
+    let said = "warning: drain_file: every user can withdraw the prefix, as everyone may write in @/open";
+    check("[s]\ndrain_file = @/open/drain\n", open, &[said]);
+    check("[daemon]\ndrain_file = @/open/drain\n", open, &[said]);
+    check("[daemon]\ndrain_file = @/drain\n", |_| (), &[]);
+}
+
+/// The flag belongs to a thread, and ends with it.
+#[test]
+fn sudo_where_no_rights_can_be_gained() {
+    let thread = std::thread::spawn(|| {
+        let sudo = |root: &Path| script(&root.join("sudo"), "#!/bin/sh\n");
+        let lines = "[daemon]\nbird_reconfigure_cmd = @/sudo birdc\n";
+        check(lines, sudo, &[]);
+        rustix::thread::set_no_new_privs(true).unwrap();
+        check(lines, sudo, &["bird_reconfigure_cmd: must not begin with sudo under NoNewPrivileges, where sudo always fails; put the user into BIRD's group in place of it"]);
+    });
+    thread.join().unwrap();
+}

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::settings::{Bird, Daemon, Log, LogLevel, Prometheus};
+use crate::config::spelling;
 use crate::prefix::{Family, Prefix};
 
 use super::Reader;
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<Daemon> {
-    let on = Family::BOTH.map(|family| reader.boolean(names(family).family));
-    let [ipv4, ipv6] = [0, 1].map(|at| bird(reader, Family::BOTH[at], on[at]));
-    let off = Family::BOTH.iter().zip(on).filter(|(_, on)| !on);
+    let on = Family::BOTH.map(|family| reader.parsed(names(family).family, |text, _| spelling::boolean(text)));
+    let [ipv4, ipv6] = [0, 1].map(|at| bird(reader, Family::BOTH[at], on[at] == Some(true)));
+    let off = Family::BOTH.iter().zip(on).filter(|(_, on)| *on == Some(false));
     let unused_bird_conf = off.filter_map(|(family, _)| reader.path(names(*family).conf)).collect();
     if let (Some(first), Some(second)) = (&ipv4, &ipv6) {
         two_families(reader, first, second);
@@ -26,18 +27,27 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Daemon> {
     let prometheus_on = reader.boolean("prometheus_exporter");
     let prometheus_interval = Duration::from_secs(reader.whole("prometheus_exporter_interval"));
     let prometheus_dir = if prometheus_on { reader.path("prometheus_collector_textfile_dir") } else { None };
+    let purge_ip_prefixes = reader.boolean("purge_ip_prefixes");
+    let shared_ip_prefixes = reader.boolean("shared_ip_prefixes");
+    let splay_startup = reader.seconds("splay_startup").unwrap_or_default();
+    let drain_file = reader.path("drain_file");
+    let log = log(reader);
+    // A family that is faulty is not one that is off: nothing can be said of its prefixes.
+    if on != [Some(ipv4.is_some()), Some(ipv6.is_some())] {
+        return None;
+    }
     Some(Daemon {
-        purge_ip_prefixes: reader.boolean("purge_ip_prefixes"),
-        shared_ip_prefixes: reader.boolean("shared_ip_prefixes"),
-        splay_startup: reader.seconds("splay_startup").unwrap_or_default(),
-        drain_file: reader.path("drain_file"),
-        log: log(reader)?,
-        prometheus: prometheus_dir.map(|dir| Prometheus { dir, interval: prometheus_interval }),
-        pidfile: pidfile?,
-        status_socket: status_socket?,
-        unused_bird_conf,
         ipv4,
         ipv6,
+        unused_bird_conf,
+        purge_ip_prefixes,
+        shared_ip_prefixes,
+        pidfile: pidfile?,
+        status_socket: status_socket?,
+        splay_startup,
+        drain_file,
+        log: log?,
+        prometheus: prometheus_dir.map(|dir| Prometheus { dir, interval: prometheus_interval }),
     })
 }
 
