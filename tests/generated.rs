@@ -5,7 +5,7 @@
 //! In a file of prose such a part stands between two marks (`options: begin`, `options: end`); completions are whole files.
 //! Leaves out: whether the result is good roff or shell (`tests/shipped_files.rs`).
 #![expect(clippy::disallowed_methods, reason = "a test writes and runs what it likes")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 use std::fs;
 use std::path::Path;
