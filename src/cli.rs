@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::config::options;
 use crate::config::preflight;
 use crate::config::problem::{Problem, Severity};
 use crate::daemon;
+use crate::report::client::{self, AskError};
 
 #[cfg(test)]
 mod tests;
@@ -206,9 +207,26 @@ fn start(sources: Sources) -> Exit {
     }
 }
 
-/// `--status`.
-fn status(_sources: &Sources, _json: bool) -> Exit {
-    fail("--status is not yet available")
+/// `--status`. Colours are for terminals, and not where `NO_COLOR` is set.
+fn status(sources: &Sources, json: bool) -> Exit {
+    let socket = match files::load(sources) {
+        Ok(configuration) => configuration.settings.daemon.status_socket,
+        Err(problems) => {
+            tell(&problems);
+            return Exit::Failed;
+        }
+    };
+    let mut out = io::stdout().lock();
+    let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    match client::show(&socket, json, colours, &mut out) {
+        Ok(true) => Exit::Well,
+        Ok(false) => Exit::Failed,
+        Err(why @ AskError::NotRunning { .. }) => {
+            fail(&why);
+            Exit::NotRunning
+        }
+        Err(why) => fail(&why),
+    }
 }
 
 /// `--drain` of one service, `--drain-host` of none in particular; without a time until it is ended.

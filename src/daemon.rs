@@ -1,13 +1,238 @@
-//! To be written.
+//! The daemon: starts every thread, sleeps on signals, and ends them.
+//!
+//! ```text
+//!   thread        owns                              may block on            is stopped by
+//!   main          signals, the pidfile              signals                 TERM, INT, ABRT; a thread that died
+//!   one a check   its service's health              its own check           the stop line
+//!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
+//!   assignment    the assigned addresses            netlink                 the stop line
+//!   file-watch    nothing                           inotify                 the stop line
+//!   exporter      the metrics file                  disk                    the stop line
+//!   log targets   files and sockets of the log      disk, network, pipes    the end of the log
+//! ```
+//!
+//! Promises: the process ends by a signal or by a bug, and by nothing else; by a signal with everything killed that may
+//! be killed, verdicts that wait applied, and within two seconds whatever hangs; a bug in a thread is a critical log line.
+//! Leaves out: what the threads do.
 
+use std::io;
+use std::sync::mpsc::{channel, Sender};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::bird::writer::{End, Writer};
+use crate::check::assignment::Assignment;
+use crate::check::threads::Threads;
+use crate::check::worker::Common;
 use crate::config::files::{Configuration, Sources};
+use crate::config::settings::Settings;
+use crate::event::Event;
+use crate::log::sink::{self, Dropped};
+use crate::report::snapshot::Board;
+use crate::report::{exporter, server, status};
+use crate::sys::file_watch;
+use crate::sys::inherited;
+use crate::sys::instance::{Instance, Running};
+use crate::sys::notify::Notify;
+use crate::sys::signals::{Signal, Signals, Wake};
+use crate::sys::stop_line::StopLine;
 
-/// Why the daemon ended otherwise than by a signal to stop.
+/// How long a stop may take where a reconfigure runs.
+const STOP: Duration = Duration::from_millis(1800);
+/// How long what was cut short, and the check commands that were killed, have to end.
+const LAST_WAIT: Duration = Duration::from_millis(150);
+
+/// Why the daemon did not start, or ended by itself. The exit code is 1 in each case.
 #[derive(Debug, thiserror::Error)]
-#[error("not yet available")]
-pub struct DaemonError;
+pub enum DaemonError {
+    /// Another one runs.
+    #[error(transparent)]
+    Running(#[from] Running),
+    /// The machine is out of descriptors, threads or memory at the very start.
+    #[error("cannot start {what}: {source}")]
+    Start {
+        /// What was to be started.
+        what: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A bug: a thread ended that never should. It is in the log, too.
+    #[error("{0}")]
+    Died(String),
+}
 
-/// Runs until it is told to stop.
-pub fn run(_sources: Sources, _configuration: Configuration) -> Result<(), DaemonError> {
-    Err(DaemonError)
+/// Runs in the foreground until a signal asks for the end.
+pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
+    inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
+    inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
+    let (notify, no_systemd) = match Notify::from_environment() {
+        Ok(notify) => (notify, None),
+        Err(why) => (Notify::default(), Some(why)),
+    };
+    let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
+    let settings = &configuration.settings;
+    let (instance, findings) = Instance::take(&settings.daemon.pidfile)?;
+    let (lines, log) = sink::start(&settings.daemon.log);
+    log.redirect_panics();
+    // It fails where there is a subscriber already, which is a test's.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    for warning in &configuration.warnings {
+        warn!("{warning}");
+    }
+    findings.iter().for_each(|finding| warn!("{finding}"));
+    if let Some(why) = no_systemd {
+        warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
+    }
+    let mut daemon = Daemon::start(settings, Arc::new(notify), log.dropped())?;
+    let end = daemon.sleep(&signals);
+    daemon.stop();
+    info!("going to remove pidfile {}", settings.daemon.pidfile.display());
+    if let Err(why) = instance.release() {
+        warn!("failed to remove pidfile {}: {why}", settings.daemon.pidfile.display());
+    }
+    info!("shutdown is complete");
+    drop(log);
+    end
+}
+
+/// What runs, and the lines that end it.
+struct Daemon {
+    threads: Threads,
+    /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
+    others: Vec<JoinHandle<()>>,
+    events: Sender<Event>,
+    writer: Option<JoinHandle<End>>,
+    board: Arc<Board>,
+    notify: Arc<Notify>,
+    /// Pulled to end all threads but the writer.
+    stop: StopLine,
+    /// Pulled to cut short what the writer runs.
+    give_up: StopLine,
+    /// Pulled when the writer has ended.
+    ended: StopLine,
+}
+
+impl Daemon {
+    fn start(settings: &Settings, notify: Arc<Notify>, lines_dropped: Dropped) -> Result<Daemon, DaemonError> {
+        let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
+        let (stop, give_up, ended) = (line()?, line()?, line()?);
+        info!("initialize healthchecker");
+        info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let board = Board { lines_dropped: Box::new(move || lines_dropped.get()), ..Board::new(settings) };
+        let board = Arc::new(board);
+        let (events, received) = channel();
+        let writer = Writer::new(settings, events.clone(), board.bird.clone(), give_up.clone());
+        let files = writer.files();
+        let (at_end, seen, told) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
+        let writer = thread("bird-writer", move || {
+            let _at_end = at_end;
+            let mut last = String::new();
+            writer.run(&received, || {
+                let status = status::summary(&seen).to_string();
+                // The first step has tried to reconfigure BIRD. What systemd does not take is told again with the next.
+                if status != last && told.ready().and_then(|()| told.status(&status)).is_ok() {
+                    last = status;
+                }
+            })
+        })?;
+        let (assignment, addresses) =
+            Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
+        let splay = settings.daemon.splay_startup;
+        let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
+        threads.start(&board.services.lock().clone());
+        let watch =
+            file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("to watch the files"))?;
+        let mut others = vec![addresses, watch];
+        match server::start(board.clone(), &settings.daemon.status_socket, stop.clone()) {
+            Ok(thread) => others.push(thread),
+            Err(why) => warn!("{why}"),
+        }
+        if let Some(prometheus) = &settings.daemon.prometheus {
+            let exporter = exporter::start(board.clone(), prometheus, stop.clone());
+            others.push(exporter.map_err(cannot_start("to export metrics"))?);
+        }
+        Ok(Daemon { threads, others, events, writer: Some(writer), board, notify, stop, give_up, ended })
+    }
+
+    /// Until a signal asks for the end, or a bug brings it.
+    fn sleep(&mut self, signals: &Signals) -> Result<(), DaemonError> {
+        let mut feeding = None;
+        loop {
+            let now = Instant::now();
+            if feeding.is_none_or(|at| at <= now) {
+                feeding = self.notify.watchdog().map(|interval| now + interval / 2);
+                if feeding.is_some() && self.writer_makes_progress(now) {
+                    // A systemd that does not listen does not expect it either.
+                    let _ = self.notify.alive();
+                }
+            }
+            let until = self.threads.look(now).into_iter().chain(feeding).min();
+            match signals.wait(until, &self.ended) {
+                Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
+                Wake::Signal(signal) => {
+                    info!("received {signal}");
+                    return Ok(());
+                }
+                Wake::Line => return Err(self.why_the_writer_ended()),
+                Wake::Time => {}
+            }
+        }
+    }
+
+    /// Whether the step that the writer is in, if it is in one, is not overdue.
+    fn writer_makes_progress(&self, now: Instant) -> bool {
+        self.board.bird.lock().due.is_none_or(|due| due > now)
+    }
+
+    /// The writer ends of its own accord only where a thread panicked: a check's, or its own.
+    fn why_the_writer_ended(&mut self) -> DaemonError {
+        let end = self.writer.take().map(JoinHandle::join);
+        let why = match end {
+            Some(Ok(End::Died { service, why })) => format!("the check thread of {service} died: {why}"),
+            Some(Err(_)) | Some(Ok(End::Stopped)) | None => "the bird-writer died".to_string(),
+        };
+        let why = format!("{why}. This is a bug, and the only way to recover is to start again");
+        error!(critical = true, "{why}");
+        DaemonError::Died(why)
+    }
+
+    /// Ends all threads, in the order that lets what waits be applied.
+    fn stop(mut self) {
+        // As above.
+        let _ = self.notify.stopping();
+        self.stop.pull();
+        // Without a receiver the writer has ended.
+        let _ = self.events.send(Event::Stop);
+        if !self.ended.wait(STOP) {
+            warn!("a reconfigure is cut short by the stop");
+            self.give_up.pull();
+            self.ended.wait(LAST_WAIT);
+        }
+        self.threads.end(self.others, LAST_WAIT);
+        drop(self.writer.take());
+    }
+}
+
+/// Pulled whatever ends the thread that holds it.
+struct PullAtEnd(StopLine);
+
+impl Drop for PullAtEnd {
+    fn drop(&mut self) {
+        self.0.pull();
+    }
+}
+
+fn thread<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, DaemonError> {
+    std::thread::Builder::new().name(name.to_string()).spawn(run).map_err(cannot_start(name))
+}
+
+fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::Start { what, source }
 }

@@ -6,8 +6,11 @@ pub mod event;
 pub mod prefix;
 pub mod bird {
     //! BIRD.
+    pub mod birdc;
+    pub mod channel;
     pub mod client;
     pub mod custom;
+    pub mod framing;
     pub mod history;
     pub mod pace;
     pub mod prefix_file;
@@ -21,6 +24,7 @@ pub mod check {
     pub mod assignment;
     pub mod health;
     pub mod schedule;
+    pub mod threads;
     pub mod worker;
 }
 pub mod config {
@@ -40,13 +44,16 @@ pub mod log {
     //! Logging.
     pub mod format;
     pub mod layer;
+    pub mod queue;
     pub mod rotating_file;
     pub mod sink;
+    pub mod stream;
     pub mod syslog;
 }
 pub mod report {
     //! Reports.
     pub mod client;
+    pub mod document;
     pub mod exporter;
     pub mod metrics;
     pub mod nagios;

@@ -1,5 +1,7 @@
 //! The monitoring plugin, asking the real status socket of a board that this test fills.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::num::NonZeroU32;
 use std::process::Command;
 use std::sync::Arc;
@@ -129,6 +131,27 @@ fn who_does_not_answer() {
     let _silent = std::os::unix::net::UnixListener::bind(at("silent")).unwrap();
     check(&["--socket", &at("silent"), "-t", "0.05"], 2, &format!("CRITICAL - {} gave no whole answer", at("silent")));
     check(&["--socket", &at(&"n".repeat(200))], 3, "UNKNOWN - cannot ask ");
+}
+
+/// `-f`, `-d` and `-F` name the daemon's configuration, which names the socket.
+#[test]
+fn the_configuration_tells_where_the_socket_is() {
+    served(|_, socket| {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+        let put = |name: &str, text: &str| {
+            std::io::Write::write_all(&mut std::fs::File::create(at(name)).unwrap(), text.as_bytes()).unwrap()
+        };
+        std::fs::create_dir(at("d")).unwrap();
+        put("main.conf", &format!("[daemon]\nstatus_socket = {socket}\n"));
+        put("d/a.conf", "[a]\ncheck_cmd = true\nip_prefix = 10.0.0.1/32\n");
+        check(&["-f", &at("main.conf"), "-d", &at("d")], 0, "OK - ");
+        check(&["-f", &at("main.conf"), "-F", &at("d/a.conf")], 0, "OK - ");
+        let unknown = "UNKNOWN - the configuration does not tell where the status socket is: ";
+        let out = check(&["-f", &at("none"), "-d", &at("d")], 3, unknown);
+        assert!(out.contains(&at("none")) && out.ends_with("; mend it, or give --socket\n"), "{out}");
+        check(&["-f", &at("none"), "--socket", socket], 0, "OK - ");
+    });
 }
 
 #[test]

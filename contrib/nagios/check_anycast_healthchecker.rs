@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anycast_healthchecker::config::files::{load, ServiceFiles, Sources};
 use anycast_healthchecker::report::client::ask;
 use anycast_healthchecker::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
 use clap::Parser;
@@ -90,8 +91,20 @@ fn verdict(arguments: &Arguments) -> Verdict {
 
 /// The socket of the daemon that this configuration is for.
 fn configured_socket(arguments: &Arguments) -> Result<PathBuf, String> {
-    let services = arguments.service_file.as_ref().unwrap_or(&arguments.dir);
-    Err(format!("{} and {} cannot be read yet, give --socket", arguments.file.display(), services.display()))
+    let services = match &arguments.service_file {
+        Some(file) => ServiceFiles::File(file.clone()),
+        None => ServiceFiles::Directory(arguments.dir.clone()),
+    };
+    match load(&Sources { main: arguments.file.clone(), services }) {
+        Ok(configuration) => Ok(configuration.settings.daemon.status_socket),
+        Err(problems) => {
+            let first = problems.iter().find(|problem| problem.is_error()).map(ToString::to_string);
+            let first = first.unwrap_or_default();
+            Err(format!(
+                "the configuration does not tell where the status socket is: {first}; mend it, or give --socket"
+            ))
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

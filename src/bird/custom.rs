@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use crate::bird::pace::Pace;
+use crate::bird::table::Told;
 use crate::config::settings::TimedCommand;
 use crate::event::Event;
 use crate::log::format::python_bytes;
@@ -57,15 +58,12 @@ struct Custom {
     command: TimedCommand,
     /// The change that no run has carried yet.
     due: Option<Direction>,
-    /// The run under way: its direction, and the generation of each family's list when it started.
-    running: Option<(Direction, Generations)>,
+    /// The run under way: its direction, and each family's list when it started.
+    running: Option<(Direction, Vec<Told>)>,
     pace: Pace,
     /// What was logged about the last failure, so that the next equal one is not.
     problem: Option<String>,
 }
-
-/// The generation of each family's list, by the family's place in the writer's tables.
-pub type Generations = Vec<u64>;
 
 impl Customs {
     /// The commands of these services, none due. A run tells its end to `events`; `stop` kills it.
@@ -80,9 +78,9 @@ impl Customs {
         Customs { commands: commands.collect(), running: 0, events, stop }
     }
 
-    /// Whether the service has such a command.
-    pub fn has(&self, service: &str) -> bool {
-        self.commands.contains_key(service)
+    /// Whether a run is under way.
+    pub fn busy(&self) -> bool {
+        self.running > 0
     }
 
     /// The service's prefix went in this direction.
@@ -93,8 +91,8 @@ impl Customs {
         }
     }
 
-    /// Starts what is due, as far as the numbers allow.
-    pub fn start_due(&mut self, now: Instant, generations: &Generations) {
+    /// Starts what is due, as far as the numbers allow. `told` is each family's list now.
+    pub fn start_due(&mut self, now: Instant, told: &[Told]) {
         for (service, custom) in &mut self.commands {
             if self.running >= MOST {
                 return;
@@ -103,24 +101,24 @@ impl Customs {
                 continue;
             }
             let Some(direction) = custom.due.take() else { continue };
-            custom.running = Some((direction, generations.clone()));
+            custom.running = Some((direction, told.to_vec()));
             self.running += 1;
             info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
             spawn(service.clone(), custom.command.clone(), direction, self.events.clone(), self.stop.clone());
         }
     }
 
-    /// A run ended. Returns the generations that BIRD took with it.
-    pub fn done(&mut self, service: &str, result: Result<(), String>, now: Instant) -> Option<Generations> {
+    /// A run ended. Returns what BIRD took with it, if it took anything.
+    pub fn done(&mut self, service: &str, result: Result<(), String>, now: Instant) -> Option<Vec<Told>> {
         let custom = self.commands.get_mut(service)?;
-        let (direction, generations) = custom.running.take()?;
+        let (direction, told) = custom.running.take()?;
         self.running -= 1;
         match result {
             Ok(()) => {
                 info!("custom command successfully reconfigured Bird");
                 custom.pace = Pace::default();
                 custom.problem = None;
-                Some(generations)
+                Some(told)
             }
             Err(why) => {
                 if custom.problem.as_ref() != Some(&why) {

@@ -46,9 +46,9 @@ impl Pace {
         self.retry = None;
     }
 
-    /// Nothing is tried before `until`, not even for news.
-    pub fn hold(&mut self, until: Instant) {
-        self.gathering = self.gathering.max(Some(until));
+    /// This is the last chance: nothing more is gathered or waited for.
+    pub fn hurry(&mut self) {
+        (self.gathering, self.retry) = (None, None);
     }
 
     /// From when on it may be tried; none: at once.
@@ -94,14 +94,18 @@ mod tests {
     }
 
     #[test]
-    fn news_end_the_wait_for_a_retry_but_no_hold() {
+    fn news_end_the_wait_for_a_retry_and_the_last_chance_every_wait() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.failed(start);
+        assert!(!pace.ready(start));
         pace.news();
         assert!(pace.ready(start));
-        pace.hold(start + Duration::from_secs(12));
+        pace.succeeded(start);
+        pace.failed(start);
         pace.news();
-        assert!(!pace.ready(start + Duration::from_secs(11)) && pace.ready(start + Duration::from_secs(12)));
+        assert!(!pace.ready(start));
+        pace.hurry();
+        assert!(pace.ready(start));
     }
 }

@@ -94,14 +94,14 @@ pub enum Flaw {
 
 /// Reads the prefix file of `family`.
 pub fn parse(bytes: &[u8], family: Family) -> PrefixFile {
-    let tokens = tokens(bytes);
+    let tokens = Tokens { bytes, at: 0, line: 1 };
     PrefixFile {
-        variable: tokens.windows(2).find_map(|pair| match (pair[0].kind, pair[1].kind) {
+        variable: tokens.zip(tokens.skip(1)).find_map(|pair| match (pair.0.kind, pair.1.kind) {
             (Kind::Word("define"), Kind::Word(name)) => Some(name.to_string()),
             _ => None,
         }),
-        prefixes: legible(&tokens, family),
-        flaw: sound(&tokens, family).err(),
+        prefixes: legible(tokens, family),
+        flaw: sound(tokens, family).err(),
     }
 }
 
@@ -146,27 +146,46 @@ const MARKS: &[u8] = b"=[],;/";
 /// A name has 64 bytes and two quotes at most, an address 45; anything longer is none, and need not fill a log.
 const LONGEST_WORD: usize = 66;
 
-fn tokens(bytes: &[u8]) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let (mut at, mut line) = (0, 1);
-    while let Some(&byte) = bytes.get(at) {
-        let (length, kind) = match byte {
-            b' ' | b'\t' | b'\n' => (1, None),
-            b'#' => (bytes[at..].iter().take_while(|byte| **byte != b'\n').count(), None),
-            b'/' if bytes.get(at + 1) == Some(&b'*') => comment(&bytes[at..]),
-            _ if MARKS.contains(&byte) => (1, Some(Kind::Mark(byte))),
-            _ if is_word(byte) => {
-                let length = bytes[at..].iter().take_while(|byte| is_word(**byte)).count();
-                let word = std::str::from_utf8(&bytes[at..at + length]).ok().filter(|_| length <= LONGEST_WORD);
-                (length, Some(word.map_or(Kind::Alien, Kind::Word)))
-            }
-            _ => (1, Some(Kind::Alien)),
-        };
-        tokens.extend(kind.map(|kind| Token { line, kind, at_end: at + length == bytes.len() }));
-        line += bytes[at..at + length].iter().filter(|byte| **byte == b'\n').count();
-        at += length;
+/// The tokens from a place in the file on, read one by one: a list of them would take forty times the file's memory.
+#[derive(Clone, Copy)]
+struct Tokens<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn peek(mut self) -> Option<Token<'a>> {
+        self.next()
     }
-    tokens
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        loop {
+            let rest = &self.bytes[self.at..];
+            let line = self.line;
+            let (length, kind) = match *rest.first()? {
+                b' ' | b'\t' | b'\n' => (1, None),
+                b'#' => (rest.iter().take_while(|byte| **byte != b'\n').count(), None),
+                b'/' if rest.get(1) == Some(&b'*') => comment(rest),
+                byte if MARKS.contains(&byte) => (1, Some(Kind::Mark(byte))),
+                byte if is_word(byte) => {
+                    let length = rest.iter().take_while(|byte| is_word(**byte)).count();
+                    let word = std::str::from_utf8(&rest[..length]).ok().filter(|_| length <= LONGEST_WORD);
+                    (length, Some(word.map_or(Kind::Alien, Kind::Word)))
+                }
+                _ => (1, Some(Kind::Alien)),
+            };
+            self.line += rest[..length].iter().filter(|byte| **byte == b'\n').count();
+            self.at += length;
+            if let Some(kind) = kind {
+                return Some(Token { line, kind, at_end: self.at == self.bytes.len() });
+            }
+        }
+    }
 }
 
 fn is_word(byte: u8) -> bool {
@@ -186,20 +205,19 @@ fn comment(bytes: &[u8]) -> (usize, Option<Kind<'static>>) {
 
 /// Every prefix of the family, wherever it stands and however Python spells it; a bare address is one of full length.
 /// Where the end of the file cuts an entry off, it counts only with its length.
-fn legible(tokens: &[Token<'_>], family: Family) -> Vec<Prefix> {
+fn legible(mut tokens: Tokens<'_>, family: Family) -> Vec<Prefix> {
     let mut prefixes: Vec<Prefix> = Vec::new();
-    let mut rest = tokens;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
+    while let Some(first) = tokens.next() {
         let Kind::Word(address) = first.kind else { continue };
-        let slash = tail.first().is_some_and(|token| token.kind == Kind::Mark(b'/'));
-        let prefix = match tail.get(1).map(|token| token.kind) {
+        let mut ahead = tokens;
+        let slash = ahead.next().is_some_and(|token| token.kind == Kind::Mark(b'/'));
+        let prefix = match ahead.next().map(|token| token.kind) {
             Some(Kind::Word(length)) if slash => format!("{address}/{length}").parse().ok(),
             _ if slash || first.at_end => None,
             _ => address.parse().ok(),
         };
         if slash && prefix.is_some() {
-            rest = &tail[2..];
+            tokens = ahead;
         }
         prefixes.extend(prefix.filter(|prefix: &Prefix| prefix.family() == family));
     }
@@ -207,8 +225,8 @@ fn legible(tokens: &[Token<'_>], family: Family) -> Vec<Prefix> {
 }
 
 /// Checks the whole file against `define NAME = [ PREFIX, ... ];`.
-fn sound(tokens: &[Token<'_>], family: Family) -> Result<(), Flaw> {
-    if tokens.is_empty() {
+fn sound(tokens: Tokens<'_>, family: Family) -> Result<(), Flaw> {
+    if tokens.peek().is_none() {
         return Err(Flaw::Empty);
     }
     let mut rest = Rest(tokens);
@@ -218,7 +236,7 @@ fn sound(tokens: &[Token<'_>], family: Family) -> Result<(), Flaw> {
     rest.mark("'['", b"[")?;
     let mut separator = rest.mark("']'", b"]").unwrap_or(b',');
     while separator == b',' {
-        let line = rest.0.first().map_or(0, |token| token.line);
+        let line = rest.0.peek().map_or(0, |token| token.line);
         let address = rest.word("a prefix", |_| true)?;
         // A bare address makes a set of addresses, which matches no route: accepted and useless.
         rest.mark("'/' and a prefix length", b"/")?;
@@ -231,7 +249,7 @@ fn sound(tokens: &[Token<'_>], family: Family) -> Result<(), Flaw> {
         separator = rest.mark("',' or ']'", b",]")?;
     }
     rest.mark("';'", b";")?;
-    while !rest.0.is_empty() {
+    while rest.0.peek().is_some() {
         rest.mark("the end of the file", b";")?;
     }
     Ok(())
@@ -247,9 +265,9 @@ fn is_name(word: &str) -> bool {
 }
 
 /// What is still to be read.
-struct Rest<'t, 'a>(&'t [Token<'a>]);
+struct Rest<'a>(Tokens<'a>);
 
-impl<'a> Rest<'_, 'a> {
+impl<'a> Rest<'a> {
     fn word(&mut self, expected: &'static str, fits: impl Fn(&str) -> bool) -> Result<&'a str, Flaw> {
         self.take(
             expected,
@@ -270,7 +288,8 @@ impl<'a> Rest<'_, 'a> {
 
     /// The next token where it fits, else the flaw.
     fn take<T>(&mut self, expected: &'static str, pick: impl Fn(Kind<'a>) -> Option<T>) -> Result<T, Flaw> {
-        let [first, tail @ ..] = self.0 else { return Err(Flaw::CutOff { expected }) };
+        let mut tail = self.0;
+        let first = tail.next().ok_or(Flaw::CutOff { expected })?;
         let found = || Flaw::Unexpected { line: first.line, found: first.kind.to_string(), expected };
         let picked = pick(first.kind).ok_or_else(found)?;
         self.0 = tail;

@@ -1,1 +1,192 @@
-//! To be written.
+//! What BIRD's answer to a reconfigure means.
+//!
+//! ```text
+//!   a command's output --> bird::birdc ----+
+//!   the control socket --> bird::framing --+--> Reply { meaning, version, busy }
+//! ```
+//!
+//! Promises: pure; a reason is one line of at most [`LONGEST_WHY`] bytes.
+//! Leaves out: reading an answer (`bird::birdc`, `bird::framing`), and asking (`bird::client`).
+
+use std::fmt;
+use std::time::Duration;
+
+/// How long a reason may be, in bytes.
+pub const LONGEST_WHY: usize = 500;
+
+/// How long no other reconfigure may be sent after a [`Reply`] that [`calls_for_rest`](Reply::calls_for_rest): a protocol
+/// whose peer hangs takes ten seconds to restart.
+pub const REST: Duration = Duration::from_secs(12);
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What it means.
+    pub meaning: Meaning,
+    /// BIRD's version, where it was said.
+    pub version: Option<Version>,
+    /// BIRD may still be working on it.
+    pub busy: bool,
+}
+
+/// What an answer means for the list that was sent. In the order from good to bad.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meaning {
+    /// It is in force.
+    Taken,
+    /// It is BIRD's configuration, though some protocol is still restarting.
+    TakenSoon,
+    /// It waits until the reconfiguration before it ends, or another takes its place: ask again.
+    Pending,
+    /// BIRD goes on with the old one.
+    Refused {
+        /// BIRD's own words.
+        why: String,
+    },
+    /// BIRD is down, or the way to it is barred, or the command is broken.
+    Unreachable {
+        /// What the command, or the kernel, had to say.
+        why: String,
+    },
+    /// No answer within the limit.
+    Silent {
+        /// The limit, and what was heard until then.
+        why: String,
+    },
+    /// Nothing was sent.
+    NotSent {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// A version of BIRD, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// 2 of 2.0.12.
+    pub major: u32,
+    /// 0 of 2.0.12.
+    pub minor: u32,
+    /// 12 of 2.0.12; 0 where it is left out.
+    pub patch: u32,
+}
+
+impl Reply {
+    /// Nothing was sent.
+    pub fn not_sent(why: String) -> Reply {
+        Reply { meaning: Meaning::NotSent { why }, version: None, busy: false }
+    }
+
+    /// Whether another reconfigure within [`REST`] could kill BIRD. Version 3 does not survive one that comes while it
+    /// is busy; what says no version may be one.
+    pub fn calls_for_rest(&self) -> bool {
+        self.busy && self.version.is_none_or(|version| version.major >= 3)
+    }
+}
+
+impl Meaning {
+    /// The meaning of the last line of BIRD's answer, where it has one for a reconfigure.
+    pub fn of_result(code: u16, text: &str) -> Option<Meaning> {
+        match code {
+            3 => Some(Meaning::Taken),
+            4 => Some(Meaning::TakenSoon),
+            5 => Some(Meaning::Pending),
+            6 | 8000.. => Some(Meaning::Refused { why: one_line(text) }),
+            _ => None,
+        }
+    }
+
+    /// Whether BIRD has the list, now or in a moment.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Meaning::Taken | Meaning::TakenSoon)
+    }
+
+    /// The reason, where BIRD will not take it.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Meaning::Taken | Meaning::TakenSoon | Meaning::Pending => None,
+            Meaning::Refused { why }
+            | Meaning::Unreachable { why }
+            | Meaning::Silent { why }
+            | Meaning::NotSent { why } => Some(why),
+        }
+    }
+
+    /// The value of the metric's label `result`.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Meaning::Taken => "taken",
+            Meaning::TakenSoon => "in_progress",
+            Meaning::Pending => "queued",
+            Meaning::Refused { .. } => "refused",
+            Meaning::Unreachable { .. } => "unreachable",
+            Meaning::Silent { .. } => "timed_out",
+            Meaning::NotSent { .. } => "not_sent",
+        }
+    }
+}
+
+/// The log's sentence: the original's, where it has one.
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Meaning::Taken => f.write_str("reconfigured BIRD daemon"),
+            Meaning::TakenSoon => f.write_str("reconfigured BIRD daemon, which is still restarting a protocol"),
+            Meaning::Pending => f.write_str("BIRD daemon is busy with the reconfiguration before, it is asked again"),
+            Meaning::Refused { why } => write!(
+                f,
+                "reconfiguring BIRD returned error, most likely we generated an invalid configuration file or Bird \
+                 configuration in is broken:{why}"
+            ),
+            Meaning::Unreachable { why } => write!(
+                f,
+                "reconfiguring BIRD failed, either BIRD daemon is down or we don't have privileges to reconfigure it \
+                 (sudo problems?):{why}"
+            ),
+            Meaning::Silent { why } => write!(f, "reconfiguring bird timed out: {why}"),
+            Meaning::NotSent { why } => write!(f, "reconfiguring BIRD failed with: {why}"),
+        }
+    }
+}
+
+impl Version {
+    /// The version in BIRD's greeting `BIRD 2.0.12 ready.`; whatever a build adds to the numbers is passed over.
+    pub fn of_greeting(text: &str) -> Option<Version> {
+        let word = text.strip_prefix("BIRD ")?.strip_suffix(" ready.")?;
+        let mut numbers = word.trim_start_matches('v').splitn(3, '.').map(|part| {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            part[..digits].parse().ok()
+        });
+        Some(Version {
+            major: numbers.next()??,
+            minor: numbers.next().flatten().unwrap_or(0),
+            patch: numbers.next().flatten().unwrap_or(0),
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// All lines as one, joined by `; `, without control characters, cut to what a log line can hold.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for (n, part) in text.lines().map(str::trim).filter(|part| !part.is_empty()).enumerate() {
+        line.push_str(if n == 0 { "" } else { "; " });
+        line.extend(part.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WHY + 1));
+        if line.len() > LONGEST_WHY {
+            while line.len() + '…'.len_utf8() > LONGEST_WHY {
+                line.pop();
+            }
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
-use crate::bird::history;
+use crate::bird::history::{self, History};
 use crate::bird::pace::Pace;
 use crate::bird::prefix_file::{self, PrefixFile};
 use crate::bird::routes::{self, Decision, Finding, Known, Moment, Routes, Strangers};
@@ -28,7 +28,7 @@ use crate::prefix::{Family, Prefix};
 use crate::sys::atomic_file::{self, Durability, Identity, MODE};
 
 /// A longer file is none of ours: 10,000 prefixes need half a megabyte at most.
-const LONGEST: usize = 64 * 1024 * 1024;
+const LONGEST: usize = 4 * 1024 * 1024;
 /// Two programs that both keep putting the file right must not spin.
 const REPAIR: Duration = Duration::from_secs(1);
 
@@ -49,16 +49,44 @@ pub struct Named {
 /// What BIRD is told when it is told of the file: which generation, and what that lists.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// See [`Table::generation`].
+    /// Counts writes and foreign changes of the file.
     pub generation: u64,
     /// The list.
     pub list: Arc<[Prefix]>,
+}
+
+/// Where one family's list stands.
+#[derive(Debug)]
+pub struct Levels<'a> {
+    /// What the services' states say, dummy included.
+    pub wanted: Arc<[Prefix]>,
+    /// What the file lists, as of the last look; empty where it is broken or missing.
+    pub in_file: Arc<[Prefix]>,
+    /// What BIRD took last.
+    pub in_bird: Arc<[Prefix]>,
+    /// Whether all three are the same, as far as can be known.
+    pub in_sync: bool,
+    /// Why the file cannot be written.
+    pub problem: Option<&'a str>,
 }
 
 /// One look at the file: what it holds and its text; nothing where it is missing or cannot be read.
 struct Read {
     file: Option<PrefixFile>,
     bytes: Option<Vec<u8>>,
+    /// Why it cannot be read.
+    refused: Option<String>,
+}
+
+impl Read {
+    /// What is wrong with it, for a sentence.
+    fn flaw(&self) -> Option<String> {
+        match (&self.refused, &self.file) {
+            (Some(refused), _) => Some(refused.clone()),
+            (None, None) => Some("it is not there".to_string()),
+            (None, Some(file)) => file.flaw.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// One family's list.
@@ -67,6 +95,7 @@ pub struct Table {
     pub family: Family,
     bird: Bird,
     path: PathBuf,
+    history: Option<History>,
     /// In the order of the configuration.
     known: Vec<Named>,
     /// The list as it was first read: what a service without a verdict keeps.
@@ -77,12 +106,17 @@ pub struct Table {
     wanted: Arc<[Prefix]>,
     /// What the file lists, as of the last look.
     in_file: Arc<[Prefix]>,
+    /// The file at the last look.
     identity: Option<Identity>,
+    /// The file when it last listed what it should. BIRD is told of no other: somebody may have emptied it.
+    right: Option<Identity>,
     strangers: Strangers,
     /// Counts writes and foreign changes; the first is the file as it was found.
     generation: u64,
     /// The last generation that has to be told by the family's command; later ones are told by custom commands.
     due: u64,
+    /// Each service of the family has a command of its own, and the family has none.
+    custom_only: bool,
     /// What BIRD took last.
     taken: Option<Told>,
     /// A verdict came, or the last write failed.
@@ -111,16 +145,18 @@ impl Table {
         let mut table = Table {
             family,
             bird: bird.clone(),
+            history: bird.history.map(|most| History::new(&path, family, most)),
             path,
-            known,
             first_read: HashSet::new(),
             list: none.clone(),
             wanted: none.clone(),
             in_file: none,
             identity: None,
+            right: None,
             strangers: if purge { Strangers::Remove } else { Strangers::Keep },
             generation: 1,
             due: 1,
+            custom_only: !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set,
             taken: None,
             news: true,
             look: false,
@@ -131,6 +167,7 @@ impl Table {
             problem: None,
             said: Vec::new(),
             started: false,
+            known,
         };
         table.read_first(patience);
         table
@@ -141,7 +178,9 @@ impl Table {
     fn read_first(&mut self, patience: Duration) {
         let path = self.path.clone();
         let path = path.display();
-        let list = match self.read().file {
+        let read = self.read();
+        let flaw = read.flaw();
+        let list = match read.file {
             Some(PrefixFile { flaw: None, prefixes, variable }) => {
                 if let Some(name) = variable.filter(|name| *name != self.bird.variable) {
                     let right = &self.bird.variable;
@@ -150,13 +189,9 @@ impl Table {
                 prefixes
             }
             broken => {
-                let (legible, what) = match broken {
-                    Some(PrefixFile { prefixes, flaw, .. }) => (prefixes, flaw.map(|flaw| flaw.to_string())),
-                    None => (Vec::new(), None),
-                };
-                let what = what.unwrap_or("it is not there".to_string());
-                warn!("failed to find variable name in {path}, going to add it ({what})");
-                self.rescue(legible, patience)
+                let flaw = flaw.unwrap_or_default();
+                warn!("failed to find variable name in {path}, going to add it ({flaw})");
+                self.rescue(broken.map_or_else(Vec::new, |file| file.prefixes), patience)
             }
         };
         self.first_read = list.iter().copied().collect();
@@ -164,13 +199,13 @@ impl Table {
     }
 
     fn read(&mut self) -> Read {
-        let found = atomic_file::read(&self.path, LONGEST).unwrap_or_else(|why| {
-            debug!("cannot read {}: {why}", self.path.display());
-            None
-        });
+        let (found, refused) = match atomic_file::read(&self.path, LONGEST) {
+            Ok(found) => (found, None),
+            Err(why) => (None, Some(format!("it cannot be read: {why}"))),
+        };
         self.identity = found.as_ref().map(|(_, identity)| *identity);
         let bytes = found.map(|(bytes, _)| bytes);
-        Read { file: bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family)), bytes }
+        Read { file: bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family)), bytes, refused }
     }
 
     fn rescue(&mut self, legible: Vec<Prefix>, patience: Duration) -> Vec<Prefix> {
@@ -190,9 +225,9 @@ impl Table {
         list
     }
 
-    /// Nothing has to be told at start: each service of the family has a command of its own.
-    pub fn told_by_custom_commands_only(&mut self) {
-        self.due = 0;
+    /// The file, links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A verdict reached the writer for one of the family's services: from now on prefixes without a service go.
@@ -200,11 +235,6 @@ impl Table {
         self.strangers = Strangers::Remove;
         self.news = true;
         self.pace.news();
-    }
-
-    /// Whether the service has a prefix here.
-    pub fn concerns(&self, service: &str) -> bool {
-        self.known.iter().any(|named| &*named.service == service)
     }
 
     /// Somebody touched the file.
@@ -230,32 +260,37 @@ impl Table {
         if !self.news && before.is_some() && atomic_file::identity(&self.path).is_ok_and(|found| found == before) {
             return Vec::new();
         }
-        let Read { file, bytes } = self.read();
+        let read = self.read();
+        let flaw = read.flaw();
         let foreign = self.started && self.identity != before;
-        let sound = file.as_ref().is_some_and(|file| file.flaw.is_none());
-        let listed = match &file {
-            Some(file) if sound => file.prefixes.clone(),
-            _ => self.list.to_vec(),
-        };
         if foreign {
             self.generation += 1;
             self.due = self.generation;
             self.repaired = Some(now);
-            let flaw = file.and_then(|file| file.flaw).map_or(String::new(), |flaw| format!(": {flaw}"));
+            let flaw = flaw.as_ref().map_or(String::new(), |flaw| format!(": {flaw}"));
             warn!("{} was changed by someone else{flaw}", self.path.display());
         }
+        let listed: Arc<[Prefix]> = match read.file {
+            Some(file) if flaw.is_none() => file.prefixes.into(),
+            _ => self.list.clone(),
+        };
         let (list, mended) = self.next_list(&listed, verdicts);
-        self.in_file = if sound { listed.into() } else { Arc::new([]) };
+        self.in_file = if flaw.is_none() { listed } else { Arc::new([]) };
         self.wanted = list.clone().into();
         self.started = true;
-        let wrong = !self.is_right(&bytes, &list);
+        let wrong = !self.is_right(&read.bytes, &list);
         if wrong && !self.write(&list, now) {
             return Vec::new();
         }
+        self.right = self.identity;
         let changed = self.settle(list);
         let told_by_custom = !changed.is_empty() && changed.iter().all(|named| named.custom) && !mended && !foreign;
         if wrong && !told_by_custom {
             self.due = self.generation;
+        }
+        if self.custom_only && changed.is_empty() {
+            // The file is again what BIRD was told last, and there is no command to tell it once more.
+            self.took(&self.tell());
         }
         changed.into_iter().map(|named| (named.service, self.list.contains(&named.prefix))).collect()
     }
@@ -295,8 +330,8 @@ impl Table {
 
     /// Replaces the file; false where that fails, which is said once and tried again.
     fn write(&mut self, list: &[Prefix], now: Instant) -> bool {
-        if let Some(most) = self.bird.history {
-            history::archive(&self.path, self.family, most);
+        if let Some(history) = &mut self.history {
+            history.archive();
         }
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
         let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
@@ -343,12 +378,12 @@ impl Table {
 
     /// Whether the family's reconfigure command has to be run.
     pub fn is_due(&self) -> bool {
-        self.due > self.taken_generation()
+        self.is_fit() && !self.custom_only && self.due > self.taken_generation()
     }
 
-    /// Whether BIRD took the file as it is.
-    pub fn in_sync(&self) -> bool {
-        self.generation == self.taken_generation()
+    /// Whether BIRD may be told of the file: it is one that we wrote, or found as we would write it.
+    pub fn is_fit(&self) -> bool {
+        self.right.is_some() && self.right == self.identity
     }
 
     fn taken_generation(&self) -> u64 {
@@ -385,9 +420,20 @@ impl Table {
         }
     }
 
-    /// The levels as they stand: wanted, in the file, in BIRD; and what is wrong with the file.
-    pub fn levels(&self) -> (Arc<[Prefix]>, Arc<[Prefix]>, Option<Told>, Option<&str>) {
-        (self.wanted.clone(), self.in_file.clone(), self.taken.clone(), self.problem.as_deref())
+    /// The levels as they stand, and what is wrong with the file.
+    pub fn levels(&self) -> Levels<'_> {
+        Levels {
+            wanted: self.wanted.clone(),
+            in_file: self.in_file.clone(),
+            in_bird: self.taken.as_ref().map_or_else(|| Arc::new([]) as Arc<[Prefix]>, |told| told.list.clone()),
+            in_sync: self.generation == self.taken_generation() && self.problem.is_none() && self.is_fit(),
+            problem: self.problem.as_deref(),
+        }
+    }
+
+    /// Nothing more is waited for: the daemon stops.
+    pub fn hurry(&mut self) {
+        self.pace.hurry();
     }
 }
 
@@ -409,3 +455,6 @@ fn behind_link(path: &Path) -> PathBuf {
     info!("{} is a symbolic link, the file behind it is used: {}", path.display(), real.display());
     real
 }
+
+#[cfg(test)]
+mod tests;

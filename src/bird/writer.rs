@@ -1,1 +1,268 @@
-//! To be written.
+//! The bird-writer: the one thread that touches the prefix files and BIRD.
+//!
+//! ```text
+//!   wanted (verdicts) --[table: archive, write, rename]--> in file --[channel: reconfigure, read the answer]--> in BIRD
+//!        ^                        ^        |                             ^                  |
+//!   check threads          somebody else   +-- failed: again, ever later +                  +-- not taken: again, ever later
+//! ```
+//!
+//! It pulls the three levels together until they are equal, and sleeps. The first change of a quiet time goes out at
+//! once; what waits by then goes out with it, and what follows within 50 ms goes out together.
+//!
+//! Promises: a change is applied as soon as what is in its way is gone, with no need for a further change; no failure
+//! ends the thread; BIRD is never told while it may be busy with the last reconfigure (that kills BIRD 3); a slow
+//! custom command holds up nobody.
+//! Who may block: this thread, on the disk and on the reconfigure command, for no longer than the command's limit.
+//! What stops it: [`Event::Stop`], after what waits is applied, and [`Event::Died`]; the `give_up` line cuts short what
+//! runs then.
+//! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use crate::bird::channel::Channel;
+use crate::bird::custom::{Customs, Direction};
+use crate::bird::table::{Named, Table, Verdicts};
+use crate::check::health::State;
+use crate::config::settings::{Service, Settings};
+use crate::event::{Event, Verdict};
+use crate::prefix::Family;
+use crate::report::snapshot::{BirdReport, FamilyReport, Published};
+use crate::sys::stop_line::StopLine;
+
+/// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything the bird-writer owns.
+pub struct Writer {
+    tables: Vec<Table>,
+    channels: Vec<Channel>,
+    customs: Customs,
+    verdicts: Verdicts,
+    /// The tables that hold prefixes of a service, by its name.
+    concerned: HashMap<Arc<str>, Vec<usize>>,
+    /// While BIRD may be busy with a reconfigure, nobody sends it another.
+    busy_until: Option<Instant>,
+    report: Arc<Published<BirdReport>>,
+    give_up: StopLine,
+}
+
+/// How the bird-writer ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was told to stop, and applied what waited.
+    Stopped,
+    /// A check thread panicked.
+    Died {
+        /// The service's name.
+        service: Arc<str>,
+        /// The panic's message.
+        why: String,
+    },
+}
+
+impl Writer {
+    /// Reads the prefix files for the first time; nothing is written yet.
+    pub fn new(
+        settings: &Settings,
+        events: Sender<Event>,
+        report: Arc<Published<BirdReport>>,
+        give_up: StopLine,
+    ) -> Writer {
+        let mut concerned: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        let mut tables: Vec<Table> = Vec::new();
+        let mut channels: Vec<Channel> = Vec::new();
+        for family in Family::BOTH {
+            let Some(bird) = settings.daemon.bird(family) else { continue };
+            let named = named(&settings.services, family);
+            let at = tables.len();
+            for Named { service, .. } in &named {
+                let tables = concerned.entry(service.clone()).or_default();
+                if tables.last() != Some(&at) {
+                    tables.push(at);
+                }
+            }
+            match channels.iter_mut().find(|channel| channel.is_for(bird)) {
+                Some(channel) => channel.tables.push(at),
+                None => channels.push(Channel::new(bird, at)),
+            }
+            let patience = patience(&settings.services, family);
+            tables.push(Table::open(family, bird, named, settings.daemon.purge_ip_prefixes, patience));
+        }
+        let commands = settings
+            .services
+            .iter()
+            .filter_map(|service| Some((Arc::from(service.name.as_str()), service.custom_reconfigure.clone()?)));
+        let customs = Customs::new(commands, events, give_up.clone());
+        Writer { tables, channels, customs, verdicts: Verdicts::new(), concerned, busy_until: None, report, give_up }
+    }
+
+    /// The files that somebody else may touch, links resolved.
+    pub fn files(&self) -> Vec<(Family, PathBuf)> {
+        self.tables.iter().map(|table| (table.family, table.path().to_path_buf())).collect()
+    }
+
+    /// Works until it is told to stop. `stepped` is called after each step, when the report is up to date.
+    pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> End {
+        let mut end = None;
+        loop {
+            if end.is_some() {
+                self.hurry();
+            }
+            self.step();
+            stepped();
+            match end.take() {
+                Some(end) if !self.customs.busy() => return end,
+                kept => end = kept,
+            }
+            for event in self.receive(events) {
+                end = self.apply(event).or(end);
+            }
+        }
+    }
+
+    /// Waits for the next event or for the next thing to do; returns all events that wait by then.
+    fn receive(&mut self, events: &Receiver<Event>) -> Vec<Event> {
+        let now = Instant::now();
+        let first = match self.earliest(now) {
+            Some(at) => events.recv_timeout(at.saturating_duration_since(now)),
+            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match first {
+            Ok(event) => std::iter::once(event).chain(events.try_iter()).collect(),
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            // The customs hold a sender, so this cannot happen; were it to, nobody could ask for anything any more.
+            Err(RecvTimeoutError::Disconnected) => vec![Event::Stop],
+        }
+    }
+
+    /// Takes an event in. Returns how the thread is to end, once it is.
+    fn apply(&mut self, event: Event) -> Option<End> {
+        match event {
+            Event::Verdict(verdict) => self.hear(verdict),
+            Event::Touched(family) => {
+                self.tables.iter_mut().filter(|table| table.family == family).for_each(Table::touched);
+            }
+            Event::CustomDone { service, result } => {
+                let taken = self.customs.done(&service, result, Instant::now());
+                for (table, told) in self.tables.iter_mut().zip(taken.iter().flatten()) {
+                    table.took(told);
+                }
+            }
+            Event::Died { service, why } => return Some(End::Died { service, why }),
+            Event::Stop => return Some(End::Stopped),
+        }
+        None
+    }
+
+    fn hear(&mut self, verdict: Verdict) {
+        let action = if verdict.state == State::Up { "add to" } else { "delete from" };
+        info!("returned an item from the queue for {} and action to {action} Bird configuration", verdict.service);
+        for &at in self.concerned.get(&verdict.service).into_iter().flatten() {
+            self.tables[at].news();
+        }
+        self.verdicts.insert(verdict.service.clone(), verdict);
+    }
+
+    /// Does everything that can be done now.
+    fn step(&mut self) {
+        let now = Instant::now();
+        let limits: Duration = self.channels.iter().map(Channel::limit).sum();
+        let due = now + limits + PATIENCE;
+        self.report.lock().due = Some(due);
+        for table in self.tables.iter_mut().filter(|table| table.earliest(now).is_some_and(|at| at <= now)) {
+            for (service, listed) in table.converge(&self.verdicts, now) {
+                self.customs.changed(&service, if listed { Direction::Up } else { Direction::Down });
+            }
+        }
+        // A command may take its time, and the file is ahead of BIRD meanwhile.
+        self.publish(Some(due));
+        let told: Vec<_> = self.tables.iter().map(Table::tell).collect();
+        self.customs.start_due(now, &told);
+        for channel in &mut self.channels {
+            let now = Instant::now();
+            if channel.earliest(&mut self.tables, &self.verdicts, self.busy_until, now).is_some_and(|at| at <= now) {
+                let busy = channel.reconfigure(&mut self.tables, &self.give_up);
+                self.busy_until = self.busy_until.max(busy);
+            }
+        }
+        self.tables.iter_mut().for_each(Table::sync_directory);
+        self.publish(None);
+        self.report.lock().ready = true;
+    }
+
+    /// When the next step is due, if nothing happens.
+    fn earliest(&mut self, now: Instant) -> Option<Instant> {
+        let tables = self.tables.iter().filter_map(|table| table.earliest(now)).min();
+        let mut channels = None;
+        for channel in &mut self.channels {
+            let at = channel.earliest(&mut self.tables, &self.verdicts, self.busy_until, now);
+            channels = earlier(channels, at);
+        }
+        earlier(earlier(tables, channels), self.customs.earliest())
+    }
+
+    /// The last step: nothing is gathered, and no retry waited for.
+    fn hurry(&mut self) {
+        self.tables.iter_mut().for_each(Table::hurry);
+        self.channels.iter_mut().for_each(Channel::hurry);
+    }
+
+    /// What is known now; the step has to be over by `due`, where it is not.
+    fn publish(&self, due: Option<Instant>) {
+        let mut report = self.report.lock();
+        let now = Instant::now();
+        let before = std::mem::take(&mut report.families);
+        for (at, table) in self.tables.iter().enumerate() {
+            let levels = table.levels();
+            let Some(channel) = self.channels.iter().find(|channel| channel.tables.contains(&at)) else { continue };
+            report.families.push(FamilyReport {
+                family: table.family,
+                wanted: levels.wanted,
+                in_file: levels.in_file,
+                in_bird: levels.in_bird,
+                in_sync: levels.in_sync,
+                out_of_sync_since: (!levels.in_sync)
+                    .then(|| before.get(at).and_then(|before| before.out_of_sync_since).unwrap_or(now)),
+                problem: levels.problem.or(channel.problem()).map(String::from),
+                taken: channel.taken,
+                failed: channel.failed,
+                last_success: channel.last_success,
+            });
+        }
+        report.due = due;
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}
+
+/// The family's prefixes in order of configuration.
+fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
+    let of_family = |service: &Arc<Service>| {
+        let name: Arc<str> = service.name.as_str().into();
+        let custom = service.custom_reconfigure.is_some();
+        let prefixes = service.prefixes.clone().into_iter().filter(move |prefix| prefix.family() == family);
+        prefixes.map(move |prefix| Named { prefix, service: name.clone(), custom })
+    };
+    services.iter().flat_map(of_family).collect()
+}
+
+/// How long the slowest service of the family needs for its first verdict.
+fn patience(services: &[Arc<Service>], family: Family) -> Duration {
+    let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
+    let needs = of_family.map(|service| {
+        let most = service.check_rise.max(service.check_fail).get();
+        service.check_interval.saturating_mul(most).saturating_add(service.check_timeout)
+    });
+    needs.max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -36,6 +36,8 @@ const SUPERVISOR: Duration = Duration::from_millis(200);
 const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
 const KEEP: usize = 4096;
+/// The longest time there is: what the clock can be set forward by without running over.
+const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Enough for formatting and a panic's unwinding; 1,000 threads reserve 256 MiB of addresses and touch little of it.
 const STACK: usize = 256 * 1024;
 
@@ -90,6 +92,29 @@ pub fn start(
     })
 }
 
+/// Declares a service down whose thread has missed its time: it hangs where no time limit reaches, as in starting a
+/// program from a dead file system. True where this is done now; it stands until the thread is back and `check_rise`
+/// runs have passed. For the main thread, now and then; only where that was itself on time, or a machine that stood
+/// still for a while would look like one on which every check is stuck.
+pub fn declare_stuck(
+    service: &Service,
+    report: &Published<ServiceReport>,
+    events: &Sender<Event>,
+    now: Instant,
+) -> bool {
+    let mut report = report.lock();
+    if report.stuck || report.due.is_none_or(|due| now <= due) {
+        return false;
+    }
+    report.stuck = true;
+    report.reach(State::Down, SystemTime::now());
+    warn!("{}: status DOWN because its check is stuck", service.name);
+    // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
+    let verdict = Verdict { service: service.name.as_str().into(), state: State::Down, missing: Vec::new() };
+    let _ = events.send(Event::Verdict(verdict));
+    true
+}
+
 struct Worker {
     name: Arc<str>,
     service: Arc<Service>,
@@ -124,17 +149,18 @@ impl Worker {
         }
         let mut next = Instant::now() + self.splay();
         let schedule = Schedule::new(next, self.service.check_interval);
+        let silence = self.timeout() + SUPERVISOR + PATIENCE;
         while self.sleep_until(next) {
             let began = Instant::now();
-            self.expect_word_by(began + self.service.check_timeout + SUPERVISOR + PATIENCE);
+            self.expect_word_by(began + silence);
             if !self.cycle() {
                 return;
             }
             let now = Instant::now();
             debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
-            next = schedule.next(now, began, fast);
-            self.expect_word_by(next + self.service.check_timeout + SUPERVISOR + PATIENCE);
+            next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
+            self.expect_word_by(next + silence);
             debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
         }
     }
@@ -143,19 +169,26 @@ impl Worker {
         if self.common.splay.is_zero() {
             return Duration::ZERO;
         }
-        let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay);
+        let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
         info!("delaying startup for {:.3}secs", delay.as_secs_f64());
         delay
     }
 
+    fn timeout(&self) -> Duration {
+        self.service.check_timeout.min(AGES)
+    }
+
     /// Waits for `next` or an order to check now; orders that piled up meanwhile count as one. False: stop.
     fn sleep_until(&self, next: Instant) -> bool {
-        match self.orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(()) => while self.orders.try_recv().is_ok() {},
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return false,
+        let mut order = self.orders.recv_timeout(next.saturating_duration_since(Instant::now()));
+        while order.is_ok() {
+            order = match self.orders.try_recv() {
+                Ok(()) => Ok(()),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            };
         }
-        !self.common.stop.is_pulled()
+        order != Err(RecvTimeoutError::Disconnected) && !self.common.stop.is_pulled()
     }
 
     fn expect_word_by(&self, due: Instant) {
@@ -175,9 +208,7 @@ impl Worker {
             }
         };
         self.tell(state, Vec::new());
-        let mut report = self.report.lock();
-        (report.state, report.since) = (state, SystemTime::now());
-        drop(report);
+        self.report.lock().reach(state, SystemTime::now());
         info!("check is now permanently disabled");
     }
 
@@ -232,7 +263,7 @@ impl Worker {
             return Some(failed(RunResult::NotStarted(why)));
         }
         debug!("running {}", self.service.check_cmd);
-        let limits = Limits { deadline: Instant::now() + self.service.check_timeout, grace: None, keep: KEEP };
+        let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
         let Ended { how, stdout, stderr, took, left } = self.program.run(&limits, &self.common.stop);
         if let Some(left) = left {
             if self.left.is_empty() {
@@ -251,13 +282,15 @@ impl Worker {
             }
             How::Stopped => return None,
         };
-        if ended_by_supervisor(&result) && self.common.stop.wait(SUPERVISOR) {
+        let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+        // Once a stop has begun a failure tells of the stop rather than of the service.
+        let wait = if ended_by_supervisor(&result) { SUPERVISOR } else { Duration::ZERO };
+        if outcome == Outcome::Failed && self.common.stop.wait(wait) {
             return None;
         }
         if result != RunResult::TimedOut {
             debug!("check duration {:.3}ms", took.as_secs_f64() * 1e3);
         }
-        let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
         Some(Finding { outcome, took: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
     }
 
@@ -272,6 +305,8 @@ impl Worker {
         let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
             && progress == Progress::Confirmed(State::Down);
         report.record(began, &missing, &finding, progress);
+        // It is here: nobody shall declare it stuck between this and the verdict.
+        report.due = None;
         drop(report);
 
         if stuck {
@@ -317,10 +352,18 @@ impl Worker {
 }
 
 impl ServiceReport {
+    /// The state is this one by now.
+    fn reach(&mut self, state: State, when: SystemTime) {
+        if self.state != state {
+            (self.state, self.since) = (state, when);
+            self.transitions += 1;
+        }
+    }
+
     fn record(&mut self, began: SystemTime, missing: &[Prefix], finding: &Finding, progress: Progress) {
         if let Progress::Changed(state) = progress {
-            (self.state, self.since) = (state, began);
-            self.transitions += 1;
+            // The moment of the verdict, not that of the start of a run which may have taken long.
+            self.reach(state, SystemTime::now());
         }
         let counts = &mut self.counts;
         match finding.result {
@@ -332,14 +375,8 @@ impl ServiceReport {
             }
             RunResult::NotAssigned => counts.not_assigned += 1,
         }
-        match progress {
-            Progress::Changed(State::Up) | Progress::Confirmed(State::Up) => self.code = Some(0),
-            // Down although the command passed: the thread was stuck.
-            Progress::Changed(_) | Progress::Confirmed(_) if finding.result == RunResult::Exited(0) => {
-                self.code = Some(RunResult::TimedOut.code());
-            }
-            Progress::Changed(_) | Progress::Confirmed(_) => self.code = Some(finding.result.code()),
-            Progress::GoingUp { .. } | Progress::GoingDown { .. } => {}
+        if let Some(code) = finding.result.verdict_code(progress) {
+            self.code = Some(code);
         }
         self.progress = Some(progress);
         if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
@@ -393,3 +430,6 @@ fn log_failure(repeated: bool, finding: &Finding) {
 fn list(prefixes: &[Prefix]) -> String {
     prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -72,6 +72,8 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
     let mut seen = HashSet::new();
     // A value inherited by many services is told of once.
     problems.retain(|problem| seen.insert(problem.clone()));
+    let main = Some(&*sources.main);
+    problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
     match settings {
         Some(settings) => Ok(Configuration { settings, warnings: problems, ini }),
         None => Err(problems),

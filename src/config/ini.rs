@@ -1,17 +1,6 @@
 //! The configuration's text as sections of options, read exactly as Python 3.11's `configparser` reads it with its
 //! default settings.
 //!
-//! ```text
-//!   line, blanks cut        inside an option                      else, inside a section          before any section
-//!   ----------------------  ------------------------------------  ------------------------------  ------------------
-//!   # or ;                  skipped                               skipped                         skipped
-//!   empty                   an empty line of the value            skipped                         skipped
-//!   deeper than the option  a line of the value                   as below                        as below
-//!   [name]                  the option ends, a section begins     a section begins                a section begins
-//!   name = value, : value   the option ends, another begins       an option begins                fault
-//!   anything else           fault                                 fault                           fault
-//! ```
-//!
 //! Promises: any bytes give sections or faults, never a panic; time and memory grow with the length of the input, not
 //! with its square; each option knows its file and line. Later files override earlier ones and sections of one name
 //! merge; within one file a section or option may stand once only.
@@ -25,6 +14,7 @@ use std::sync::Arc;
 
 use crate::config::problem::{Place, Problem};
 
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -36,9 +26,6 @@ const DEEPEST: u32 = 10;
 
 /// How many bytes references may add to a value. Python knows no bound, so that a few lines can fill the memory.
 const MOST_ADDED: usize = 64 * 1024;
-
-/// How many faults of one file are reported before the rest of it is left alone.
-const MOST_FAULTS: usize = 100;
 
 /// What breaks the rules of the format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,18 +153,7 @@ impl Ini {
 
     /// Takes one more file in. After a fault the file's options may be there in part: the whole is then of no use.
     pub fn read(&mut self, file: &Path, bytes: &[u8]) -> Vec<IniError> {
-        self.files += 1;
-        let mut reader =
-            Reader { ini: self, file: file.into(), line: 0, section: None, option: None, faults: Vec::new() };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => reader.read(text),
-            Err(error) => {
-                let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                reader.line = lines(&valid).count() + usize::from(valid.is_empty() || valid.ends_with(['\n', '\r']));
-                reader.fault(Fault::NotUtf8, "");
-            }
-        }
-        reader.faults
+        reader::read(self, file, bytes)
     }
 
     /// `[DEFAULT]`.
@@ -273,141 +249,6 @@ impl Ini {
             }
         }
     }
-}
-
-/// The state within one file.
-struct Reader<'a> {
-    ini: &'a mut Ini,
-    file: Arc<Path>,
-    line: usize,
-    /// The section that the next option belongs to.
-    section: Option<usize>,
-    /// The option that the next line may continue.
-    option: Option<usize>,
-    faults: Vec<IniError>,
-}
-
-impl Reader<'_> {
-    fn read(&mut self, text: &str) {
-        let mut indent = 0;
-        for line in lines(text) {
-            self.line += 1;
-            let value = trim(line);
-            if value.starts_with(['#', ';']) {
-                continue;
-            }
-            if value.is_empty() {
-                self.continue_value("");
-                continue;
-            }
-            let own_indent = line.chars().take_while(|c| is_space(*c)).count();
-            if self.option.is_some() && own_indent > indent {
-                self.continue_value(value);
-                continue;
-            }
-            self.end_option();
-            indent = own_indent;
-            if let Some(name) = header(value) {
-                self.begin_section(name);
-            } else if self.section.is_none() {
-                let mark = if value.starts_with('\u{feff}') { " (and not behind a byte order mark)" } else { "" };
-                self.fault(Fault::NoSection(mark), value);
-                break;
-            } else if let Some(at) = value.find(['=', ':']) {
-                self.begin_option(trim(&value[..at]), trim(&value[at + 1..]), value);
-            } else {
-                self.fault(Fault::NoDelimiter, value);
-            }
-            if self.faults.len() >= MOST_FAULTS {
-                self.fault(Fault::More, "");
-                break;
-            }
-        }
-        self.end_option();
-    }
-
-    fn begin_section(&mut self, name: &str) {
-        let at = self.ini.section_at(name);
-        let here = self.place();
-        let section = &mut self.ini.sections[at];
-        let twice =
-            section.place.as_ref().filter(|_| section.file == self.ini.files && at != 0).map(|place| place.line);
-        section.place = Some(here);
-        section.file = self.ini.files;
-        self.section = Some(at);
-        if let Some(line) = twice {
-            self.fault(Fault::SectionTwice(line), "");
-        }
-    }
-
-    fn begin_option(&mut self, name: &str, value: &str, line: &str) {
-        let Some(section) = self.section else { return };
-        if name.is_empty() {
-            self.fault(Fault::NoName, line);
-        }
-        let at = self.ini.entry_at(section, &name.to_lowercase());
-        let here = self.place();
-        let entry = &mut self.ini.sections[section].entries[at];
-        let twice = entry.place.as_ref().filter(|_| entry.file == self.ini.files).map(|place| place.line);
-        entry.place = Some(here);
-        entry.file = self.ini.files;
-        entry.raw.clear();
-        entry.raw.push_str(value);
-        // Python has no value to continue where the name is empty.
-        self.option = Some(at).filter(|_| !name.is_empty());
-        if let Some(first) = twice {
-            self.fault(Fault::OptionTwice(first), line);
-        }
-    }
-
-    fn continue_value(&mut self, line: &str) {
-        if let (Some(section), Some(option)) = (self.section, self.option) {
-            let raw = &mut self.ini.sections[section].entries[option].raw;
-            raw.push('\n');
-            raw.push_str(line);
-        }
-    }
-
-    /// Empty lines at a value's end are no part of it.
-    fn end_option(&mut self) {
-        if let (Some(section), Some(option)) = (self.section, self.option.take()) {
-            let raw = &mut self.ini.sections[section].entries[option].raw;
-            raw.truncate(raw.trim_end_matches(is_space).len());
-        }
-    }
-
-    fn place(&self) -> Place {
-        Place { file: Arc::clone(&self.file), line: self.line }
-    }
-
-    fn fault(&mut self, fault: Fault, text: &str) {
-        let section = self.section.map(|at| Arc::clone(&self.ini.sections[at].name));
-        // No more than is ever shown: a line may have any length.
-        let text = text.chars().take(1000).collect();
-        self.faults.push(IniError { place: self.place(), section, text, fault });
-    }
-}
-
-/// `[name]`, whatever stands behind the last bracket.
-fn header(line: &str) -> Option<&str> {
-    let inside = line.strip_prefix('[')?;
-    let name = &inside[..inside.rfind(']')?];
-    Some(name).filter(|name| !name.is_empty())
-}
-
-/// Lines that end in LF, CR LF or CR, without their ends.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
-        let line = &rest[..end];
-        let behind = &rest[end..];
-        rest = behind.strip_prefix("\r\n").or_else(|| behind.strip_prefix(['\n', '\r'])).unwrap_or(behind);
-        Some(line)
-    })
 }
 
 /// White space as Python sees it: Unicode's, and four separators that Unicode does not count.

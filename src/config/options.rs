@@ -213,7 +213,7 @@ mod tests {
     /// What the original printed.
     #[test]
     fn printed_as_the_original_does() {
-        assert_eq!(print(), include_str!("../../tests/data/config/print.txt"));
+        assert_eq!(print(), include_str!("../../tests/data/print.txt"));
     }
 
     #[test]

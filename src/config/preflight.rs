@@ -197,7 +197,7 @@ fn executable(program: &str) -> io::Result<()> {
         return runnable(Path::new(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    let mut worst = io::Error::from(io::ErrorKind::NotFound);
+    let mut worst = io::Error::other("it is in no directory of PATH");
     for directory in std::env::split_paths(&path) {
         match runnable(&directory.join(program)) {
             Ok(()) => return Ok(()),
@@ -212,7 +212,7 @@ fn runnable(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     access(path, Access::EXEC_OK)?;
     if !metadata.is_file() {
-        return Err(io::ErrorKind::PermissionDenied.into());
+        return Err(io::Error::other("it is not a file"));
     }
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(256).read_to_end(&mut head)) {

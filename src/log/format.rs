@@ -45,6 +45,8 @@ pub enum Style {
         /// See [`crate::config::settings::Log::width`].
         width: usize,
     },
+    /// `TIME anycast-healthchecker[PID] THREAD MESSAGE`: what would have gone to standard error (`stderr_file`).
+    Bare,
     /// `anycast-healthchecker: {"asctime": ...}`.
     Json {
         /// What stands before the object.
@@ -72,6 +74,10 @@ pub fn write(style: &Style, record: &Record<'_>, line: &mut String) {
         Style::Text { width } => {
             let (level, thread) = (level_name(record.level), record.thread);
             let _ = write!(line, "{} {PROGRAM}[{}] {level:8} {thread:width$} ", record.time, record.pid);
+            escape_control(record.message, line);
+        }
+        Style::Bare => {
+            let _ = write!(line, "{} {PROGRAM}[{}] {} ", record.time, record.pid, record.thread);
             escape_control(record.message, line);
         }
         Style::Journal => {
@@ -167,77 +173,4 @@ pub fn python_bytes(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(message: &str) -> Record<'_> {
-        Record {
-            time: "2026-11-22 10:05:34,116",
-            level: LogLevel::Warning,
-            pid: 18195,
-            thread: "MainThread",
-            message,
-            about: None,
-        }
-    }
-
-    fn check(style: Style, record: Record<'_>, expected: &str) {
-        let mut line = String::new();
-        write(&style, &record, &mut line);
-        assert_eq!(line, expected);
-    }
-
-    #[test]
-    fn lines_of_the_original() {
-        let text = Style::Text { width: 17 };
-        check(
-            text.clone(),
-            record("no updates"),
-            "2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  MainThread        no updates",
-        );
-        check(
-            text,
-            record("two\nlines \u{1b}[31m\tand a tab"),
-            "2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  MainThread        two\\nlines \\u{1b}[31m\tand a tab",
-        );
-        check(Style::Journal, record("no updates"), "<4>MainThread - no updates");
-    }
-
-    #[test]
-    fn json_of_the_original() {
-        let version = env!("CARGO_PKG_VERSION");
-        let about = About { ip_address: "10.52.12.1", prefix_length: 32, ip_check_disabled: false, status: "unknown" };
-        check(
-            Style::Json { prefix: "anycast-healthchecker: " },
-            Record { about: Some(about), thread: "foo", ..record("q\"\\\n\u{e9}\u{1f600}") },
-            &format!(
-                "anycast-healthchecker: {{\"asctime\": \"2026-11-22 10:05:34,116\", \"levelname\": \"WARNING\", \"process\": 18195, \
-                 \"message\": \"q\\\"\\\\\\n\\u00e9\\ud83d\\ude00\", \"ip_address\": \"10.52.12.1\", \"prefix_length\": 32, \
-                 \"ip_check_disabled\": false, \"status\": \"unknown\", \"version\": \"{version}\", \
-                 \"program\": \"anycast-healthchecker\", \"service_name\": \"foo\"}}"
-            ),
-        );
-    }
-
-    #[test]
-    fn bytes_as_python_prints_them() {
-        assert_eq!(python_bytes(b"err\n"), r"b'err\n'");
-        assert_eq!(python_bytes(b"it's"), r#"b"it's""#);
-        assert_eq!(python_bytes(b"'\"\\\x00\xff\t"), r#"b'\'"\\\x00\xff\t'"#);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn a_record_is_one_line_and_its_json_can_be_read(message: String) {
-            for style in [Style::Text { width: 11 }, Style::Journal, Style::Json { prefix: "" }] {
-                let mut line = String::new();
-                write(&style, &record(&message), &mut line);
-                proptest::prop_assert!(!line.contains(|c: char| c.is_control() && c != '\t' && c != '\u{7f}'), "{:?}", line);
-                if style == (Style::Json { prefix: "" }) {
-                    let read: serde_json::Value = serde_json::from_str(&line).unwrap();
-                    proptest::prop_assert_eq!(read["message"].as_str(), Some(message.as_str()));
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,23 +1,24 @@
 //! From `tracing` events to lines in the queues of the log's targets.
 //!
-//! Promises: an event below the level costs next to nothing; no thread ever waits for a target: a line goes into a
-//! bounded queue or is dropped and counted.
+//! Promises: an event below the level costs next to nothing; a record is formatted once a style; no thread ever waits
+//! for a target (`log::queue`); level and targets can be replaced while events come.
 //! An event may carry two fields beside its message: `critical = true`, a level that `tracing` lacks, and
 //! `status = "up"`, which marks it as one about the health of the thread's service (see [`name_this_thread`]).
 //! Leaves out: the bytes of a line (`log::format`) and what becomes of it (`log::sink`).
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::config::settings::{LogLevel, Service};
 use crate::log::format::{self, About, Record, Style};
+use crate::log::queue::Queue;
 
 /// Who a thread's records are from.
 #[derive(Clone, Debug)]
@@ -26,6 +27,13 @@ pub struct Subject {
     ip_address: String,
     prefix_length: u8,
     ip_check_disabled: bool,
+}
+
+#[cfg(test)]
+impl Subject {
+    pub(crate) fn new(name: &str, ip_address: &str, prefix_length: u8, ip_check_disabled: bool) -> Subject {
+        Subject { name: name.into(), ip_address: ip_address.into(), prefix_length, ip_check_disabled }
+    }
 }
 
 impl From<&Service> for Subject {
@@ -50,13 +58,14 @@ pub fn name_this_thread(subject: Subject) {
 }
 
 /// One target: how its lines look and the queue that they go into.
+#[derive(Clone)]
 pub struct Target {
     /// How a record is written.
     pub style: Style,
-    /// Where its lines go.
-    pub queue: NonBlocking,
-    /// What stands around a line: `\n` behind it in a file, `<PRI>` before and NUL behind it in a datagram.
+    /// What stands around a line.
     pub frame: Frame,
+    /// Where its lines go.
+    pub queue: Queue,
 }
 
 /// What stands around a line.
@@ -68,63 +77,140 @@ pub enum Frame {
     Datagram,
 }
 
-/// The layer to be put on a registry.
-pub struct Lines {
+/// All targets.
+#[derive(Default)]
+pub struct Targets {
+    /// Where the log goes.
+    pub log: Vec<Target>,
+    /// Where goes what would otherwise be written to standard error, if anywhere.
+    pub stderr: Option<Target>,
+}
+
+/// The layer to be put on a registry; clones are the same layer.
+#[derive(Clone)]
+pub struct Lines(Arc<Recorder>);
+
+/// What all threads share: which records are wanted, and where they go.
+pub struct Recorder {
     level: AtomicU8,
     pid: u32,
-    targets: Vec<Target>,
+    // Locked for as long as it takes to copy or replace the pointer, never while a line is made.
+    targets: RwLock<Arc<Targets>>,
 }
 
 impl Lines {
-    /// Records of `level` and worse go to each of `targets`.
-    pub fn new(level: LogLevel, targets: Vec<Target>) -> Lines {
-        Lines { level: AtomicU8::new(level as u8), pid: std::process::id(), targets }
+    /// A layer without targets.
+    pub fn new(level: LogLevel) -> Lines {
+        let (level, targets) = (AtomicU8::new(level as u8), RwLock::default());
+        Lines(Arc::new(Recorder { level, pid: std::process::id(), targets }))
+    }
+
+    /// What is behind the layer.
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.0
+    }
+}
+
+impl Recorder {
+    /// From now on, records of `level` and worse go to each of `targets`.
+    pub fn replace(&self, level: LogLevel, targets: Targets) {
+        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(targets);
+        self.level.store(level as u8, Ordering::Relaxed);
+        // `tracing` remembers for each event of the program whether it is wanted.
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// What the log says of itself: a record for every target but the one of the name `except`, whatever the level.
+    pub fn say(&self, level: LogLevel, message: &str, except: Option<&str>) {
+        let targets = self.targets();
+        let targets = targets.log.iter().filter(|target| Some(target.queue.name()) != except);
+        self.queue(level, message, None, targets);
+    }
+
+    /// What would be written to standard error: a record a line, each to its own target. False where there is none.
+    pub fn say_on_stderr(&self, text: &str) -> bool {
+        let targets = self.targets();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            self.queue(LogLevel::Critical, line.trim_end(), None, targets.stderr.iter());
+        }
+        targets.stderr.is_some()
     }
 
     fn wants(&self, level: LogLevel) -> bool {
         level as u8 >= self.level.load(Ordering::Relaxed)
+    }
+
+    fn targets(&self) -> Arc<Targets> {
+        self.targets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn queue<'a>(
+        &self,
+        level: LogLevel,
+        message: &str,
+        status: Option<&str>,
+        targets: impl Iterator<Item = &'a Target>,
+    ) {
+        let time = now();
+        SUBJECT.with_borrow(|subject| {
+            let thread = subject.as_ref().map_or("MainThread", |subject| &subject.name);
+            let about = subject.as_ref().zip(status).map(|(subject, status)| About {
+                ip_address: &subject.ip_address,
+                prefix_length: subject.prefix_length,
+                ip_check_disabled: subject.ip_check_disabled,
+                status,
+            });
+            offer(&Record { time: &time, level, pid: self.pid, thread, message, about }, targets);
+        });
+    }
+}
+
+/// Writes the record once for each run of targets of one style.
+fn offer<'a>(record: &Record<'_>, targets: impl Iterator<Item = &'a Target>) {
+    const USER: u8 = 1;
+    let mut line = String::with_capacity(192 + record.message.len());
+    let _ = write!(line, "<{}>", USER << 3 | format::severity(record.level));
+    let start = line.len();
+    let mut written = None;
+    for Target { style, frame, queue } in targets {
+        if written != Some(style) {
+            line.truncate(start);
+            format::write(style, record, &mut line);
+            written = Some(style);
+        }
+        let end = line.len();
+        match frame {
+            Frame::Line => {
+                line.push('\n');
+                queue.offer(&line.as_bytes()[start..]);
+            }
+            Frame::Datagram => {
+                line.push('\0');
+                queue.offer(line.as_bytes());
+            }
+        }
+        line.truncate(end);
     }
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         // A critical record is an error to `tracing`: whether it is wanted shows in its fields only.
-        self.wants(level_of(metadata.level())) || *metadata.level() == Level::ERROR
+        self.0.wants(level_of(metadata.level())) || *metadata.level() == Level::ERROR
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let levels = [Level::TRACE, Level::INFO, Level::WARN];
+        let wanted = levels.into_iter().find(|level| self.0.wants(level_of(level)));
+        Some(LevelFilter::from_level(wanted.unwrap_or(Level::ERROR)))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = if fields.critical { LogLevel::Critical } else { level_of(event.metadata().level()) };
-        if !self.wants(level) {
-            return;
-        }
-        let time = now();
-        SUBJECT.with_borrow(|subject| {
-            let thread = subject.as_ref().map_or("MainThread", |subject| &subject.name);
-            let about = subject.as_ref().zip(fields.status.as_deref()).map(|(subject, status)| About {
-                ip_address: &subject.ip_address,
-                prefix_length: subject.prefix_length,
-                ip_check_disabled: subject.ip_check_disabled,
-                status,
-            });
-            self.queue(&Record { time: &time, level, pid: self.pid, thread, message: &fields.message, about });
-        });
-    }
-}
-
-impl Lines {
-    fn queue(&self, record: &Record<'_>) {
-        for Target { style, queue, frame } in &self.targets {
-            let mut line = String::with_capacity(128 + record.message.len());
-            if *frame == Frame::Datagram {
-                const USER: u8 = 1;
-                let _ = write!(line, "<{}>", USER << 3 | format::severity(record.level));
-            }
-            format::write(style, record, &mut line);
-            line.push(if *frame == Frame::Datagram { '\0' } else { '\n' });
-            // A full queue takes no more and counts what it refused; it never reports an error.
-            let _ = queue.clone().write_all(line.as_bytes());
+        if self.0.wants(level) {
+            self.0.queue(level, &fields.message, fields.status.as_deref(), self.0.targets().log.iter());
         }
     }
 }
@@ -145,6 +231,11 @@ impl Visit for Fields {
             "status" => self.status = Some(format!("{value:?}")),
             _ => {}
         }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // Else it would come in quotes.
+        self.record_debug(field, &format_args!("{value}"));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

@@ -2,9 +2,8 @@
 //!
 //! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an error tells "not
 //! running" from "not allowed" from "no sensible answer".
-//! Leaves out: the document (`report::status`), the table (`report::table`).
+//! Leaves out: the document (`report::document`), the table (`report::table`).
 
-use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -15,8 +14,9 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Gid, Group};
 use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde::Deserialize;
 
-use crate::report::status::Document;
+use crate::report::document::{Document, SCHEMA};
 use crate::report::table;
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
@@ -24,12 +24,6 @@ pub const LARGEST: usize = 64 * 1024 * 1024;
 
 /// How long `--status` waits.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Exit codes of `--status`: the first three are promised, the last is that of an init script that cannot tell.
-const WELL: u8 = 0;
-const NOT_WELL: u8 = 1;
-const NOT_RUNNING: u8 = 3;
-const CANNOT_TELL: u8 = 4;
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -81,38 +75,28 @@ pub fn ask(path: &Path, limit: Duration) -> Result<Document, AskError> {
     parse(path, &fetch(path, limit)?)
 }
 
-/// What `--status` does: shows the table, or the document as it came, and returns the exit code: 0 where all is well, 1 where a
-/// service is not up or BIRD not in sync, 3 where no daemon runs, 4 where that cannot be told. A reader that went away changes
-/// nothing.
-pub fn command(socket: &Path, json: bool, colours: bool, out: &mut impl Write, err: &mut impl Write) -> u8 {
-    let answer = fetch(socket, PATIENCE).and_then(|bytes| Ok((parse(socket, &bytes)?, bytes)));
-    match answer {
-        Ok((document, bytes)) => {
-            let table = || table::render(&document, colours).into_bytes();
-            let _ = out.write_all(&if json { bytes } else { table() });
-            if document.well {
-                WELL
-            } else {
-                NOT_WELL
-            }
-        }
-        Err(why) => {
-            let _ = writeln!(err, "{why}");
-            match why {
-                AskError::NotRunning { .. } => NOT_RUNNING,
-                _ => CANNOT_TELL,
-            }
-        }
-    }
+/// What `--status` does: writes the table, or the document as it came, and says whether all is well. A reader that went away
+/// changes nothing.
+pub fn show(socket: &Path, json: bool, colours: bool, out: &mut impl Write) -> Result<bool, AskError> {
+    let answer = fetch(socket, PATIENCE)?;
+    let document = parse(socket, &answer)?;
+    let text = if json { answer } else { table::render(&document, colours).into_bytes() };
+    let _ = out.write_all(&text).and_then(|()| out.flush());
+    Ok(document.well)
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Document, AskError> {
-    let garbage = |why: &dyn fmt::Display| AskError::Garbage { path: path.into(), why: why.to_string() };
-    let document: Document = serde_json::from_slice(bytes).map_err(|why| garbage(&why))?;
-    match document.schema {
-        1 => Ok(document),
-        schema => Err(garbage(&format_args!("its schema is {schema}, known is 1"))),
+    /// What documents of every schema have.
+    #[derive(Deserialize)]
+    struct Head {
+        schema: u32,
     }
+    let garbage = |why: String| AskError::Garbage { path: path.into(), why };
+    let Head { schema } = serde_json::from_slice(bytes).map_err(|why| garbage(why.to_string()))?;
+    if schema != SCHEMA {
+        return Err(garbage(format!("its schema is {schema}, known is {SCHEMA}")));
+    }
+    serde_json::from_slice(bytes).map_err(|why| garbage(why.to_string()))
 }
 
 fn fetch(path: &Path, limit: Duration) -> Result<Vec<u8>, AskError> {

@@ -154,7 +154,7 @@ impl ServiceMetrics {
             }
         }
         if let Some(took) = report.duration {
-            self.duration.add(&plain, took.as_secs_f64() * 1e3);
+            self.duration.add(&plain, took.as_nanos() as f64 / 1e6);
         }
     }
 

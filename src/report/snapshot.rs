@@ -168,6 +168,19 @@ impl RunResult {
             RunResult::NotAssigned => 1,
         }
     }
+
+    /// The code of the verdict that a run with this result gave or confirmed; none where it did neither.
+    pub fn verdict_code(&self, progress: Progress) -> Option<i32> {
+        match progress {
+            Progress::Changed(State::Up) | Progress::Confirmed(State::Up) => Some(0),
+            // Down although the command passed: the thread was stuck.
+            Progress::Changed(_) | Progress::Confirmed(_) if *self == RunResult::Exited(0) => {
+                Some(RunResult::TimedOut.code())
+            }
+            Progress::Changed(_) | Progress::Confirmed(_) => Some(self.code()),
+            Progress::GoingUp { .. } | Progress::GoingDown { .. } => None,
+        }
+    }
 }
 
 /// Runs by what they came to.
@@ -207,7 +220,7 @@ pub struct FamilyReport {
     pub in_file: Arc<[Prefix]>,
     /// What BIRD took last.
     pub in_bird: Arc<[Prefix]>,
-    /// Whether BIRD took the file as it is now.
+    /// Whether the file lists what it should and BIRD took it as it is.
     pub in_sync: bool,
     /// Since when it is not in sync; none where it is.
     pub out_of_sync_since: Option<Instant>,
@@ -267,4 +280,44 @@ impl Levels {
 /// Seconds since 1970; a clock that stands before that counts as standing there.
 pub fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn codes_of_verdicts() {
+        let check = |progress: Progress, result: RunResult, expected: Option<i32>| {
+            assert_eq!(result.verdict_code(progress), expected, "{progress:?} {result:?}");
+        };
+        let (up, down) = (Progress::Changed(State::Up), Progress::Changed(State::Down));
+        check(up, RunResult::Exited(0), Some(0));
+        check(Progress::Confirmed(State::Up), RunResult::Exited(0), Some(0));
+        check(down, RunResult::Exited(7), Some(7));
+        check(Progress::Confirmed(State::Down), RunResult::Signaled(9), Some(-9));
+        check(down, RunResult::TimedOut, Some(126));
+        check(down, RunResult::NotStarted(String::new()), Some(126));
+        check(down, RunResult::NotAssigned, Some(1));
+        check(down, RunResult::Exited(0), Some(126));
+        check(Progress::GoingUp { n: 1, of: 2 }, RunResult::Exited(0), None);
+        check(Progress::GoingDown { n: 1, of: 2 }, RunResult::Exited(7), None);
+    }
+
+    #[test]
+    fn levels_of_a_prefix() {
+        let [a, b, c]: [Prefix; 3] = ["10.0.0.1", "10.0.0.2", "fd00::1"].map(|text| text.parse().unwrap());
+        let family = FamilyReport { in_bird: Arc::new([b]), ..sample::family(Family::V4, Arc::new([a])) };
+        let levels = Levels::new(&BirdReport { families: vec![family], ..BirdReport::default() });
+        assert_eq!(levels.of(&a), Some(Level { wanted: true, in_file: true, in_bird: false }));
+        assert_eq!(levels.of(&b), Some(Level { wanted: false, in_file: false, in_bird: true }));
+        assert_eq!(levels.of(&c), None, "nothing was said of its family");
+    }
+
+    #[test]
+    fn seconds_of_any_clock() {
+        assert_eq!(seconds(UNIX_EPOCH + Duration::from_millis(1500)), 1.5);
+        assert_eq!(seconds(UNIX_EPOCH - Duration::from_millis(1500)), 0.0);
+    }
 }

@@ -1,205 +1,20 @@
-//! The status document: what the running daemon knows, as one JSON object. The types are its schema.
+//! The status document as it is made: from what the threads have published.
 //!
-//! Promises: pure; a program written for schema 1 can read every later document of schema 1, as fields are only added;
-//! durations are in the unit that a field's name ends in, moments are given twice (see [`Moment`]).
-//! Leaves out: how it travels (`report::server`, `report::client`) and how people see it (`report::table`).
+//! Promises: pure; each published value is looked at once and held no longer than it takes to copy it.
+//! Leaves out: what the fields mean (`report::document`), how the document travels (`report::server`, `report::client`)
+//! and how people see it (`report::table`).
 
-use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
 
-use crate::check::health::{Progress, State};
+use crate::check::health::Progress;
 use crate::config::settings::{OnDisabled, Service};
 use crate::prefix::{Family, Prefix};
+use crate::report::document::{
+    Checks, Condition, Document, FamilyStatus, LastRun, Moment, PrefixStatus, ServiceStatus, Steps, Summary, SCHEMA,
+};
 use crate::report::snapshot::{seconds, Board, FamilyReport, Levels, Now, Run, RunResult, ServiceReport};
-
-/// The whole document.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Document {
-    /// 1. A change that old readers cannot understand makes it 2.
-    pub schema: u32,
-    /// Version of the daemon.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// When the document was made.
-    pub time: Moment,
-    /// When the daemon started.
-    pub started: Moment,
-    /// How long it runs, whatever was done to the clock meanwhile.
-    pub uptime_s: f64,
-    /// Whether the first reconfigure of BIRD was tried.
-    pub ready: bool,
-    /// Whether every service is up, every prefix assigned and BIRD in sync; services whose check is disabled do not count.
-    pub well: bool,
-    /// All of it in numbers.
-    pub summary: Summary,
-    /// In the order of the configuration.
-    pub services: Vec<ServiceStatus>,
-    /// One for each address family that is on.
-    pub families: Vec<FamilyStatus>,
-    /// For how long the thread that writes the prefix files has been silent beyond the time its step may take; null
-    /// where it has not.
-    pub writer_overdue_s: Option<f64>,
-    /// Log lines that no target took.
-    pub log_lines_dropped: u64,
-    /// Why the last reload was refused, so that an older configuration runs; null where none was.
-    pub reload_error: Option<String>,
-}
-
-/// A moment in time: for people, and for arithmetic.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Moment {
-    /// RFC 3339 with the daemon's offset: `2026-11-22T08:41:54.123+01:00`.
-    pub text: String,
-    /// Seconds since 1970.
-    pub unix: f64,
-}
-
-/// All in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Services whose check is not disabled: the sum of the next three.
-    pub services: usize,
-    /// See [`Condition::Up`].
-    pub up: usize,
-    /// See [`Condition::Down`].
-    pub down: usize,
-    /// See [`Condition::Unknown`].
-    pub unknown: usize,
-    /// Services whose check is disabled.
-    pub disabled: usize,
-    /// Whether each prefix file lists what it should and BIRD took it.
-    pub in_sync: bool,
-}
-
-/// What the last verdict on a service was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Condition {
-    /// It is to be advertised.
-    Up,
-    /// It is not.
-    Down,
-    /// There was none yet: the route stays as it was.
-    Unknown,
-}
-
-/// One service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ServiceStatus {
-    /// The section's name.
-    pub name: String,
-    /// As of the last verdict.
-    pub state: Condition,
-    /// Since when.
-    pub since: Moment,
-    /// `on_disabled` where the check is disabled (`withdraw` or `advertise`), else null.
-    pub disabled: Option<String>,
-    /// `check_interval`.
-    pub interval_s: f64,
-    /// `check_timeout`.
-    pub timeout_s: f64,
-    /// The last run that ended; null where none has.
-    pub last: Option<LastRun>,
-    /// On the way to another state; null where it is not.
-    pub progress: Option<Steps>,
-    /// What is wrong, in a sentence; null where nothing is.
-    pub why: Option<String>,
-    /// All of them, in the order of the configuration.
-    pub prefixes: Vec<PrefixStatus>,
-    /// Changes of state so far, the first verdict included.
-    pub transitions: u64,
-    /// Runs so far.
-    pub checks: Checks,
-    /// For how long the check's thread has been silent beyond interval and time-out; null where it has not.
-    pub overdue_s: Option<f64>,
-    /// Why nothing is checked although it should be; null where nothing prevents it.
-    pub problem: Option<String>,
-}
-
-/// One run of a check.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LastRun {
-    /// When it began.
-    pub began: Moment,
-    /// How long it took; null where nothing was run.
-    pub took_ms: Option<f64>,
-    /// `passed`, `failed` (another exit code), `signaled`, `timed_out`, `not_started` or `not_assigned`.
-    pub result: String,
-    /// Exit code, minus the signal's number, 126 for a run that was too slow or did not start, 1 for no address.
-    pub code: i32,
-    /// The end of what it printed, where it failed.
-    pub output: String,
-}
-
-/// How far it is to the other state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Steps {
-    /// The state that comes next.
-    pub towards: Condition,
-    /// Runs in a row so far.
-    pub n: u32,
-    /// `check_rise` or `check_fail`.
-    pub of: u32,
-}
-
-/// Where one prefix stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PrefixStatus {
-    /// With its length.
-    pub prefix: String,
-    /// Whether it is to be advertised; null, like the next two, before the prefix file was first read.
-    pub wanted: Option<bool>,
-    /// Whether the prefix file lists it.
-    pub in_file: Option<bool>,
-    /// Whether BIRD took a file that lists it.
-    pub in_bird: Option<bool>,
-    /// It is not assigned to its interface, and withdrawn for that.
-    pub missing: bool,
-}
-
-/// Runs by what they came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checks {
-    /// Exit code 0.
-    pub passed: u64,
-    /// Another exit code, a signal, or not started.
-    pub failed: u64,
-    /// Ran into `check_timeout`.
-    pub timed_out: u64,
-    /// Not run, no address was assigned.
-    pub not_assigned: u64,
-}
-
-/// One address family's prefix file and BIRD.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FamilyStatus {
-    /// `IPv4` or `IPv6`.
-    pub family: String,
-    /// The prefix file.
-    pub file: String,
-    /// Whether the file lists what it should and BIRD took it.
-    pub in_sync: bool,
-    /// For how long it has not been in sync; null where it is, or where nobody knows.
-    pub out_of_sync_s: Option<f64>,
-    /// What failed and still stands.
-    pub problem: Option<String>,
-    /// How many prefixes are to be advertised, the dummy included.
-    pub wanted: usize,
-    /// How many the file lists.
-    pub in_file: usize,
-    /// How many the file listed that BIRD took last.
-    pub in_bird: usize,
-    /// Reconfigures that BIRD took.
-    pub taken: u64,
-    /// Reconfigures that failed or were refused.
-    pub failed: u64,
-    /// When BIRD took the file the last time; null where it never has.
-    pub last_success: Option<Moment>,
-}
 
 /// The document of this moment; `zone` is that of the texts.
 pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
@@ -223,7 +38,7 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
     let writer_overdue_s = overdue(bird.due, now);
     let well = summary.in_sync && writer_overdue_s.is_none() && services.iter().all(ServiceStatus::is_well);
     Document {
-        schema: 1,
+        schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_string(),
         pid: std::process::id(),
         time: moment(now.wall, zone),
@@ -240,39 +55,14 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
     }
 }
 
-/// The numbers alone, for a line of text.
+/// The numbers alone; as a text they are one line: `17 of 18 services up, BIRD in sync`.
 pub fn summary(board: &Board) -> Summary {
     let in_sync = {
         let bird = board.bird.lock();
-        bird.families.len() == board.files.len() && bird.families.iter().all(in_sync)
+        bird.families.len() == board.files.len() && bird.families.iter().all(|family| family.in_sync)
     };
     let listed = board.services.lock().clone();
     summarize(listed.iter().map(|(service, report)| (service.disabled.is_some(), report.lock().state.into())), in_sync)
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sync = if self.in_sync { "BIRD in sync" } else { "BIRD not in sync" };
-        write!(f, "{} of {} services up, {sync}", self.up, self.services)
-    }
-}
-
-impl ServiceStatus {
-    /// Whether nothing is to be said about it: it is up with all its addresses, or its check is disabled.
-    pub fn is_well(&self) -> bool {
-        self.disabled.is_some()
-            || self.state == Condition::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|on| !on.missing)
-    }
-}
-
-impl From<State> for Condition {
-    fn from(state: State) -> Condition {
-        match state {
-            State::Up => Condition::Up,
-            State::Down => Condition::Down,
-            State::Unknown => Condition::Unknown,
-        }
-    }
 }
 
 fn summarize(services: impl Iterator<Item = (bool, Condition)>, in_sync: bool) -> Summary {
@@ -392,7 +182,7 @@ fn family_status(
     FamilyStatus {
         family: family.to_string(),
         file,
-        in_sync: report.is_some_and(in_sync),
+        in_sync: report.is_some_and(|report| report.in_sync),
         out_of_sync_s: since.map(|since| rounded(now.monotonic.saturating_duration_since(since))),
         problem: report.and_then(|report| report.problem.clone()),
         wanted: report.map_or(0, |report| report.wanted.len()),
@@ -402,11 +192,6 @@ fn family_status(
         failed: report.map_or(0, |report| report.failed),
         last_success: report.and_then(|report| report.last_success).map(|last| moment(last, zone)),
     }
-}
-
-/// A file that could not be written may well be the one that BIRD took.
-fn in_sync(report: &FamilyReport) -> bool {
-    report.in_sync && report.wanted == report.in_file
 }
 
 fn overdue(due: Option<Instant>, now: Now) -> Option<f64> {

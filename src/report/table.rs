@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::status::{Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
+use crate::report::document::{Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
 
 /// How many of the last lines of a failed check's output are shown, and how much of each.
 const OUTPUT_LINES: usize = 5;
@@ -74,10 +74,10 @@ fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> Stri
     };
     let last = match &family.last_success {
         Some(last) => format!("last {} ago", age(document.time.unix - last.unix)),
-        None => "never so far".to_string(),
+        None => "none so far".to_string(),
     };
     let mut line = format!(
-        "{} {sync}: {} wanted, {} in {}, {} in BIRD; taken by BIRD {} times ({last}), failed {} times\n",
+        "{} {sync}: {} wanted, {} in {}, {} in BIRD; reconfigures: {} taken ({last}), {} failed\n",
         family.family,
         family.wanted,
         family.in_file,

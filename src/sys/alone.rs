@@ -25,6 +25,29 @@ pub(crate) fn alone(name: &str, wrapper: &[&str], program: &Path) -> bool {
     false
 }
 
+/// [`alone`], in a network of its own, in which the test may do what it likes.
+pub(crate) fn in_own_network(name: &str) -> bool {
+    // Who is not root needs a user namespace as well.
+    let flags = if rustix::process::geteuid().is_root() { "-n" } else { "-rn" };
+    alone(name, &["unshare", flags], &this_program())
+}
+
+/// Runs a line of `sh` that has to succeed.
+#[expect(clippy::disallowed_methods, reason = "this prepares a test")]
+pub(crate) fn sh(script: &str) {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits, at most a minute, until `condition` holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let bound = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !condition() {
+        assert!(std::time::Instant::now() < bound, "{what} did not come about in a minute");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
 /// The test program itself.
 pub(crate) fn this_program() -> std::path::PathBuf {
     std::env::current_exe().unwrap()

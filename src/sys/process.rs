@@ -1,6 +1,6 @@
 //! Running programs: the only room that starts one.
 //!
-//! ```tet
+//! ```text
 //!   spawn ---> running ---- ends by itself ---------------------------+
 //!     |           |                                                   v
 //!     |           +-- deadline, with a grace: TERM --> grace over --> KILL the group --> reap, or hand out what is left

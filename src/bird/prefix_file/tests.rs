@@ -184,6 +184,17 @@ fn ten_thousand_prefixes() {
     );
 }
 
+/// Much of what could take long: a step too many for each token would take hours.
+#[test]
+fn giant_ruins() {
+    for unit in [",", "a ", "/**/", "/*", "#", "\n", "10.0.0.1/ ", "define ", "/ ", "/*\n*/a"] {
+        let found = parse(unit.repeat(500_000 / unit.len()).as_bytes(), Family::V4);
+        assert!(found.flaw.is_some() && found.prefixes.is_empty(), "{unit:?}");
+    }
+    let commented = format!("define A = [ 10.0.0.1{0}/{0}32{0}]{0};", "/* */".repeat(50_000));
+    check(commented.as_bytes(), "10.0.0.1/32", "");
+}
+
 fn any_prefix(family: Family) -> impl Strategy<Value = Prefix> {
     (any::<u128>(), 0u8..=128).prop_map(move |(bits, length)| {
         let net: ipnet::IpNet = match family {

@@ -51,7 +51,9 @@ fn check(name: &str, files: &[PathBuf], expected: &Value) {
         let found: Vec<usize> = same.map(|found| found.place.line).collect();
         assert!(!found.is_empty(), "{name}: {error}, but {faults:?}");
         if wanted != "UnicodeDecodeError" {
-            assert_eq!(found, python_lines(message), "{name}: {error}, but {faults:?}");
+            // Python stops at the first duplicate, but tells all lines without a delimiter.
+            let told = if wanted.starts_with("Duplicate") { 1 } else { found.len() };
+            assert_eq!(found[..told], python_lines(message), "{name}: {error}, but {faults:?}");
             assert!(message.contains(&*path.file_name().unwrap().to_string_lossy()), "{name}");
         }
         return;
@@ -156,7 +158,7 @@ fn faults_name_their_line_and_go_on() {
 #[test]
 fn faults_are_not_listed_without_end() {
     let (_, faults) = read(&format!("[a]\n{}", "bad\n".repeat(100_000)));
-    assert_eq!((faults.len(), &faults[MOST_FAULTS].fault), (MOST_FAULTS + 1, &Fault::More));
+    assert_eq!((faults.len(), &faults[100].fault), (101, &Fault::More));
 }
 
 #[test]

@@ -107,11 +107,11 @@ fn programs_that_cannot_be_run() {
     check(
         "[s]\ncheck_cmd = no-such-check\n",
         |_| (),
-        &[&format!("check_cmd: {}", rule("no-such-check", "entity not found"))],
+        &[&format!("check_cmd: {}", rule("no-such-check", "it is in no directory of PATH"))],
     );
     let denied = "Permission denied (os error 13)";
     check("[s]\ncheck_cmd = /etc/passwd\n", |_| (), &[&format!("check_cmd: {}", rule("/etc/passwd", denied))]);
-    check("[s]\ncheck_cmd = /etc\n", |_| (), &[&format!("check_cmd: {}", rule("/etc", "permission denied"))]);
+    check("[s]\ncheck_cmd = /etc\n", |_| (), &[&format!("check_cmd: {}", rule("/etc", "it is not a file"))]);
     let neither = "it is neither a program nor a script that begins with #!";
     let text = |root: &Path| script(&root.join("c"), "exit 0\n");
     check("[s]\ncheck_cmd = @/c\n", text, &[&format!("check_cmd: {}", rule("@/c", neither))]);

@@ -30,21 +30,12 @@ fn whatever_answers() {
     let no_document = |why: &str| format!("the answer of DIR/s is no status document: {why}");
     check(says(""), LONG, &no_document("EOF while parsing a value at line 1 column 0"));
     check(says("hello"), LONG, &no_document("expected value at line 1 column 1"));
+    check(says("{\"schema\": 2, \"all\": \"else\"}"), LONG, &no_document("its schema is 2, known is 1"));
     check(says("{\"schema\": 1"), LONG, &no_document("EOF while parsing an object at line 1 column 12"));
     check(says("{\"schema\": 1}"), LONG, &no_document("missing field `version` at line 1 column 13"));
     let deep: &'static str = "[".repeat(1_000_000).leak();
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(parse(dir.path(), deep.as_bytes()), Err(AskError::Garbage { .. })));
-}
-
-#[test]
-fn a_later_schema_is_not_guessed_at() {
-    let zone = jiff::tz::TimeZone::UTC;
-    let board = sample::board(Vec::new());
-    let mut document = crate::report::status::document(&board, board.started, &zone);
-    document.schema = 2;
-    let json: &'static str = serde_json::to_string(&document).unwrap().leak();
-    check(says(json), LONG, "the answer of DIR/s is no status document: its schema is 2, known is 1");
 }
 
 #[test]
@@ -122,40 +113,54 @@ fn who_may_not_is_told_whom_to_ask() {
     assert_eq!(said, expected);
 }
 
-/// Exit code, standard output and standard error of `--status`.
-fn status(path: &Path, json: bool) -> (u8, String, String) {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = command(path, json, false, &mut out, &mut err);
-    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+/// What `--status` comes to, and what it writes.
+fn status(path: &Path, json: bool) -> (Result<bool, AskError>, String) {
+    let mut out = Vec::new();
+    let well = show(path, json, false, &mut out);
+    (well, String::from_utf8(out).unwrap())
 }
 
 #[test]
-fn the_command() {
+fn what_status_shows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
-    let (code, out, err) = status(&path, false);
-    assert_eq!((code, &*out), (3, ""));
-    assert!(err.starts_with("anycast-healthchecker is not running: ") && err.lines().count() == 1, "{err}");
+    let (well, out) = status(&path, false);
+    assert!(matches!(well, Err(AskError::NotRunning { .. })) && out.is_empty(), "{well:?}");
 
     let board = Arc::new(sample::board(vec![sample::service("a", "10.0.0.1/32")]));
     let stop = StopLine::new().unwrap();
     let thread = server::start(board.clone(), &path, stop.clone()).unwrap();
-    let (code, out, err) = status(&path, false);
-    assert_eq!((code, &*err), (1, ""), "nothing is known yet");
+    let (well, out) = status(&path, false);
+    assert!(matches!(well, Ok(false)), "nothing is known yet: {well:?}");
     assert!(out.contains("0 of 1 services up, BIRD not in sync") && out.contains("unknown"), "{out}");
 
     let (service, report) = board.services.lock()[0].clone();
     report.lock().state = crate::check::health::State::Up;
     let family = sample::family(crate::prefix::Family::V4, service.prefixes.clone().into());
     board.bird.lock().families = vec![family];
-    assert_eq!(status(&path, false).0, 0);
-    let (code, out, _) = status(&path, true);
-    assert_eq!(code, 0);
+    assert!(matches!(status(&path, false).0, Ok(true)));
+    let (well, out) = status(&path, true);
+    assert!(matches!(well, Ok(true)));
     assert_eq!(serde_json::from_str::<Document>(&out).unwrap().summary.up, 1);
     stop.pull();
     thread.join().unwrap();
 
     fs::File::create(&path).unwrap();
-    let (code, out, err) = status(&path, true);
-    assert_eq!((code, &*out), (3, ""), "{err}");
+    assert!(matches!(status(&path, true).0, Err(AskError::NotRunning { .. })), "a file is no daemon");
+}
+
+proptest::proptest! {
+    /// Whatever a document is garbled to, it is refused or shown.
+    #[test]
+    fn a_garbled_document_is_survived(at in 0usize..100_000, byte: u8) {
+        let board = sample::board(vec![sample::service("a", "10.0.0.1/32")]);
+        let document = crate::report::status::document(&board, board.started, &jiff::tz::TimeZone::UTC);
+        let mut json = serde_json::to_vec(&document).unwrap();
+        let at = at % json.len();
+        json[at] = byte;
+        if let Ok(document) = parse(Path::new("s"), &json) {
+            let text = table::render(&document, false);
+            proptest::prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+        }
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::status::{Checks, LastRun, Steps, Summary};
+use crate::report::document::{Checks, LastRun, Steps, Summary};
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }
@@ -85,7 +85,7 @@ fn a_table_at_a_glance() {
     off.disabled = Some("withdraw".into());
     off.last = None;
     let expected = r"anycast-healthchecker 1.0.0 (pid 42) up since 2026-11-22 06:41:54 (2 h 1 min): 1 of 3 services up, BIRD not in sync
-IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in /var/lib/a.conf, 2 in BIRD; taken by BIRD 7 times (last 1 min 40 s ago), failed 2 times
+IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in /var/lib/a.conf, 2 in BIRD; reconfigures: 7 taken (last 1 min 40 s ago), 2 failed
     birdc: Unable to connect\nto server
 
 SERVICE      STATE     SINCE                LAST CHECK        PROGRESS  PREFIX                      WANTED  IN FILE  IN BIRD

@@ -1,0 +1,235 @@
+//! Real commands, and a real BIRD where it is installed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use super::*;
+use crate::bird::reply::{Meaning, Version};
+use crate::sys::alone::{alone, this_program};
+
+fn line() -> StopLine {
+    StopLine::new().unwrap()
+}
+
+/// A client that runs a script of `sh`.
+fn sh(script: &str) -> Client {
+    Client::new(&Command::parse(&format!("sh -c '{script}'")).unwrap())
+}
+
+fn check(script: &str, expected: &str) {
+    let answer = sh(script).reconfigure(&line());
+    assert_eq!(answer.reply.meaning.to_string(), expected, "{script}");
+    assert_eq!(answer.left, None);
+}
+
+#[test]
+fn what_a_command_says_is_heard() {
+    check("echo Reconfigured; exit 1", "reconfigured BIRD daemon");
+    check("true", "reconfigured BIRD daemon");
+    let refused = "reconfiguring BIRD returned error, most likely we generated an invalid configuration file or Bird \
+                   configuration in is broken:";
+    check("echo BIRD 2.0.12 ready.; echo Access denied", &format!("{refused}Access denied"));
+    let unreachable = "reconfiguring BIRD failed, either BIRD daemon is down or we don't have privileges to \
+                       reconfigure it (sudo problems?):";
+    check("echo no rights >&2; exit 1", &format!("{unreachable}exit code 1: no rights"));
+    check("kill -KILL $$", &format!("{unreachable}ended by signal 9"));
+    // The answer stands at the end, however much comes before it.
+    check("seq 1 100000; echo Reconfigured", "reconfigured BIRD daemon");
+}
+
+#[test]
+fn a_command_that_is_missing_sends_nothing() {
+    let answer = Client::new(&Command::parse("/nonexistent/birdc configure").unwrap()).reconfigure(&line());
+    assert_eq!(answer.reply.meaning.label(), "not_sent");
+    assert_eq!(
+        answer.reply.meaning.to_string(),
+        "reconfiguring BIRD failed with: No such file or directory (os error 2): '/nonexistent/birdc'"
+    );
+}
+
+/// TERM is not enough, and children hold the output open.
+#[test]
+fn a_command_that_hangs_is_killed() {
+    let mut client = sh("trap \"\" TERM; sleep 3153 & while :; do sleep 3154; done");
+    client.limit = Duration::from_millis(100);
+    let answer = client.reconfigure(&line());
+    assert_eq!(answer.reply.meaning, Meaning::Silent { why: "no answer within 0.1 s".to_string() });
+    assert!(answer.took >= client.limit + GRACE, "{:?}", answer.took);
+    assert_eq!((answer.left, client.left()), (None, 0));
+}
+
+/// Between TERM and KILL a command can still clean up, but its answer comes too late.
+#[test]
+fn a_late_answer_is_none() {
+    let mut client = sh("trap \"echo Reconfigured; exit 0\" TERM; while :; do sleep 0.01; done");
+    client.limit = Duration::from_millis(200);
+    let answer = client.reconfigure(&line());
+    assert_eq!(answer.reply.meaning.label(), "timed_out");
+    assert!(!answer.reply.meaning.is_taken());
+}
+
+#[test]
+fn a_stop_ends_it() {
+    let stop = line();
+    stop.pull();
+    let answer = sh("sleep 3155").reconfigure(&stop);
+    assert_eq!(answer.reply.meaning, Meaning::NotSent { why: "the daemon stops".to_string() });
+}
+
+/// What `sudo birdc` is to a daemon that is not root: a program that set its user id to root's.
+#[test]
+fn what_may_not_be_killed_is_left() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED what_may_not_be_killed_is_left: only root can make a program that runs as root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (test, sudo) = (dir.path().join("test"), dir.path().join("sudo"));
+    fs::copy(this_program(), &test).unwrap();
+    fs::copy("/usr/bin/setpriv", &sudo).unwrap();
+    for (path, mode) in [(dir.path(), 0o755), (&test, 0o755), (&sudo, 0o4755)] {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let name = "bird::client::tests::what_may_not_be_killed_is_left_to_nobody";
+    alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
+}
+
+#[test]
+fn what_may_not_be_killed_is_left_to_nobody() {
+    let Some(sudo) = this_program().parent().map(|dir| dir.join("sudo")).filter(|path| path.exists()) else {
+        return; // This is the part of the test above that runs as another user.
+    };
+    let command = format!("{} --reuid=0 --clear-groups sleep 3", sudo.display());
+    let mut client = Client::new(&Command::parse(&command).unwrap());
+    client.limit = Duration::from_millis(50);
+    for n in 1..=MOST_LEFT {
+        let answer = client.reconfigure(&line());
+        assert_eq!(answer.reply.meaning.label(), "timed_out");
+        let left = answer.left.unwrap();
+        assert!(left.ends_with(" may not be killed: Operation not permitted (os error 1)"), "{left}");
+        assert_eq!(client.left(), n);
+    }
+    let answer = client.reconfigure(&line());
+    assert_eq!((answer.reply.meaning.label(), answer.took, client.left()), ("not_sent", Duration::ZERO, MOST_LEFT));
+    // They end by themselves, and then it goes on.
+    while client.left() > 0 {
+        std::thread::sleep(Duration::from_millis(10));
+        client.reap();
+    }
+    assert_eq!(client.reconfigure(&line()).reply.meaning.label(), "timed_out");
+}
+
+/// A BIRD with a configuration in a directory of its own, without any protocol that touches the machine.
+struct RealBird {
+    directory: tempfile::TempDir,
+    process: Child,
+}
+
+const PROGRAMS: [&str; 2] = ["/usr/sbin/bird", "/usr/sbin/birdc"];
+
+impl RealBird {
+    #[expect(clippy::disallowed_methods, reason = "this is the other side")]
+    fn start(list: &str) -> RealBird {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let conf = format!(
+            "log stderr all;\nrouter id 10.99.0.1;\ninclude \"{}\";\nprotocol device {{}}\n\
+             protocol direct {{ ipv4 {{ import where net ~ ACAST_PS_ADVERTISE; }}; }}\n",
+            at("list.conf").display()
+        );
+        fs::write(at("bird.conf"), conf).unwrap();
+        fs::write(at("list.conf"), list).unwrap();
+        let process = std::process::Command::new(PROGRAMS[0])
+            .args(["-f", "-c"])
+            .arg(at("bird.conf"))
+            .arg("-s")
+            .arg(at("bird.ctl"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let bird = RealBird { directory, process };
+        bird.wait_until("BIRD listens", || UnixStream::connect(bird.at("bird.ctl")).is_ok());
+        bird
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let bound = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < bound, "{what}: not within 30 seconds");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a sandbox")]
+    fn list(&self, text: &str) {
+        fs::write(self.at("list.conf"), text).unwrap();
+    }
+
+    fn client(&self, options: &str) -> Client {
+        let socket = self.at("bird.ctl");
+        Client::new(&Command::parse(&format!("{} {options} -s {} configure", PROGRAMS[1], socket.display())).unwrap())
+    }
+
+    /// What the client says, without the directory's name.
+    fn said(&self, client: &mut Client) -> (String, Option<Version>) {
+        let reply = client.reconfigure(&line()).reply;
+        (format!("{:?}", reply.meaning).replace(&self.directory.path().display().to_string(), "DIR"), reply.version)
+    }
+}
+
+impl Drop for RealBird {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_real_bird() {
+    if PROGRAMS.iter().any(|program| !Path::new(program).exists()) {
+        println!("SKIPPED a_real_bird: {} is not installed (package bird2)", PROGRAMS.join(" or "));
+        return;
+    }
+    let one = "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32 ];\n";
+    let mut bird = RealBird::start(one);
+    for options in ["", "-v"] {
+        let mut client = bird.client(options);
+        let version = client.reconfigure(&line()).reply.version;
+        assert!(version.is_some_and(|version| version.major >= 2), "{version:?}");
+        assert_eq!(bird.said(&mut client), ("Taken".to_string(), version));
+        bird.list("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, ];\n");
+        let (refused, told) = bird.said(&mut client);
+        assert!(refused.starts_with("Refused { why: \"DIR/list.conf:1:"), "{refused}");
+        assert_eq!(told, version);
+        // The constant in an import filter: the protocol restarts.
+        bird.list(&one.replace("255", if options.is_empty() { "254" } else { "255" }));
+        let (soon, _) = bird.said(&mut client);
+        assert!(["Taken", "TakenSoon"].contains(&soon.as_str()), "{soon}");
+    }
+    let mut client = bird.client("");
+    // A stopped BIRD answers nobody.
+    rustix::process::kill_process(pid_of(&bird.process), rustix::process::Signal::STOP).unwrap();
+    client.limit = Duration::from_millis(100);
+    assert_eq!(bird.said(&mut client).0, "Silent { why: \"no answer within 0.1 s\" }");
+    client.limit = LIMIT;
+    rustix::process::kill_process(pid_of(&bird.process), rustix::process::Signal::CONT).unwrap();
+    bird.wait_until("BIRD answers again", || bird.client("").reconfigure(&line()).reply.meaning.is_taken());
+    bird.process.kill().unwrap();
+    bird.process.wait().unwrap();
+    let refused =
+        "Unreachable { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
+    assert_eq!(bird.said(&mut client), (refused.to_string(), None));
+    fs::remove_file(bird.at("bird.ctl")).unwrap();
+    assert_eq!(bird.said(&mut client).0, refused.replace("Connection refused", "No such file or directory"));
+}
+
+fn pid_of(process: &Child) -> rustix::process::Pid {
+    rustix::process::Pid::from_child(process)
+}

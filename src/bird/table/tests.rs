@@ -1,0 +1,343 @@
+//! Real files, no thread, no BIRD: each step is called by hand at a time that the test makes up.
+
+use std::fs;
+use std::os::unix::fs::{symlink, PermissionsExt};
+
+use super::*;
+use crate::command::Command;
+
+const DUMMY: &str = "10.189.200.255/32";
+const A: &str = "10.0.0.1/32";
+const B: &str = "10.0.0.2/32";
+const STRANGER: &str = "10.9.9.9/32";
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+/// A directory with a prefix file, two services `a` and `b` with the prefixes [`A`] and [`B`], and a clock.
+struct Desk {
+    dir: tempfile::TempDir,
+    bird: Bird,
+    known: Vec<Named>,
+    verdicts: Verdicts,
+    now: Instant,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let dir = tempfile::tempdir().unwrap();
+        let bird = Bird {
+            conf: dir.path().join("prefixes.conf"),
+            variable: "ACAST_PS_ADVERTISE".to_string(),
+            reconfigure_cmd: Command::parse("/bin/true").unwrap(),
+            reconfigure_cmd_is_set: false,
+            control_socket: None,
+            dummy: Some(prefix(DUMMY)),
+            history: None,
+        };
+        let named = |service: &str, of| Named { prefix: prefix(of), service: service.into(), custom: false };
+        let known = vec![named("a", A), named("b", B)];
+        Desk { dir, bird, known, verdicts: Verdicts::new(), now: Instant::now() }
+    }
+
+    fn listing(prefixes: &[&str]) -> Desk {
+        let desk = Desk::new();
+        desk.put(&desk.text(prefixes));
+        desk
+    }
+
+    fn text(&self, prefixes: &[&str]) -> String {
+        let prefixes: Vec<Prefix> = prefixes.iter().copied().map(prefix).collect();
+        prefix_file::render(&self.bird.variable, self.bird.dummy.as_ref(), &prefixes, "2026-01-01 00:00:00.000000", 1)
+    }
+
+    /// Writes without the room that is tested.
+    #[expect(clippy::disallowed_methods, reason = "this is somebody else")]
+    fn put(&self, text: &str) {
+        fs::write(&self.bird.conf, text).unwrap();
+        fs::set_permissions(&self.bird.conf, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+
+    fn open(&self) -> Table {
+        Table::open(Family::V4, &self.bird, self.known.clone(), false, MINUTE)
+    }
+
+    fn verdict(&mut self, table: &mut Table, service: &str, state: State) {
+        self.verdicts.insert(service.into(), Verdict { service: service.into(), state, missing: Vec::new() });
+        table.news();
+    }
+
+    /// Steps at the time when the table asks for it; returns the changes, as `+a` and `-a`.
+    fn step(&mut self, table: &mut Table) -> Vec<String> {
+        self.now = table.earliest(self.now).expect("nothing to do").max(self.now);
+        let changed = table.converge(&self.verdicts, self.now);
+        changed.into_iter().map(|(service, listed)| format!("{}{service}", if listed { '+' } else { '-' })).collect()
+    }
+
+    fn file(&self) -> PrefixFile {
+        prefix_file::parse(&fs::read(&self.bird.conf).unwrap(), Family::V4)
+    }
+
+    /// The file is sound, readable by BIRD, lists this, and BIRD is to be told.
+    fn expect(&self, table: &Table, prefixes: &[&str]) {
+        let PrefixFile { variable, prefixes: found, flaw } = self.file();
+        assert_eq!((flaw, variable.as_deref()), (None, Some("ACAST_PS_ADVERTISE")));
+        assert_eq!(found, prefixes.iter().copied().map(prefix).collect::<Vec<_>>());
+        assert_eq!(fs::metadata(&self.bird.conf).unwrap().permissions().mode() & 0o777, MODE);
+        assert_eq!(*table.levels().in_file, *found);
+        assert!(table.is_due() && !table.levels().in_sync);
+    }
+
+    fn told(&self, table: &mut Table) {
+        table.took(&table.tell());
+        assert!(!table.is_due());
+        assert!(table.levels().in_sync);
+    }
+}
+
+#[test]
+fn a_restart_keeps_what_was_listed_and_tells_bird_once() {
+    let mut desk = Desk::listing(&[DUMMY, B, A]);
+    let mut table = desk.open();
+    let before = fs::read(&desk.bird.conf).unwrap();
+    assert_eq!(desk.step(&mut table), [""; 0]);
+    assert_eq!(fs::read(&desk.bird.conf).unwrap(), before, "the file is as we would write it");
+    desk.expect(&table, &[DUMMY, B, A]);
+    assert_eq!(table.held_until(&desk.verdicts, desk.now), None);
+    desk.told(&mut table);
+    assert_eq!(table.earliest(desk.now), None);
+}
+
+#[test]
+fn verdicts_go_into_the_file() {
+    let mut desk = Desk::listing(&[DUMMY, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    for (service, state, changes, list) in [
+        ("b", State::Up, vec!["+b"], vec![DUMMY, A, B]),
+        ("a", State::Down, vec!["-a"], vec![DUMMY, B]),
+        ("a", State::Up, vec!["+a"], vec![DUMMY, B, A]),
+    ] {
+        desk.verdict(&mut table, service, state);
+        assert_eq!(desk.step(&mut table), changes);
+        desk.expect(&table, &list);
+        desk.told(&mut table);
+    }
+    desk.verdict(&mut table, "a", State::Up);
+    assert_eq!(desk.step(&mut table), [""; 0]);
+    assert!(!table.is_due(), "a verdict that changes nothing");
+}
+
+#[test]
+fn an_address_that_is_not_assigned_is_out_whatever_the_state() {
+    let mut desk = Desk::listing(&[DUMMY, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    let verdict = Verdict { service: "a".into(), state: State::Up, missing: vec![prefix(A)] };
+    desk.verdicts.insert("a".into(), verdict);
+    table.news();
+    assert_eq!(desk.step(&mut table), ["-a"]);
+    desk.expect(&table, &[DUMMY]);
+}
+
+#[test]
+fn strangers_stay_until_the_first_verdict_or_go_at_once_with_purge() {
+    let mut desk = Desk::listing(&[DUMMY, STRANGER, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, STRANGER, A]);
+    desk.verdict(&mut table, "a", State::Up);
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A]);
+
+    let mut desk = Desk::listing(&[DUMMY, STRANGER, A]);
+    let mut table = Table::open(Family::V4, &desk.bird, desk.known.clone(), true, MINUTE);
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A]);
+}
+
+#[test]
+fn what_others_do_to_the_file_is_undone_once_a_second() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    let whole = desk.text(&[DUMMY, A, B]);
+    let tampering: [&dyn Fn(&Desk); 8] = [
+        &|desk| desk.put(""),
+        &|desk| desk.put(&whole[..whole.len() - 20]),
+        &|desk| desk.put("garbage \u{0} \u{e9}"),
+        &|desk| desk.put(&desk.text(&[DUMMY])),
+        &|desk| desk.put(&desk.text(&[DUMMY, A, B, STRANGER])),
+        &|desk| desk.put(&whole.replace("ACAST_PS_ADVERTISE", "OTHER")),
+        &|desk| fs::remove_file(&desk.bird.conf).unwrap(),
+        &|desk| fs::set_permissions(&desk.bird.conf, PermissionsExt::from_mode(0o600)).unwrap(),
+    ];
+    // Strangers may go: the family had its first verdict.
+    desk.verdict(&mut table, "a", State::Up);
+    desk.step(&mut table);
+    let mut repaired = None;
+    for tamper in tampering {
+        tamper(&desk);
+        table.touched();
+        assert_eq!(desk.step(&mut table), [""; 0], "a repair is no change of a service");
+        desk.expect(&table, &[DUMMY, A, B]);
+        assert!(repaired.is_none_or(|at| desk.now >= at + REPAIR));
+        repaired = Some(desk.now);
+        desk.told(&mut table);
+    }
+}
+
+#[test]
+fn a_foreign_change_that_ends_up_equal_is_told_too() {
+    let mut desk = Desk::listing(&[DUMMY, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    fs::remove_file(&desk.bird.conf).unwrap();
+    desk.put(&desk.text(&[DUMMY, A]));
+    table.touched();
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A]);
+}
+
+#[test]
+fn our_own_write_is_no_foreign_change() {
+    let mut desk = Desk::listing(&[DUMMY, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.verdict(&mut table, "b", State::Up);
+    desk.step(&mut table);
+    desk.told(&mut table);
+    table.touched();
+    desk.step(&mut table);
+    assert!(!table.is_due());
+}
+
+/// The directory is moved away: writing fails as on a full or read-only disk, also for root.
+#[test]
+fn a_change_waits_until_the_file_can_be_written() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    let parent = desk.dir.path().to_path_buf();
+    let hidden = parent.with_extension("hidden");
+    #[expect(clippy::disallowed_methods, reason = "a directory, not a file")]
+    let mv = |from: &Path, to: &Path| fs::rename(from, to).unwrap();
+    mv(&parent, &hidden);
+    desk.verdict(&mut table, "a", State::Down);
+    let start = desk.now;
+    for _ in 0..4 {
+        assert_eq!(desk.step(&mut table), [""; 0]);
+        assert!(!table.is_due(), "BIRD is not told of a file that is not there");
+        let problem = table.levels().problem.unwrap().to_string();
+        assert!(problem.starts_with("failed to write Bird configuration: cannot create"), "{problem}");
+    }
+    assert!(desk.now - start >= Duration::from_millis(700), "tried ever more slowly");
+    mv(&hidden, &parent);
+    assert_eq!(desk.step(&mut table), ["-a"]);
+    assert_eq!(table.levels().problem, None);
+    desk.expect(&table, &[DUMMY, B]);
+}
+
+#[test]
+fn bird_is_not_told_of_a_tampered_file_that_cannot_be_put_right() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    // A directory in the place of the file can neither be read nor replaced.
+    fs::remove_file(&desk.bird.conf).unwrap();
+    fs::create_dir(&desk.bird.conf).unwrap();
+    table.touched();
+    desk.step(&mut table);
+    assert!(!table.is_due() && !table.levels().in_sync);
+    fs::remove_dir(&desk.bird.conf).unwrap();
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A, B]);
+}
+
+#[test]
+fn a_list_from_nothing_is_held_until_every_service_had_its_verdict_or_its_time() {
+    for tampered in [None, Some(""), Some("define ACAST_PS_ADVERTISE =\n")] {
+        let mut desk = Desk::new();
+        if let Some(text) = tampered {
+            desk.put(text);
+        }
+        let mut table = desk.open();
+        desk.step(&mut table);
+        desk.expect(&table, &[DUMMY]);
+        let until = table.held_until(&desk.verdicts, desk.now).unwrap();
+        desk.verdict(&mut table, "a", State::Up);
+        desk.step(&mut table);
+        assert_eq!(table.held_until(&desk.verdicts, desk.now), Some(until));
+        desk.verdict(&mut table, "b", State::Down);
+        desk.step(&mut table);
+        assert_eq!(table.held_until(&desk.verdicts, desk.now), None);
+        desk.expect(&table, &[DUMMY, A]);
+
+        let mut late = desk.open();
+        assert_eq!(late.held_until(&Verdicts::new(), desk.now), None, "{A} is legible now");
+        fs::remove_file(&desk.bird.conf).unwrap();
+        late = desk.open();
+        let until = late.held_until(&Verdicts::new(), desk.now).unwrap();
+        assert_eq!(late.held_until(&Verdicts::new(), until), None);
+    }
+}
+
+#[test]
+fn what_is_legible_in_a_broken_file_counts_as_listed() {
+    let mut desk = Desk::new();
+    let whole = desk.text(&[DUMMY, A, STRANGER, B]);
+    desk.put(&whole[..whole.len() - 12]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A]);
+    assert_eq!(table.held_until(&desk.verdicts, desk.now), None);
+}
+
+#[test]
+fn the_file_behind_a_link_is_replaced() {
+    let desk = Desk::listing(&[DUMMY, A]);
+    let link = desk.dir.path().join("link.conf");
+    symlink("prefixes.conf", &link).unwrap();
+    let bird = Bird { conf: link.clone(), ..desk.bird.clone() };
+    let mut table = Table::open(Family::V4, &bird, desk.known.clone(), false, MINUTE);
+    let mut desk = desk;
+    desk.verdict(&mut table, "a", State::Down);
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY]);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[test]
+fn services_with_commands_of_their_own_need_no_other() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    desk.known.iter_mut().for_each(|named| named.custom = true);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    assert!(!table.is_due() && table.levels().in_sync);
+    desk.verdict(&mut table, "a", State::Down);
+    assert_eq!(desk.step(&mut table), ["-a"]);
+    assert!(!table.is_due() && !table.levels().in_sync, "its own command has to tell BIRD");
+    table.took(&table.tell());
+    assert!(table.levels().in_sync);
+
+    // With a command of the family's own there is a reconfigure at start, and one for what no service's command tells.
+    desk.bird.reconfigure_cmd_is_set = true;
+    let mut table = desk.open();
+    desk.step(&mut table);
+    assert!(table.is_due());
+    desk.told(&mut table);
+    desk.verdict(&mut table, "a", State::Up);
+    assert_eq!(desk.step(&mut table), ["+a"]);
+    assert!(!table.is_due());
+    desk.put("");
+    table.touched();
+    desk.step(&mut table);
+    assert!(table.is_due());
+}

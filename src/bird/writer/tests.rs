@@ -1,0 +1,266 @@
+//! The thread itself, on real files, with a program in birdc's place that does what the test says and counts its runs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+use super::*;
+use crate::config::files::{load, ServiceFiles, Sources};
+use crate::sys::atomic_file::{replace, Durability};
+
+const DUMMY: &str = "10.189.200.255/32";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A writer that runs, its files, and its BIRD.
+struct Rig {
+    dir: tempfile::TempDir,
+    events: Sender<Event>,
+    report: Arc<Published<BirdReport>>,
+    give_up: StopLine,
+    thread: Option<JoinHandle<End>>,
+}
+
+impl Rig {
+    /// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, all listed in the file at first.
+    /// `DIR` in `daemon` and `service` is the rig's directory.
+    fn new(services: usize, daemon: &str, service: &str) -> Rig {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |text: &str| text.replace("DIR", dir.path().to_str().unwrap());
+        put(
+            &dir.path().join("birdc"),
+            "#!/bin/sh\necho $# $* >> DIR/runs\n. DIR/does\n".replace("DIR", &at("DIR")),
+            0o755,
+        );
+        put(&dir.path().join("main.conf"), at(&format!(
+            "[daemon]\npidfile = DIR/pid\nbird_conf = DIR/prefixes\nbird_reconfigure_cmd = DIR/birdc configure\n{daemon}\n"
+        )), 0o644);
+        let sections =
+            (0..services).map(|n| format!("[s{n}]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.{n}/32\n{service}\n"));
+        put(&dir.path().join("services.conf"), at(&sections.collect::<String>()), 0o644);
+        let rig =
+            Rig { dir, events: channel().0, report: Arc::default(), give_up: StopLine::new().unwrap(), thread: None };
+        rig.bird_does("echo Reconfigured");
+        let listed: Vec<_> = (0..services).map(|n| format!("10.0.0.{n}/32").parse().unwrap()).collect();
+        let dummy = DUMMY.parse().unwrap();
+        let list = [vec![dummy], listed].concat();
+        let text = crate::bird::prefix_file::render("ACAST_PS_ADVERTISE", Some(&dummy), &list, "2026", 1);
+        put(&rig.path("prefixes"), text, 0o644);
+        rig
+    }
+
+    fn started(mut self) -> Rig {
+        let sources =
+            Sources { main: self.path("main.conf"), services: ServiceFiles::File(self.path("services.conf")) };
+        let settings = load(&sources)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .unwrap()
+            .settings;
+        let (events, received) = channel();
+        let writer = Writer::new(&settings, events.clone(), self.report.clone(), self.give_up.clone());
+        self.events = events;
+        self.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn bird_does(&self, script: &str) {
+        put(&self.path("does"), script.replace("DIR", self.dir.path().to_str().unwrap()), 0o644);
+    }
+
+    fn say(&self, service: &str, state: State) {
+        let verdict = Verdict { service: service.into(), state, missing: Vec::new() };
+        self.events.send(Event::Verdict(verdict)).unwrap();
+    }
+
+    fn runs(&self) -> Vec<String> {
+        fs::read_to_string(self.path("runs")).unwrap_or_default().lines().map(String::from).collect()
+    }
+
+    fn file(&self) -> String {
+        fs::read_to_string(self.path("prefixes")).unwrap()
+    }
+
+    fn in_sync(&self) -> bool {
+        self.report.lock().families.iter().all(|family| family.in_sync) && self.report.lock().ready
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.report.lock().families.first().and_then(|family| family.problem.clone())
+    }
+
+    fn wait(&self, what: &str, condition: impl Fn(&Rig) -> bool) {
+        let until = Instant::now() + MINUTE;
+        while !condition(self) {
+            assert!(Instant::now() < until, "{what} does not happen: {:?}, runs {:?}", self.report.lock(), self.runs());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn end(&mut self) -> End {
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    fn stop(mut self) -> Rig {
+        self.events.send(Event::Stop).unwrap();
+        assert!(matches!(self.end(), End::Stopped));
+        self
+    }
+}
+
+fn put(path: &Path, text: impl AsRef<str>, mode: u32) {
+    replace(path, text.as_ref().as_bytes(), Durability::Unsynced).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn one_reconfigure_at_start_and_one_for_a_change() {
+    let rig = Rig::new(3, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    assert_eq!(rig.runs(), ["1 configure"]);
+    rig.say("s1", State::Down);
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.1/32") && rig.in_sync());
+    rig.say("s1", State::Down);
+    rig.say("s0", State::Up);
+    let rig = rig.stop();
+    assert_eq!(rig.runs().len(), 2, "verdicts that change nothing are told to nobody");
+    let report = rig.report.lock().families[0].clone();
+    assert_eq!((report.taken, report.failed, report.problem), (2, 0, None));
+}
+
+#[test]
+fn a_burst_is_one_reconfigure_and_what_follows_is_gathered() {
+    let rig = Rig::new(200, "", "");
+    // While BIRD is asked at start, all others die.
+    rig.bird_does("touch DIR/asked; while [ ! -e DIR/go ]; do sleep 0.01; done; echo Reconfigured");
+    let rig = rig.started();
+    rig.wait("the first run", |rig| rig.path("asked").exists());
+    (0..200).for_each(|n| rig.say(&format!("s{n}"), State::Down));
+    put(&rig.path("go"), "", 0o644);
+    rig.wait("all withdrawn", |rig| rig.runs().len() > 1 && !rig.file().contains("10.0.0.") && rig.in_sync());
+    assert_eq!(rig.stop().runs().len(), 2);
+}
+
+#[test]
+fn what_bird_did_not_take_is_told_again() {
+    for (answer, problem) in [
+        ("exit 1", "reconfiguring BIRD failed, either BIRD daemon is down"),
+        ("echo 'BIRD 2.0.12 ready.'; echo '/etc/bird/bird.conf:5:1 syntax error'", "reconfiguring BIRD returned error"),
+        (
+            "echo 'BIRD 2.0.12 ready.'; echo 'Reconfiguration already in progress, queueing new config'",
+            "BIRD daemon is busy",
+        ),
+        ("exec sleep 1100", "reconfiguring bird timed out"),
+    ] {
+        let rig = Rig::new(2, "", "").started();
+        rig.wait("in sync at start", Rig::in_sync);
+        rig.bird_does(answer);
+        rig.say("s0", State::Down);
+        rig.wait(answer, |rig| rig.problem().is_some_and(|found| found.starts_with(problem)));
+        assert!(!rig.in_sync() && !rig.file().contains("10.0.0.0/32"), "the file does not wait for BIRD");
+        rig.bird_does("echo Reconfigured");
+        rig.wait("in sync again", |rig| rig.in_sync() && rig.problem().is_none());
+        rig.stop();
+    }
+}
+
+#[test]
+fn nobody_disturbs_a_bird_that_may_be_busy() {
+    let rig = Rig::new(2, "", "");
+    rig.bird_does("echo 'BIRD 3.3.2 ready.'; echo 'Reconfiguration in progress'");
+    let rig = rig.started();
+    rig.wait("taken at start", Rig::in_sync);
+    rig.say("s0", State::Down);
+    rig.wait("the file", |rig| !rig.file().contains("10.0.0.0/32"));
+    rig.say("s1", State::Down);
+    rig.wait("the file", |rig| !rig.file().contains("10.0.0.1/32"));
+    // A stop does not make BIRD less busy.
+    let rig = rig.stop();
+    assert_eq!(rig.runs().len(), 1);
+    assert!(!rig.in_sync());
+}
+
+#[test]
+fn both_families_share_a_command_and_a_reconfigure() {
+    let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
+    let rig = Rig::new(1, ipv6, "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    assert_eq!(rig.runs().len(), 1);
+    assert_eq!(rig.report.lock().families.len(), 2);
+    assert!(fs::read_to_string(rig.path("prefixes6")).unwrap().contains("2001:db8::1/128"));
+    rig.stop();
+    let rig = Rig::new(1, &ipv6.replace("birdc configure", "birdc6 configure"), "").started();
+    rig.wait("the other one's failure", |rig| {
+        rig.report.lock().families.get(1).is_some_and(|found| found.problem.is_some())
+    });
+    assert!(rig.report.lock().families[0].in_sync);
+}
+
+#[test]
+fn a_touched_file_is_put_right_and_told() {
+    let rig = Rig::new(2, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    put(&rig.path("prefixes"), "", 0o644);
+    rig.events.send(Event::Touched(Family::V6)).unwrap();
+    rig.events.send(Event::Touched(Family::V4)).unwrap();
+    rig.wait("the repair", |rig| rig.file().contains("10.0.0.1/32") && rig.runs().len() == 2 && rig.in_sync());
+}
+
+#[test]
+fn custom_commands_tell_their_services_changes() {
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+    let rig = Rig::new(2, "", custom).started();
+    rig.wait("ready", Rig::in_sync);
+    // The other service's command hangs, and holds up nobody.
+    rig.bird_does("case $2 in down) [ -e DIR/hang ] || { touch DIR/hang; sleep 1101; }; esac");
+    rig.say("s0", State::Down);
+    rig.wait("the first run", |rig| rig.runs().len() == 2);
+    rig.say("s1", State::Down);
+    rig.wait("the second run", |rig| rig.runs().len() >= 3 && !rig.file().contains("10.0.0.1/32"));
+    rig.wait("the first one's second try", Rig::in_sync);
+    rig.say("s1", State::Up);
+    rig.wait("up again", |rig| rig.file().contains("10.0.0.1/32") && rig.in_sync());
+    let runs = rig.stop().runs();
+    assert_eq!(runs[0], "1 configure", "the family has a command, and uses it at start");
+    assert!(runs[1..].iter().all(|run| run == "2 custom down" || run == "2 custom up"), "{runs:?}");
+    assert_eq!(runs.last().unwrap(), "2 custom up");
+}
+
+#[test]
+fn queued_verdicts_are_applied_at_a_stop() {
+    let rig = Rig::new(2, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.say("s0", State::Down);
+    rig.say("s1", State::Down);
+    let rig = rig.stop();
+    assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
+    assert!(rig.report.lock().due.is_none());
+}
+
+#[test]
+fn a_stop_is_cut_short() {
+    let rig =
+        Rig::new(1, "", "custom_bird_reconfigure_cmd = DIR/birdc custom\ncustom_bird_reconfigure_cmd_timeout = 1000")
+            .started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("exec sleep 1102");
+    rig.say("s0", State::Down);
+    rig.wait("the run", |rig| rig.runs().len() == 2);
+    rig.events.send(Event::Stop).unwrap();
+    rig.give_up.pull();
+    let mut rig = rig;
+    assert!(matches!(rig.end(), End::Stopped));
+}
+
+#[test]
+fn a_dead_check_thread_ends_it_after_what_waits() {
+    let mut rig = Rig::new(2, "", "").started();
+    rig.say("s0", State::Down);
+    rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
+    assert!(matches!(rig.end(), End::Died { service, why } if &*service == "s1" && why == "a bug"));
+    assert!(!rig.file().contains("10.0.0.0/32"));
+}

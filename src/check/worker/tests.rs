@@ -1,0 +1,416 @@
+//! Real threads that run real programs, most of them a line of `sh`. Their interval is a day, so that they run when the
+//! test orders it.
+
+use std::fs::{self, File};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::mpsc::{channel, TryRecvError};
+
+use super::*;
+use crate::sys::alone::{alone, in_own_network, sh, this_program, wait_until};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A service that runs a line of `sh` once a day; one outcome decides; nobody looks at its addresses.
+pub(crate) fn service(script: &str) -> Service {
+    let script = script.replace('\'', "'\\''");
+    Service {
+        name: "foo".to_string(),
+        check_cmd: crate::command::Command::parse(&format!("sh -c '{script}'")).unwrap(),
+        check_interval: DAY,
+        check_fast_interval: None,
+        check_timeout: MINUTE,
+        check_rise: NonZeroU32::MIN,
+        check_fail: NonZeroU32::MIN,
+        disabled: None,
+        prefixes: vec!["10.9.0.1/32".parse().unwrap()],
+        prefix_text: "10.9.0.1/32".to_string(),
+        assigned_to: None,
+        interface: "lo".to_string(),
+        custom_reconfigure: None,
+        watch_pidfile: None,
+        drain_file: None,
+        withdraw_on_exit: false,
+        withdraw_on_boot: false,
+        state_change: None,
+        listing: Vec::new(),
+    }
+}
+
+/// A check thread and all its ends.
+struct Started {
+    service: Arc<Service>,
+    report: Arc<Published<ServiceReport>>,
+    orders: Sender<()>,
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    assignment: Arc<Assignment>,
+    stop: StopLine,
+    threads: [JoinHandle<()>; 2],
+}
+
+impl Started {
+    fn new(service: Service, splay: Duration) -> Started {
+        let (service, report) = (Arc::new(service), Arc::new(Published::default()));
+        let ((orders, receiver), (sender, events)) = (channel(), channel());
+        let stop = StopLine::new().unwrap();
+        let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
+        let common = Common { events: sender.clone(), stop: stop.clone(), assignment: assignment.clone(), splay };
+        let thread = start(service.clone(), report.clone(), receiver, common).unwrap();
+        Started { service, report, orders, events, sender, assignment, stop, threads: [thread, watching] }
+    }
+
+    /// The next verdict: the state and what is missing.
+    fn verdict(&self) -> (State, String) {
+        match self.events.recv_timeout(MINUTE).unwrap() {
+            Event::Verdict(verdict) => {
+                assert_eq!(&*verdict.service, "foo");
+                (verdict.state, list(&verdict.missing))
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+
+    fn expect(&self, state: State, missing: &str) {
+        assert_eq!(self.verdict(), (state, missing.to_string()));
+    }
+
+    /// Orders a run once the `n` runs before it have ended.
+    fn order_after(&self, n: u64) {
+        self.wait_for_runs(n);
+        self.orders.send(()).unwrap();
+    }
+
+    fn wait_for_runs(&self, n: u64) {
+        wait_until("a run", || self.runs() == n);
+    }
+
+    fn runs(&self) -> u64 {
+        let report = self.report.lock();
+        let counts = &report.counts;
+        counts.passed + counts.failed + counts.timed_out + counts.not_assigned
+    }
+
+    fn state_and_transitions(&self) -> (State, u64) {
+        let report = self.report.lock();
+        (report.state, report.transitions)
+    }
+
+    fn last(&self) -> Run {
+        self.report.lock().last.clone().unwrap()
+    }
+
+    /// Lets the thread end as a daemon does that goes on without it, and hands out what it said and nobody heard.
+    fn end(self) -> Vec<Event> {
+        let Started { orders, events, sender, assignment, stop, threads: [thread, watching], .. } = self;
+        assignment.concern(Vec::new());
+        drop(orders);
+        thread.join().unwrap();
+        stop.pull();
+        watching.join().unwrap();
+        drop(sender);
+        events.iter().collect()
+    }
+
+    /// Stops it as a daemon does that ends.
+    fn stop(self) -> Vec<Event> {
+        self.stop.pull();
+        self.end()
+    }
+}
+
+fn begin(service: Service) -> Started {
+    Started::new(service, Duration::ZERO)
+}
+
+fn exists(path: &Path) -> String {
+    format!("test -e {}", path.display())
+}
+
+/// A script that goes on once `path` exists.
+fn waits_for(path: &Path) -> String {
+    format!("until [ -e {} ]; do sleep 0.01; done", path.display())
+}
+
+fn sleeps(seconds: &str) -> bool {
+    let line = format!("sleep\0{seconds}\0");
+    let mut processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|found| found == line.as_bytes()))
+}
+
+#[test]
+fn rise_and_fall_and_only_changes_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = dir.path().join("up");
+    File::create(&up).unwrap();
+    let numbers = [2, 3].map(|n| NonZeroU32::new(n).unwrap());
+    let thread = begin(Service { check_rise: numbers[0], check_fail: numbers[1], ..service(&exists(&up)) });
+    let state = |n| {
+        thread.wait_for_runs(n);
+        thread.report.lock().state
+    };
+    assert_eq!(state(1), State::Unknown);
+    thread.order_after(1);
+    thread.expect(State::Up, "");
+    assert_eq!(state(2), State::Up);
+    thread.order_after(2);
+    thread.wait_for_runs(3);
+    fs::remove_file(&up).unwrap();
+    thread.order_after(3);
+    thread.order_after(4);
+    assert_eq!(state(5), State::Up);
+    thread.order_after(5);
+    thread.expect(State::Down, "");
+    thread.order_after(6);
+    thread.wait_for_runs(7);
+    let report = thread.report.lock();
+    assert_eq!((report.state, report.transitions), (State::Down, 2));
+    assert_eq!((report.counts.passed, report.counts.failed), (3, 4));
+    drop(report);
+    assert_eq!(thread.end(), []);
+}
+
+/// The grid has a point a day away, yet the state is decided: the fast interval holds until it is.
+#[test]
+fn undecided_is_looked_at_faster() {
+    let fast = Some(Duration::from_millis(1));
+    let thread =
+        begin(Service { check_rise: NonZeroU32::new(5).unwrap(), check_fast_interval: fast, ..service("true") });
+    thread.expect(State::Up, "");
+    assert_eq!(thread.runs(), 5);
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn too_slow_a_check_is_killed_with_all_its_children() {
+    let script = "echo said; (sleep 1101 | sleep 1101) & sleep 1101";
+    let thread = begin(Service { check_timeout: Duration::from_millis(300), ..service(script) });
+    thread.expect(State::Down, "");
+    let Run { took, result, output, .. } = thread.last();
+    assert_eq!((result, output.as_str()), (RunResult::TimedOut, "said\n"));
+    assert!(took.unwrap() >= Duration::from_millis(300));
+    let report = thread.report.lock();
+    assert!(report.counts.timed_out == 1 && report.counts.first_time_out.is_some());
+    drop(report);
+    wait_until("no sleep 1101", || !sleeps("1101"));
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn what_cannot_run_is_a_failed_check_with_its_reason() {
+    let check_cmd = crate::command::Command::parse("/nonexistent/check -v").unwrap();
+    let thread = begin(Service { check_cmd, ..service("") });
+    thread.expect(State::Down, "");
+    let why = "cannot run /nonexistent/check: No such file or directory (os error 2)".to_string();
+    assert_eq!(thread.last().result, RunResult::NotStarted(why));
+    thread.order_after(1);
+    thread.wait_for_runs(2);
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn exit_codes_signals_and_output_are_reported() {
+    let thread = begin(service("echo out; echo err >&2; exit 3"));
+    thread.expect(State::Down, "");
+    let Run { result, output, .. } = thread.last();
+    assert_eq!((result, output.as_str()), (RunResult::Exited(3), "out\nerr\n"));
+    assert_eq!(thread.end(), []);
+    let thread = begin(service("kill -KILL $$"));
+    thread.expect(State::Down, "");
+    assert_eq!(thread.last().result, RunResult::Signaled(9));
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn orders_during_a_run_make_one_more_run_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (runs, go) = (dir.path().join("runs"), dir.path().join("go"));
+    let thread = begin(service(&format!("echo >>{}; {}", runs.display(), waits_for(&go))));
+    wait_until("a run", || runs.exists());
+    for _ in 0..3 {
+        thread.orders.send(()).unwrap();
+    }
+    File::create(&go).unwrap();
+    thread.wait_for_runs(2);
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+    assert_eq!(fs::read_to_string(&runs).unwrap(), "\n\n");
+}
+
+#[test]
+fn a_stop_kills_the_running_check_and_says_nothing() {
+    let thread = begin(service("sleep 1102; exit 1"));
+    wait_until("a sleep 1102", || sleeps("1102"));
+    assert_eq!(thread.stop(), []);
+    wait_until("no sleep 1102", || !sleeps("1102"));
+}
+
+/// Its interval is a day, so only the end of its orders can have ended it.
+#[test]
+fn a_thread_without_orders_ends() {
+    let thread = begin(service("true"));
+    thread.expect(State::Up, "");
+    thread.orders.send(()).unwrap();
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn a_disabled_check_decides_once_and_runs_nothing() {
+    for (decision, state) in [(OnDisabled::Advertise, State::Up), (OnDisabled::Withdraw, State::Down)] {
+        let mut thread = begin(Service { disabled: Some(decision), ..service("exit 1") });
+        thread.expect(state, "");
+        let orders = std::mem::replace(&mut thread.orders, channel().0);
+        wait_until("the thread's end", || orders.send(()).is_err());
+        assert_eq!(thread.runs(), 0);
+        assert_eq!(thread.state_and_transitions(), (state, 1));
+        assert!(thread.report.lock().due.is_none(), "nobody waits for a word of it");
+        assert_eq!(thread.end(), []);
+    }
+}
+
+#[test]
+fn a_panic_is_the_last_word() {
+    if !alone("check::worker::tests::a_panic_is_the_last_word", &["env"], &this_program()) {
+        return;
+    }
+    /// The only thing in reach of a check thread that can be made to panic from outside is the log.
+    struct Panics;
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Panics {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            assert_ne!(event.metadata().level(), &tracing::Level::WARN, "a warning");
+        }
+    }
+    use tracing_subscriber::layer::SubscriberExt as _;
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Panics)).unwrap();
+    let thread = begin(service("exit 1"));
+    match thread.events.recv_timeout(MINUTE).unwrap() {
+        Event::Died { service, why } => assert!(&*service == "foo" && why.contains("a warning"), "{why}"),
+        event => panic!("{event:?}"),
+    }
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
+    let name = "check::worker::tests::what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check";
+    if !in_own_network(name) {
+        return;
+    }
+    let prefixes = vec!["10.9.0.1/32".parse().unwrap(), "fd00::2/128".parse().unwrap()];
+    let thread = begin(Service { prefixes, assigned_to: Some("lo".to_string()), ..service("true") });
+    thread.assignment.concern(vec![(thread.service.clone(), thread.orders.clone())]);
+    thread.expect(State::Down, "10.9.0.1/32,fd00::2/128");
+    let Run { took, result, .. } = thread.last();
+    assert_eq!((took, result), (None, RunResult::NotAssigned));
+    for (change, state, missing) in [
+        ("ip address add 10.9.0.1/32 dev lo", State::Up, "fd00::2/128"),
+        ("ip address add fd00::2/128 dev lo", State::Up, ""),
+        ("ip address del 10.9.0.1/32 dev lo", State::Up, "10.9.0.1/32"),
+        ("ip address del fd00::2/128 dev lo", State::Down, "10.9.0.1/32,fd00::2/128"),
+    ] {
+        sh(change);
+        thread.expect(state, missing);
+        assert_eq!(list(&thread.report.lock().missing), missing, "{change}");
+    }
+    assert_eq!(thread.stop(), []);
+}
+
+/// A supervisor signals the check and the daemon, the daemon a little later: no verdict.
+#[test]
+fn a_check_that_the_supervisor_ended_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!("echo $$ >{0}.new; mv {0}.new {0}; kill -TERM $$", pid.display());
+    let ended = || match fs::read_to_string(&pid) {
+        Ok(pid) => !Path::new("/proc").join(pid.trim()).exists(),
+        Err(_) => false,
+    };
+    // On a machine that is busy elsewhere the stop may come too late; then it is tried again.
+    wait_until("a stop in time", || {
+        let _ = fs::remove_file(&pid);
+        let thread = begin(service(&script));
+        wait_until("the check's end", ended);
+        thread.stop().is_empty()
+    });
+}
+
+#[test]
+fn a_check_that_somebody_else_ended_is_a_failure_a_little_later() {
+    let before = Instant::now();
+    let thread = begin(service("kill -TERM $$"));
+    thread.expect(State::Down, "");
+    assert!(before.elapsed() >= SUPERVISOR);
+    assert_eq!(thread.last().result, RunResult::Signaled(15));
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn which_ends_may_be_a_supervisors() {
+    let check = |result, expected| assert_eq!(ended_by_supervisor(&result), expected, "{result:?}");
+    for signal in [1, 2, 15] {
+        check(RunResult::Signaled(signal), true);
+        check(RunResult::Exited(128 + signal), true);
+        check(RunResult::Exited(signal), false);
+    }
+    for result in [RunResult::Signaled(9), RunResult::Exited(137), RunResult::Exited(0), RunResult::TimedOut] {
+        check(result, false);
+    }
+}
+
+#[test]
+fn a_stuck_check_is_down_until_it_has_risen_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (started, go) = (dir.path().join("started"), dir.path().join("go"));
+    let script = format!("touch {}; {}", started.display(), waits_for(&go));
+    let thread = begin(service(&script));
+    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.sender, Instant::now() + ahead);
+    wait_until("a run", || started.exists());
+    assert!(!declare(Duration::ZERO));
+    assert!(declare(2 * MINUTE));
+    assert!(!declare(2 * MINUTE), "once is enough");
+    thread.expect(State::Down, "");
+    assert_eq!(thread.state_and_transitions(), (State::Down, 1));
+    File::create(&go).unwrap();
+    thread.wait_for_runs(1);
+    // This run was stuck, so that it passed in the end counts for nothing.
+    assert!(!thread.report.lock().stuck);
+    assert_eq!(thread.state_and_transitions(), (State::Down, 1));
+    assert_eq!(thread.events.try_recv(), Err(TryRecvError::Empty));
+    thread.order_after(1);
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn a_thread_that_sleeps_is_missed_too_when_it_does_not_wake() {
+    let thread = begin(service("true"));
+    thread.expect(State::Up, "");
+    wait_until("the sleep", || thread.report.lock().due.is_some_and(|due| due > Instant::now() + DAY / 2));
+    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.sender, Instant::now() + ahead);
+    assert!(!declare(DAY / 2));
+    assert!(declare(2 * DAY));
+    thread.expect(State::Down, "");
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn the_longest_times_run_over_nothing() {
+    let longest = Service {
+        check_interval: Duration::MAX,
+        check_timeout: Duration::MAX,
+        check_fast_interval: Some(Duration::MAX),
+        check_rise: NonZeroU32::new(2).unwrap(),
+        ..service("true")
+    };
+    let thread = begin(longest.clone());
+    thread.order_after(1);
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+    // And the first run may be as far away, but an order comes before it.
+    let thread = Started::new(longest, Duration::MAX);
+    thread.order_after(0);
+    thread.order_after(1);
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+}

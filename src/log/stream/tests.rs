@@ -1,0 +1,53 @@
+//! Real pipes.
+
+use std::io::{Read, Write};
+
+use rustix::pipe::{pipe_with, PipeFlags};
+
+use super::*;
+
+#[test]
+fn a_pipe_that_does_not_block_is_waited_for() {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    let lines = b"a line\n".repeat(100_000);
+    let reading = std::thread::spawn(|| {
+        let mut text = Vec::new();
+        std::fs::File::from(reader).read_to_end(&mut text).unwrap();
+        text
+    });
+    let mut stream = Stream::new(writer);
+    Stream::put(&mut stream, &lines).unwrap();
+    drop(stream);
+    assert_eq!(reading.join().unwrap(), lines);
+}
+
+#[test]
+fn a_closed_pipe_takes_nothing() {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    drop(reader);
+    let loss = Outlet::put(&mut Stream::new(writer), b"one\ntwo\n").unwrap_err();
+    assert_eq!(loss.lines, 2);
+    let expected = "cannot write to stdout: Broken pipe (os error 32); log lines are lost until it takes them again";
+    assert_eq!(loss.why.to_string(), expected);
+}
+
+#[test]
+fn behind_a_torn_line_the_next_begins_afresh() {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+    let mut filler = std::fs::File::from(writer.try_clone().unwrap());
+    let mut stream = Stream::new(writer);
+    // Of 16 pages 3 are left, which hold no whole number of these lines.
+    const FULL: usize = 13 << 12;
+    filler.write_all(&[b'\n'; FULL]).unwrap();
+    let Unwritten { written, whole, source } = Stream::put(&mut stream, &b"sixsix\n".repeat(10_000)).unwrap_err();
+    assert_eq!((source.kind(), whole), (io::ErrorKind::WouldBlock, written / 7 * 7));
+    assert!(whole < written, "{written} bytes are whole lines");
+    let mut text = vec![0; FULL + written];
+    let mut reader = std::fs::File::from(reader);
+    reader.read_exact(&mut text).unwrap();
+    Stream::put(&mut stream, b"next\n").unwrap();
+    let mut next = [0; 6];
+    reader.read_exact(&mut next).unwrap();
+    assert_eq!(&next, b"\nnext\n");
+}

@@ -1,0 +1,116 @@
+//! Real interfaces, in a network of the test's own.
+
+use super::*;
+use crate::sys::alone::{in_own_network, sh};
+
+fn has(kernel: &mut Kernel, interface: &str, prefix: &str) -> bool {
+    kernel.addresses().unwrap().has(interface, &prefix.parse().unwrap())
+}
+
+/// Whether the kernel tells of a change. What it has to tell, it tells before the command that changed it has ended.
+fn told(kernel: &mut Kernel) -> bool {
+    let told = poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now()));
+    kernel.take_changes().unwrap();
+    assert!(!poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now())));
+    told
+}
+
+#[test]
+fn addresses_as_the_kernel_has_them() {
+    if !in_own_network("sys::addresses::tests::addresses_as_the_kernel_has_them") {
+        return;
+    }
+    let mut kernel = Kernel::open().unwrap();
+    assert!(!has(&mut kernel, "lo", "10.9.0.1/32"));
+    sh("ip link add d0 type veth peer name d9; ip link property add dev d0 altname quite-another-name
+        ip address add 10.9.0.1/32 dev lo label lo:any
+        ip address add 10.9.0.2/24 dev d0
+        ip address add 10.9.0.3 peer 10.9.0.4/32 dev d0
+        ip address add fd00::1/128 dev d0");
+    let mut check = |interface, prefix, expected| assert_eq!(has(&mut kernel, interface, prefix), expected, "{prefix}");
+    check("lo", "10.9.0.1/32", true);
+    check("lo:any", "10.9.0.1/32", false);
+    check("d0", "10.9.0.1/32", false);
+    check("none", "10.9.0.1/32", false);
+    // The length counts, and the host's address is not that of its network.
+    check("d0", "10.9.0.2/32", false);
+    check("d0", "10.9.0.0/24", false);
+    check("d0", "10.9.0.3/32", true);
+    check("d0", "10.9.0.4/32", false);
+    check("d0", "fd00::1/128", true);
+    check("quite-another-name", "fd00::1/128", true);
+    sh("ip link set d0 name d1");
+    check("d0", "fd00::1/128", false);
+    check("d1", "fd00::1/128", true);
+}
+
+/// Of both kinds the kernel says so by a flag alone; this one stays tentative for as long as the test takes.
+#[test]
+fn tentative_addresses_count() {
+    if !in_own_network("sys::addresses::tests::tentative_addresses_count") {
+        return;
+    }
+    sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up
+        sysctl -qw net.ipv6.conf.v0.dad_transmits=1000; ip address add fd00::1/128 dev v0
+        ip address show dev v0 tentative | grep -q fd00::1");
+    assert!(has(&mut Kernel::open().unwrap(), "v0", "fd00::1/128"));
+}
+
+#[test]
+fn changes_are_told() {
+    if !in_own_network("sys::addresses::tests::changes_are_told") {
+        return;
+    }
+    sh("ip link add d0 type veth peer name d9; ip address add 10.9.0.9/32 dev d0");
+    let mut kernel = Kernel::open().unwrap();
+    assert!(!told(&mut kernel));
+    for change in [
+        "ip address add 10.9.0.1/32 dev lo",
+        "ip address add fd00::1/128 dev lo",
+        "ip address del fd00::1/128 dev lo",
+        "ip address flush dev lo",
+        "ip link set d0 name d1",
+        "ip link del d1",
+    ] {
+        sh(change);
+        assert!(told(&mut kernel), "{change}");
+    }
+    assert_eq!(kernel.addresses().unwrap(), Addresses::default());
+    assert!(!told(&mut kernel), "asking is no change");
+}
+
+#[test]
+fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
+    if !in_own_network("sys::addresses::tests::a_thousand_addresses_and_more_changes_than_the_queue_holds") {
+        return;
+    }
+    let mut kernel = Kernel::open().unwrap();
+    sh("for a in 1 2 3 4; do for b in $(seq 250); do echo address add 10.9.$a.$b/32 dev lo; done; done | ip -batch -
+        for n in $(seq 2000); do
+            echo address add 10.8.0.1/32 dev lo; echo address del 10.8.0.1/32 dev lo
+        done | ip -batch -");
+    assert!(told(&mut kernel));
+    let found = kernel.addresses().unwrap();
+    for n in 0..1000 {
+        let prefix = format!("10.9.{}.{}/32", 1 + n / 250, 1 + n % 250);
+        assert!(found.has("lo", &prefix.parse().unwrap()), "{prefix}");
+    }
+    assert!(!found.has("lo", &"10.8.0.1/32".parse().unwrap()));
+    sh("ip address add 10.8.0.1/32 dev lo");
+    assert!(told(&mut kernel));
+}
+
+#[test]
+fn differences_and_flips() {
+    let place = |interface: &str, last| Place { interface: interface.into(), ip: [10, 0, 0, last].into(), length: 32 };
+    let (mut one, mut other) = (Addresses::default(), Addresses::default());
+    one.flip(&place("lo", 1));
+    one.flip(&place("d0", 2));
+    other.flip(&place("lo", 1));
+    other.flip(&place("lo", 2));
+    let mut found = one.differences(&other);
+    found.sort_by_key(|place| place.interface.clone());
+    assert_eq!(found, [place("d0", 2), place("lo", 2)]);
+    found.iter().for_each(|place| one.flip(place));
+    assert_eq!((one.differences(&other), &one), (vec![], &other));
+}

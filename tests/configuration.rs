@@ -1,0 +1,214 @@
+//! The program on configuration files: what it prints, what it says of faults, and that it touches nothing.
+//!
+//! Each directory under `data/config` holds `main.conf` and `services/`, and what is to come of them: `print.txt` is what
+//! the original printed for `--print-conf` (in `new-options`, which it refuses, and in which order it read
+//! `several-files`, it is ours that counts); `said.txt` is what `--check --files-only` writes to standard error.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy sees that only within the tests themselves")]
+
+use std::fs;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+/// The program as it is started in `directory`.
+#[expect(clippy::disallowed_methods, reason = "this starts the program under test")]
+fn command(directory: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anycast-healthchecker"));
+    command.args(arguments.split_whitespace()).current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+fn run(directory: &Path, arguments: &str) -> Output {
+    command(directory, arguments).output().unwrap()
+}
+
+/// Exit code, standard output and standard error.
+fn told(output: &Output) -> (i32, &str, &str) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+/// A directory with a configuration that is good as it stands: `main.conf` and `services/a.conf`.
+fn sandbox() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("services")).unwrap();
+    let at = root.path().display();
+    put(&root.path().join("main.conf"), &format!("[daemon]\npidfile = {at}/pid\nbird_conf = {at}/list\nlog_file = {at}/log\nbird_reconfigure_cmd = /bin/true\n"));
+    put(&root.path().join("services/a.conf"), "[a]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1\n");
+    root
+}
+
+const FILES: &str = "-f main.conf -d services";
+
+#[test]
+fn golden_directories() {
+    let mut count = 0;
+    for entry in fs::read_dir(data().join("config")).unwrap() {
+        let directory = entry.unwrap().path();
+        let name = directory.display();
+        let expected = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default();
+        let said = expected("said.txt");
+        let good = !said.contains("Invalid configuration: ");
+        let output = run(&directory, &format!("{FILES} -c --files-only"));
+        let verdict = if good { (0, "OK\n", &*said) } else { (1, "", &*said) };
+        assert_eq!(told(&output), verdict, "{name}");
+        let strict = run(&directory, &format!("{FILES} -c --files-only --strict"));
+        let refused = said.replace("Warning: ", "Invalid configuration: ");
+        assert_eq!(told(&strict), if said.is_empty() { (0, "OK\n", "") } else { (1, "", &*refused) }, "{name}");
+        let printed = run(&directory, &format!("{FILES} -P"));
+        if good {
+            assert_eq!(told(&printed), (0, &*expected("print.txt"), ""), "{name}");
+        } else {
+            assert_eq!((told(&printed).0, told(&printed).1), (1, ""), "{name}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 9);
+}
+
+/// What is printed can be read, and prints the same again.
+#[test]
+fn what_print_conf_prints_is_a_configuration() {
+    let root = sandbox();
+    let first = run(root.path(), &format!("{FILES} -P"));
+    assert_eq!(told(&first).0, 0);
+    put(&root.path().join("printed.conf"), told(&first).1);
+    fs::create_dir(root.path().join("empty")).unwrap();
+    let second = run(root.path(), "-f printed.conf -d empty -P");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(told(&first).1), sorted(told(&second).1));
+}
+
+#[test]
+fn the_defaults_need_no_files() {
+    let expected = fs::read_to_string(data().join("print.txt")).unwrap();
+    for arguments in ["-p", "-cp", "--print -f /nonexistent"] {
+        assert_eq!(told(&run(Path::new("/"), arguments)), (0, &*expected, ""), "{arguments}");
+    }
+}
+
+#[test]
+fn version_and_help() {
+    let version = concat!(env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(told(&run(Path::new("/"), "-v")), (0, version, ""));
+    assert_eq!(told(&run(Path::new("/"), "--version -c -f /nonexistent")), (0, version, ""));
+    let help = run(Path::new("/"), "-h");
+    let (code, text, error) = told(&help);
+    assert_eq!((code, error), (0, ""));
+    assert!(text.contains("anycast-healthchecker [ -f <file> -c -p -P ] [ -d <directory> | -F <file> ]"), "{text}");
+}
+
+#[test]
+fn a_wrong_command_line_is_told_with_the_usage() {
+    for arguments in ["x", "-d", "--bogus", "-d /x -F /y", "--pri", "--for 3m"] {
+        let output = run(Path::new("/"), arguments);
+        let (code, out, error) = told(&output);
+        assert_eq!((code, out), (1, ""), "{arguments}");
+        assert_eq!(error.matches("Usage: anycast-healthchecker [ -f <file>").count(), 1, "{arguments}: {error}");
+    }
+}
+
+/// Neither asks for a right, nor leaves a file, nor runs a command.
+#[test]
+fn looking_changes_nothing() {
+    let root = sandbox();
+    let check = root.path().join("check");
+    put(&check, "#!/bin/sh\ntouch ran\n");
+    fs::set_permissions(&check, fs::Permissions::from_mode(0o755)).unwrap();
+    put(
+        &root.path().join("services/b.conf"),
+        &format!(
+            "[a]\ncheck_cmd = {}\n[daemon]\nbird_keep_changes = on\nbird_reconfigure_cmd = {0}\n",
+            check.display()
+        ),
+    );
+    let list = || {
+        let mut names: Vec<PathBuf> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    let before = list();
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", ""));
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))).0, 0);
+    assert_eq!(list(), before);
+}
+
+/// One service that is silently not checked is worse than no start.
+#[test]
+fn files_that_cannot_be_read_are_errors() {
+    fn check(arguments: &str, prepare: impl FnOnce(&Path), expected: &str) {
+        let root = sandbox();
+        prepare(root.path());
+        assert_eq!(told(&run(root.path(), arguments)), (1, "", expected), "{arguments}");
+    }
+    let missing = "No such file or directory (os error 2)";
+    let unread = format!("this configuration file cannot be read: {missing}");
+    check("-c -f no.conf -d services", |_| (), &format!("Invalid configuration: no.conf: {unread}\n"));
+    check("-c -f main.conf -F no.conf", |_| (), &format!("Invalid configuration: no.conf: {unread}\n"));
+    check(
+        "-c -f main.conf -d no",
+        |_| (),
+        &format!("Invalid configuration: no: the directory with the files of the services cannot be read: {missing}\n"),
+    );
+    let dangling = |root: &Path| symlink("nothing", root.join("services/b.conf")).unwrap();
+    check("-c -f main.conf -d services", dangling, &format!("Invalid configuration: services/b.conf: {unread}\n"));
+    let directory = |root: &Path| fs::create_dir(root.join("services/b.conf")).unwrap();
+    let other = "Invalid configuration: services/b.conf: must be a regular file to be read as configuration\n";
+    check("-P -f main.conf -d services", directory, other);
+    // As a daemon it says the same.
+    check("-f main.conf -d services", dangling, &format!("Invalid configuration: services/b.conf: {unread}\n"));
+}
+
+#[test]
+fn what_this_machine_lacks() {
+    let root = sandbox();
+    put(&root.path().join("services/b.conf"), "[a]\ncheck_cmd = /nonexistent/check\n");
+    let said = "Invalid configuration: services/b.conf, line 2: [a] check_cmd = /nonexistent/check: must begin with a program that can be run, but /nonexistent/check cannot: No such file or directory (os error 2)\n";
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (1, "", said));
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))), (1, "", said));
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -c --files-only"))), (0, "OK\n", ""));
+    put(&root.path().join("services/b.conf"), "[daemon]\npidfile = /nonexistent/pid\n");
+    let said = "Invalid configuration: services/b.conf, line 2: [daemon] pidfile = /nonexistent/pid: must lie in a directory that exists, but '/nonexistent' is none; create it\n";
+    for arguments in ["-c", "-P", ""] {
+        assert_eq!(told(&run(root.path(), &format!("{FILES} {arguments}"))), (1, "", said), "{arguments}");
+    }
+}
+
+/// A faulty value that nobody uses stops only what has to show it.
+#[test]
+fn unknown_options_that_cannot_be_shown() {
+    let root = sandbox();
+    put(&root.path().join("services/b.conf"), "[a]\nmine = 100%\n");
+    let fault = "a % must be written %%, or begin a reference such as %(interface)s; here it is followed by ''";
+    let line = "services/b.conf, line 2: [a] mine = 100%";
+    let warnings =
+        format!("Warning: {line}: is an unknown option\nWarning: {line}: cannot be shown by --print-conf: {fault}\n");
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", &*warnings));
+    let refusal = format!("Invalid configuration: {line}: {fault}\n");
+    assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))), (1, "", &*refusal));
+}
+
+#[test]
+fn a_closed_pipe_or_a_full_disk_behind_standard_output() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(Path::new("/"), "-p").stdout(writer).output().unwrap();
+    assert_eq!(told(&output), (1, "", ""));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command(Path::new("/"), "-p").stdout(full).output().unwrap();
+    assert_eq!(told(&output), (1, "", "cannot write to standard output: No space left on device (os error 28)\n"));
+}

@@ -1,0 +1,135 @@
+//! How services are checked: commands that hang, that leave children, that do not exist; addresses; checks on demand.
+
+use nix::sys::signal::Signal;
+
+use crate::lab::service::Service;
+use crate::lab::Lab;
+
+const WEB: &str = "10.52.12.1/32";
+
+fn web() -> Service {
+    Service::new("web", WEB)
+}
+
+/// A service that is checked once, and then only when asked.
+fn rarely_checked() -> Service {
+    web().with("check_interval", "3600")
+}
+
+#[test]
+fn a_check_that_hangs_fails_and_is_ended_with_its_grandchildren() {
+    let hangs = "test -e $ALIVE && exit 0; (sleep 1001 & sleep 1002) & sleep 1003 & sleep 1004";
+    let mut lab = Lab::new([web().check(hangs).with("check_timeout", "0.5")]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+    lab.wait_runs("web", 3);
+    lab.revive("web");
+    lab.wait_advertised(WEB);
+    lab.wait_until("all that the checks started to be gone", |lab| lab.processes("sleep").is_empty());
+}
+
+#[test]
+fn a_check_that_passes_and_leaves_a_child_at_its_output_is_good() {
+    let mut lab = Lab::new([web().check("sleep 1001 & exit 0").with("check_timeout", "600")]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    lab.wait_runs("web", 3);
+    lab.stop_daemon();
+    lab.wait_until("all that the checks started to be gone", |lab| lab.processes("sleep").is_empty());
+}
+
+#[test]
+fn a_check_that_does_not_exist_fails_and_the_others_go_on() {
+    let other = "10.52.12.2/32";
+    let mut lab = Lab::advertising([web().with("check_cmd", "/nonexistent/check --all"), Service::new("other", other)]);
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_withdrawn(WEB);
+    lab.wait_runs("other", 3);
+    lab.routes.expect_still(other, mark);
+    assert!(lab.log("daemon.log").contains("/nonexistent/check"), "the log does not name the command");
+}
+
+#[test]
+fn a_check_that_floods_its_output_is_judged_by_its_exit_code() {
+    let mut lab = Lab::new([web().check("yes 0123456789 | head -c 20000000; exit 0")]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    lab.wait_runs("web", 2);
+    assert!(lab.log("daemon.log").len() < 1_000_000, "the output went to the log");
+}
+
+#[test]
+fn a_service_whose_address_is_removed_is_withdrawn_until_it_is_added_again() {
+    let services = [("web", WEB), ("web6", "2001:db8:52::1/128")];
+    let mut lab = Lab::new(services.map(|(name, prefix)| Service::new(name, prefix)));
+    // The routes would stay, were it for BIRD alone: the addresses are on another interface, too.
+    services.iter().for_each(|(_, prefix)| lab.add_address(prefix, "alt"));
+    lab.start_daemon();
+    for (_, prefix) in services {
+        lab.wait_advertised(prefix);
+        lab.remove_address(prefix, "lo");
+        lab.wait_withdrawn(prefix);
+        lab.add_address(prefix, "lo");
+        lab.wait_advertised(prefix);
+    }
+}
+
+#[test]
+fn a_service_on_an_interface_that_does_not_exist_is_not_advertised() {
+    let other = "10.52.12.2/32";
+    let mut lab = Lab::advertising([web().with("interface", "nosuch0"), Service::new("other", other)]);
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_withdrawn(WEB);
+    lab.wait_runs("other", 3);
+    lab.routes.expect_still(other, mark);
+}
+
+#[test]
+fn an_address_of_another_length_is_not_the_service_s_unless_nobody_asks() {
+    let unasked = "10.52.13.0/24";
+    let mut lab = Lab::new([Service::new("unasked", unasked).with("ip_check_disabled", "true"), web()]);
+    lab.remove_address(unasked, "lo");
+    lab.remove_address(WEB, "lo");
+    lab.add_address("10.52.12.1/24", "lo");
+    lab.start_daemon();
+    lab.wait_listed(&[unasked]);
+    lab.wait_runs("unasked", 3);
+    lab.wait_listed(&[unasked]);
+}
+
+#[test]
+fn a_signal_has_all_services_checked_now() {
+    let mut lab = Lab::new([rarely_checked()]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    lab.kill("web");
+    lab.signal(Signal::SIGURG);
+    lab.wait_withdrawn(WEB);
+    assert_eq!(lab.runs("web"), 2);
+    lab.revive("web");
+    lab.signal(Signal::SIGURG);
+    lab.wait_advertised(WEB);
+    assert_eq!(lab.runs("web"), 3);
+}
+
+#[test]
+fn a_check_that_runs_when_the_signal_comes_is_run_again_after_it() {
+    // Its result is settled as it starts, its end waits for the gate.
+    let gated = "test -e $ALIVE; code=$?; while test -e gate; do sleep 0.05; done; exit $code";
+    let mut lab = Lab::new([rarely_checked().check(gated).with("check_timeout", "600")]);
+    lab.touch("gate");
+    lab.start_daemon();
+    lab.wait_until("the check to run", |lab| !lab.processes("checks/web").is_empty() && lab.runs("web") == 1);
+    // The script has looked at the service once it waits.
+    lab.wait_until("the check to wait", |lab| !lab.processes("sleep").is_empty());
+    lab.kill("web");
+    lab.signal(Signal::SIGURG);
+    lab.remove("gate");
+    lab.wait_until("a second check", |lab| lab.runs("web") == 2);
+    lab.wait_listed(&[]);
+    lab.wait_withdrawn(WEB);
+}

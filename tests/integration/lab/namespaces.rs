@@ -1,0 +1,154 @@
+//! The namespaces of one test: network of the host and of the router, mounts, processes.
+//!
+//! Promises: needs no root where user namespaces may be used; a bash is process 1 in there and waits on a pipe from
+//! the test, so that all of it ends with the test, also where that is killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+
+/// What process 1 does: sets up the network, says so, waits for the end of the test.
+const INIT: &str = concat!(include_str!("../../../examples/two-birds/network"), "\necho ready\nread -r\n");
+
+/// Namespaces that live as long as this.
+pub(crate) struct Namespaces {
+    holder: Child,
+}
+
+/// A program that was started in there.
+pub(crate) struct Running {
+    /// `nsenter`, which waits for the program and ends as it does.
+    nsenter: Child,
+    pid: Option<i32>,
+}
+
+/// A process in there. Ids are those of the tests' own namespace.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    /// The words of its command line; empty for a zombie.
+    pub(crate) command: String,
+}
+
+impl Namespaces {
+    pub(crate) fn new() -> Namespaces {
+        let mut command = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c", INIT]);
+        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(
+            line, "ready\n",
+            "no namespaces: run as root, or allow user namespaces, and have iproute2 installed"
+        );
+        Namespaces { holder }
+    }
+
+    /// A command on the host. Its working directory is `/`.
+    pub(crate) fn host(&self, program: &str) -> Command {
+        let holder = self.holder.id();
+        let mut command = Command::new("nsenter");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["--net", "--mount", &format!("--target={holder}")]);
+        command.args([&format!("--pid=/proc/{holder}/ns/pid_for_children"), program]);
+        command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
+        command
+    }
+
+    /// A command on the router.
+    pub(crate) fn router(&self, program: &str) -> Command {
+        let mut command = self.host("nsenter");
+        command.args(["--net=/run/netns/router", program]);
+        command
+    }
+
+    /// Starts a command of [`Namespaces::host`] or [`Namespaces::router`].
+    pub(crate) fn start(&self, command: &mut Command) -> Running {
+        let mut running = Running { nsenter: command.spawn().unwrap(), pid: None };
+        let nsenter = running.nsenter.id() as i32;
+        // The program is the one child of nsenter, there as soon as it has forked.
+        while running.pid.is_none() && running.exited().is_none() {
+            running.pid = all_processes().find(|process| process.parent == nsenter).map(|process| process.pid);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        running
+    }
+
+    /// All processes in there but process 1.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let holder = self.holder.id();
+        let namespace = |path: String| std::fs::read_link(path).ok();
+        let ours = namespace(format!("/proc/{holder}/ns/pid_for_children"));
+        all_processes()
+            .filter(|process| process.parent != holder as i32)
+            .filter(|process| namespace(format!("/proc/{}/ns/pid", process.pid)) == ours)
+            .collect()
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        // Process 1 sees the end of its input; with it the kernel ends all others.
+        drop(self.holder.stdin.take());
+        // Nothing is left to be done where this fails.
+        let _ = self.holder.wait();
+    }
+}
+
+impl Running {
+    /// The process id of the program, as seen from the tests.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.unwrap()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+        self.nsenter.try_wait().unwrap()
+    }
+
+    /// Whether it is still there, and no zombie.
+    pub(crate) fn is_running(&self) -> bool {
+        self.pid.is_some_and(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()))
+    }
+
+    /// Its standard output, where that was piped.
+    pub(crate) fn output(&mut self) -> impl BufRead {
+        BufReader::new(self.nsenter.stdout.take().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let (Some(pid), None) = (self.pid, self.exited()) {
+            // It may end by itself meanwhile.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.nsenter.wait();
+    }
+}
+
+/// All processes of the machine that can be seen.
+fn all_processes() -> impl Iterator<Item = Process> {
+    std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        // Process id, name in parentheses (which may hold any byte), state, parent.
+        let stat = String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some(Process { pid, parent, command: String::from_utf8_lossy(&words).replace('\0', " ") })
+    })
+}

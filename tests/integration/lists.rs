@@ -1,0 +1,152 @@
+//! The lists of prefixes, damaged: they are mended, and no route of a healthy service moves.
+
+use std::fs;
+
+use crate::lab::service::Service;
+use crate::lab::Lab;
+
+const WEB: &str = "10.52.12.1/32";
+const WEB6: &str = "2001:db8:52::1/128";
+
+/// Ways in which people and programs have damaged lists. `{}` is the list as it was.
+const DAMAGED: [(&str, &str); 6] = [
+    ("emptied", ""),
+    ("edited, the service left out", "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32 ];\n"),
+    ("given a prefix of nobody", "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, 10.52.12.1/32, 10.66.6.6/32 ];\n"),
+    ("torn", "# Generated\ndefine ACAST_PS_ADVERTISE =\n    [\n        10.189.200.255/32,\n        10.5"),
+    ("garbled", "\u{0}\u{1}\u{fffd}]; define = [[ ,,\r\n\u{7f}"),
+    ("given another variable", "define SOMETHING_ELSE = [ 10.189.200.255/32, 10.52.12.1/32 ];\n"),
+];
+
+fn services() -> [Service; 2] {
+    [Service::new("web", WEB), Service::new("web6", WEB6)]
+}
+
+#[test]
+fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
+    let mut lab = Lab::advertising(services());
+    lab.start_daemon();
+    lab.wait_runs("web", 3);
+    let mark = lab.routes.mark();
+    let damages = DAMAGED.iter().map(|(how, text)| (*how, Some(*text)));
+    for (how, text) in damages.chain([("deleted", None)]) {
+        println!("{how}");
+        let reconfigured = lab.reconfigured();
+        match text {
+            Some(text) => fs::write(lab.list_path(0), text).unwrap(),
+            None => lab.remove("anycast-prefixes.conf"),
+        }
+        lab.wait_listed(&[WEB, WEB6]);
+        // Only then is the next damage not read by BIRD in the mended list's place.
+        lab.wait_until("BIRD to take the mended list", |lab| lab.reconfigured() > reconfigured);
+    }
+    lab.routes.expect_none_moved(mark);
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+}
+
+/// What happens to the list while the daemon is down, and to nothing else.
+fn no_route_moves_though_the_list_was(how: &str, damage: impl Fn(&Lab)) {
+    println!("{how}");
+    let slow = services().map(|service| service.with("check_rise", "3").with("check_fail", "3"));
+    let mut lab = Lab::advertising(slow);
+    lab.start_daemon();
+    lab.wait_runs("web", 5);
+    lab.stop_daemon();
+    let mark = lab.routes.mark();
+    damage(&lab);
+    lab.start_daemon();
+    lab.wait_runs("web", 5);
+    lab.wait_runs("web6", 5);
+    lab.wait_listed(&[WEB, WEB6]);
+    lab.routes.expect_none_moved(mark);
+}
+
+#[test]
+fn a_list_emptied_while_the_daemon_was_down_moves_no_route() {
+    no_route_moves_though_the_list_was("emptied", |lab| lab.touch("anycast-prefixes.conf"));
+}
+
+#[test]
+fn a_list_deleted_while_the_daemon_was_down_moves_no_route() {
+    no_route_moves_though_the_list_was("deleted", |lab| lab.remove("6/anycast-prefixes.conf"));
+}
+
+#[test]
+fn a_list_torn_while_the_daemon_was_down_moves_no_route() {
+    no_route_moves_though_the_list_was("torn", |lab| fs::write(lab.list_path(0), DAMAGED[3].1).unwrap());
+}
+
+#[test]
+fn a_service_that_died_with_its_list_emptied_while_the_daemon_was_down_is_withdrawn() {
+    let mut lab = Lab::advertising(services());
+    lab.touch("anycast-prefixes.conf");
+    lab.kill("web");
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_withdrawn(WEB);
+    lab.wait_listed(&[WEB6]);
+    lab.routes.expect_still(WEB6, mark);
+}
+
+#[test]
+fn as_many_old_lists_are_kept_as_told() {
+    let mut lab = Lab::new(services());
+    lab.option("bird_keep_changes", "true");
+    lab.option("bird_changes_counter", "3");
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    for _ in 0..3 {
+        lab.kill("web");
+        lab.wait_withdrawn(WEB);
+        lab.revive("web");
+        lab.wait_advertised(WEB);
+    }
+    let copies: Vec<_> = fs::read_dir(lab.file("history")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(copies.len(), 3, "{copies:?}");
+    for copy in copies {
+        let text = fs::read_to_string(&copy).unwrap();
+        assert!(text.contains("define ACAST_PS_ADVERTISE") && text.trim_end().ends_with("];"), "{copy:?}: {text}");
+    }
+    assert!(!lab.file("6/history").exists(), "the other family keeps none");
+}
+
+#[test]
+fn a_vanished_history_directory_keeps_no_route_from_moving() {
+    let mut lab = Lab::new(services());
+    lab.option("bird_keep_changes", "true");
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    fs::remove_dir_all(lab.file("history")).unwrap();
+    lab.touch("history");
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+}
+
+#[test]
+fn a_full_disk_beside_the_list_is_survived_and_made_good() {
+    let mut lab = Lab::new(services());
+    let directory = lab.file("6").display().to_string();
+    // Seen in the namespaces only, so the list is copied and the disk filled in there.
+    let list = lab.list_path(1).display().to_string();
+    let kept = lab.file("kept").display().to_string();
+    lab.on_host("cp", &[&list, &kept]);
+    lab.on_host("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &directory]);
+    lab.on_host("cp", &[&kept, &list]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB6);
+    lab.wait_advertised(WEB);
+    let fill = "dd if=/dev/zero of=fill bs=4k 2>dd.err; test $(df --output=avail . | tail -n 1) = 0";
+    lab.on_host("sh", &["-c", &format!("cd {directory}; {fill}")]);
+    lab.kill("web6");
+    lab.wait_runs("web6", 3);
+    let mark = lab.routes.mark();
+    // The other family goes on meanwhile.
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+    lab.routes.expect_still(WEB6, mark);
+    lab.on_host("rm", &[&format!("{directory}/fill")]);
+    lab.wait_withdrawn(WEB6);
+    let left = lab.on_host("ls", &["-A", &directory]);
+    assert_eq!(left.lines().filter(|name| *name != "dd.err").collect::<Vec<_>>(), ["anycast-prefixes.conf"]);
+}

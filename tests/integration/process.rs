@@ -1,0 +1,126 @@
+//! The daemon as a process: how it starts beside others, and how it ends. No route moves by either.
+
+use std::fs;
+
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+
+use crate::lab::service::Service;
+use crate::lab::Lab;
+
+const WEB: &str = "10.52.12.1/32";
+
+/// One service, advertised, the daemon running and past its first checks.
+fn running() -> Lab {
+    let mut lab = Lab::advertising([Service::new("web", WEB)]);
+    lab.start_daemon();
+    lab.wait_runs("web", 3);
+    lab
+}
+
+/// One service, advertised, whose check hangs; the daemon waits for it.
+fn waiting_for_a_check() -> Lab {
+    let hangs = "test -e hang && { sleep 1001 & exec sleep 1002; }; exit 0";
+    let mut lab = Lab::advertising([Service::new("web", WEB).check(hangs).with("check_timeout", "900")]);
+    lab.start_daemon();
+    lab.wait_runs("web", 2);
+    lab.touch("hang");
+    lab.wait_until("the check to hang", |lab| lab.processes("sleep 100").len() == 2);
+    lab
+}
+
+/// Nothing moved, nothing is left.
+fn has_ended_cleanly(lab: &mut Lab) {
+    assert_eq!(lab.wait_exit(), Some(0));
+    assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is left");
+    lab.wait_until("all checks to be gone", |lab| lab.processes("sleep").is_empty());
+    lab.wait_listed(&[WEB]);
+}
+
+#[test]
+fn each_signal_to_stop_is_a_clean_end() {
+    let mut lab = running();
+    let mark = lab.routes.mark();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT, Signal::SIGHUP] {
+        println!("{signal}");
+        lab.signal(signal);
+        has_ended_cleanly(&mut lab);
+        lab.start_daemon();
+        lab.wait_runs("web", 3);
+    }
+    lab.routes.expect_none_moved(mark);
+}
+
+#[test]
+fn a_check_that_hangs_does_not_hold_up_the_end() {
+    let mut lab = waiting_for_a_check();
+    let mark = lab.routes.mark();
+    lab.signal(Signal::SIGTERM);
+    has_ended_cleanly(&mut lab);
+    lab.routes.expect_none_moved(mark);
+}
+
+#[test]
+fn a_supervisor_that_signals_daemon_and_checks_alike_moves_no_route() {
+    let mut lab = waiting_for_a_check();
+    let mark = lab.routes.mark();
+    // The worst order there is: while the daemon cannot look, first the checks get the signal, then the daemon.
+    lab.signal(Signal::SIGSTOP);
+    for pid in lab.processes("sleep 100") {
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    }
+    lab.wait_until("the checks to end", |lab| lab.processes("sleep 100").is_empty());
+    lab.signal(Signal::SIGTERM);
+    lab.signal(Signal::SIGCONT);
+    has_ended_cleanly(&mut lab);
+    lab.routes.expect_none_moved(mark);
+}
+
+#[test]
+fn a_second_instance_is_refused_and_harms_nothing() {
+    let mut lab = running();
+    let mark = lab.routes.mark();
+    let pidfile = fs::read_to_string(lab.file("run/daemon.pid")).unwrap();
+    for other_pidfile in [false, true] {
+        if other_pidfile {
+            lab.option("pidfile", &lab.file("run/other.pid").display().to_string());
+        }
+        let mut second = lab.second_daemon();
+        lab.wait_until("the second to end", |_| second.exited().is_some());
+        assert_eq!(second.exited().unwrap().code(), Some(1), "{}", lab.log("second.log"));
+        assert!(!lab.log("second.log").is_empty(), "it says nothing");
+        assert_eq!(fs::read_to_string(lab.file("run/daemon.pid")).unwrap(), pidfile);
+        assert!(!lab.file("run/other.pid").exists());
+    }
+    lab.wait_runs("web", 3);
+    lab.routes.expect_none_moved(mark);
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+}
+
+#[test]
+fn a_stale_pidfile_that_names_a_living_stranger_is_no_obstacle() {
+    let mut lab = Lab::new([Service::new("web", WEB)]);
+    // Process 1 is there in every namespace; in a container it often was the daemon itself.
+    fs::write(lab.file("run/daemon.pid"), "1\n").unwrap();
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    let pidfile = fs::read_to_string(lab.file("run/daemon.pid")).unwrap();
+    assert_ne!(pidfile.trim(), "1");
+    lab.stop_daemon();
+}
+
+#[test]
+fn killed_and_started_again_it_moves_no_route() {
+    let mut lab = running();
+    let mark = lab.routes.mark();
+    for _ in 0..3 {
+        lab.signal(Signal::SIGKILL);
+        assert_eq!(lab.wait_exit(), None, "it was killed");
+        lab.start_daemon();
+        lab.wait_runs("web", 3);
+    }
+    lab.routes.expect_none_moved(mark);
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+}
