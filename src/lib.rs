@@ -29,6 +29,7 @@ pub mod check {
 }
 pub mod config {
     //! Configuration.
+    pub mod change;
     pub mod files;
     pub mod ini;
     pub mod options;

@@ -73,7 +73,7 @@ impl Rig {
     }
 
     fn say(&self, service: &str, state: State) {
-        let verdict = Verdict { service: service.into(), state, missing: Vec::new() };
+        let verdict = Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() };
         self.events.send(Event::Verdict(verdict)).unwrap();
     }
 
