@@ -209,3 +209,6 @@ impl Threads {
         self.common.assignment.concern(concerned.collect());
     }
 }
+
+#[cfg(test)]
+mod tests;

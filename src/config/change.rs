@@ -113,7 +113,7 @@ fn gained(old: &Service, new: &Service) -> Vec<Prefix> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::Path;
 
     use super::*;
@@ -121,7 +121,7 @@ mod tests {
     use crate::config::options::{self, Scope};
     use crate::config::reading;
 
-    fn settings(daemon: &str, services: &str) -> Settings {
+    pub(crate) fn settings(daemon: &str, services: &str) -> Settings {
         let mut ini = Ini::default();
         for (section, scope) in [("DEFAULT", Scope::Service), ("daemon", Scope::Daemon)] {
             options::defaults(scope).for_each(|(name, value)| ini.preset(section, name, value));
