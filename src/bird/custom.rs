@@ -1,6 +1,6 @@
 //! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefixes changed.
 //!
-//! A service with several prefixes gets one run for all that move together, in both families. The direction tells of the
+//! A service with several prefixes gets one run for all that are written together, in both families. The direction tells of the
 //! service and not of the prefix that moved: `up` while any of its prefixes is in the list, `down` when none is left. So
 //! one missing address among several is no `down`. A prefix that several services share is told by the first of them.
 //!
