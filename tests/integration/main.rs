@@ -17,5 +17,6 @@ mod bird;
 mod checks;
 mod lists;
 mod process;
+mod reload;
 mod routes;
 mod swap;
