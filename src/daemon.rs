@@ -73,7 +73,7 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
         Ok(notify) => (notify, None),
         Err(why) => (Notify::default(), Some(why)),
     };
-    let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
+    let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
     let (instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, log) = sink::start(&settings.daemon.log);
@@ -88,7 +88,7 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
     let mut daemon = Daemon::start(settings, Arc::new(notify), log.dropped())?;
-    let end = daemon.sleep(&signals);
+    let end = daemon.sleep(&mut signals);
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     if let Err(why) = instance.release() {
@@ -159,7 +159,7 @@ impl Daemon {
     }
 
     /// Until a signal asks for the end, or a bug brings it.
-    fn sleep(&mut self, signals: &Signals) -> Result<(), DaemonError> {
+    fn sleep(&mut self, signals: &mut Signals) -> Result<(), DaemonError> {
         let mut feeding = None;
         loop {
             let now = Instant::now();
