@@ -40,6 +40,8 @@ enum Reader {
     Json,
     /// Built with everything else.
     Cargo,
+    /// Run by every test of `tests/integration`.
+    Integration,
     /// Text for people, and pictures.
     People,
 }
@@ -50,6 +52,8 @@ fn reader(path: &str) -> Option<Reader> {
         ("examples/anycast-healthchecker", ".conf", Reader::Daemon),
         ("examples/bird/1.6/", ".conf", Reader::Bird16),
         ("examples/bird/", ".conf", Reader::Bird),
+        ("examples/two-birds/", ".conf", Reader::Integration),
+        ("examples/two-birds/network", "", Reader::Bash),
         ("contrib/systemd/", ".service", Reader::Systemd),
         ("contrib/systemd/", ".conf", Reader::Systemd),
         ("contrib/sysusers.d/", ".conf", Reader::Sysusers),
