@@ -37,7 +37,7 @@ use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
 use crate::sys::inherited;
-use crate::sys::instance::{Instance, Running};
+use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;
 use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::stop_line::StopLine;
@@ -46,6 +46,8 @@ mod reload;
 
 /// How long a stop may take where a reconfigure runs.
 const STOP: Duration = Duration::from_millis(1800);
+/// How long to wait before the pidfile is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut short, and the check commands that were killed, have to end.
 const LAST_WAIT: Duration = Duration::from_millis(150);
 
@@ -79,7 +81,7 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
     };
     let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
-    let (instance, findings) = Instance::take(&settings.daemon.pidfile)?;
+    let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, mut log) = sink::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
@@ -92,7 +94,8 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
     let mut daemon = Daemon::start(sources, settings, Arc::new(notify), log.dropped())?;
-    let end = daemon.sleep(&mut signals, &mut log);
+    let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
+    let end = daemon.sleep(&mut signals, &mut log, unwritten.then_some(&mut instance));
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     if let Err(why) = instance.release() {
@@ -192,7 +195,14 @@ impl Daemon {
     }
 
     /// Until a signal asks for the end, or a bug brings it.
-    fn sleep(&mut self, signals: &mut Signals, log: &mut Guards) -> Result<(), DaemonError> {
+    ///
+    /// `unwritten` is the instance where its pidfile could not be written: that is tried again.
+    fn sleep(
+        &mut self,
+        signals: &mut Signals,
+        log: &mut Guards,
+        mut unwritten: Option<&mut Instance>,
+    ) -> Result<(), DaemonError> {
         let mut feeding = None;
         loop {
             let now = Instant::now();
@@ -203,7 +213,12 @@ impl Daemon {
                     let _ = self.notify.alive();
                 }
             }
-            let until = self.threads.look(now).into_iter().chain(feeding).min();
+            if unwritten.as_mut().is_some_and(|instance| instance.write_pid().is_ok()) {
+                info!("the pidfile is written now");
+                unwritten = None;
+            }
+            let again = unwritten.is_some().then(|| now + AGAIN);
+            let until = self.threads.look(now).into_iter().chain(feeding).chain(again).min();
             let lines: Vec<&StopLine> =
                 std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
             match signals.wait(until, &lines) {
