@@ -248,17 +248,15 @@ impl Worker {
         };
         let (assigned, missing): (Vec<_>, Vec<_>) =
             self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
-        for prefix in &assigned {
-            debug!("{prefix} assigned to {interface} interface");
+        if !assigned.is_empty() {
+            debug!("{} assigned to {interface} interface", list(&assigned));
         }
-        for prefix in missing.iter().filter(|prefix| !self.knows_missing(prefix)) {
-            warn!("{prefix} isn't assigned to {interface} interface");
+        let known = &self.told.missing;
+        let news: Vec<Prefix> = missing.iter().filter(|prefix| !known.contains(prefix)).copied().collect();
+        if !news.is_empty() {
+            warn!("{} isn't assigned to {interface} interface", list(&news));
         }
         missing
-    }
-
-    fn knows_missing(&self, prefix: &Prefix) -> bool {
-        self.told.missing.contains(prefix)
     }
 
     /// None: the run was interrupted, the daemon stops.

@@ -57,8 +57,9 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
 pub fn status_socket(ini: &Ini) -> Result<PathBuf, Vec<Problem>> {
     let mut problems = Vec::new();
     let section = ini.section(DAEMON).ok_or_else(|| vec![Problem::error("there is no section [daemon]")])?;
-    let path = daemon::status_socket(&mut Reader { ini, section, scope: Scope::Daemon, problems: &mut problems });
-    path.filter(|_| problems.is_empty()).ok_or(problems)
+    let mut reader = Reader { ini, section, scope: Scope::Daemon, problems: &mut problems };
+    let pidfile = reader.path("pidfile");
+    daemon::status_socket(&mut reader, pidfile.as_deref()).ok_or(problems)
 }
 
 /// A problem of this option as it counts in the section, with its place and value.
