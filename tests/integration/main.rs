@@ -11,6 +11,8 @@
     reason = "a laboratory starts programs, damages files, and gives up loudly"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod lab;
 
 mod bird;
