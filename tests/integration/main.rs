@@ -16,6 +16,7 @@ mod faults;
 mod lab;
 
 mod bird;
+mod chaos;
 mod checks;
 mod lists;
 mod process;
