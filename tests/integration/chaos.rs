@@ -210,11 +210,11 @@ impl Game {
                     // It may have ended by itself.
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
-                lab.start_daemon();
+                start_daemon(lab);
             }
             Deed::DaemonRestarted => {
                 lab.stop_daemon();
-                lab.start_daemon();
+                start_daemon(lab);
             }
             Deed::Pause(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
         }
@@ -315,6 +315,14 @@ impl Game {
         let again = format!("until mount -o remount,{how} {disk} 2>/dev/null; do sleep 0.01; done");
         self.lab.on_host("sh", &["-c", &again]);
     }
+}
+
+/// A signal before this is over would find a program that does not know it yet.
+fn start_daemon(lab: &mut Lab) {
+    let starts = |lab: &Lab| lab.log("daemon.log").matches("initialize healthchecker").count();
+    let before = starts(lab);
+    lab.start_daemon();
+    lab.wait_until("the daemon to start", |lab| starts(lab) > before);
 }
 
 /// Makes the file or removes it; whether it is there now.
