@@ -203,16 +203,18 @@ impl Game {
             Deed::DiskReadOnly => self.remount("ro"),
             Deed::CheckNow(times) => (0..times).for_each(|_| lab.signal(Signal::SIGURG)),
             Deed::DaemonKilled => {
+                wait_for_list(lab);
                 lab.signal(Signal::SIGKILL);
                 assert_eq!(lab.wait_exit(), None, "it was killed");
                 // As a supervisor does: what it started is ended, too.
-                for pid in ["checks/", "reconfigure", "sleep 100"].iter().flat_map(|text| lab.processes(text)) {
+                for pid in ["checks/", "configure", "sleep 100"].iter().flat_map(|text| lab.processes(text)) {
                     // It may have ended by itself.
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
                 start_daemon(lab);
             }
             Deed::DaemonRestarted => {
+                wait_for_list(lab);
                 lab.stop_daemon();
                 start_daemon(lab);
             }
@@ -315,6 +317,13 @@ impl Game {
         let again = format!("until mount -o remount,{how} {disk} 2>/dev/null; do sleep 0.01; done");
         self.lab.on_host("sh", &["-c", &again]);
     }
+}
+
+/// A list that was made from nothing, where somebody left nothing of it, is not yet to be taken for the truth by a daemon
+/// that starts.
+fn wait_for_list(lab: &Lab) {
+    let of_nothing = |list: BTreeSet<String>| !list.contains(STEADY[0].1);
+    lab.wait_until("a list that was made from nothing to be filled", |lab| !lab.listed().is_some_and(of_nothing));
 }
 
 /// A signal before this is over would find a program that does not know it yet.
