@@ -23,6 +23,8 @@ pub mod check {
     //! Checks.
     pub mod assignment;
     pub mod health;
+    pub mod hook;
+    pub mod pidfile;
     pub mod schedule;
     pub mod threads;
     pub mod worker;
@@ -76,6 +78,7 @@ pub mod sys {
     pub mod notify;
     pub(crate) mod poll;
     pub mod process;
+    pub mod process_end;
     pub mod signals;
     pub mod stop_line;
 }

@@ -36,7 +36,7 @@ struct Running {
     service: Arc<Service>,
     report: Arc<Published<ServiceReport>>,
     /// Dropped to end the thread.
-    orders: Sender<()>,
+    orders: Arc<Sender<()>>,
     thread: JoinHandle<()>,
 }
 
@@ -76,7 +76,7 @@ impl Threads {
         let mut earliest = self.retry;
         for Running { service, report, .. } in &self.running {
             if on_time {
-                worker::declare_stuck(service, report, &self.common.events, now);
+                worker::declare_stuck(service, report, &self.common, now);
             }
             let report = report.lock();
             let due = report.due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
@@ -90,8 +90,8 @@ impl Threads {
     /// what is stuck ends with the process.
     pub fn end(self, others: Vec<JoinHandle<()>>, patience: Duration) {
         let (all_ended, ended) = channel::<()>();
-        let threads: Vec<JoinHandle<()>> =
-            self.running.into_iter().map(|running| running.thread).chain(others).collect();
+        let (checks, hooks) = (self.running.into_iter().map(|running| running.thread), self.common.hooks.threads());
+        let threads: Vec<JoinHandle<()>> = checks.chain(hooks).chain(others).collect();
         let join = move || {
             for thread in threads {
                 // A panic was told by the thread itself.
@@ -111,7 +111,9 @@ impl Threads {
             let (service, report) = &listed;
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
-            match worker::start(service.clone(), report.clone(), receiver, self.common.clone()) {
+            let orders = Arc::new(orders);
+            let ordering = Arc::downgrade(&orders);
+            match worker::start(service.clone(), report.clone(), ordering, receiver, self.common.clone()) {
                 Ok(thread) => {
                     report.lock().problem = None;
                     self.running.push(Running { service: service.clone(), report: report.clone(), orders, thread });
@@ -127,7 +129,7 @@ impl Threads {
                 }
             }
         }
-        let concerned = self.running.iter().map(|running| (running.service.clone(), running.orders.clone()));
+        let concerned = self.running.iter().map(|running| (running.service.clone(), Sender::clone(&running.orders)));
         self.common.assignment.concern(concerned.collect());
     }
 }
