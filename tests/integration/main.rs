@@ -18,3 +18,4 @@ mod lists;
 mod process;
 mod routes;
 mod swap;
+mod watch;
