@@ -29,7 +29,9 @@ fn rarely_checked(name: &'static str, prefix: &'static str) -> Service {
 /// The same with a process, whose end its check sees and its pidfile makes known.
 fn watched(name: &'static str, prefix: &'static str) -> Service {
     let pidfile = format!("{{lab}}/{name}.pid");
-    rarely_checked(name, prefix).with("watch_pidfile", &pidfile).check(&format!("kill -0 $(cat {name}.pid)"))
+    // A zombie, which it is until somebody reaps it, is dead.
+    let check = format!("grep -q '^State:.[^Z]' /proc/$(cat {name}.pid)/status");
+    rarely_checked(name, prefix).with("watch_pidfile", &pidfile).check(&check)
 }
 
 /// Starts its process, which can be told by the seconds it sleeps.
