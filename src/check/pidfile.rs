@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use tracing::{info, warn};
 
 use crate::sys::atomic_file::read_start;
-use crate::sys::process_end::{Watched, Watcher};
+use crate::sys::process_end::{WatchError, Watched, Watcher};
 
 /// How much of the file is read, in bytes: its first line is all that counts.
 const READ: usize = 64;
@@ -42,6 +42,8 @@ impl Pidfile {
     pub fn look(&mut self) -> Option<i32> {
         if let Some(ended) = self.watched.take_if(|watched| watched.has_ended()) {
             info!("process {} of {} has ended", ended.pid(), self.path.display());
+            // That the file goes on naming it is no news then.
+            self.problem = Some(self.problem_with(&WatchError::NotThere(ended.pid().as_raw_pid())));
         }
         let problem = self.follow().err();
         if let Some(why) = problem.as_ref().filter(|why| self.problem.as_ref() != Some(why)) {
@@ -63,11 +65,14 @@ impl Pidfile {
                 let _ = orders.send(());
             }
         };
-        let path = self.path.display();
-        let watched = self.watcher.watch(pid, order_a_check).map_err(|why| format!("{path}: {why}"))?;
+        let watched = self.watcher.watch(pid, order_a_check).map_err(|why| self.problem_with(&why))?;
         self.watched = Some(watched);
-        info!("watching process {pid} of {path}");
+        info!("watching process {pid} of {}", self.path.display());
         Ok(())
+    }
+
+    fn problem_with(&self, why: &WatchError) -> String {
+        format!("{}: {why}", self.path.display())
     }
 }
 

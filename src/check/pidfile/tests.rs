@@ -175,7 +175,9 @@ fn each_change_of_the_situation_is_said_once() {
     started.sh(&format!("echo {} >pid", sleep.pid()));
     look_twice(&mut started, &["watching process"]);
     sleep.kill_and_reap();
-    look_twice(&mut started, &["has ended", "has ended, or cannot be seen"]);
+    look_twice(&mut started, &["has ended"]);
     fs::remove_file(&started.pidfile.path).unwrap();
     look_twice(&mut started, &["is not there"]);
+    started.sh(&format!("echo {} >pid", sleep.pid()));
+    look_twice(&mut started, &["has ended, or cannot be seen from here"]);
 }
