@@ -10,8 +10,8 @@
 //!
 //! Promises: no polling and no privilege (pidfd); the thread starts with the first process that is watched, and wakes
 //! for ends alone. A process that has ended by the time it is watched is refused rather than told of, so that who
-//! watches whatever a file names cannot be woken twice by one process. At most half of the descriptors that this
-//! program may have are taken, as checks need the others.
+//! watches whatever a file names cannot be woken twice by one process. None is watched while half of the
+//! descriptors that this program may have are in use, as checks need the others.
 //! Who may block: only the thread, on the kernel. What stops it: the stop line; it owns nothing that must be put in
 //! order, so nobody has to wait for it.
 //! Leaves out: which process it is to be (`check::pidfile`). A number that a foreign process got meanwhile is watched
@@ -19,7 +19,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,17 +70,12 @@ pub enum WatchError {
     /// It has ended, or never was, or is in another namespace.
     #[error("process {0} has ended, or cannot be seen from here")]
     NotThere(i32),
-    /// So many are watched that checks might lack descriptors.
+    /// Checks might lack descriptors.
     #[error(
-        "process {pid} is not watched, as {watched} others are and half of the descriptors are left for the checks: \
-         raise the limit of open files (LimitNOFILE=)"
+        "process {0} is not watched, as half of the open files that the daemon may have are in use and the others are \
+         left for the checks: raise the limit (LimitNOFILE=)"
     )]
-    TooMany {
-        /// The process.
-        pid: i32,
-        /// How many are watched.
-        watched: usize,
-    },
+    TooMany(i32),
     /// No descriptor or thread is left, it is no process but a thread, or the kernel is older than 5.3.
     #[error("cannot watch process {pid}: {source}")]
     Kernel {
@@ -111,11 +106,12 @@ impl Watcher {
         if has_ended(&pidfd) {
             return Err(WatchError::NotThere(pid.as_raw_pid()));
         }
-        let mut waiting = self.waiting.lock();
-        let watched = waiting.tell.len();
-        if getrlimit(Resource::Nofile).current.is_some_and(|most| watched as u64 >= most / 2) {
-            return Err(WatchError::TooMany { pid: pid.as_raw_pid(), watched });
+        // A new descriptor has the lowest number that is free, so all below it are in use.
+        let in_use = u64::from(pidfd.as_raw_fd().unsigned_abs());
+        if getrlimit(Resource::Nofile).current.is_some_and(|most| in_use >= most / 2) {
+            return Err(WatchError::TooMany(pid.as_raw_pid()));
         }
+        let mut waiting = self.waiting.lock();
         let epoll = match &waiting.epoll {
             Some(epoll) => epoll.clone(),
             None => waiting.epoll.insert(self.start().map_err(cannot)?).clone(),
