@@ -3,7 +3,7 @@
 //! Promises: runs stay on the grid whatever happens in between; only changes are sent; nothing that a check does ends
 //! the thread (a panic, which is a bug, becomes [`Event::Died`], its last word); a stop interrupts a running check.
 //! Who may block: only this thread, on its own check and its own orders. What stops it: the sender of its orders is
-//! dropped, or the stop line is pulled, which also kills the check that runs.
+//! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -49,7 +49,7 @@ const STACK: usize = 256 * 1024;
 pub struct Common {
     /// To the bird-writer.
     pub events: Sender<Event>,
-    /// Pulled when the daemon stops.
+    /// Pulled when the daemon stops, or a reload ends this thread.
     pub stop: StopLine,
     /// Which addresses are assigned.
     pub assignment: Arc<Assignment>,
@@ -79,27 +79,22 @@ pub fn start(
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
     thread.spawn(move || {
         name_this_thread(Subject::from(&*service));
-        let health = Health::new(service.check_rise, service.check_fail);
+        let (health, told) = {
+            // Where a reload changed the service, this is where its earlier check ended.
+            let report = report.lock();
+            let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
+            (health, report.verdict(&name))
+        };
         let program = Program::new(service.check_cmd.words());
         let pidfile = service.watch_pidfile.clone();
         let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
-        let mut worker = Worker {
-            name: name.clone(),
-            service,
-            common,
-            report,
-            orders,
-            health,
-            program,
-            pidfile,
-            left: Vec::new(),
-            told: None,
-        };
+        let (left, died) = (Vec::new(), name.clone());
+        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, left, told };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Where the writer is gone too the daemon is ending anyway.
-            let _ = events.send(Event::Died { service: name, why });
+            let _ = events.send(Event::Died { service: died, why });
         }
     })
 }
@@ -120,13 +115,18 @@ pub fn declare_stuck(
     }
     report.stuck = true;
     let changed = report.reach(State::Down, SystemTime::now());
+    report.undecided.clear();
     warn!("{}: status DOWN because its check is stuck", service.name);
     // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
-    let verdict = Verdict { service: service.name.as_str().into(), state: State::Down, missing: Vec::new() };
-    let _ = common.events.send(Event::Verdict(verdict));
+    let _ = common.events.send(Event::Verdict(stuck(service.name.as_str().into())));
     drop(report);
     run_hook(service, published, common, changed);
     true
+}
+
+/// What is said of a service whose check is stuck.
+fn stuck(service: Arc<str>) -> Verdict {
+    Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
 }
 
 struct Worker {
@@ -141,7 +141,7 @@ struct Worker {
     /// Earlier runs that could not be killed.
     left: Vec<Left>,
     /// What the writer knows.
-    told: Option<(State, Vec<Prefix>)>,
+    told: Verdict,
 }
 
 /// What one cycle found, before it becomes a verdict.
@@ -180,8 +180,9 @@ impl Worker {
         }
     }
 
+    /// Not for a check that starts anew after a reload: its service would be without one for so long.
     fn splay(&self) -> Duration {
-        if self.common.splay.is_zero() {
+        if self.common.splay.is_zero() || self.report.lock().last.is_some() {
             return Duration::ZERO;
         }
         let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
@@ -222,8 +223,12 @@ impl Worker {
                 State::Up
             }
         };
-        self.tell(state, Vec::new());
-        let changed = self.report.lock().reach(state, SystemTime::now());
+        let mut report = self.report.lock();
+        let changed = report.reach(state, SystemTime::now()).filter(|_| !self.common.stop.is_pulled());
+        (report.missing, report.undecided) = Default::default();
+        let verdict = report.verdict(&self.name);
+        drop(report);
+        self.tell(verdict);
         run_hook(&self.service, &self.report, &self.common, changed);
         info!("check is now permanently disabled");
     }
@@ -272,7 +277,7 @@ impl Worker {
     }
 
     fn knows_missing(&self, prefix: &Prefix) -> bool {
-        self.told.as_ref().is_some_and(|(_, missing)| missing.contains(prefix))
+        self.told.missing.contains(prefix)
     }
 
     /// None: the run was interrupted, the daemon stops.
@@ -324,9 +329,11 @@ impl Worker {
         let progress = self.health.observe(outcome);
         let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
             && progress == Progress::Confirmed(State::Down);
-        let changed = report.record(began, &missing, &finding, progress);
+        // Of a change that a reload has not taken over, the check that follows will tell.
+        let changed = report.record(began, &missing, &finding, progress).filter(|_| !self.common.stop.is_pulled());
         // It is here: nobody shall declare it stuck between this and the verdict.
         report.due = None;
+        let verdict = report.verdict(&self.name);
         drop(report);
 
         if stuck {
@@ -337,9 +344,9 @@ impl Worker {
         }
         self.log_progress(progress, &missing);
         if stuck {
-            self.told = Some((State::Down, Vec::new()));
+            self.told = self::stuck(self.name.clone());
         }
-        self.tell(self.health.state(), missing);
+        self.tell(verdict);
         run_hook(&self.service, &self.report, &self.common, changed);
     }
 
@@ -360,19 +367,30 @@ impl Worker {
     }
 
     /// Sends what the writer does not know yet.
-    fn tell(&mut self, state: State, missing: Vec<Prefix>) {
-        let (known, known_missing) = self.told.get_or_insert((State::Unknown, Vec::new()));
-        if (*known, &*known_missing) == (state, &missing) {
+    fn tell(&mut self, verdict: Verdict) {
+        if self.told == verdict {
             return;
         }
-        (*known, *known_missing) = (state, missing.clone());
-        info!(status = %state, "adding {} in the queue", list(&self.service.prefixes));
+        // Under the lock, as the main thread pulls the line when it reads this check's last word for a reload: what the
+        // writer hears after that comes from the check that follows.
+        let _last_word = self.report.lock();
+        if self.common.stop.is_pulled() {
+            return;
+        }
+        info!(status = %verdict.state, "adding {} in the queue", list(&self.service.prefixes));
+        self.told = verdict.clone();
         // Without a receiver the daemon is ending.
-        let _ = self.common.events.send(Event::Verdict(Verdict { service: self.name.clone(), state, missing }));
+        let _ = self.common.events.send(Event::Verdict(verdict));
     }
 }
 
 impl ServiceReport {
+    /// What the writer is to know.
+    pub fn verdict(&self, service: &Arc<str>) -> Verdict {
+        let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
+        Verdict { service: service.clone(), state: self.state, missing, undecided }
+    }
+
     /// The state is this one by now. Returns the state before and this one, where it is another.
     #[must_use]
     fn reach(&mut self, state: State, when: SystemTime) -> Option<[State; 2]> {
@@ -411,6 +429,9 @@ impl ServiceReport {
             self.code = Some(code);
         }
         self.progress = Some(progress);
+        if let Progress::Changed(_) | Progress::Confirmed(_) = progress {
+            self.undecided.clear();
+        }
         if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
             self.duration = finding.took;
         }

@@ -53,6 +53,14 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
     (settings, problems)
 }
 
+/// Where the status socket is, whatever else is wrong.
+pub fn status_socket(ini: &Ini) -> Result<PathBuf, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let section = ini.section(DAEMON).ok_or_else(|| vec![Problem::error("there is no section [daemon]")])?;
+    let path = daemon::status_socket(&mut Reader { ini, section, scope: Scope::Daemon, problems: &mut problems });
+    path.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
 /// A problem of this option as it counts in the section, with its place and value.
 pub fn blame(ini: &Ini, section: &Section, option: &str, problem: Problem) -> Problem {
     let Some(entry) = ini.entry(section, option) else {

@@ -281,9 +281,14 @@ impl Lab {
         self.start_logging_to(&daemon_program(), "second.log")
     }
 
-    fn start_logging_to(&self, program: &str, log: &str) -> Running {
+    /// Writes the `[daemon]` section as it is set now, for a reload.
+    pub(crate) fn write_options(&self) {
         let options: String = self.options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         fs::write(self.file("daemon.conf"), format!("[daemon]\n{options}")).unwrap();
+    }
+
+    fn start_logging_to(&self, program: &str, log: &str) -> Running {
+        self.write_options();
         let mut command = self.namespaces.host(program);
         command.arg("-f").arg(self.file("daemon.conf")).arg("-d").arg(self.file("services.d"));
         self.namespaces.start(logged(&mut command, &self.file(log)))
@@ -397,7 +402,7 @@ fn logged<'c>(command: &'c mut Command, path: &Path) -> &'c mut Command {
 }
 
 /// The daemon under test.
-fn daemon_program() -> String {
+pub(crate) fn daemon_program() -> String {
     std::env::var("DAEMON").unwrap_or_else(|_| env!("CARGO_BIN_EXE_anycast-healthchecker").into())
 }
 

@@ -16,6 +16,7 @@ mod bird;
 mod checks;
 mod lists;
 mod process;
+mod reload;
 mod routes;
 mod swap;
 mod watch;
