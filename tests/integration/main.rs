@@ -23,3 +23,4 @@ mod process;
 mod reload;
 mod routes;
 mod swap;
+mod watch;
