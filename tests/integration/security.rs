@@ -144,3 +144,39 @@ fn readers_who_do_not_read_hold_up_nobody() {
     drop(readers);
     lab.stop_daemon();
 }
+
+/// Whatever stands in the place of a list costs little memory and time, and is put right.
+#[test]
+fn a_giant_in_the_place_of_a_list_is_put_right() {
+    let mut lab = Lab::advertising([Service::new("web", WEB), Service::new("other", OTHER)]);
+    lab.start_daemon();
+    lab.wait_runs("web", 3);
+    let mark = lab.routes.mark();
+    let strangers: String = (0..10_000).map(|n| format!(", 10.66.{}.{}/32", n / 256, n % 256)).collect();
+    for (what, text) in [
+        ("10,000 prefixes", format!("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, {WEB}, {OTHER}{strangers} ];\n")),
+        ("64 MB of nothing", "\0".repeat(64 << 20)),
+        ("a line of 10 MB", "define ACAST_PS_ADVERTISE = [ ".to_string() + &"x".repeat(10 << 20)),
+    ] {
+        let reconfigured = lab.reconfigured();
+        fs::write(lab.list_path(0), text).unwrap();
+        lab.wait_listed(&[WEB, OTHER]);
+        lab.wait_until(&format!("{what} to be put right"), |lab| lab.reconfigured() > reconfigured);
+    }
+    lab.routes.expect_none_moved(mark);
+    // The same at a start.
+    lab.stop_daemon();
+    fs::write(
+        lab.list_path(0),
+        format!("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, {WEB}, {OTHER}{strangers} ];\n"),
+    )
+    .unwrap();
+    lab.start_daemon();
+    lab.wait_listed(&[WEB, OTHER]);
+    lab.wait_runs("web", 3);
+    lab.routes.expect_still(WEB, mark);
+    let daemon = lab.processes("daemon.conf").into_iter().min().unwrap();
+    let status = fs::read_to_string(format!("/proc/{daemon}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
+    assert!(peak.parse::<u64>().unwrap() < 64 * 1024, "{peak} kB at the most");
+}
