@@ -306,3 +306,6 @@ fn sentence(difference: &Difference, table: &Table) -> String {
         _ => difference.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Promises: `configure` is sent only when BIRD has just said that it is idle, for one that comes while it is busy can
-//! kill BIRD 3; nothing takes longer than its limit.
+//! kill BIRD 3; nothing takes longer than its limit; BIRD's buffer for requests is never overfilled, see `Turns`.
 //! Leaves out: when to do which (`bird::channel`), and what lists there are (`bird::table`).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bird::conversation::{Conversation, ConversationError};
-use crate::bird::framing::Activity;
+use crate::bird::framing::{Activity, Whole};
 use crate::bird::question::{Difference, Holding, Question};
 use crate::bird::reply::{Meaning, Reply, Version};
 use crate::sys::stop_line::StopLine;
@@ -61,9 +61,10 @@ impl Control {
 
     /// Asks whether BIRD holds these lists.
     pub fn ask(&self, questions: &[Question], limit: Duration, stop: &StopLine) -> Result<Asked, ConversationError> {
-        let mut conversation = Conversation::open(&self.path, limit, stop)?;
-        let holdings = questions.iter().map(|question| ask(&mut conversation, question)).collect::<Result<_, _>>()?;
-        Ok((holdings, conversation.version))
+        let open = || Conversation::open(&self.path, limit, stop);
+        let mut turns = Turns([open()?, open()?]);
+        let holdings = questions.iter().map(|question| ask(&mut turns, question)).collect::<Result<_, _>>()?;
+        Ok((holdings, turns.0[0].version))
     }
 }
 
@@ -85,10 +86,30 @@ fn until_idle(conversation: &mut Conversation<'_>, limit: Duration) -> Result<Op
     }
 }
 
+/// Two conversations that take turns.
+///
+/// BIRD empties the buffer of a connection, whose overflow ends it, only when it looks for a further request there and
+/// finds none; who answers fast enough keeps it from that for ever. An answer on the other connection proves that it
+/// has looked here since the last answer.
+struct Turns<'a>([Conversation<'a>; 2]);
+
+impl Turns<'_> {
+    /// Requests of [`LONGEST_REQUEST`](crate::bird::question::LONGEST_REQUEST) bytes together, and their answers.
+    fn ask(&mut self, requests: &str) -> Result<Vec<Whole>, ConversationError> {
+        self.0.swap(0, 1);
+        self.0[0].say(requests)?;
+        requests.lines().map(|_| self.0[0].hear()).collect()
+    }
+
+    /// One request and BIRD's yes or no.
+    fn truth(&mut self, question: &Question, request: &str) -> Result<Result<bool, Difference>, ConversationError> {
+        Ok(self.ask(request)?.iter().map(|answer| question.truth(answer)).next().unwrap_or(Ok(false)))
+    }
+}
+
 /// What BIRD holds of one list: one request for all where they fit, then part by part, then one by one.
-fn ask(conversation: &mut Conversation<'_>, question: &Question) -> Result<Holding, ConversationError> {
-    let whole = question.whole().map(|request| conversation.ask(&request)).transpose()?;
-    let same = whole.map(|answer| question.truth(&answer));
+fn ask(turns: &mut Turns<'_>, question: &Question) -> Result<Holding, ConversationError> {
+    let same = question.whole().map(|request| turns.truth(question, &request)).transpose()?;
     let mut holding = Holding::default();
     match same {
         Some(Ok(true)) => return Ok(question.all_well()),
@@ -97,12 +118,11 @@ fn ask(conversation: &mut Conversation<'_>, question: &Question) -> Result<Holdi
     }
     for part in question.parts() {
         // Where all is known not to be well, one more question for all of a part says little.
-        if same.is_none() && question.truth(&conversation.ask(&question.together(part))?) == Ok(true) {
+        if same.is_none() && turns.truth(question, &question.together(part))? == Ok(true) {
             part.iter().for_each(|&(prefix, wanted)| holding.note((prefix, wanted), wanted));
             continue;
         }
-        conversation.say(&part.iter().map(|(prefix, _)| question.single(prefix)).collect::<String>())?;
-        let answers = part.iter().map(|_| conversation.hear()).collect::<Result<Vec<_>, _>>()?;
+        let answers = turns.ask(&part.iter().map(|(prefix, _)| question.single(prefix)).collect::<String>())?;
         for (asked, answer) in part.iter().zip(answers) {
             match question.truth(&answer) {
                 Ok(found) => holding.note(*asked, found),

@@ -17,9 +17,8 @@ use crate::bird::framing::Whole;
 use crate::bird::reply::one_line;
 use crate::prefix::Prefix;
 
-/// BIRD reads into a buffer of 1024 bytes and hangs up when that is full. As it answers before it has emptied the
-/// buffer, the request before may still be in it.
-pub const LONGEST_REQUEST: usize = 500;
+/// BIRD reads into a buffer of 1024 bytes, and hangs up when that is full.
+pub const LONGEST_REQUEST: usize = 1000;
 
 /// What BIRD is asked about one list.
 #[derive(Clone, Debug)]

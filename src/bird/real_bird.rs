@@ -2,6 +2,7 @@
 //! without any protocol that touches the machine.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -103,7 +104,10 @@ impl RealBird {
         command.arg("-f").arg("-c").arg(self.at("bird.conf")).arg("-s").arg(self.socket());
         command.stderr(Stdio::null());
         self.process = Some(command.spawn().unwrap());
-        self.wait_until("BIRD listens", || UnixStream::connect(self.socket()).is_ok());
+        // It listens before it reads its files, and greets when it has read them.
+        self.wait_until("BIRD answers", || {
+            UnixStream::connect(self.socket()).is_ok_and(|mut stream| stream.read_exact(&mut [0]).is_ok())
+        });
     }
 
     /// Ends it, and leaves its socket.

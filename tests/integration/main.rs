@@ -18,4 +18,5 @@ mod checks;
 mod lists;
 mod process;
 mod routes;
+mod socket;
 mod swap;

@@ -24,20 +24,27 @@ struct FakeBird {
 }
 
 impl FakeBird {
-    fn start(version: &'static str, mut answer: impl FnMut(&str) -> String + Send + 'static) -> FakeBird {
+    fn start(version: &'static str, answer: impl FnMut(&str) -> String + Send + 'static) -> FakeBird {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("bird.ctl")).unwrap();
         let (heard, ends) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
         let (hears, ended) = (heard.clone(), ends.clone());
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming().map(Result::unwrap).take_while(|_| !ended.load(Ordering::SeqCst)) {
-                let mut write = stream.try_clone().unwrap();
-                let _ = write.write_all(format!("0001 BIRD {version} ready.\n").as_bytes());
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    hears.lock().unwrap().push(line.clone());
-                    let _ = write.write_all(answer(&line).as_bytes());
-                }
+        let answer = Mutex::new(answer);
+        let talk = move |stream: UnixStream| {
+            let mut write = stream.try_clone().unwrap();
+            let _ = write.write_all(format!("0001 BIRD {version} ready.\n").as_bytes());
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                hears.lock().unwrap().push(line.clone());
+                let answered = answer.lock().unwrap()(&line);
+                let _ = write.write_all(answered.as_bytes());
             }
+        };
+        let thread = std::thread::spawn(move || {
+            std::thread::scope(|scope| {
+                for stream in listener.incoming().map(Result::unwrap).take_while(|_| !ended.load(Ordering::SeqCst)) {
+                    scope.spawn(|| talk(stream));
+                }
+            });
         });
         FakeBird { dir, heard, ends, thread: Some(thread) }
     }
