@@ -132,8 +132,11 @@ impl Customs {
         }
     }
 
-    /// When the next one that waits for its retry is to be started.
+    /// When the next one that waits for its retry is to be started. While no more may run, that is when one has ended.
     pub fn earliest(&self) -> Option<Instant> {
+        if self.running >= MOST {
+            return None;
+        }
         let waiting = self.commands.values().filter(|custom| custom.due.is_some() && custom.running.is_none());
         waiting.filter_map(|custom| custom.pace.earliest()).min()
     }
@@ -171,3 +174,6 @@ fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events:
         let _ = events.send(Event::CustomDone { service, result });
     }
 }
+
+#[cfg(test)]
+mod tests;
