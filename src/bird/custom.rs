@@ -132,13 +132,13 @@ impl Customs {
         }
     }
 
-    /// When the next one that waits for its retry is to be started. While no more may run, that is when one has ended.
-    pub fn earliest(&self) -> Option<Instant> {
+    /// When the next one is to be started. While no more may run, that is when one has ended.
+    pub fn earliest(&self, now: Instant) -> Option<Instant> {
         if self.running >= MOST {
             return None;
         }
         let waiting = self.commands.values().filter(|custom| custom.due.is_some() && custom.running.is_none());
-        waiting.filter_map(|custom| custom.pace.earliest()).min()
+        waiting.map(|custom| custom.pace.earliest().unwrap_or(now)).min()
     }
 }
 

@@ -33,14 +33,14 @@ fn a_retry_that_finds_no_place_waits_for_the_end_of_a_run() {
     customs.start_due(now, &[]);
     stop.pull();
     assert_eq!(&*ended(&mut customs, &events, now), "s0");
-    assert!(customs.earliest().is_some_and(|at| at > now), "it failed, and is tried again");
+    assert!(customs.earliest(now).is_some_and(|at| at > now), "it failed, and is tried again");
     // Before that the others take all places. They never end by themselves.
     customs.stop = StopLine::new().unwrap();
     (1..=MOST).for_each(|n| customs.changed(&format!("s{n}"), Direction::Down));
     customs.start_due(now, &[]);
-    assert_eq!(customs.earliest(), None, "its time would come again and again, and never its turn");
+    assert_eq!(customs.earliest(now), None, "its time would come again and again, and never its turn");
     customs.stop.pull();
     ended(&mut customs, &events, now);
-    assert!(customs.earliest().is_some());
+    assert!(customs.earliest(now).is_some());
     (1..MOST).for_each(|_| drop(ended(&mut customs, &events, now)));
 }

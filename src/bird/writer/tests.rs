@@ -51,6 +51,13 @@ impl Rig {
     }
 
     fn started(mut self) -> Rig {
+        let (writer, received) = self.writer();
+        self.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
+        self
+    }
+
+    /// One that does what the test calls.
+    fn writer(&mut self) -> (Writer, Receiver<Event>) {
         let sources =
             Sources { main: self.path("main.conf"), services: ServiceFiles::File(self.path("services.conf")) };
         let settings = load(&sources)
@@ -60,8 +67,7 @@ impl Rig {
         let (events, received) = channel();
         let writer = Writer::new(&settings, events.clone(), self.report.clone(), self.give_up.clone());
         self.events = events;
-        self.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
-        self
+        (writer, received)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -228,6 +234,38 @@ fn custom_commands_tell_their_services_changes() {
     assert_eq!(runs[0], "1 configure", "the family has a command, and uses it at start");
     assert!(runs[1..].iter().all(|run| run == "2 custom down" || run == "2 custom up"), "{runs:?}");
     assert_eq!(runs.last().unwrap(), "2 custom up");
+}
+
+/// They make BIRD read the files, as the families' commands do.
+#[test]
+fn custom_commands_wait_as_reconfigures_do() {
+    let up = |service: &str| Verdict { service: service.into(), state: State::Up, missing: Vec::new() };
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+
+    // For the verdicts of the others, where nothing tells what was listed.
+    let mut rig = Rig::new(2, "", custom);
+    put(&rig.path("prefixes"), "", 0o644);
+    let (mut writer, _events) = rig.writer();
+    writer.hear(up("s0"));
+    writer.step();
+    assert!(rig.file().contains("10.0.0.0/32") && !writer.customs.busy());
+    let now = Instant::now();
+    assert!(writer.earliest(now).is_some_and(|at| at > now), "it does not wait for ever");
+    writer.hear(up("s1"));
+    writer.tables[0].hurry();
+    writer.step();
+    assert!(writer.customs.busy());
+
+    // For a BIRD that may be busy.
+    let mut rig = Rig::new(1, "", custom);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    writer.busy_until = Some(now + MINUTE);
+    writer.hear(Verdict { state: State::Down, ..up("s0") });
+    writer.tables[0].hurry();
+    writer.step();
+    assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.busy());
+    assert_eq!(writer.earliest(now), Some(now + MINUTE));
 }
 
 #[test]
