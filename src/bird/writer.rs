@@ -150,8 +150,12 @@ impl Writer {
             }
             Event::CustomDone { service, result } => {
                 let taken = self.customs.done(&service, result, Instant::now());
-                for (table, told) in self.tables.iter_mut().zip(taken.iter().flatten()) {
-                    table.took(told);
+                // Where the families have BIRDs of their own, the command has told only the service's.
+                let concerned = self.concerned.get(&service);
+                for (at, told) in taken.iter().flatten().enumerate() {
+                    if concerned.is_none_or(|concerned| concerned.contains(&at)) {
+                        self.tables[at].took(told);
+                    }
                 }
             }
             Event::Died { service, why } => return Some(End::Died { service, why }),

@@ -268,6 +268,24 @@ fn custom_commands_wait_as_reconfigures_do() {
     assert_eq!(writer.earliest(now), Some(now + MINUTE));
 }
 
+/// The other family's BIRD is down, and stays untold whatever the command of a service that is none of its own does.
+#[test]
+fn a_custom_command_tells_only_the_families_of_its_service() {
+    let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc6 configure";
+    let mut rig = Rig::new(1, ipv6, "custom_bird_reconfigure_cmd = DIR/birdc custom");
+    let (mut writer, events) = rig.writer();
+    writer.step();
+    writer.hear(Verdict { service: "s0".into(), state: State::Down, missing: Vec::new() });
+    writer.tables[0].hurry();
+    writer.step();
+    assert!(writer.customs.busy());
+    let done = events.recv_timeout(MINUTE).unwrap();
+    assert_eq!(done, Event::CustomDone { service: "s0".into(), result: Ok(()) });
+    writer.apply(done);
+    assert!(writer.tables[0].levels().in_sync);
+    assert!(writer.tables[1].is_due(), "nobody told the other BIRD");
+}
+
 #[test]
 fn queued_verdicts_are_applied_at_a_stop() {
     let rig = Rig::new(2, "", "").started();
