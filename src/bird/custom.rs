@@ -2,6 +2,7 @@
 //!
 //! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
 //! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
+//! What may not be killed is looked after until it ends, and is no reason to leave more than [`MOST_LEFT`] of a service.
 //! A run that succeeds counts as BIRD having taken the list as it was when the run started.
 //! Leaves out: which changes there are (`bird::writer`).
 
@@ -11,20 +12,23 @@ use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::bird::pace::Pace;
 use crate::bird::table::Told;
 use crate::config::settings::TimedCommand;
 use crate::event::Event;
 use crate::log::format::python_bytes;
-use crate::sys::process::{How, Limits, Program};
+use crate::report::snapshot::Published;
+use crate::sys::process::{How, Left, Limits, Program};
 use crate::sys::stop_line::StopLine;
 
 /// How many run at the same time.
 pub const MOST: usize = 8;
 /// How long a command that was told to end (TERM) has before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// How many runs of a service that could not be killed may be left before no further one is started.
+const MOST_LEFT: usize = 4;
 /// How much of its output is kept, in bytes.
 const KEEP: usize = 1024;
 
@@ -50,9 +54,13 @@ impl fmt::Display for Direction {
 pub struct Customs {
     commands: HashMap<Arc<str>, Custom>,
     running: usize,
+    /// Runs that could not be killed, and their services.
+    left: LeftRuns,
     events: Sender<Event>,
     stop: StopLine,
 }
+
+type LeftRuns = Arc<Published<Vec<(Arc<str>, Left)>>>;
 
 struct Custom {
     command: TimedCommand,
@@ -75,7 +83,7 @@ impl Customs {
         let commands = commands.map(|(service, command)| {
             (service, Custom { command, due: None, running: None, pace: Pace::default(), problem: None })
         });
-        Customs { commands: commands.collect(), running: 0, events, stop }
+        Customs { commands: commands.collect(), running: 0, left: Arc::default(), events, stop }
     }
 
     /// Whether a run is under way.
@@ -93,6 +101,7 @@ impl Customs {
 
     /// Starts what is due, as far as the numbers allow. `told` is each family's list now.
     pub fn start_due(&mut self, now: Instant, told: &[Told]) {
+        self.left.lock().retain_mut(|(_, left)| !left.try_reap());
         for (service, custom) in &mut self.commands {
             if self.running >= MOST {
                 return;
@@ -104,7 +113,14 @@ impl Customs {
             custom.running = Some((direction, told.to_vec()));
             self.running += 1;
             info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
-            spawn(service.clone(), custom.command.clone(), direction, self.events.clone(), self.stop.clone());
+            spawn(
+                service.clone(),
+                custom.command.clone(),
+                direction,
+                self.left.clone(),
+                self.events.clone(),
+                self.stop.clone(),
+            );
         }
     }
 
@@ -143,28 +159,17 @@ impl Customs {
 }
 
 /// Runs the command on a thread of its own, which ends with the event.
-fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events: Sender<Event>, stop: StopLine) {
+fn spawn(
+    service: Arc<str>,
+    command: TimedCommand,
+    direction: Direction,
+    left: LeftRuns,
+    events: Sender<Event>,
+    stop: StopLine,
+) {
     let failed = (events.clone(), service.clone());
     let run = move || {
-        let mut program = Program::new(command.command.words()).arg(direction.to_string());
-        let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
-        let ended = program.run(&limits, &stop);
-        let failed_with = |code| {
-            format!(
-                "reconfiguring BIRD failed with return code: {code} and stderr: {}",
-                python_bytes(&ended.stderr.kept)
-            )
-        };
-        let result = match ended.how {
-            How::Exited(0) => Ok(()),
-            How::Exited(code) => Err(failed_with(code)),
-            How::Signaled(signal) => Err(failed_with(-signal)),
-            How::TimedOut => Err("reconfiguring bird timed out".to_string()),
-            How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
-            How::NotStarted(why) => {
-                Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program()))
-            }
-        };
+        let result = run(&service, &command, direction, &left, &stop);
         // Without a receiver the daemon has ended.
         let _ = events.send(Event::CustomDone { service, result });
     };
@@ -172,6 +177,37 @@ fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events:
         let (events, service) = failed;
         let result = Err(format!("reconfiguring BIRD failed, no thread for the custom command: {why}"));
         let _ = events.send(Event::CustomDone { service, result });
+    }
+}
+
+fn run(
+    service: &Arc<str>,
+    command: &TimedCommand,
+    direction: Direction,
+    left: &LeftRuns,
+    stop: &StopLine,
+) -> Result<(), String> {
+    if left.lock().iter().filter(|(of, _)| of == service).count() >= MOST_LEFT {
+        return Err(format!("reconfiguring BIRD failed: {MOST_LEFT} earlier runs could not be killed and still run"));
+    }
+    let mut program = Program::new(command.command.words()).arg(direction.to_string());
+    let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
+    let ended = program.run(&limits, stop);
+    if let Some(run) = ended.left {
+        warn!("{run}. It was started by the custom command of {service}, and is reaped when it ends");
+        left.lock().push((service.clone(), run));
+    }
+    let failed_with = |code| {
+        let stderr = python_bytes(&ended.stderr.kept);
+        format!("reconfiguring BIRD failed with return code: {code} and stderr: {stderr}")
+    };
+    match ended.how {
+        How::Exited(0) => Ok(()),
+        How::Exited(code) => Err(failed_with(code)),
+        How::Signaled(signal) => Err(failed_with(-signal)),
+        How::TimedOut => Err("reconfiguring bird timed out".to_string()),
+        How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
+        How::NotStarted(why) => Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program())),
     }
 }
 

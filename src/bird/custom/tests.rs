@@ -4,6 +4,7 @@ use std::sync::mpsc::{channel, Receiver};
 
 use super::*;
 use crate::command::Command;
+use crate::sys::alone::{beside_sudo, wait_until};
 
 /// Services `s0` to `sN`, each with the same command.
 fn customs(services: usize, command: &str) -> (Customs, Receiver<Event>, StopLine) {
@@ -43,4 +44,37 @@ fn a_retry_that_finds_no_place_waits_for_the_end_of_a_run() {
     ended(&mut customs, &events, now);
     assert!(customs.earliest(now).is_some());
     (1..MOST).for_each(|_| drop(ended(&mut customs, &events, now)));
+}
+
+/// What a command under sudo is to a daemon that is not root.
+#[test]
+fn no_more_than_four_runs_are_left() {
+    let Some(sudo) = beside_sudo("bird::custom::tests::no_more_than_four_runs_are_left") else { return };
+    let go = sudo.with_file_name("go");
+    let script = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let (mut customs, events, _) = customs(1, &format!("{} --reuid=0 --clear-groups sh -c '{script}'", sudo.display()));
+    customs.commands.get_mut("s0").unwrap().command.timeout = Duration::from_millis(50);
+    customs.changed("s0", Direction::Down);
+    let run = |customs: &mut Customs| {
+        customs.start_due(customs.earliest(Instant::now()).unwrap(), &[]);
+        ended(customs, &events, Instant::now());
+    };
+    for left in [1, 2, 3, 4, 4] {
+        run(&mut customs);
+        assert_eq!(customs.left.lock().len(), left);
+    }
+    let why = "reconfiguring BIRD failed: 4 earlier runs could not be killed and still run";
+    assert_eq!(customs.commands["s0"].problem.as_deref(), Some(why));
+    std::fs::File::create(go).unwrap();
+    customs.commands.get_mut("s0").unwrap().command.timeout = Duration::from_secs(1000);
+    wait_until("all to be reaped, and a run that succeeds", || {
+        match customs.earliest(Instant::now()) {
+            Some(_) => run(&mut customs),
+            None => customs.start_due(Instant::now(), &[]),
+        }
+        customs.left.lock().is_empty()
+    });
+    assert_eq!(customs.commands["s0"].problem, None);
+    let child = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+    assert!(child.is_err(), "a child is left: {child:?}");
 }
