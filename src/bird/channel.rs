@@ -120,6 +120,11 @@ impl Channel {
         reply.calls_for_rest().then(|| now + REST)
     }
 
+    /// Takes ended processes off the kernel's list, also while there is nothing to tell.
+    pub fn reap(&mut self) {
+        self.client.reap();
+    }
+
     /// The last chance, see [`Pace::hurry`].
     pub fn hurry(&mut self) {
         self.pace.hurry();

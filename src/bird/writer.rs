@@ -197,6 +197,7 @@ impl Writer {
                 self.busy_until = self.busy_until.max(busy);
             }
         }
+        self.channels.iter_mut().for_each(Channel::reap);
         self.tables.iter_mut().for_each(Table::sync_directory);
         self.publish(None);
         self.report.lock().ready = true;

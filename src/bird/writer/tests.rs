@@ -6,8 +6,11 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
+use rustix::process::{waitid, WaitId, WaitIdOptions};
+
 use super::*;
 use crate::config::files::{load, ServiceFiles, Sources};
+use crate::sys::alone::{beside_sudo, wait_until};
 use crate::sys::atomic_file::{replace, Durability};
 
 const DUMMY: &str = "10.189.200.255/32";
@@ -284,6 +287,31 @@ fn a_custom_command_tells_only_the_families_of_its_service() {
     writer.apply(done);
     assert!(writer.tables[0].levels().in_sync);
     assert!(writer.tables[1].is_due(), "nobody told the other BIRD");
+}
+
+/// A birdc under sudo that was left behind ends at last, and is no zombie until the next change, which may be far away.
+#[test]
+fn what_was_left_is_reaped_though_there_is_nothing_to_tell() {
+    let name = "bird::writer::tests::what_was_left_is_reaped_though_there_is_nothing_to_tell";
+    let Some(sudo) = beside_sudo(name) else { return };
+    let mut rig = Rig::new(1, "", "");
+    let wait = "until [ -e DIR/go ]; do sleep 0.01; done".replace("DIR", rig.dir.path().to_str().unwrap());
+    let command = format!("bird_reconfigure_cmd = {} --reuid=0 --clear-groups sh -c '{wait}'", sudo.display());
+    let main = fs::read_to_string(rig.path("main.conf")).unwrap();
+    let main = main.lines().filter(|line| !line.starts_with("bird_reconfigure_cmd")).collect::<Vec<_>>().join("\n");
+    put(&rig.path("main.conf"), format!("{main}\n{command}\n"), 0o644);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    assert!(rig.problem().is_some_and(|why| why.starts_with("reconfiguring bird timed out")));
+    // As if BIRD had taken it.
+    writer.tables.iter_mut().for_each(|table| table.took(&table.tell()));
+    put(&rig.path("go"), "", 0o644);
+    wait_until("the end of the process", || {
+        writer.step();
+        // Only looks: a zombie stays one.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::All, look).is_err()
+    });
 }
 
 #[test]
