@@ -141,7 +141,7 @@ pub struct Table {
     unsynced: bool,
     problem: Option<String>,
     /// What the last step had to say, so that a step that is tried again does not say it again.
-    said: Vec<String>,
+    said: HashSet<String>,
     started: bool,
 }
 
@@ -179,7 +179,7 @@ impl Table {
             hold: None,
             unsynced: false,
             problem: None,
-            said: Vec::new(),
+            said: HashSet::new(),
             started: false,
             known,
         };
@@ -333,11 +333,12 @@ impl Table {
         if wrong && !told_by_custom {
             self.due = self.generation;
         }
-        if self.custom_only && changed.is_empty() {
-            // The file is again what BIRD was told last, and there is no command to tell it once more.
+        if self.custom_only && changed.is_empty() && self.taken.is_none() {
+            // There is no command to tell BIRD at start: it counts as holding what was found.
             self.took(&self.tell());
         }
-        changed.into_iter().map(|named| (named.service, self.list.contains(&named.prefix))).collect()
+        let listed: HashSet<&Prefix> = self.list.iter().collect();
+        changed.into_iter().map(|named| (named.service, listed.contains(&named.prefix))).collect()
     }
 
     /// What the file should list, and whether that differs for another reason than the services' states.
@@ -346,7 +347,7 @@ impl Table {
         let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
-        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(text)) {
+        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(*text)) {
             match finding.level() {
                 LogLevel::Warning => warn!("{sentence}"),
                 _ => info!("{sentence}"),
@@ -354,7 +355,7 @@ impl Table {
         }
         let mended =
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
-        self.said = sentences;
+        self.said = sentences.into_iter().collect();
         (list, mended)
     }
 
@@ -437,6 +438,13 @@ impl Table {
     /// Whether BIRD may be told of the file: it is one that we wrote, or found as we would write it.
     pub fn is_fit(&self) -> bool {
         self.right.is_some() && self.right == self.identity
+    }
+
+    /// Whether BIRD took the file as it is. Where there is no command to tell it of a file that was put right, the list
+    /// counts and not the generation.
+    fn is_taken(&self) -> bool {
+        let same = |told: &Told| told.generation == self.generation || self.custom_only && told.list == self.list;
+        self.taken.as_ref().is_some_and(same)
     }
 
     fn taken_generation(&self) -> u64 {
@@ -532,7 +540,7 @@ impl Table {
             wanted: self.wanted.clone(),
             in_file: self.in_file.clone(),
             in_bird: self.taken.as_ref().map_or_else(|| Arc::new([]) as Arc<[Prefix]>, |told| told.list.clone()),
-            in_sync: self.generation == self.taken_generation() && self.problem.is_none() && self.is_fit(),
+            in_sync: self.is_taken() && self.problem.is_none() && self.is_fit(),
             problem: self.problem.as_deref(),
         }
     }
@@ -545,7 +553,10 @@ impl Table {
 
 /// Whether each service of the family has a command of its own, and the family has none.
 fn custom_only(bird: &Bird, known: &[Named]) -> bool {
-    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set && bird.control_socket.is_none()
+    !known.is_empty()
+        && known.iter().all(|named| named.custom)
+        && !bird.reconfigure_cmd_is_set
+        && bird.control_socket.is_none()
 }
 
 fn option_of_dummy(family: Family) -> &'static str {
