@@ -3,12 +3,12 @@
 //! Promises: runs stay on the grid whatever happens in between; only changes are sent; nothing that a check does ends
 //! the thread (a panic, which is a bug, becomes [`Event::Died`], its last word); a stop interrupts a running check.
 //! Who may block: only this thread, on its own check and its own orders. What stops it: the sender of its orders is
-//! dropped, or the stop line is pulled, which also kills the check that runs.
+//! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::check::assignment::Assignment;
 use crate::check::health::{Health, Outcome, Progress, State};
+use crate::check::hook::{Hooks, Transition};
+use crate::check::pidfile::Pidfile;
 use crate::check::schedule::Schedule;
 use crate::config::settings::{OnDisabled, Service};
 use crate::event::{Event, Verdict};
@@ -25,6 +27,7 @@ use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
 use crate::report::snapshot::{Published, Run, RunResult, ServiceReport};
 use crate::sys::process::{Ended, How, Left, Limits, Program};
+use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
 
 /// How much later than its time-out a check may report before its thread counts as stuck.
@@ -46,21 +49,27 @@ const STACK: usize = 256 * 1024;
 pub struct Common {
     /// To the bird-writer.
     pub events: Sender<Event>,
-    /// Pulled when the daemon stops.
+    /// Pulled when the daemon stops, or a reload ends this thread.
     pub stop: StopLine,
     /// Which addresses are assigned.
     pub assignment: Arc<Assignment>,
+    /// Waits for the end of the processes that `watch_pidfile` names.
+    pub watcher: Arc<Watcher>,
+    /// Runs `state_change_cmd`.
+    pub hooks: Arc<Hooks>,
     /// `splay_startup`.
     pub splay: Duration,
 }
 
-/// Starts the thread of `service`. Each message in `orders` runs the check once, at once.
+/// Starts the thread of `service`. Each message in `orders` runs the check once, at once; `ordering` is their sender, of
+/// which the thread keeps none.
 ///
 /// # Errors
 /// The thread cannot be created (EAGAIN: no more threads): to be tried again.
 pub fn start(
     service: Arc<Service>,
     report: Arc<Published<ServiceReport>>,
+    ordering: Weak<Sender<()>>,
     orders: Receiver<()>,
     common: Common,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -70,24 +79,22 @@ pub fn start(
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
     thread.spawn(move || {
         name_this_thread(Subject::from(&*service));
-        let health = Health::new(service.check_rise, service.check_fail);
-        let program = Program::new(service.check_cmd.words());
-        let mut worker = Worker {
-            name: name.clone(),
-            service,
-            common,
-            report,
-            orders,
-            health,
-            program,
-            left: Vec::new(),
-            told: None,
+        let (health, told) = {
+            // Where a reload changed the service, this is where its earlier check ended.
+            let report = report.lock();
+            let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
+            (health, report.verdict(&name))
         };
+        let program = Program::new(service.check_cmd.words());
+        let pidfile = service.watch_pidfile.clone();
+        let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
+        let (left, died) = (Vec::new(), name.clone());
+        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, left, told };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Where the writer is gone too the daemon is ending anyway.
-            let _ = events.send(Event::Died { service: name, why });
+            let _ = events.send(Event::Died { service: died, why });
         }
     })
 }
@@ -97,22 +104,29 @@ pub fn start(
 /// runs have passed. For the main thread, now and then; only where that was itself on time, or a machine that stood
 /// still for a while would look like one on which every check is stuck.
 pub fn declare_stuck(
-    service: &Service,
-    report: &Published<ServiceReport>,
-    events: &Sender<Event>,
+    service: &Arc<Service>,
+    published: &Arc<Published<ServiceReport>>,
+    common: &Common,
     now: Instant,
 ) -> bool {
-    let mut report = report.lock();
+    let mut report = published.lock();
     if report.stuck || report.due.is_none_or(|due| now <= due) {
         return false;
     }
     report.stuck = true;
-    report.reach(State::Down, SystemTime::now());
+    let changed = report.reach(State::Down, SystemTime::now());
+    report.undecided.clear();
     warn!("{}: status DOWN because its check is stuck", service.name);
     // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
-    let verdict = Verdict { service: service.name.as_str().into(), state: State::Down, missing: Vec::new() };
-    let _ = events.send(Event::Verdict(verdict));
+    let _ = common.events.send(Event::Verdict(stuck(service.name.as_str().into())));
+    drop(report);
+    run_hook(service, published, common, changed);
     true
+}
+
+/// What is said of a service whose check is stuck.
+fn stuck(service: Arc<str>) -> Verdict {
+    Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
 }
 
 struct Worker {
@@ -123,10 +137,11 @@ struct Worker {
     orders: Receiver<()>,
     health: Health,
     program: Program,
+    pidfile: Option<Pidfile>,
     /// Earlier runs that could not be killed.
     left: Vec<Left>,
     /// What the writer knows.
-    told: Option<(State, Vec<Prefix>)>,
+    told: Verdict,
 }
 
 /// What one cycle found, before it becomes a verdict.
@@ -165,8 +180,9 @@ impl Worker {
         }
     }
 
+    /// Not for a check that starts anew after a reload: its service would be without one for so long.
     fn splay(&self) -> Duration {
-        if self.common.splay.is_zero() {
+        if self.common.splay.is_zero() || self.report.lock().last.is_some() {
             return Duration::ZERO;
         }
         let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
@@ -207,14 +223,23 @@ impl Worker {
                 State::Up
             }
         };
-        self.tell(state, Vec::new());
-        self.report.lock().reach(state, SystemTime::now());
+        let mut report = self.report.lock();
+        let changed = report.reach(state, SystemTime::now()).filter(|_| !self.common.stop.is_pulled());
+        (report.missing, report.undecided) = Default::default();
+        let verdict = report.verdict(&self.name);
+        drop(report);
+        self.tell(verdict);
+        run_hook(&self.service, &self.report, &self.common, changed);
         info!("check is now permanently disabled");
     }
 
     /// One look at the addresses and one run of the check. False: the daemon stops.
     fn cycle(&mut self) -> bool {
         let began = SystemTime::now();
+        if let Some(pidfile) = &mut self.pidfile {
+            let watched = pidfile.look();
+            self.report.lock().watched = watched;
+        }
         let missing = self.missing();
         let finding = if !missing.is_empty() && missing.len() == self.service.prefixes.len() {
             Finding {
@@ -242,17 +267,15 @@ impl Worker {
         };
         let (assigned, missing): (Vec<_>, Vec<_>) =
             self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
-        for prefix in &assigned {
-            debug!("{prefix} assigned to {interface} interface");
+        if !assigned.is_empty() {
+            debug!("{} assigned to {interface} interface", list(&assigned));
         }
-        for prefix in missing.iter().filter(|prefix| !self.knows_missing(prefix)) {
-            warn!("{prefix} isn't assigned to {interface} interface");
+        let known = &self.told.missing;
+        let news: Vec<Prefix> = missing.iter().filter(|prefix| !known.contains(prefix)).copied().collect();
+        if !news.is_empty() {
+            warn!("{} isn't assigned to {interface} interface", list(&news));
         }
         missing
-    }
-
-    fn knows_missing(&self, prefix: &Prefix) -> bool {
-        self.told.as_ref().is_some_and(|(_, missing)| missing.contains(prefix))
     }
 
     /// None: the run was interrupted, the daemon stops.
@@ -304,9 +327,11 @@ impl Worker {
         let progress = self.health.observe(outcome);
         let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
             && progress == Progress::Confirmed(State::Down);
-        report.record(began, &missing, &finding, progress);
+        // Of a change that a reload has not taken over, the check that follows will tell.
+        let changed = report.record(began, &missing, &finding, progress).filter(|_| !self.common.stop.is_pulled());
         // It is here: nobody shall declare it stuck between this and the verdict.
         report.due = None;
+        let verdict = report.verdict(&self.name);
         drop(report);
 
         if stuck {
@@ -317,9 +342,10 @@ impl Worker {
         }
         self.log_progress(progress, &missing);
         if stuck {
-            self.told = Some((State::Down, Vec::new()));
+            self.told = self::stuck(self.name.clone());
         }
-        self.tell(self.health.state(), missing);
+        self.tell(verdict);
+        run_hook(&self.service, &self.report, &self.common, changed);
     }
 
     fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
@@ -339,32 +365,54 @@ impl Worker {
     }
 
     /// Sends what the writer does not know yet.
-    fn tell(&mut self, state: State, missing: Vec<Prefix>) {
-        let (known, known_missing) = self.told.get_or_insert((State::Unknown, Vec::new()));
-        if (*known, &*known_missing) == (state, &missing) {
+    fn tell(&mut self, verdict: Verdict) {
+        if self.told == verdict {
             return;
         }
-        (*known, *known_missing) = (state, missing.clone());
-        info!(status = %state, "adding {} in the queue", list(&self.service.prefixes));
+        // Under the lock, as the main thread pulls the line when it reads this check's last word for a reload: what the
+        // writer hears after that comes from the check that follows.
+        let _last_word = self.report.lock();
+        if self.common.stop.is_pulled() {
+            return;
+        }
+        info!(status = %verdict.state, "adding {} in the queue", list(&self.service.prefixes));
+        self.told = verdict.clone();
         // Without a receiver the daemon is ending.
-        let _ = self.common.events.send(Event::Verdict(Verdict { service: self.name.clone(), state, missing }));
+        let _ = self.common.events.send(Event::Verdict(verdict));
     }
 }
 
 impl ServiceReport {
-    /// The state is this one by now.
-    fn reach(&mut self, state: State, when: SystemTime) {
-        if self.state != state {
-            (self.state, self.since) = (state, when);
-            self.transitions += 1;
-        }
+    /// What the writer is to know.
+    pub fn verdict(&self, service: &Arc<str>) -> Verdict {
+        let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
+        Verdict { service: service.clone(), state: self.state, missing, undecided }
     }
 
-    fn record(&mut self, began: SystemTime, missing: &[Prefix], finding: &Finding, progress: Progress) {
-        if let Progress::Changed(state) = progress {
-            // The moment of the verdict, not that of the start of a run which may have taken long.
-            self.reach(state, SystemTime::now());
+    /// The state is this one by now. Returns the state before and this one, where it is another.
+    #[must_use]
+    fn reach(&mut self, state: State, when: SystemTime) -> Option<[State; 2]> {
+        if self.state == state {
+            return None;
         }
+        let old = std::mem::replace(&mut self.state, state);
+        self.since = when;
+        self.transitions += 1;
+        Some([old, state])
+    }
+
+    fn record(
+        &mut self,
+        began: SystemTime,
+        missing: &[Prefix],
+        finding: &Finding,
+        progress: Progress,
+    ) -> Option<[State; 2]> {
+        let changed = match progress {
+            // The moment of the verdict, not that of the start of a run which may have taken long.
+            Progress::Changed(state) => self.reach(state, SystemTime::now()),
+            Progress::Confirmed(_) | Progress::GoingUp { .. } | Progress::GoingDown { .. } => None,
+        };
         let counts = &mut self.counts;
         match finding.result {
             RunResult::Exited(0) => counts.passed += 1,
@@ -379,6 +427,9 @@ impl ServiceReport {
             self.code = Some(code);
         }
         self.progress = Some(progress);
+        if let Progress::Changed(_) | Progress::Confirmed(_) = progress {
+            self.undecided.clear();
+        }
         if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
             self.duration = finding.took;
         }
@@ -389,6 +440,19 @@ impl ServiceReport {
             Outcome::Passed | Outcome::Withheld => String::new(),
         };
         self.last = Some(Run { began, took: finding.took, result: finding.result.clone(), output });
+        changed
+    }
+}
+
+/// After the verdict was sent.
+fn run_hook(
+    service: &Arc<Service>,
+    report: &Arc<Published<ServiceReport>>,
+    common: &Common,
+    changed: Option<[State; 2]>,
+) {
+    if let Some([old, new]) = changed {
+        common.hooks.run(Transition { service: service.clone(), report: report.clone(), old, new });
     }
 }
 

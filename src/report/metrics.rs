@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use crate::check::health::State;
 use crate::config::settings::Service;
 use crate::prefix::{Family, Prefix};
-use crate::report::snapshot::{seconds, BirdReport, Board, Level, Levels, Now, RunResult, ServiceReport};
+use crate::report::snapshot::{seconds, BirdReport, Board, Level, Levels, Listed, Now, RunResult, ServiceReport};
 
 /// What `anycast_healthchecker_state` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub fn render(board: &Board, process: Process, now: Now) -> String {
         }
     }
     let (original, ours) = services.into_texts();
-    [original, process_metrics(board, process, now), ours, bird_metrics(board, &bird)].concat()
+    let hooks = hook_metrics(&listed);
+    [original, process_metrics(board, process, now), ours, hooks, bird_metrics(board, &bird)].concat()
 }
 
 /// One metric and its series.
@@ -197,6 +198,24 @@ fn process_metrics(board: &Board, process: Process, now: Now) -> String {
     concat([uptime, state, version])
 }
 
+/// Nothing where no service has a hook.
+fn hook_metrics(listed: &[Listed]) -> String {
+    let mut hooks = Metric::counter(
+        "state_change_cmd_total",
+        "The number of state changes of the service by what came of running state_change_cmd for them",
+    );
+    for (service, report) in listed.iter().filter(|(service, _)| service.state_change.is_some()) {
+        let runs = report.lock().hook.clone();
+        for (result, runs) in [("succeeded", runs.succeeded), ("failed", runs.failed), ("skipped", runs.skipped)] {
+            hooks.add(&labels(&[("result", result), ("service_name", &service.name)]), runs as f64);
+        }
+    }
+    if hooks.series.is_empty() {
+        return String::new();
+    }
+    concat([hooks])
+}
+
 fn bird_metrics(board: &Board, bird: &BirdReport) -> String {
     let mut reconfigures = Metric::counter(
         "bird_reconfigure_total",
@@ -224,7 +243,17 @@ fn bird_metrics(board: &Board, bird: &BirdReport) -> String {
     }
     let mut dropped = Metric::counter("log_lines_dropped_total", "The number of log lines that no target took");
     dropped.add("", (board.lines_dropped)() as f64);
-    concat([reconfigures, in_sync, success, dropped])
+    let mut reloaded = Metric::gauge(
+        "config_reload_success",
+        "Whether the configuration was good when it was read the last time: 0 = no, an older one runs, 1 = yes",
+    );
+    reloaded.add("", flag(board.reload_error.lock().is_none()));
+    let mut configured = Metric::gauge(
+        "config_reload_timestamp_seconds",
+        "When the configuration that runs was read, in seconds since 1970",
+    );
+    configured.add("", seconds(*board.configured.lock()));
+    concat([reconfigures, in_sync, success, reloaded, configured, dropped])
 }
 
 fn concat<const N: usize>(metrics: [Metric; N]) -> String {
