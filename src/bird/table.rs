@@ -244,7 +244,7 @@ impl Table {
     /// without a verdict.
     pub fn reload(&mut self, bird: &Bird, known: Vec<Named>, verdicts: &Verdicts) {
         let decided = self.decisions(verdicts);
-        let listed = routes::next(&self.list, &decided, self.bird.dummy.as_ref(), self.strangers).list;
+        let listed = routes::next(&self.list, &decided, self.dummy(), self.strangers).list;
         self.first_read = listed.into_iter().collect();
         if bird.history != self.bird.history {
             self.history = bird.history.map(|most| History::new(&self.path, self.family, most));
@@ -471,7 +471,7 @@ impl Table {
     /// What BIRD is asked to learn whether it holds the list, and none of the prefixes that are known and not listed.
     pub fn question(&self) -> Question {
         let listed: HashSet<Prefix> = self.list.iter().copied().collect();
-        let known: HashSet<Prefix> = self.known.iter().map(|named| named.prefix).collect();
+        let known: HashSet<Prefix> = self.known.iter().chain(&self.gone).map(|named| named.prefix).collect();
         let others = known.union(&self.first_read).copied().filter(|prefix| !listed.contains(prefix));
         Question::new(&self.bird.variable, self.list.clone(), others)
     }
@@ -501,7 +501,8 @@ impl Table {
     }
 
     fn dummy(&self) -> Option<&Prefix> {
-        self.bird.dummy.as_ref().or(self.stand_in.as_ref())
+        let stand_in = self.stand_in.as_ref().filter(|dummy| self.named(dummy).is_none());
+        self.bird.dummy.as_ref().or(stand_in)
     }
 
     fn named(&self, prefix: &Prefix) -> Option<&Named> {
