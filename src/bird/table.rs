@@ -307,7 +307,8 @@ impl Table {
         }
         let read = self.read();
         let flaw = read.flaw();
-        let foreign = self.started && self.identity != before;
+        let first = !self.started;
+        let foreign = !first && self.identity != before;
         if foreign {
             self.generation += 1;
             self.due = self.generation;
@@ -324,6 +325,9 @@ impl Table {
         self.wanted = list.clone().into();
         self.started = true;
         let wrong = !self.is_right(&read.bytes, &list);
+        if !wrong && self.news && !first {
+            info!("no updates for bird configuration");
+        }
         if wrong && !self.write(&list, now) {
             return Vec::new();
         }

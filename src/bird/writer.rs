@@ -79,7 +79,7 @@ impl Writer {
         for family in Family::BOTH {
             let Some(bird) = settings.daemon.bird(family) else { continue };
             let named = named(&settings.services, family);
-            let patience = patience(&settings.services, family);
+            let patience = settings.daemon.splay_startup.saturating_add(patience(&settings.services, family));
             tables.push(Table::open(family, bird, named, settings.daemon.purge_ip_prefixes, patience));
         }
         let channels = channels(settings, &tables, Vec::new());
@@ -322,7 +322,7 @@ fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
     services.iter().flat_map(of_family).collect()
 }
 
-/// How long the slowest service of the family needs for its first verdict.
+/// How long the slowest service of the family needs for its first verdict, from its first run on.
 fn patience(services: &[Arc<Service>], family: Family) -> Duration {
     let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
     let needs = of_family.map(|service| {

@@ -337,6 +337,22 @@ fn what_was_left_is_reaped_though_there_is_nothing_to_tell() {
     });
 }
 
+/// With `splay_startup` a service may wait that long before its first run.
+#[test]
+fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
+    let needs = |daemon: &str| {
+        let mut rig = Rig::new(1, daemon, "check_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
+        put(&rig.path("prefixes"), "", 0o644);
+        let start = Instant::now();
+        let (mut writer, _events) = rig.writer();
+        let until = writer.tables[0].held_until(&Verdicts::new(), start).unwrap();
+        // To the minute, as reading the files takes its time.
+        (until - start).as_secs() / 60
+    };
+    assert_eq!(needs(""), 307 / 60);
+    assert_eq!(needs("splay_startup = 1000"), 1307 / 60);
+}
+
 #[test]
 fn queued_verdicts_are_applied_at_a_stop() {
     let rig = Rig::new(2, "", "").started();
