@@ -396,7 +396,7 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     let rig = Rig::new(3, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
     rig.say("s0", State::Down);
-    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && rig.in_sync());
+    rig.wait("the withdrawal", |rig| rig.runs().len() == 2 && rig.in_sync());
     let before = rig.file();
     // `s0` keeps its verdict, `s1` goes on without one, and this is what one that changed has to say.
     let last_word = |state| Verdict { service: "s2".into(), state, missing: Vec::new(), undecided: Vec::new() };
@@ -404,19 +404,29 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     for _ in 0..20 {
         rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
     }
+    // A last word that no verdict said before counts as one.
+    assert!(rig.file().contains("10.0.0.2/32"));
+    rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Down)]);
+    rig.wait("the last word's effect", |rig| rig.runs().len() == 3 && rig.in_sync());
+    assert!(!rig.file().contains("10.0.0.2/32"));
+    rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
+    rig.wait("the last word's effect", |rig| rig.runs().len() == 4 && rig.in_sync());
+    assert!(rig.file().contains("10.0.0.2/32"));
     // `s1` goes, `s3` takes its prefix over, `s2` goes with its prefix, `s4` is new.
     rig.reload(BIRDC, &[s0, ("s3", "10.0.0.1/32", ""), ("s4", "10.0.0.4/32", "")], vec![]);
-    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && rig.in_sync());
-    assert_eq!(rig.runs().len(), 3);
+    rig.wait("the withdrawal", |rig| rig.runs().len() == 5 && rig.in_sync());
+    assert!(!rig.file().contains("10.0.0.2/32"));
     assert_eq!(rig.file().lines().filter(|line| line.contains("10.0.0.")).collect::<Vec<_>>(), ["        10.0.0.1/32"]);
     // Late words of services that went are nobody's.
     rig.say("s2", State::Up);
     rig.say("s4", State::Up);
-    rig.wait("the new one", |rig| rig.file().contains("10.0.0.4/32") && rig.in_sync());
+    rig.wait("the new one", |rig| rig.runs().len() == 6 && rig.in_sync());
     let rig = rig.stop();
-    assert!(!rig.file().contains("10.0.0.2/32") && before.contains("10.0.0.2/32"));
-    assert_eq!(rig.runs().len(), 4);
-    assert_eq!(rig.report.lock().families[0].taken, 4, "what was counted stays");
+    assert!(
+        rig.file().contains("10.0.0.4/32") && !rig.file().contains("10.0.0.2/32") && before.contains("10.0.0.2/32")
+    );
+    assert_eq!(rig.runs().len(), 6);
+    assert_eq!(rig.report.lock().families[0].taken, 6, "what was counted stays");
 }
 
 #[test]
