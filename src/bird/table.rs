@@ -20,8 +20,10 @@ use tracing::{debug, error, info, warn};
 use crate::bird::history::{self, History};
 use crate::bird::pace::Pace;
 use crate::bird::prefix_file::{self, PrefixFile};
+use crate::bird::question::Question;
 use crate::bird::routes::{self, Decision, Finding, Known, Moment, Routes, Strangers};
 use crate::check::health::State;
+use crate::config::options::{self, Scope};
 use crate::config::settings::{Bird, LogLevel};
 use crate::event::Verdict;
 use crate::prefix::{Family, Prefix};
@@ -99,6 +101,10 @@ pub struct Table {
     bird: Bird,
     path: PathBuf,
     history: Option<History>,
+    /// Listed where no dummy is configured and BIRD does not read an empty list.
+    stand_in: Option<Prefix>,
+    /// BIRD was found to read none, so that it is said once.
+    needs_dummy: bool,
     /// In the order of the configuration.
     known: Vec<Named>,
     /// Prefixes that a reload took from their service and gave to no other, until the file lists them no more.
@@ -135,7 +141,7 @@ pub struct Table {
     unsynced: bool,
     problem: Option<String>,
     /// What the last step had to say, so that a step that is tried again does not say it again.
-    said: Vec<String>,
+    said: HashSet<String>,
     started: bool,
 }
 
@@ -153,6 +159,8 @@ impl Table {
             history: bird.history.map(|most| History::new(&path, family, most)),
             path,
             gone: Vec::new(),
+            stand_in: None,
+            needs_dummy: false,
             first_read: HashSet::new(),
             list: none.clone(),
             wanted: none.clone(),
@@ -171,7 +179,7 @@ impl Table {
             hold: None,
             unsynced: false,
             problem: None,
-            said: Vec::new(),
+            said: HashSet::new(),
             started: false,
             known,
         };
@@ -236,7 +244,7 @@ impl Table {
     /// without a verdict.
     pub fn reload(&mut self, bird: &Bird, known: Vec<Named>, verdicts: &Verdicts) {
         let decided = self.decisions(verdicts);
-        let listed = routes::next(&self.list, &decided, self.bird.dummy.as_ref(), self.strangers).list;
+        let listed = routes::next(&self.list, &decided, self.dummy(), self.strangers).list;
         self.first_read = listed.into_iter().collect();
         if bird.history != self.bird.history {
             self.history = bird.history.map(|most| History::new(&self.path, self.family, most));
@@ -325,20 +333,21 @@ impl Table {
         if wrong && !told_by_custom {
             self.due = self.generation;
         }
-        if self.custom_only && changed.is_empty() {
-            // The file is again what BIRD was told last, and there is no command to tell it once more.
+        if self.custom_only && changed.is_empty() && self.taken.is_none() {
+            // There is no command to tell BIRD at start: it counts as holding what was found.
             self.took(&self.tell());
         }
-        changed.into_iter().map(|named| (named.service, self.list.contains(&named.prefix))).collect()
+        let listed: HashSet<&Prefix> = self.list.iter().collect();
+        changed.into_iter().map(|named| (named.service, listed.contains(&named.prefix))).collect()
     }
 
     /// What the file should list, and whether that differs for another reason than the services' states.
     fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, bool) {
         let known = self.decisions(verdicts);
-        let Routes { list, findings } = routes::next(listed, &known, self.bird.dummy.as_ref(), self.strangers);
+        let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
-        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(text)) {
+        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(*text)) {
             match finding.level() {
                 LogLevel::Warning => warn!("{sentence}"),
                 _ => info!("{sentence}"),
@@ -346,7 +355,7 @@ impl Table {
         }
         let mended =
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
-        self.said = sentences;
+        self.said = sentences.into_iter().collect();
         (list, mended)
     }
 
@@ -367,7 +376,7 @@ impl Table {
 
     /// Whether the file is what we would write, and BIRD, another user, may read it.
     fn is_right(&self, bytes: &Option<Vec<u8>>, list: &[Prefix]) -> bool {
-        let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
+        let (variable, dummy) = (&self.bird.variable, self.dummy());
         self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
             && bytes.as_ref().is_some_and(|bytes| prefix_file::is_canonical(bytes, variable, dummy, list))
     }
@@ -378,7 +387,7 @@ impl Table {
             history.archive();
         }
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
-        let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
+        let (variable, dummy) = (&self.bird.variable, self.dummy());
         let text = prefix_file::render(variable, dummy, list, &generated, std::process::id());
         debug!("going to write to {}", self.path.display());
         match atomic_file::replace(&self.path, text.as_bytes(), Durability::Synced) {
@@ -431,6 +440,13 @@ impl Table {
         self.right.is_some() && self.right == self.identity
     }
 
+    /// Whether BIRD took the file as it is. Where there is no command to tell it of a file that was put right, the list
+    /// counts and not the generation.
+    fn is_taken(&self) -> bool {
+        let same = |told: &Told| told.generation == self.generation || self.custom_only && told.list == self.list;
+        self.taken.as_ref().is_some_and(same)
+    }
+
     fn taken_generation(&self) -> u64 {
         self.taken.as_ref().map_or(0, |told| told.generation)
     }
@@ -445,6 +461,52 @@ impl Table {
         if told.generation > self.taken_generation() {
             self.taken = Some(told.clone());
         }
+    }
+
+    /// BIRD was asked, and holds no more than this of it, or did not answer: it has to be told again.
+    pub fn lost(&mut self, held: Vec<Prefix>) {
+        self.taken = Some(Told { generation: 0, list: held.into() });
+    }
+
+    /// What BIRD is asked to learn whether it holds the list, and none of the prefixes that are known and not listed.
+    pub fn question(&self) -> Question {
+        let listed: HashSet<Prefix> = self.list.iter().copied().collect();
+        let known: HashSet<Prefix> = self.known.iter().chain(&self.gone).map(|named| named.prefix).collect();
+        let others = known.union(&self.first_read).copied().filter(|prefix| !listed.contains(prefix));
+        Question::new(&self.bird.variable, self.list.clone(), others)
+    }
+
+    /// BIRD was found to read empty lists, or not to. Where no dummy is configured, the default one has to stand in for
+    /// it until BIRD is a newer one.
+    pub fn empty_lists_are_read(&mut self, able: bool) {
+        if self.bird.dummy.is_some() || self.needs_dummy != able {
+            return;
+        }
+        self.needs_dummy = !able;
+        self.stand_in = default_dummy(self.family).filter(|dummy| !able && self.named(dummy).is_none());
+        let option = option_of_dummy(self.family);
+        match (self.stand_in, able) {
+            (_, true) => info!("BIRD reads empty lists now, as {option} asks for"),
+            (Some(dummy), false) => error!(
+                "{option} asks for no dummy, but BIRD reads no empty list before version 2.0.11: {dummy} is listed"
+            ),
+            (None, false) => error!(
+                "{option} asks for no dummy, but BIRD reads no empty list before version 2.0.11: the last {} prefix \
+                 will not be withdrawn; configure a dummy",
+                self.family
+            ),
+        }
+        self.news = true;
+        self.pace.news();
+    }
+
+    fn dummy(&self) -> Option<&Prefix> {
+        let stand_in = self.stand_in.as_ref().filter(|dummy| self.named(dummy).is_none());
+        self.bird.dummy.as_ref().or(stand_in)
+    }
+
+    fn named(&self, prefix: &Prefix) -> Option<&Named> {
+        self.known.iter().find(|named| named.prefix == *prefix)
     }
 
     /// Until when BIRD must not be told, see [`Table::open`].
@@ -479,7 +541,7 @@ impl Table {
             wanted: self.wanted.clone(),
             in_file: self.in_file.clone(),
             in_bird: self.taken.as_ref().map_or_else(|| Arc::new([]) as Arc<[Prefix]>, |told| told.list.clone()),
-            in_sync: self.generation == self.taken_generation() && self.problem.is_none() && self.is_fit(),
+            in_sync: self.is_taken() && self.problem.is_none() && self.is_fit(),
             problem: self.problem.as_deref(),
         }
     }
@@ -492,7 +554,21 @@ impl Table {
 
 /// Whether each service of the family has a command of its own, and the family has none.
 fn custom_only(bird: &Bird, known: &[Named]) -> bool {
-    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set
+    !known.is_empty()
+        && known.iter().all(|named| named.custom)
+        && !bird.reconfigure_cmd_is_set
+        && bird.control_socket.is_none()
+}
+
+fn option_of_dummy(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "dummy_ip_prefix",
+        Family::V6 => "dummy_ip6_prefix",
+    }
+}
+
+fn default_dummy(family: Family) -> Option<Prefix> {
+    options::find(Scope::Daemon, option_of_dummy(family))?.default?.parse().ok()
 }
 
 fn decision(verdict: Option<&Verdict>, prefix: Prefix, was_listed: bool) -> Decision {
