@@ -41,6 +41,14 @@ fn a_check_that_passes_and_leaves_a_child_at_its_output_is_good() {
 }
 
 #[test]
+fn a_check_is_started_with_no_signal_blocked() {
+    let mut lab = Lab::new([web().with("check_cmd", "/bin/cp /proc/self/status {lab}/status")]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    assert!(lab.log("status").contains("SigBlk:\t0000000000000000"), "{}", lab.log("status"));
+}
+
+#[test]
 fn a_check_that_does_not_exist_fails_and_the_others_go_on() {
     let other = "10.52.12.2/32";
     let mut lab = Lab::advertising([web().with("check_cmd", "/nonexistent/check --all"), Service::new("other", other)]);

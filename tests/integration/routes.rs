@@ -136,7 +136,7 @@ fn a_prefix_of_no_service_stays_as_long_as_there_is_no_verdict_unless_purged() {
     lab.advertise(&[WEB4, "10.52.99.1/32"]);
     let mark = lab.routes.mark();
     lab.start_daemon();
-    lab.wait_runs("web4", 1);
+    lab.wait_until("the check to run", |lab| lab.runs("web4") == 1);
     // The lists were reconciled before the first check could run; its reconfigure may still be on its way.
     lab.stop_daemon();
     lab.routes.expect_none_moved(mark);

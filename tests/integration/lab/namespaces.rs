@@ -113,6 +113,15 @@ impl Running {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
+        if signal == Signal::SIGCONT {
+            self.wake_nsenter();
+        }
+    }
+
+    /// `nsenter` stops where the program is stopped, and does not go on with it.
+    fn wake_nsenter(&self) {
+        // It may have ended.
+        let _ = kill(Pid::from_raw(self.nsenter.id() as i32), Signal::SIGCONT);
     }
 
     /// How it ended, once it has.
@@ -136,6 +145,7 @@ impl Drop for Running {
         if let (Some(pid), None) = (self.pid, self.exited()) {
             // It may end by itself meanwhile.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            self.wake_nsenter();
         }
         let _ = self.nsenter.wait();
     }
