@@ -130,7 +130,7 @@ pub struct Table {
     unsynced: bool,
     problem: Option<String>,
     /// What the last step had to say, so that a step that is tried again does not say it again.
-    said: Vec<String>,
+    said: HashSet<String>,
     started: bool,
 }
 
@@ -165,7 +165,7 @@ impl Table {
             hold: None,
             unsynced: false,
             problem: None,
-            said: Vec::new(),
+            said: HashSet::new(),
             started: false,
             known,
         };
@@ -309,7 +309,7 @@ impl Table {
         let Routes { list, findings } = routes::next(listed, &known, self.bird.dummy.as_ref(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
-        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(text)) {
+        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(*text)) {
             match finding.level() {
                 LogLevel::Warning => warn!("{sentence}"),
                 _ => info!("{sentence}"),
@@ -317,7 +317,7 @@ impl Table {
         }
         let mended =
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
-        self.said = sentences;
+        self.said = sentences.into_iter().collect();
         (list, mended)
     }
 
