@@ -84,20 +84,19 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
         Err(why) => (Notify::default(), Some(why)),
     };
     let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
-    let settings = &configuration.settings;
+    let (settings, warnings) = configuration.into_parts();
     let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, mut log) = sink::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    for warning in &configuration.warnings {
-        warn!("{warning}");
-    }
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    drop(warnings);
     findings.iter().for_each(|finding| warn!("{finding}"));
     if let Some(why) = no_systemd {
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
-    let mut daemon = Daemon::start(sources, settings, Arc::new(notify), log.dropped())?;
+    let mut daemon = Daemon::start(sources, &settings, Arc::new(notify), log.dropped())?;
     let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
     let end = daemon.sleep(&mut signals, &mut log, unwritten.then_some(&mut instance));
     daemon.stop();

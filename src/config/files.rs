@@ -94,6 +94,11 @@ fn read(sources: &Sources) -> (Ini, Vec<Problem>) {
 }
 
 impl Configuration {
+    /// What a daemon goes on with; the files' text, a third of the whole, is let go.
+    pub fn into_parts(self) -> (Settings, Vec<Problem>) {
+        (self.settings, self.warnings)
+    }
+
     /// What `--print-conf` prints: every option that counts in each section, its value as it is used. Also options that
     /// nobody knows must have a value for that.
     pub fn print(&self) -> Result<String, Vec<Problem>> {
