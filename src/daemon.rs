@@ -6,6 +6,7 @@
 //!   one a check   its service's health              its own check           the stop line
 //!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
 //!   assignment    the assigned addresses            netlink                 the stop line
+//!   drains        nothing                           the drain files         the drop of Drains
 //!   file-watch    nothing                           inotify                 the stop line
 //!   exporter      the metrics file                  disk                    the stop line
 //!   log targets   files and sockets of the log      disk, network, pipes    the end of the log
@@ -26,6 +27,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::bird::writer::{End, Writer};
 use crate::check::assignment::Assignment;
+use crate::check::drains::Drains;
 use crate::check::threads::Threads;
 use crate::check::worker::Common;
 use crate::config::files::{Configuration, Sources};
@@ -102,6 +104,7 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
 /// What runs, and the lines that end it.
 struct Daemon {
     threads: Threads,
+    drains: Drains,
     /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
     others: Vec<JoinHandle<()>>,
     events: Sender<Event>,
@@ -141,6 +144,8 @@ impl Daemon {
         })?;
         let (assignment, addresses) =
             Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
+        let mut drains = Drains::new(board.clone(), events.clone());
+        drains.follow(settings.daemon.drain_file.as_deref()).map_err(cannot_start("to look at the drain files"))?;
         let splay = settings.daemon.splay_startup;
         let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
         threads.start(&board.services.lock().clone());
@@ -155,7 +160,7 @@ impl Daemon {
             let exporter = exporter::start(board.clone(), prometheus, stop.clone());
             others.push(exporter.map_err(cannot_start("to export metrics"))?);
         }
-        Ok(Daemon { threads, others, events, writer: Some(writer), board, notify, stop, give_up, ended })
+        Ok(Daemon { threads, drains, others, events, writer: Some(writer), board, notify, stop, give_up, ended })
     }
 
     /// Until a signal asks for the end, or a bug brings it.
@@ -202,6 +207,7 @@ impl Daemon {
 
     /// Ends all threads, in the order that lets what waits be applied.
     fn stop(mut self) {
+        drop(self.drains);
         // As above.
         let _ = self.notify.stopping();
         self.stop.pull();

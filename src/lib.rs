@@ -2,11 +2,15 @@
 pub mod cli;
 pub mod command;
 pub mod daemon;
+pub mod drain;
+pub mod draining;
 pub mod event;
 pub mod prefix;
+pub mod withdraw_all;
 pub mod bird {
     //! BIRD.
     pub mod birdc;
+    pub mod boot;
     pub mod channel;
     pub mod client;
     pub mod custom;
@@ -22,6 +26,7 @@ pub mod bird {
 pub mod check {
     //! Checks.
     pub mod assignment;
+    pub mod drains;
     pub mod health;
     pub mod schedule;
     pub mod threads;
@@ -58,7 +63,7 @@ pub mod report {
     pub mod metrics;
     pub mod nagios;
     #[cfg(test)]
-    mod sample;
+    pub(crate) mod sample;
     pub mod server;
     pub mod snapshot;
     pub mod status;

@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
 /// the whole control group, and that must not look like failing services.
 const SUPERVISOR: Duration = Duration::from_millis(200);
+/// How often the thread of a drained service looks whether that is over.
+const REST: Duration = Duration::from_secs(1);
 /// How many runs that could not be killed may be left before no further one is started.
 const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
@@ -82,6 +84,7 @@ pub fn start(
             program,
             left: Vec::new(),
             told: None,
+            resting: false,
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
@@ -107,11 +110,8 @@ pub fn declare_stuck(
         return false;
     }
     report.stuck = true;
-    report.reach(State::Down, SystemTime::now());
+    report.overrule(service, events);
     warn!("{}: status DOWN because its check is stuck", service.name);
-    // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
-    let verdict = Verdict { service: service.name.as_str().into(), state: State::Down, missing: Vec::new() };
-    let _ = events.send(Event::Verdict(verdict));
     true
 }
 
@@ -127,6 +127,8 @@ struct Worker {
     left: Vec<Left>,
     /// What the writer knows.
     told: Option<(State, Vec<Prefix>)>,
+    /// The service is drained: nothing is run, and the thread only waits for the end of that.
+    resting: bool,
 }
 
 /// What one cycle found, before it becomes a verdict.
@@ -160,6 +162,9 @@ impl Worker {
             debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
+            if self.resting {
+                next = next.min(now + REST);
+            }
             self.expect_word_by(next + silence);
             debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
         }
@@ -197,23 +202,25 @@ impl Worker {
 
     /// `check_disabled`: nothing is run, `on_disabled` decides, and the thread ends, as the original's does.
     fn decide_once(&mut self, decision: OnDisabled) {
-        let state = match decision {
-            OnDisabled::Withdraw => {
-                info!("Check is disabled and ip_prefix will be withdrawn");
-                State::Down
-            }
-            OnDisabled::Advertise => {
-                info!("check is disabled, ip_prefix wont be withdrawn");
-                State::Up
-            }
-        };
-        self.tell(state, Vec::new());
-        self.report.lock().reach(state, SystemTime::now());
+        match decision {
+            OnDisabled::Withdraw => info!("Check is disabled and ip_prefix will be withdrawn"),
+            OnDisabled::Advertise => info!("check is disabled, ip_prefix wont be withdrawn"),
+        }
+        let mut report = self.report.lock();
+        // The end of a drain decides in this thread's place.
+        if report.drained.is_none() {
+            report.decide(&self.service, decision, &self.common.events);
+            info!("adding {} in the queue", list(&self.service.prefixes));
+        }
+        drop(report);
         info!("check is now permanently disabled");
     }
 
-    /// One look at the addresses and one run of the check. False: the daemon stops.
+    /// One look at the addresses and one run of the check, where the service is not drained. False: the daemon stops.
     fn cycle(&mut self) -> bool {
+        if self.rest() {
+            return true;
+        }
         let began = SystemTime::now();
         let missing = self.missing();
         let finding = if !missing.is_empty() && missing.len() == self.service.prefixes.len() {
@@ -230,8 +237,27 @@ impl Worker {
                 None => return false,
             }
         };
+        // What a run found that was under way counts for nothing.
+        if self.rest() {
+            return true;
+        }
         self.judge(began, missing, finding);
         true
+    }
+
+    /// Takes in that the service was declared down, which the writer knows: it begins anew from there. True where it is
+    /// drained, so that nothing is to be run.
+    fn rest(&mut self) -> bool {
+        let mut report = self.report.lock();
+        self.resting = report.drained.is_some();
+        if self.resting || report.overruled && !report.stuck {
+            (report.stuck, report.overruled, report.progress) = (false, false, None);
+            report.missing.clear();
+            drop(report);
+            self.health.observe(Outcome::Withheld);
+            self.told = Some((State::Down, Vec::new()));
+        }
+        self.resting
     }
 
     /// The prefixes that are not assigned to the interface.
@@ -298,9 +324,10 @@ impl Worker {
     fn judge(&mut self, began: SystemTime, missing: Vec<Prefix>, finding: Finding) {
         let report = self.report.clone();
         let mut report = report.lock();
-        // The main thread declared the service down while this run was stuck; that stands until check_rise passes.
+        // Someone declared the service down while this ran; that stands until check_rise passes.
         let stuck = std::mem::take(&mut report.stuck);
-        let outcome = if stuck { Outcome::Withheld } else { finding.outcome };
+        let overruled = std::mem::take(&mut report.overruled);
+        let outcome = if overruled { Outcome::Withheld } else { finding.outcome };
         let progress = self.health.observe(outcome);
         let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
             && progress == Progress::Confirmed(State::Down);
@@ -316,7 +343,7 @@ impl Worker {
             log_failure(repeated, &finding);
         }
         self.log_progress(progress, &missing);
-        if stuck {
+        if overruled {
             self.told = Some((State::Down, Vec::new()));
         }
         self.tell(self.health.state(), missing);
@@ -344,6 +371,11 @@ impl Worker {
         if (*known, &*known_missing) == (state, &missing) {
             return;
         }
+        // Under the lock, so that what overrules this comes after it; what already does stands until the next cycle.
+        let report = self.report.lock();
+        if report.overruled {
+            return;
+        }
         (*known, *known_missing) = (state, missing.clone());
         info!(status = %state, "adding {} in the queue", list(&self.service.prefixes));
         // Without a receiver the daemon is ending.
@@ -352,6 +384,30 @@ impl Worker {
 }
 
 impl ServiceReport {
+    /// Tells the writer "down" in the place of the check thread, which learns of it when it is about to tell something
+    /// else. To be done under one lock with what the reason is.
+    pub(super) fn overrule(&mut self, service: &Service, events: &Sender<Event>) {
+        self.overruled = true;
+        self.say(service, State::Down, events);
+    }
+
+    /// Tells the writer what `on_disabled` says.
+    pub(super) fn decide(&mut self, service: &Service, decision: OnDisabled, events: &Sender<Event>) {
+        let state = match decision {
+            OnDisabled::Withdraw => State::Down,
+            OnDisabled::Advertise => State::Up,
+        };
+        self.overruled = false;
+        self.say(service, state, events);
+    }
+
+    fn say(&mut self, service: &Service, state: State, events: &Sender<Event>) {
+        self.reach(state, SystemTime::now());
+        let verdict = Verdict { service: service.name.as_str().into(), state, missing: Vec::new() };
+        // Without a receiver the daemon is ending.
+        let _ = events.send(Event::Verdict(verdict));
+    }
+
     /// The state is this one by now.
     fn reach(&mut self, state: State, when: SystemTime) {
         if self.state != state {

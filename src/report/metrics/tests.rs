@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::config::settings::OnDisabled;
 use crate::report::sample;
-use crate::report::snapshot::{Counts, FamilyReport, Run};
+use crate::report::snapshot::{Counts, Drained, FamilyReport, Run};
 
 fn check_number(value: f64, expected: &str) {
     assert_eq!(number(value), expected);
@@ -204,6 +204,10 @@ fn our_series() {
     check(&board, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
     check(&board, "bird_in_sync", "1.0 0.0");
     check(&board, "bird_last_success_timestamp_seconds", "1.5");
+    check(&board, "service_drained", "0.0 0.0");
+    let (since, file) = (at, "/run/drain".into());
+    report.lock().drained = Some(Drained { file, end: crate::drain::End::Never, since });
+    check(&board, "service_drained", "1.0 1.0");
     report.lock().stuck = true;
     report.lock().state = State::Down;
     check(&board, "service_state", "126.0 126.0");
