@@ -38,13 +38,15 @@ use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
 use crate::sys::inherited;
-use crate::sys::instance::{Instance, Running};
+use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;
 use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::stop_line::StopLine;
 
 /// How long a stop may take where a reconfigure runs.
 const STOP: Duration = Duration::from_millis(1800);
+/// How long to wait before the pidfile is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut short, and the check commands that were killed, have to end.
 const LAST_WAIT: Duration = Duration::from_millis(150);
 
@@ -75,9 +77,9 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
         Ok(notify) => (notify, None),
         Err(why) => (Notify::default(), Some(why)),
     };
-    let signals = Signals::block().map_err(cannot_start("to wait for signals"))?;
+    let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
-    let (instance, findings) = Instance::take(&settings.daemon.pidfile)?;
+    let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, log) = sink::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
@@ -90,7 +92,8 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
     let mut daemon = Daemon::start(settings, Arc::new(notify), log.dropped())?;
-    let end = daemon.sleep(&signals);
+    let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
+    let end = daemon.sleep(&mut signals, unwritten.then_some(&mut instance));
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     if let Err(why) = instance.release() {
@@ -164,7 +167,9 @@ impl Daemon {
     }
 
     /// Until a signal asks for the end, or a bug brings it.
-    fn sleep(&mut self, signals: &Signals) -> Result<(), DaemonError> {
+    ///
+    /// `unwritten` is the instance where its pidfile could not be written: that is tried again.
+    fn sleep(&mut self, signals: &mut Signals, mut unwritten: Option<&mut Instance>) -> Result<(), DaemonError> {
         let mut feeding = None;
         loop {
             let now = Instant::now();
@@ -175,7 +180,12 @@ impl Daemon {
                     let _ = self.notify.alive();
                 }
             }
-            let until = self.threads.look(now).into_iter().chain(feeding).min();
+            if unwritten.as_mut().is_some_and(|instance| instance.write_pid().is_ok()) {
+                info!("the pidfile is written now");
+                unwritten = None;
+            }
+            let again = unwritten.is_some().then(|| now + AGAIN);
+            let until = self.threads.look(now).into_iter().chain(feeding).chain(again).min();
             match signals.wait(until, &self.ended) {
                 Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
                 Wake::Signal(signal) => {

@@ -130,3 +130,11 @@ fn the_queries_of_the_dashboard_are_accepted() {
     put(&path, &format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.collect::<String>()));
     promtool(&["check", "rules"], &path);
 }
+
+#[test]
+fn the_readme_names_each() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let missing: Vec<_> =
+        names().into_iter().filter(|name| !readme.contains(&format!("| `{}`", &name[NAMESPACE.len()..]))).collect();
+    assert!(missing.is_empty(), "not in the README's table: {missing:?}");
+}

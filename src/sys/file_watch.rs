@@ -299,6 +299,27 @@ mod tests {
         watch.stop();
     }
 
+    /// Nothing tells of it, so it is found by looking, which the thread does once a minute.
+    #[test]
+    fn something_mounted_over_the_directory_is_found() {
+        let name = "sys::file_watch::tests::something_mounted_over_the_directory_is_found";
+        let flags = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+        if !alone(name, &["unshare", flags], &this_program()) {
+            return;
+        }
+        let (dir, (events, _receiver)) = (tempfile::tempdir().unwrap(), channel());
+        let file = File { family: Family::V4, path: dir.path().join("list"), watch: None };
+        let mut watch = Watch { inotify: None, files: vec![file], events, stop: StopLine::new().unwrap() };
+        let mut check = |news, what| assert_eq!(watch.look().len(), news, "{what}");
+        check(1, "first seen");
+        check(0, "as it was");
+        sh(&format!("mount -t tmpfs none {}", dir.path().display()));
+        check(1, "mounted over");
+        check(0, "as it was");
+        sh(&format!("umount {}", dir.path().display()));
+        check(1, "the first again");
+    }
+
     /// No descriptor is left at the start: the families are told of every second until there is one.
     #[test]
     fn without_inotify_the_writer_is_sent_to_look() {

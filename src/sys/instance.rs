@@ -92,6 +92,12 @@ impl Instance {
     pub fn take(pidfile: &Path) -> Result<(Instance, Vec<Finding>), Running> {
         let mut findings = Vec::new();
         let name = SocketAddr::from_abstract_name(NAME).and_then(|name| UnixDatagram::bind_addr(&name));
+        // Before the pidfile is created, which may be another one than the running daemon's.
+        if name.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            if let Some(pid) = running_health_checker() {
+                return Err(Running::Found { pid });
+            }
+        }
         let mut instance = Instance { path: pidfile.into(), pidfile: None, _name: None };
         let pid = instance.lock_pidfile(&mut findings)?;
         if let Some(pid) = pid.filter(|pid| is_health_checker(*pid)) {
@@ -99,10 +105,7 @@ impl Instance {
         }
         match name {
             Ok(name) => instance._name = Some(name),
-            Err(error) => match running_health_checker() {
-                Some(pid) if error.kind() == io::ErrorKind::AddrInUse => return Err(Running::Found { pid }),
-                _ => findings.push(Finding::Name(error)),
-            },
+            Err(error) => findings.push(Finding::Name(error)),
         }
         if findings.iter().all(|finding| !matches!(finding, Finding::Pidfile { .. })) {
             findings.extend(instance.write_pid().err());

@@ -9,7 +9,7 @@
 //!     +-- refused for want of processes or descriptors: again every 100 ms until the deadline
 //! ```
 //!
-//! Promises: a program runs in a process group of its own, with no input, no signal blocked, and no descriptor of the
+//! Promises: a program runs in a process group of its own, with no input, and no descriptor of the
 //! daemon's but the two pipes it writes into. The end is the process's end, not that of its output, which children in
 //! the background may hold open; they are killed with the group, before the leader is reaped, so that no foreign process can have
 //! got the number. Output is bounded, and however much comes, the deadline is kept. No run lasts longer than

@@ -1,17 +1,23 @@
 //! The signals that mean something to the daemon, waited for by the main thread.
 //!
-//! Promises: after [`Signals::block`], called before any other thread starts, no thread is interrupted by one of them
-//! and none is lost; several of one kind that come before they are looked at are one. USR1 and USR2, which end a program that
-//! does not know them, do nothing. SIGPIPE does nothing either: Rust's runtime sees to that.
-//! Leaves out: what they mean (`daemon`); the children's mask, which is clean (`sys::process` tests that).
+//! They are caught and not blocked: a caught signal is what it always was in a program that the daemon starts, while a
+//! blocked one stays blocked there (std passes the mask on), and a check command that TERM cannot end is nobody's wish.
+//!
+//! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost; several of one kind that come before
+//! they are looked at are one. USR1 and USR2, which end a program that does not know them, do nothing. SIGPIPE does
+//! nothing either: Rust's runtime sees to that.
+//! Leaves out: what they mean (`daemon`).
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use nix::sys::signal::SigSet;
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::sys::poll::poll_until;
 pub use nix::sys::signal::Signal;
@@ -21,9 +27,13 @@ const TOLD: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT, Sig
 /// Those that are kept off.
 const KEPT_OFF: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The blocked signals.
+/// The caught signals.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals {
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+    /// Came together with one that was told, and are told next.
+    waiting: VecDeque<Signal>,
+}
 
 /// Why the main thread woke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,35 +47,37 @@ pub enum Wake {
 }
 
 impl Signals {
-    /// Blocks them in this thread and in all that it starts.
+    /// Catches them, and unblocks all signals in this thread and in all that it starts, whatever mask the daemon was
+    /// started with.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub fn block() -> io::Result<Signals> {
-        let told: SigSet = TOLD.into_iter().collect();
-        let mut blocked = told;
-        blocked.extend(KEPT_OFF);
-        blocked.thread_block()?;
-        Ok(Signals(SignalFd::with_flags(&told, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+    pub fn catch() -> io::Result<Signals> {
+        let (read, write) = UnixStream::pair()?;
+        let numbers = TOLD.into_iter().chain(KEPT_OFF).map(|signal| signal as i32);
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
+        SigSet::all().thread_unblock()?;
+        Ok(Signals { delivery, waiting: VecDeque::new() })
     }
 
     /// Waits for a signal, for `line` to become readable, or for the time. `None` waits as long as it takes.
-    pub fn wait(&self, until: Option<Instant>, line: impl AsFd) -> Wake {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(&line, PollFlags::IN)];
-        if !poll_until(&mut fds, until) {
-            return Wake::Time;
+    pub fn wait(&mut self, until: Option<Instant>, line: impl AsFd) -> Wake {
+        loop {
+            if let Some(signal) = self.waiting.pop_front() {
+                return Wake::Signal(signal);
+            }
+            let mut fds = [PollFd::new(self.delivery.get_read(), PollFlags::IN), PollFd::new(&line, PollFlags::IN)];
+            if !poll_until(&mut fds, until) {
+                return Wake::Time;
+            }
+            let [caught, pulled] = fds.map(|fd| !fd.revents().is_empty());
+            if caught {
+                let numbers = self.delivery.pending();
+                self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
+            } else if pulled {
+                return Wake::Line;
+            }
         }
-        match self.next() {
-            Some(signal) => Wake::Signal(signal),
-            None if fds[1].revents().is_empty() => Wake::Time,
-            None => Wake::Line,
-        }
-    }
-
-    /// The next signal that waits.
-    fn next(&self) -> Option<Signal> {
-        let number = self.0.read_signal().ok()??.ssi_signo;
-        Signal::try_from(i32::try_from(number).ok()?).ok()
     }
 }
 
@@ -79,8 +91,8 @@ mod tests {
     use crate::sys::alone::{alone, this_program};
     use crate::sys::stop_line::StopLine;
 
-    /// The test program has threads of its own, in which signals are not blocked; so it blocks them in a first process
-    /// whose threads all inherit that.
+    /// Catching is for the whole process, so the test has one to itself; it is started with signals blocked, as a careless
+    /// supervisor may do.
     #[test]
     fn signals_come_one_by_one_and_before_the_line() {
         let name = "sys::signals::tests::signals_come_one_by_one_and_before_the_line";
@@ -88,7 +100,7 @@ mod tests {
         if !alone(name, &block, &this_program()) {
             return;
         }
-        let (signals, line) = (Signals::block().unwrap(), StopLine::new().unwrap());
+        let (mut signals, line) = (Signals::catch().unwrap(), StopLine::new().unwrap());
         let minute = Some(Instant::now() + Duration::from_secs(60));
         assert_eq!(signals.wait(Some(Instant::now()), &line), Wake::Time);
         let send = |signal: Signal| {
@@ -107,6 +119,21 @@ mod tests {
         assert_eq!(signals.wait(minute, &line), Wake::Signal(Signal::SIGTERM));
         assert_eq!(signals.wait(minute, &line), Wake::Line);
         assert_eq!(signals.wait(None, &line), Wake::Line);
+    }
+
+    /// Started without a shell in between, which would clear the mask by itself.
+    #[test]
+    fn programs_that_are_started_find_no_signal_blocked() {
+        let name = "sys::signals::tests::programs_that_are_started_find_no_signal_blocked";
+        if !alone(name, &["env", "--block-signal=TERM,INT,ABRT,HUP,URG"], &this_program()) {
+            return;
+        }
+        let _signals = Signals::catch().unwrap();
+        let words = ["grep", "SigBlk", "/proc/self/status"].map(String::from);
+        let limits =
+            crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
+        let ended = crate::sys::process::Program::new(&words).run(&limits, &StopLine::new().unwrap());
+        assert_eq!(String::from_utf8(ended.stdout.kept).unwrap(), "SigBlk:\t0000000000000000\n");
     }
 
     #[test]

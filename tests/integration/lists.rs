@@ -30,7 +30,7 @@ fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
     let mark = lab.routes.mark();
     let damages = DAMAGED.iter().map(|(how, text)| (*how, Some(*text)));
     for (how, text) in damages.chain([("deleted", None)]) {
-        println!("{how}");
+        eprintln!("{how}");
         let reconfigured = lab.reconfigured();
         match text {
             Some(text) => fs::write(lab.list_path(0), text).unwrap(),
@@ -47,7 +47,7 @@ fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
 
 /// What happens to the list while the daemon is down, and to nothing else.
 fn no_route_moves_though_the_list_was(how: &str, damage: impl Fn(&Lab)) {
-    println!("{how}");
+    eprintln!("{how}");
     let slow = services().map(|service| service.with("check_rise", "3").with("check_fail", "3"));
     let mut lab = Lab::advertising(slow);
     lab.start_daemon();

@@ -42,7 +42,7 @@ fn each_signal_to_stop_is_a_clean_end() {
     let mut lab = running();
     let mark = lab.routes.mark();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT, Signal::SIGHUP] {
-        println!("{signal}");
+        eprintln!("{signal}");
         lab.signal(signal);
         has_ended_cleanly(&mut lab);
         lab.start_daemon();

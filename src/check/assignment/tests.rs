@@ -1,6 +1,6 @@
 //! Real interfaces, in a network of the test's own.
 
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 
 use super::settling::SETTLE;
 use super::*;
@@ -80,9 +80,14 @@ fn a_change_wakes_whom_it_concerns_once_it_has_settled() {
     }
     // Another list takes the place of the first, whose senders are dropped.
     started.assignment.concern(vec![one]);
-    assert!(two_woken.recv().is_err());
+    assert_eq!(two_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
+    // Check threads hold it beyond the stop, but it holds no sender.
+    let assignment = started.assignment.clone();
     started.stop();
-    assert!(one_woken.recv().is_err(), "no sender is left after the stop");
+    assert_eq!(one_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
+    let (late, late_woken) = concerned(&["10.9.0.1/32"]);
+    assignment.concern(vec![late]);
+    assert_eq!(late_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
 }
 
 #[test]

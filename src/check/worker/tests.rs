@@ -134,8 +134,13 @@ fn waits_for(path: &Path) -> String {
     format!("until [ -e {} ]; do sleep 0.01; done", path.display())
 }
 
-fn sleeps(seconds: &str) -> bool {
-    let line = format!("sleep\0{seconds}\0");
+/// A number of seconds by which a `sleep` of this test program can be told from those of any other.
+fn seconds(n: u32) -> String {
+    format!("{n}.{}", std::process::id())
+}
+
+fn sleeps(n: u32) -> bool {
+    let line = format!("sleep\0{}\0", seconds(n));
     let mut processes = fs::read_dir("/proc").unwrap().flatten();
     processes.any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|found| found == line.as_bytes()))
 }
@@ -185,8 +190,8 @@ fn undecided_is_looked_at_faster() {
 
 #[test]
 fn too_slow_a_check_is_killed_with_all_its_children() {
-    let script = "echo said; (sleep 1101 | sleep 1101) & sleep 1101";
-    let thread = begin(Service { check_timeout: Duration::from_millis(300), ..service(script) });
+    let script = "echo said; (sleep 1101 | sleep 1101) & sleep 1101".replace("1101", &seconds(1101));
+    let thread = begin(Service { check_timeout: Duration::from_millis(300), ..service(&script) });
     thread.expect(State::Down, "");
     let Run { took, result, output, .. } = thread.last();
     assert_eq!((result, output.as_str()), (RunResult::TimedOut, "said\n"));
@@ -194,7 +199,7 @@ fn too_slow_a_check_is_killed_with_all_its_children() {
     let report = thread.report.lock();
     assert!(report.counts.timed_out == 1 && report.counts.first_time_out.is_some());
     drop(report);
-    wait_until("no sleep 1101", || !sleeps("1101"));
+    wait_until("no sleep 1101", || !sleeps(1101));
     assert_eq!(thread.end(), []);
 }
 
@@ -241,10 +246,10 @@ fn orders_during_a_run_make_one_more_run_after_it() {
 
 #[test]
 fn a_stop_kills_the_running_check_and_says_nothing() {
-    let thread = begin(service("sleep 1102; exit 1"));
-    wait_until("a sleep 1102", || sleeps("1102"));
+    let thread = begin(service(&format!("sleep {}; exit 1", seconds(1102))));
+    wait_until("a sleep 1102", || sleeps(1102));
     assert_eq!(thread.stop(), []);
-    wait_until("no sleep 1102", || !sleeps("1102"));
+    wait_until("no sleep 1102", || !sleeps(1102));
 }
 
 /// Its interval is a day, so only the end of its orders can have ended it.
@@ -497,4 +502,55 @@ fn a_drained_service_whose_check_is_disabled_stays_out() {
     watching.join().unwrap();
     drop(orders);
     assert_eq!(events.iter().collect::<Vec<_>>(), []);
+}
+
+/// What a check under sudo is to a daemon that is not root: it may not be killed. Four of them are enough.
+#[test]
+fn no_more_than_four_runs_are_left() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED no_more_than_four_runs_are_left: only root can make a program that runs as root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (test, setpriv) = (dir.path().join("test"), dir.path().join("setpriv"));
+    fs::copy(this_program(), &test).unwrap();
+    fs::copy("/usr/bin/setpriv", &setpriv).unwrap();
+    for (path, mode) in [(dir.path(), 0o777), (&test, 0o755), (&setpriv, 0o4755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let name = "check::worker::tests::no_more_than_four_runs_are_left_to_nobody";
+    alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
+}
+
+#[test]
+fn no_more_than_four_runs_are_left_to_nobody() {
+    let dir = this_program().parent().unwrap().to_path_buf();
+    let (setpriv, go) = (dir.join("setpriv"), dir.join("go"));
+    if !setpriv.exists() {
+        return; // This is the part of the test above that runs as another user.
+    }
+    let command = format!("{} --reuid=0 --clear-groups sh -c '{}'", setpriv.display(), waits_for(&go));
+    let check_cmd = crate::command::Command::parse(&command).unwrap();
+    let thread = begin(Service { check_cmd, check_timeout: Duration::from_millis(100), ..service("") });
+    for n in 1..=4 {
+        thread.wait_for_runs(n);
+        assert_eq!(thread.last().result, RunResult::TimedOut, "run {n}");
+        thread.order_after(n);
+    }
+    thread.wait_for_runs(5);
+    let why = "4 earlier runs could not be killed and still run".to_string();
+    assert_eq!(thread.last().result, RunResult::NotStarted(why));
+    // They end by themselves and are reaped; then it runs again.
+    File::create(&go).unwrap();
+    let mut runs = 5;
+    wait_until("a run that passes", || {
+        thread.order_after(runs);
+        runs += 1;
+        thread.wait_for_runs(runs);
+        thread.last().result == RunResult::Exited(0)
+    });
+    thread.expect(State::Down, "");
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
 }

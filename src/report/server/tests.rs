@@ -39,18 +39,19 @@ impl Started {
 
 #[test]
 fn everyone_who_connects_gets_the_document() {
-    let started = started(1000);
+    // The document fits into the socket's buffer, so that a busy machine does not make a slow reader of anyone here.
+    let started = started(200);
     for _ in 0..3 {
         let document = ask(&started.path, LONG).unwrap();
-        assert_eq!((document.services.len(), document.pid), (1000, std::process::id()));
+        assert_eq!((document.services.len(), document.pid), (200, std::process::id()));
     }
     let mut raw = String::new();
     UnixStream::connect(&started.path).unwrap().read_to_string(&mut raw).unwrap();
-    assert!(raw.ends_with("}\n") && raw.lines().count() == 1);
+    assert!(raw.ends_with("}\n") && raw.lines().count() == 1 && raw.len() < 200_000);
     std::thread::scope(|scope| {
         let asking: Vec<_> =
             (0..50).map(|_| scope.spawn(|| ask(&started.path, LONG).unwrap().services.len())).collect();
-        assert!(asking.into_iter().all(|thread| thread.join().unwrap() == 1000));
+        assert!(asking.into_iter().all(|thread| thread.join().unwrap() == 200));
     });
     assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "removed at stop");
 }

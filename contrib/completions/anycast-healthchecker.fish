@@ -1,0 +1,18 @@
+complete -c anycast-healthchecker -s f -l file -d 'Read settings from this file' -r -F
+complete -c anycast-healthchecker -s d -l dir -d 'Read the services from the *.conf files in this directory' -r -F
+complete -c anycast-healthchecker -s F -l service-file -d 'Read the services from this file' -r -F
+complete -c anycast-healthchecker -l drain -d 'Withdraw a service through its drain_file' -r
+complete -c anycast-healthchecker -l for -d 'With --drain or --drain-host: end it after this time, such as 30m or 2h' -r
+complete -c anycast-healthchecker -l undrain -d 'End the drain of a service' -r
+complete -c anycast-healthchecker -s c -l check -d 'Check the configuration and this machine: OK, or all problems'
+complete -c anycast-healthchecker -s p -l print -d 'Show the default settings'
+complete -c anycast-healthchecker -s P -l print-conf -d 'Show the settings as they are used'
+complete -c anycast-healthchecker -l strict -d 'With --check: warnings are errors'
+complete -c anycast-healthchecker -l files-only -d 'With --check: judge the files, not this machine'
+complete -c anycast-healthchecker -s s -l status -d 'Show what the running daemon knows'
+complete -c anycast-healthchecker -l json -d 'With --status: as a JSON document'
+complete -c anycast-healthchecker -l drain-host -d 'Withdraw all services through the drain_file of [daemon]'
+complete -c anycast-healthchecker -l undrain-host -d 'End the drain of all services'
+complete -c anycast-healthchecker -l withdraw-all -d 'Take every configured prefix out of BIRD\'s lists while no daemon runs'
+complete -c anycast-healthchecker -s v -l version -d 'Show the version'
+complete -c anycast-healthchecker -s h -l help -d 'Print help'

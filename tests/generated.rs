@@ -1,0 +1,148 @@
+//! The parts of the manual pages, of the README and of the completions that come from the table of options and from the
+//! command line's definition.
+//!
+//! Promises: what is committed is what the tables say today. `GENERATE=1 cargo test --test generated` brings it up to date.
+//! In a file of prose such a part stands between two marks (`options: begin`, `options: end`); completions are whole files.
+//! Leaves out: whether the result is good roff or shell (`tests/shipped_files.rs`).
+#![expect(clippy::disallowed_methods, reason = "a test writes and runs what it likes")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anycast_healthchecker::cli::Arguments;
+use anycast_healthchecker::config::options::{Kind, Opt, Scope, OPTIONS};
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+const PROGRAM: &str = "anycast-healthchecker";
+
+#[test]
+fn manual_page_of_the_daemon() {
+    let mut section = Vec::new();
+    clap_mangen::Man::new(Arguments::command()).render_options_section(&mut section).unwrap();
+    let section = String::from_utf8(section).unwrap();
+    let (_, options) = section.split_once(".SH OPTIONS\n").expect("a section of options");
+    // An apostrophe by its name, as the preamble that gives it another stands before the section.
+    check_part("contrib/man/anycast-healthchecker.8", "options", &options.replace("\\*(Aq", "\\(aq"));
+}
+
+#[test]
+fn manual_page_of_the_configuration() {
+    let page = "contrib/man/anycast-healthchecker.conf.5";
+    check_part(page, "service", &described(Scope::Service));
+    check_part(page, "daemon", &described(Scope::Daemon));
+}
+
+/// What the plugin itself says of its options: its definition is the program's own.
+#[test]
+fn manual_page_of_the_plugin() {
+    let plugin = Command::new(env!("CARGO_BIN_EXE_check_anycast_healthchecker")).arg("--help").output().unwrap();
+    let help = String::from_utf8(plugin.stdout).unwrap();
+    let (_, options) = help.split_once("Options:\n").expect("options");
+    let lines: String = options.lines().map(|line| roff(line.trim_end()) + "\n").collect();
+    check_part("contrib/man/check_anycast_healthchecker.8", "options", &format!(".EX\n{lines}.EE\n"));
+}
+
+#[test]
+fn tables_of_the_readme() {
+    check_part("README.md", "service options", &tabled(Scope::Service));
+    check_part("README.md", "daemon options", &tabled(Scope::Daemon));
+    let usage = Arguments::command().render_help().to_string();
+    check_part("README.md", "usage", &format!("```text\n{}\n```\n", usage.trim_end()));
+}
+
+#[test]
+fn completions() {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), PROGRAM, &mut script);
+        let name = match shell {
+            Shell::Zsh => format!("_{PROGRAM}"),
+            _ => format!("{PROGRAM}.{shell}"),
+        };
+        check(&format!("contrib/completions/{name}"), String::from_utf8(script).unwrap());
+    }
+}
+
+/// Each option as a paragraph of a manual page.
+fn described(scope: Scope) -> String {
+    let paragraph = |option: &Opt| {
+        let default = option.default.map(|default| format!(" = \\fI{}\\fR", roff(default))).unwrap_or_default();
+        let (name, kind, help) = (roff(option.name), roff(&kind(option.kind)), roff(option.help));
+        format!(".TP\n\\fB{name}\\fR{default}\n{help}\n({kind})\n")
+    };
+    options(scope).map(paragraph).collect()
+}
+
+/// Each option as a row of a table.
+fn tabled(scope: Scope) -> String {
+    let row = |option: &Opt| {
+        let default = option.default.map(|default| format!("`{default}`")).unwrap_or_default();
+        let new = if option.original { "" } else { " *" };
+        let (name, kind, help) = (option.name, kind(option.kind), option.help.replace('|', "\\|"));
+        format!("| `{name}`{new} | {default} | {kind} | {help} |\n")
+    };
+    let rows: String = options(scope).map(row).collect();
+    format!("| option | default | value | meaning |\n|---|---|---|---|\n{rows}")
+}
+
+fn options(scope: Scope) -> impl Iterator<Item = &'static Opt> {
+    OPTIONS.iter().filter(move |option| option.scope == scope)
+}
+
+/// What an option holds, in an operator's words.
+fn kind(kind: Kind) -> String {
+    match kind {
+        Kind::Text | Kind::AnyText => "text".to_owned(),
+        Kind::Path => "path".to_owned(),
+        Kind::Command => "command".to_owned(),
+        Kind::Prefix => "prefix, or empty".to_owned(),
+        Kind::Prefixes => "prefixes".to_owned(),
+        Kind::Variable => "name of a BIRD constant".to_owned(),
+        Kind::Boolean => "boolean".to_owned(),
+        Kind::Seconds => "seconds, above 0".to_owned(),
+        Kind::SecondsOrNone => "seconds".to_owned(),
+        Kind::Whole(least, most) if most >= 1 << 31 => format!("number, {least} or more"),
+        Kind::Whole(least, most) => format!("number, {least} to {most}"),
+        Kind::Word(words) => words.join(", "),
+    }
+}
+
+/// Text as roff reads it: no hyphens that become typographic, nothing that looks like a request.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    match text.starts_with(['.', '\'']) {
+        true => format!("\\&{text}"),
+        false => text,
+    }
+}
+
+/// The part of a file between its two marks is `generated`.
+fn check_part(path: &str, mark: &str, generated: &str) {
+    let text = read(path);
+    let (begin, end) = match path.ends_with(".md") {
+        true => (format!("<!-- {mark}: begin -->\n"), format!("<!-- {mark}: end -->\n")),
+        false => (format!(".\\\" {mark}: begin\n"), format!(".\\\" {mark}: end\n")),
+    };
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{path} has no {begin}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{path} has no {end}"));
+    check(path, format!("{before}{begin}{generated}{end}{after}"));
+}
+
+/// A file is `generated`, or becomes it where that is asked for.
+fn check(path: &str, generated: String) {
+    if std::env::var_os("GENERATE").is_some() {
+        fs::write(full(path), &generated).unwrap();
+    }
+    assert!(read(path) == generated, "{path} is out of date: run GENERATE=1 cargo test --test generated");
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(full(path)).unwrap_or_default()
+}
+
+fn full(path: &str) -> impl AsRef<Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
