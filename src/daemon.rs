@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Promises: the process ends by a signal or by a bug, and by nothing else; by a signal with everything killed that may
-//! be killed, verdicts that wait applied, and within two seconds whatever hangs; a bug in a thread is a critical log line.
+//! be killed, verdicts that wait applied, and within two seconds whatever hangs (ten where `on_exit` has a service leave);
+//! a bug in a thread is a critical log line.
 //! Leaves out: what the threads do.
 
 use std::io;
@@ -45,6 +46,8 @@ use crate::sys::stop_line::StopLine;
 
 /// How long a stop may take where a reconfigure runs.
 const STOP: Duration = Duration::from_millis(1800);
+/// How long it may take where services leave (`on_exit`) and BIRD has to confirm that.
+const LEAVE: Duration = Duration::from_millis(9800);
 /// How long to wait before the pidfile is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut short, and the check commands that were killed, have to end.
@@ -120,6 +123,8 @@ struct Daemon {
     give_up: StopLine,
     /// Pulled when the writer has ended.
     ended: StopLine,
+    /// A signal asked for the end, and not the watchdog's.
+    clean: bool,
 }
 
 impl Daemon {
@@ -163,7 +168,19 @@ impl Daemon {
             let exporter = exporter::start(board.clone(), prometheus, stop.clone());
             others.push(exporter.map_err(cannot_start("to export metrics"))?);
         }
-        Ok(Daemon { threads, drains, others, events, writer: Some(writer), board, notify, stop, give_up, ended })
+        Ok(Daemon {
+            threads,
+            drains,
+            others,
+            events,
+            writer: Some(writer),
+            board,
+            notify,
+            stop,
+            give_up,
+            ended,
+            clean: false,
+        })
     }
 
     /// Until a signal asks for the end, or a bug brings it.
@@ -190,6 +207,7 @@ impl Daemon {
                 Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
                 Wake::Signal(signal) => {
                     info!("received {signal}");
+                    self.clean = signal != Signal::SIGABRT;
                     return Ok(());
                 }
                 Wake::Line => return Err(self.why_the_writer_ended()),
@@ -215,16 +233,29 @@ impl Daemon {
         DaemonError::Died(why)
     }
 
+    /// Whether the end is one at which services leave, and one of them does.
+    fn someone_leaves(&self) -> bool {
+        let services = self.board.services.lock();
+        self.clean && services.iter().any(|(service, _)| service.withdraw_on_exit)
+    }
+
     /// Ends all threads, in the order that lets what waits be applied.
     fn stop(mut self) {
+        let leave = self.someone_leaves();
         drop(self.drains);
         // As above.
         let _ = self.notify.stopping();
         self.stop.pull();
         // Without a receiver the writer has ended.
+        if leave {
+            let _ = self.events.send(Event::Leave);
+        }
         let _ = self.events.send(Event::Stop);
-        if !self.ended.wait(STOP) {
-            warn!("a reconfigure is cut short by the stop");
+        if !self.ended.wait(if leave { LEAVE } else { STOP }) {
+            match leave {
+                true => error!("BIRD has not confirmed in {LEAVE:?} that services left, as on_exit says"),
+                false => warn!("a reconfigure is cut short by the stop"),
+            }
             self.give_up.pull();
             self.ended.wait(LAST_WAIT);
         }

@@ -30,6 +30,9 @@ pub enum Event {
         /// Exit code 0, or why not.
         result: Result<(), String>,
     },
+    /// The daemon is about to stop, and this is no accident: services with `on_exit = withdraw` are down from now on,
+    /// whatever is said of them afterwards.
+    Leave,
     /// The daemon stops: apply what waits, then end.
     Stop,
 }

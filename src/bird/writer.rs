@@ -13,7 +13,7 @@
 //! ends the thread; BIRD is never told while it may be busy with the last reconfigure (that kills BIRD 3); a slow
 //! custom command holds up nobody.
 //! Who may block: this thread, on the disk and on the reconfigure command, for no longer than the command's limit.
-//! What stops it: [`Event::Stop`], after what waits is applied, and [`Event::Died`]; the `give_up` line cuts short what
+//! What stops it: [`Event::Stop`], after what waits is applied (and, after [`Event::Leave`], BIRD took it), and [`Event::Died`]; the `give_up` line cuts short what
 //! runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
@@ -38,6 +38,9 @@ use crate::sys::stop_line::StopLine;
 /// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a last change is tried again, where BIRD does not take it.
+const LEAVING: Duration = Duration::from_millis(500);
+
 /// Everything the bird-writer owns.
 pub struct Writer {
     tables: Vec<Table>,
@@ -46,6 +49,10 @@ pub struct Writer {
     verdicts: Verdicts,
     /// The tables that hold prefixes of a service, by its name.
     concerned: HashMap<Arc<str>, Vec<usize>>,
+    /// Services with `on_exit = withdraw`.
+    leaving: Vec<Arc<str>>,
+    /// They are withdrawn, and the end waits until BIRD took that.
+    has_left: bool,
     /// While BIRD may be busy with a reconfigure, nobody sends it another.
     busy_until: Option<Instant>,
     report: Arc<Published<BirdReport>>,
@@ -99,7 +106,19 @@ impl Writer {
             .iter()
             .filter_map(|service| Some((Arc::from(service.name.as_str()), service.custom_reconfigure.clone()?)));
         let customs = Customs::new(commands, events, give_up.clone());
-        Writer { tables, channels, customs, verdicts: Verdicts::new(), concerned, busy_until: None, report, give_up }
+        let leaving = settings.services.iter().filter(|service| service.withdraw_on_exit);
+        Writer {
+            tables,
+            channels,
+            customs,
+            verdicts: Verdicts::new(),
+            concerned,
+            leaving: leaving.map(|service| service.name.as_str().into()).collect(),
+            has_left: false,
+            busy_until: None,
+            report,
+            give_up,
+        }
     }
 
     /// The files that somebody else may touch, links resolved.
@@ -117,19 +136,20 @@ impl Writer {
             self.step();
             stepped();
             match end.take() {
-                Some(end) if !self.customs.busy() => return end,
+                Some(end) if !self.customs.busy() && !self.is_leaving() => return end,
                 kept => end = kept,
             }
-            for event in self.receive(events) {
+            let until = if end.is_some() && self.has_left { Some(Instant::now() + LEAVING) } else { None };
+            for event in self.receive(events, until) {
                 end = self.apply(event).or(end);
             }
         }
     }
 
-    /// Waits for the next event or for the next thing to do; returns all events that wait by then.
-    fn receive(&mut self, events: &Receiver<Event>) -> Vec<Event> {
+    /// Waits for the next event or until then, or else for the next thing to do; returns all events that wait by then.
+    fn receive(&mut self, events: &Receiver<Event>, until: Option<Instant>) -> Vec<Event> {
         let now = Instant::now();
-        let first = match self.earliest(now) {
+        let first = match until.or_else(|| self.earliest(now)) {
             Some(at) => events.recv_timeout(at.saturating_duration_since(now)),
             None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
@@ -154,13 +174,32 @@ impl Writer {
                     table.took(told);
                 }
             }
+            Event::Leave => self.leave(),
             Event::Died { service, why } => return Some(End::Died { service, why }),
             Event::Stop => return Some(End::Stopped),
         }
         None
     }
 
+    /// Services with `on_exit = withdraw` count as down, and nothing that is said by now changes that. Where this comes
+    /// before [`Writer::run`], it is part of the first change.
+    pub fn leave(&mut self) {
+        info!("going to withdraw {}, as on_exit says", self.leaving.join(","));
+        for service in self.leaving.clone() {
+            self.hear(Verdict { service, state: State::Down, missing: Vec::new() });
+        }
+        self.has_left = true;
+    }
+
+    /// Whether BIRD has to take a last change, and there is still time for that.
+    fn is_leaving(&self) -> bool {
+        self.has_left && !self.give_up.is_pulled() && self.tables.iter().any(|table| !table.levels().in_sync)
+    }
+
     fn hear(&mut self, verdict: Verdict) {
+        if self.has_left {
+            return;
+        }
         let action = if verdict.state == State::Up { "add to" } else { "delete from" };
         info!("returned an item from the queue for {} and action to {action} Bird configuration", verdict.service);
         for &at in self.concerned.get(&verdict.service).into_iter().flatten() {
@@ -249,7 +288,8 @@ fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
         let name: Arc<str> = service.name.as_str().into();
         let custom = service.custom_reconfigure.is_some();
         let prefixes = service.prefixes.clone().into_iter().filter(move |prefix| prefix.family() == family);
-        prefixes.map(move |prefix| Named { prefix, service: name.clone(), custom })
+        let on_boot = service.withdraw_on_boot;
+        prefixes.map(move |prefix| Named { prefix, service: name.clone(), custom, on_boot })
     };
     services.iter().flat_map(of_family).collect()
 }

@@ -37,7 +37,8 @@ impl Desk {
             dummy: Some(prefix(DUMMY)),
             history: None,
         };
-        let named = |service: &str, of| Named { prefix: prefix(of), service: service.into(), custom: false };
+        let named =
+            |service: &str, of| Named { prefix: prefix(of), service: service.into(), custom: false, on_boot: false };
         let known = vec![named("a", A), named("b", B)];
         Desk { dir, bird, known, verdicts: Verdicts::new(), now: Instant::now() }
     }
