@@ -37,8 +37,8 @@ pub enum DrainError {
     #[error("there is no service {0} in the configuration")]
     NoService(String),
     /// The section lacks the option.
-    #[error("[{0}] has no drain_file: give it one, such as drain_file = /run/anycast-healthchecker/{1}, and have the daemon reload")]
-    NoFile(String, &'static str),
+    #[error("[{0}] has no drain_file: give it one, such as drain_file = /var/lib/anycast-healthchecker/drain-{0}, and have the daemon reload")]
+    NoFile(String),
     /// The file of `[daemon]`.
     #[error("drain_file {file} of {service} is that of [daemon] and drains every service: use --drain-host and --undrain-host, or give [{service}] a file of its own", file = .file.display())]
     OfHost {
@@ -122,13 +122,13 @@ fn choose<'a>(settings: &'a Settings, whom: Whom<'_>) -> Result<(&'a Path, Vec<&
     let all = || settings.services.iter().map(|service| &**service);
     let name = match whom {
         Whom::Host => {
-            let file = host.ok_or_else(|| DrainError::NoFile("daemon".to_string(), "drain-host"))?;
+            let file = host.ok_or_else(|| DrainError::NoFile("daemon".to_string()))?;
             return Ok((file, all().collect()));
         }
         Whom::Service(name) => name,
     };
     let service = all().find(|service| service.name == name).ok_or_else(|| DrainError::NoService(name.to_string()))?;
-    let file = service.drain_file.as_deref().ok_or_else(|| DrainError::NoFile(name.to_string(), "drain-of-it"))?;
+    let file = service.drain_file.as_deref().ok_or_else(|| DrainError::NoFile(name.to_string()))?;
     if host == Some(file) {
         return Err(DrainError::OfHost { service: name.to_string(), file: file.into() });
     }
@@ -178,12 +178,15 @@ fn out(document: &Document, service: &Service, file: &Path) -> Result<String, St
     }
     let prefixes: Vec<&str> = found.prefixes.iter().map(|prefix| &*prefix.prefix).collect();
     let prefixes = prefixes.join(", ");
-    let problem = document.families.iter().find_map(|family| family.problem.as_deref());
+    let of_families: Vec<String> = service.prefixes.iter().map(|prefix| prefix.family().to_string()).collect();
+    let mut families = document.families.iter().filter(|family| of_families.contains(&family.family));
+    let behind = families.clone().any(|family| !family.in_sync);
+    let problem = families.find_map(|family| family.problem.as_deref());
     let because = problem.map_or(String::new(), |problem| format!(": {problem}"));
     if found.prefixes.iter().any(|prefix| prefix.in_file != Some(false)) {
         return Err(format!("{name} is drained and {prefixes} is still in the prefix file{because}"));
     }
-    if found.prefixes.iter().any(|prefix| prefix.in_bird != Some(false)) || !document.summary.in_sync {
+    if found.prefixes.iter().any(|prefix| prefix.in_bird != Some(false)) || behind {
         return Err(format!("{name} is drained and BIRD has not taken the prefix file without {prefixes}{because}"));
     }
     Ok(format!("{name} is drained: {prefixes} withdrawn, and BIRD took it"))

@@ -14,6 +14,8 @@ mod lab;
 
 mod bird;
 mod checks;
+mod drains;
+mod leaving;
 mod lists;
 mod process;
 mod routes;

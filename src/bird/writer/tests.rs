@@ -264,3 +264,64 @@ fn a_dead_check_thread_ends_it_after_what_waits() {
     assert!(matches!(rig.end(), End::Died { service, why } if &*service == "s1" && why == "a bug"));
     assert!(!rig.file().contains("10.0.0.0/32"));
 }
+
+impl Rig {
+    fn leave(&self) {
+        self.events.send(Event::Leave).unwrap();
+        // What a check says that was under way changes nothing.
+        self.say("s0", State::Up);
+        self.events.send(Event::Stop).unwrap();
+    }
+}
+
+#[test]
+fn services_that_leave_are_withdrawn_by_one_reconfigure_before_the_end() {
+    let mut rig = Rig::new(3, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.leave();
+    assert!(matches!(rig.end(), End::Stopped));
+    assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
+    assert_eq!(rig.runs().len(), 2);
+}
+
+#[test]
+fn a_leave_is_tried_until_bird_takes_it() {
+    let mut rig = Rig::new(2, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("exit 1");
+    rig.leave();
+    rig.wait("two tries", |rig| rig.runs().len() > 3);
+    rig.bird_does("echo Reconfigured");
+    assert!(matches!(rig.end(), End::Stopped));
+    assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
+}
+
+#[test]
+fn a_leave_that_bird_does_not_take_is_cut_short() {
+    let mut rig = Rig::new(1, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("exec sleep 1103");
+    rig.leave();
+    rig.wait("the try", |rig| rig.runs().len() > 1);
+    rig.give_up.pull();
+    assert!(matches!(rig.end(), End::Stopped));
+    assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+}
+
+#[test]
+fn a_stop_without_leave_keeps_the_list() {
+    let rig = Rig::new(1, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    assert!(rig.stop().file().contains("10.0.0.0/32"));
+}
+
+#[test]
+fn a_leave_runs_custom_commands() {
+    let custom = "on_exit = withdraw\ncustom_bird_reconfigure_cmd = DIR/birdc custom";
+    let mut rig = Rig::new(1, "", custom).started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.leave();
+    assert!(matches!(rig.end(), End::Stopped));
+    assert_eq!(rig.runs(), ["1 configure", "2 custom down"]);
+    assert!(rig.in_sync());
+}
