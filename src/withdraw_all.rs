@@ -2,7 +2,7 @@
 //!
 //! Promises: refuses while a daemon runs, and keeps one from starting meanwhile; works where a service's section is
 //! broken, or even `[daemon]` in part (the program's defaults stand in for what is wrong there, and the exit code tells);
-//! ends within [`LIMIT`] and a little. The dummies stay; where there is none the list is empty.
+//! ends within ten seconds and a little. The dummies stay; where there is none the list is empty.
 //! It is the bird-writer with every service down, so all that this promises holds: the history, links, a BIRD that is busy,
 //! both families told at once, custom commands run with `down`.
 //! Leaves out: the exit code (`cli`).

@@ -210,7 +210,7 @@ impl Worker {
         // The end of a drain decides in this thread's place.
         if report.drained.is_none() {
             report.decide(&self.service, decision, &self.common.events);
-            info!("adding {} in the queue", list(&self.service.prefixes));
+            info!(status = %report.state, "adding {} in the queue", list(&self.service.prefixes));
         }
         drop(report);
         info!("check is now permanently disabled");
