@@ -107,11 +107,13 @@ fn withdraw(settings: &Settings) -> io::Result<(Vec<String>, bool)> {
         writer.run(&received, || ());
         at_end.pull();
     })?;
-    if !ended.wait(LIMIT) {
+    let in_time = ended.wait(LIMIT);
+    // Before the end is forced, as what that does to a try that is under way would be taken for the reason.
+    let report = report.lock().clone();
+    if !in_time {
         give_up.pull();
         ended.wait(LAST_WAIT);
     }
-    let report = report.lock();
     let sentences = before.iter().map(|(family, file, count)| {
         let found = report.families.iter().find(|found| found.family == *family);
         sentence(*family, file, *count, found)
