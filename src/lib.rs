@@ -1,4 +1,57 @@
-//! Map.
+//! Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the healthy ones.
+//!
+//! # The one idea
+//!
+//! Three levels, and one thread that keeps pulling them together, whatever made them differ:
+//!
+//! ```text
+//!   wanted    what the services' states say
+//!      | differs: replace the prefix file                              bird::routes, bird::table
+//!   in file   what the prefix file lists; read back, never assumed
+//!      | differs: tell BIRD to reconfigure, and read its answer        bird::channel, bird::reply
+//!   in BIRD   what BIRD took, by its own word
+//! ```
+//!
+//! A full disk, a stopped BIRD, a broken bird.conf and a file that somebody emptied are one case: not equal yet, so try
+//! again, and say so once. A service without a verdict keeps what it had, so that a restart moves no route.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!   *.conf --> config::files --> config::ini --> config::reading --> Settings --> daemon
+//!                                                                                   | starts, sleeps on signals, ends
+//!     +-----------------------------------------------------------------------------+
+//!     v
+//!   check::worker, a thread a service: schedule -> assignment -> check_cmd -> health
+//!     |  Event::Verdict, over one channel
+//!     v
+//!   bird::writer, one thread: routes -> history -> prefix file -> reconfigure -> reply
+//!     |
+//!     v  publish
+//!   report::snapshot --> metrics file, status socket (--status, monitoring plugin), systemd's status line
+//! ```
+//!
+//! Log records go from every thread through [`log::layer`] into bounded queues, and from there to [`log::sink`]'s targets.
+//!
+//! # Where to look
+//!
+//! | to change | see |
+//! |---|---|
+//! | an option: its name, default, help | [`config::options`], then [`config::reading`] and [`config::settings`] |
+//! | what is judged of the machine | [`config::preflight`] |
+//! | when a check runs; when a service is up or down | [`check::schedule`]; [`check::health`] |
+//! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
+//! | which prefixes are listed; the file's text | [`bird::routes`]; [`bird::prefix_file`] |
+//! | what BIRD's answers mean | [`bird::reply`], [`bird::birdc`] |
+//! | when something is tried again | [`bird::pace`] |
+//! | a metric; a field of the status | [`report::metrics`]; [`report::document`] |
+//! | the bytes of a log line; a target of the log | [`log::format`]; [`log::sink`] |
+//! | threads, signals, the stop | [`daemon`] |
+//!
+//! Decisions are pure: outcomes and times come in, what to do goes out, and tables and properties test them. The rooms
+//! that act are thin, and each thing of the operating system has one room in [`sys`]: programs are started in
+//! [`sys::process`] alone, files replaced in [`sys::atomic_file`] alone.
+
 pub mod cli;
 pub mod command;
 pub mod daemon;
@@ -8,7 +61,7 @@ pub mod event;
 pub mod prefix;
 pub mod withdraw_all;
 pub mod bird {
-    //! BIRD.
+    //! Everything about BIRD: the list, its file, and telling BIRD of it.
     pub mod birdc;
     pub mod boot;
     pub mod channel;
@@ -24,7 +77,7 @@ pub mod bird {
     pub mod writer;
 }
 pub mod check {
-    //! Checks.
+    //! Everything about checks: when, whether, how, and what follows.
     pub mod assignment;
     pub mod drains;
     pub mod health;
@@ -33,7 +86,7 @@ pub mod check {
     pub mod worker;
 }
 pub mod config {
-    //! Configuration.
+    //! From files to settings that exist only valid.
     pub mod files;
     pub mod ini;
     pub mod options;
@@ -46,7 +99,7 @@ pub mod config {
     pub mod variable;
 }
 pub mod log {
-    //! Logging.
+    //! From events to lines, and where lines go.
     pub mod format;
     pub mod layer;
     pub mod queue;
@@ -56,7 +109,7 @@ pub mod log {
     pub mod syslog;
 }
 pub mod report {
-    //! Reports.
+    //! What is known, and how it is shown.
     pub mod client;
     pub mod document;
     pub mod exporter;
@@ -70,7 +123,7 @@ pub mod report {
     pub mod table;
 }
 pub mod sys {
-    //! System.
+    //! The operating system, one thing a room.
     pub mod addresses;
     #[cfg(test)]
     pub(crate) mod alone;

@@ -33,6 +33,9 @@ const LONGEST: usize = 4 * 1024 * 1024;
 /// Two programs that both keep putting the file right must not spin.
 const REPAIR: Duration = Duration::from_secs(1);
 
+/// Long enough for a step that is due to come before it.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// What is known of the services, by name.
 pub type Verdicts = HashMap<Arc<str>, Verdict>;
 
@@ -431,12 +434,20 @@ impl Table {
     }
 
     /// Until when BIRD must not be told, see [`Table::open`].
+    ///
+    /// A verdict that has come is worth nothing to BIRD before it is in the file, so that is waited for too, unless the
+    /// file cannot be written.
     pub fn held_until(&mut self, verdicts: &Verdicts, now: Instant) -> Option<Instant> {
         let decided = |named: &Named| verdicts.get(&named.service).is_some_and(|found| found.state != State::Unknown);
-        if self.hold.is_some_and(|until| until <= now || self.known.iter().all(decided)) {
-            self.hold = None;
+        let until = self.hold?;
+        if until > now && !self.known.iter().all(decided) {
+            return Some(until);
         }
-        self.hold
+        if self.news && self.problem.is_none() {
+            return Some(self.pace.earliest().map_or(now, |at| at.max(now)) + MOMENT);
+        }
+        self.hold = None;
+        None
     }
 
     /// Makes the last write survive a power cut. Comes after the reconfigure, so that no route waits for it.

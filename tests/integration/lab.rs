@@ -396,14 +396,14 @@ pub(crate) fn output(command: &mut Command) -> String {
 }
 
 /// All prefixes in a list, comments left out.
-fn prefixes_in(text: &str) -> BTreeSet<String> {
+pub(crate) fn prefixes_in(text: &str) -> BTreeSet<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let words = code.flat_map(|line| line.split([' ', ',', '[', ']', ';']));
     words.filter(|word| word.contains('/')).map(str::to_string).collect()
 }
 
 /// Has what a command prints appended to a file.
-fn logged<'c>(command: &'c mut Command, path: &Path) -> &'c mut Command {
+pub(crate) fn logged<'c>(command: &'c mut Command, path: &Path) -> &'c mut Command {
     let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file)
 }

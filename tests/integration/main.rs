@@ -5,14 +5,18 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a laboratory starts programs, damages files, and gives up loudly"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod lab;
 
 mod bird;
+mod chaos;
 mod checks;
 mod drains;
 mod leaving;

@@ -276,15 +276,20 @@ fn a_list_from_nothing_is_held_until_every_service_had_its_verdict_or_its_time()
         desk.verdict(&mut table, "a", State::Up);
         desk.step(&mut table);
         assert_eq!(table.held_until(&desk.verdicts, desk.now), Some(until));
-        desk.verdict(&mut table, "b", State::Down);
+        desk.verdict(&mut table, "b", State::Up);
+        assert!(
+            table.held_until(&desk.verdicts, desk.now).is_some_and(|at| at > desk.now),
+            "the last verdict is not in the file yet"
+        );
         desk.step(&mut table);
         assert_eq!(table.held_until(&desk.verdicts, desk.now), None);
-        desk.expect(&table, &[DUMMY, A]);
+        desk.expect(&table, &[DUMMY, A, B]);
 
         let mut late = desk.open();
         assert_eq!(late.held_until(&Verdicts::new(), desk.now), None, "{A} is legible now");
         fs::remove_file(&desk.bird.conf).unwrap();
         late = desk.open();
+        desk.step(&mut late);
         let until = late.held_until(&Verdicts::new(), desk.now).unwrap();
         assert_eq!(late.held_until(&Verdicts::new(), until), None);
     }
