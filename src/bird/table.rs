@@ -104,7 +104,9 @@ pub struct Table {
     history: Option<History>,
     /// In the order of the configuration.
     known: Vec<Named>,
-    /// The list as it was first read: what a service without a verdict keeps.
+    /// Prefixes that a reload took from their service and gave to no other, until the file lists them no more.
+    gone: Vec<Named>,
+    /// The list as it was first read, or as it was at the last reload: what a service without a verdict keeps.
     first_read: HashSet<Prefix>,
     /// The list that we last wrote, or found right.
     list: Arc<[Prefix]>,
@@ -155,6 +157,7 @@ impl Table {
             bird: bird.clone(),
             history: bird.history.map(|most| History::new(&path, family, most)),
             path,
+            gone: Vec::new(),
             first_read: HashSet::new(),
             list: none.clone(),
             wanted: none.clone(),
@@ -164,7 +167,7 @@ impl Table {
             strangers: if purge { Strangers::Remove } else { Strangers::Keep },
             generation: 1,
             due: 1,
-            custom_only: !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set,
+            custom_only: custom_only(bird, &known),
             taken: None,
             news: true,
             look: false,
@@ -253,6 +256,37 @@ impl Table {
         list
     }
 
+    /// Goes on with other services, and with what else of the family's options can change. Prefixes that go with their
+    /// service are withdrawn with the next step; one that another service takes over stays as it is, like every prefix
+    /// without a verdict.
+    pub fn reload(&mut self, bird: &Bird, known: Vec<Named>, verdicts: &Verdicts) {
+        let decided = self.decisions(verdicts);
+        let listed = routes::next(&self.list, &decided, self.bird.dummy.as_ref(), self.strangers).list;
+        self.first_read = listed.into_iter().collect();
+        if bird.history != self.bird.history {
+            self.history = bird.history.map(|most| History::new(&self.path, self.family, most));
+        }
+        self.custom_only = custom_only(bird, &known);
+        let named: HashSet<Prefix> = known.iter().map(|named| named.prefix).collect();
+        self.gone.append(&mut self.known);
+        self.gone.retain(|gone| !named.contains(&gone.prefix));
+        self.known = known;
+        self.bird = bird.clone();
+        self.news = true;
+        self.pace.news();
+    }
+
+    /// Whatever BIRD has not taken yet is told by the family's command.
+    pub fn tell_all(&mut self) {
+        self.due = self.generation;
+    }
+
+    /// The services that have a prefix in the list.
+    pub fn listed_services(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        let list: HashSet<Prefix> = self.list.iter().copied().collect();
+        self.known.iter().filter(move |named| list.contains(&named.prefix)).map(|named| named.service.clone())
+    }
+
     /// The file, links resolved.
     pub fn path(&self) -> &Path {
         &self.path
@@ -328,15 +362,7 @@ impl Table {
 
     /// What the file should list, and whether that differs for another reason than the services' states.
     fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, bool) {
-        let known: Vec<Known<'_>> = self
-            .known
-            .iter()
-            .map(|Named { prefix, service, .. }| Known {
-                prefix: *prefix,
-                service,
-                decision: decision(verdicts.get(service), *prefix, self.first_read.contains(prefix)),
-            })
-            .collect();
+        let known = self.decisions(verdicts);
         let Routes { list, findings } = routes::next(listed, &known, self.bird.dummy.as_ref(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
@@ -350,6 +376,21 @@ impl Table {
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
         self.said = sentences;
         (list, mended)
+    }
+
+    /// What is to become of each prefix.
+    fn decisions(&self, verdicts: &Verdicts) -> Vec<Known<'_>> {
+        let known = self.known.iter().map(|Named { prefix, service, .. }| Known {
+            prefix: *prefix,
+            service,
+            decision: decision(verdicts.get(service), *prefix, self.first_read.contains(prefix)),
+        });
+        let gone = self.gone.iter().map(|Named { prefix, service, .. }| Known {
+            prefix: *prefix,
+            service,
+            decision: Decision::Withdraw,
+        });
+        known.chain(gone).collect()
     }
 
     /// Whether the file is what we would write, and BIRD, another user, may read it.
@@ -393,13 +434,14 @@ impl Table {
         }
     }
 
-    /// The file is right; returns the prefixes that went in or out.
+    /// The file is right; returns the prefixes that went in or out, each with the first of its services: their commands
+    /// are the same, and one run is enough.
     fn settle(&mut self, list: Vec<Prefix>) -> Vec<Named> {
-        let before: HashSet<&Prefix> = self.list.iter().collect();
-        let after: HashSet<&Prefix> = list.iter().collect();
-        let changed =
-            self.known.iter().filter(|Named { prefix, .. }| before.contains(prefix) != after.contains(prefix));
-        let changed = changed.cloned().collect();
+        let before: HashSet<Prefix> = self.list.iter().copied().collect();
+        let after: HashSet<Prefix> = list.iter().copied().collect();
+        let mut moved: HashSet<Prefix> = before.symmetric_difference(&after).copied().collect();
+        let all = self.known.iter().cloned().chain(self.gone.drain(..));
+        let changed = all.filter(|named| moved.remove(&named.prefix)).collect();
         self.list = list.into();
         self.in_file = self.list.clone();
         self.said.clear();
@@ -476,10 +518,16 @@ impl Table {
     }
 }
 
+/// Whether each service of the family has a command of its own, and the family has none.
+fn custom_only(bird: &Bird, known: &[Named]) -> bool {
+    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set
+}
+
 fn decision(verdict: Option<&Verdict>, prefix: Prefix, was_listed: bool) -> Decision {
     match verdict {
         None => Decision::Keep(was_listed),
         Some(verdict) if verdict.missing.contains(&prefix) => Decision::Withdraw,
+        Some(verdict) if verdict.undecided.contains(&prefix) => Decision::Keep(was_listed),
         Some(Verdict { state: State::Unknown, .. }) => Decision::Keep(was_listed),
         Some(Verdict { state: State::Up, .. }) => Decision::Advertise,
         Some(Verdict { state: State::Down, .. }) => Decision::Withdraw,

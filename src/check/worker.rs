@@ -3,7 +3,7 @@
 //! Promises: runs stay on the grid whatever happens in between; only changes are sent; nothing that a check does ends
 //! the thread (a panic, which is a bug, becomes [`Event::Died`], its last word); a stop interrupts a running check.
 //! Who may block: only this thread, on its own check and its own orders. What stops it: the sender of its orders is
-//! dropped, or the stop line is pulled, which also kills the check that runs.
+//! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -48,7 +48,7 @@ const STACK: usize = 256 * 1024;
 pub struct Common {
     /// To the bird-writer.
     pub events: Sender<Event>,
-    /// Pulled when the daemon stops.
+    /// Pulled when the daemon stops, or a reload ends this thread.
     pub stop: StopLine,
     /// Which addresses are assigned.
     pub assignment: Arc<Assignment>,
@@ -72,7 +72,12 @@ pub fn start(
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
     thread.spawn(move || {
         name_this_thread(Subject::from(&*service));
-        let health = Health::new(service.check_rise, service.check_fail);
+        let (health, told) = {
+            // Where a reload changed the service, this is where its earlier check ended.
+            let report = report.lock();
+            let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
+            (health, report.verdict(&name))
+        };
         let program = Program::new(service.check_cmd.words());
         let mut worker = Worker {
             name: name.clone(),
@@ -83,7 +88,7 @@ pub fn start(
             health,
             program,
             left: Vec::new(),
-            told: None,
+            told,
             resting: false,
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
@@ -115,6 +120,11 @@ pub fn declare_stuck(
     true
 }
 
+/// What is said of a service whose check is overruled.
+fn down(service: Arc<str>) -> Verdict {
+    Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
+}
+
 struct Worker {
     name: Arc<str>,
     service: Arc<Service>,
@@ -126,7 +136,7 @@ struct Worker {
     /// Earlier runs that could not be killed.
     left: Vec<Left>,
     /// What the writer knows.
-    told: Option<(State, Vec<Prefix>)>,
+    told: Verdict,
     /// The service is drained: nothing is run, and the thread only waits for the end of that.
     resting: bool,
 }
@@ -170,8 +180,9 @@ impl Worker {
         }
     }
 
+    /// Not for a check that starts anew after a reload: its service would be without one for so long.
     fn splay(&self) -> Duration {
-        if self.common.splay.is_zero() {
+        if self.common.splay.is_zero() || self.report.lock().last.is_some() {
             return Duration::ZERO;
         }
         let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
@@ -207,8 +218,8 @@ impl Worker {
             OnDisabled::Advertise => info!("check is disabled, ip_prefix wont be withdrawn"),
         }
         let mut report = self.report.lock();
-        // The end of a drain decides in this thread's place.
-        if report.drained.is_none() {
+        // The end of a drain decides in this thread's place; after a reload that ended this thread, the one that follows.
+        if report.drained.is_none() && !self.common.stop.is_pulled() {
             report.decide(&self.service, decision, &self.common.events);
             info!(status = %report.state, "adding {} in the queue", list(&self.service.prefixes));
         }
@@ -255,7 +266,7 @@ impl Worker {
             report.missing.clear();
             drop(report);
             self.health.observe(Outcome::Withheld);
-            self.told = Some((State::Down, Vec::new()));
+            self.told = down(self.name.clone());
         }
         self.resting
     }
@@ -268,17 +279,15 @@ impl Worker {
         };
         let (assigned, missing): (Vec<_>, Vec<_>) =
             self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
-        for prefix in &assigned {
-            debug!("{prefix} assigned to {interface} interface");
+        if !assigned.is_empty() {
+            debug!("{} assigned to {interface} interface", list(&assigned));
         }
-        for prefix in missing.iter().filter(|prefix| !self.knows_missing(prefix)) {
-            warn!("{prefix} isn't assigned to {interface} interface");
+        let known = &self.told.missing;
+        let news: Vec<Prefix> = missing.iter().filter(|prefix| !known.contains(prefix)).copied().collect();
+        if !news.is_empty() {
+            warn!("{} isn't assigned to {interface} interface", list(&news));
         }
         missing
-    }
-
-    fn knows_missing(&self, prefix: &Prefix) -> bool {
-        self.told.as_ref().is_some_and(|(_, missing)| missing.contains(prefix))
     }
 
     /// None: the run was interrupted, the daemon stops.
@@ -334,6 +343,7 @@ impl Worker {
         report.record(began, &missing, &finding, progress);
         // It is here: nobody shall declare it stuck between this and the verdict.
         report.due = None;
+        let verdict = report.verdict(&self.name);
         drop(report);
 
         if stuck {
@@ -344,9 +354,9 @@ impl Worker {
         }
         self.log_progress(progress, &missing);
         if overruled {
-            self.told = Some((State::Down, Vec::new()));
+            self.told = down(self.name.clone());
         }
-        self.tell(self.health.state(), missing);
+        self.tell(verdict);
     }
 
     fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
@@ -366,20 +376,21 @@ impl Worker {
     }
 
     /// Sends what the writer does not know yet.
-    fn tell(&mut self, state: State, missing: Vec<Prefix>) {
-        let (known, known_missing) = self.told.get_or_insert((State::Unknown, Vec::new()));
-        if (*known, &*known_missing) == (state, &missing) {
+    fn tell(&mut self, verdict: Verdict) {
+        if self.told == verdict {
             return;
         }
-        // Under the lock, so that what overrules this comes after it; what already does stands until the next cycle.
+        // Under the lock, so that what overrules this comes after it (what already does stands until the next cycle), and
+        // as the main thread pulls the line when it reads this check's last word for a reload: what the writer hears after
+        // that comes from the check that follows.
         let report = self.report.lock();
-        if report.overruled {
+        if report.overruled || self.common.stop.is_pulled() {
             return;
         }
-        (*known, *known_missing) = (state, missing.clone());
-        info!(status = %state, "adding {} in the queue", list(&self.service.prefixes));
+        info!(status = %verdict.state, "adding {} in the queue", list(&self.service.prefixes));
+        self.told = verdict.clone();
         // Without a receiver the daemon is ending.
-        let _ = self.common.events.send(Event::Verdict(Verdict { service: self.name.clone(), state, missing }));
+        let _ = self.common.events.send(Event::Verdict(verdict));
     }
 }
 
@@ -398,14 +409,21 @@ impl ServiceReport {
             OnDisabled::Advertise => State::Up,
         };
         self.overruled = false;
+        self.missing.clear();
         self.say(service, state, events);
     }
 
     fn say(&mut self, service: &Service, state: State, events: &Sender<Event>) {
         self.reach(state, SystemTime::now());
-        let verdict = Verdict { service: service.name.as_str().into(), state, missing: Vec::new() };
+        self.undecided.clear();
         // Without a receiver the daemon is ending.
-        let _ = events.send(Event::Verdict(verdict));
+        let _ = events.send(Event::Verdict(Verdict { state, ..down(service.name.as_str().into()) }));
+    }
+
+    /// What the writer is to know.
+    pub fn verdict(&self, service: &Arc<str>) -> Verdict {
+        let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
+        Verdict { service: service.clone(), state: self.state, missing, undecided }
     }
 
     /// The state is this one by now.
@@ -435,6 +453,9 @@ impl ServiceReport {
             self.code = Some(code);
         }
         self.progress = Some(progress);
+        if let Progress::Changed(_) | Progress::Confirmed(_) = progress {
+            self.undecided.clear();
+        }
         if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
             self.duration = finding.took;
         }

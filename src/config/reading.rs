@@ -75,6 +75,15 @@ pub fn salvage(ini: &mut Ini) -> (Option<Daemon>, Vec<Problem>) {
     }
 }
 
+/// Where the status socket is, whatever else is wrong.
+pub fn status_socket(ini: &Ini) -> Result<PathBuf, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let section = ini.section(DAEMON).ok_or_else(|| vec![Problem::error("there is no section [daemon]")])?;
+    let mut reader = Reader { ini, section, scope: Scope::Daemon, problems: &mut problems };
+    let pidfile = reader.path("pidfile");
+    daemon::status_socket(&mut reader, pidfile.as_deref()).ok_or(problems)
+}
+
 /// A problem of this option as it counts in the section, with its place and value.
 pub fn blame(ini: &Ini, section: &Section, option: &str, problem: Problem) -> Problem {
     let Some(entry) = ini.entry(section, option) else {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
+
 use crate::lab::service::Service;
 use crate::lab::Lab;
 
@@ -165,4 +167,34 @@ fn a_drain_wins_over_on_disabled() {
     lab.wait_advertised(OFF);
     lab.touch("drain-off");
     lab.wait_withdrawn(OFF);
+}
+
+#[test]
+fn a_reload_keeps_a_drain_and_brings_and_takes_away_drain_files() {
+    let mut lab = running();
+    lab.touch("drain-web");
+    lab.wait_withdrawn(WEB);
+    let mark = lab.routes.mark();
+    // The check is another one now, and has to wait for the end of the drain as the old one had.
+    let file = lab.file("services.d/web.conf");
+    let section = fs::read_to_string(&file).unwrap();
+    fs::write(&file, section.replace("check_interval = 0.2", "check_interval = 0.1")).unwrap();
+    let host = lab.file("another-host").display().to_string();
+    lab.option("drain_file", &host);
+    lab.write_options();
+    let reloads = |lab: &Lab| lab.log("daemon.log").matches("the configuration is reloaded").count();
+    lab.signal(Signal::SIGHUP);
+    lab.wait_until("the reload", |lab| reloads(lab) == 1);
+    rests(&lab, "web", "dns");
+    lab.routes.expect_none_moved(mark);
+    lab.touch("another-host");
+    lab.wait_withdrawn(DNS);
+    // The files are there, and nobody names them any more.
+    fs::write(&file, section.replace("drain_file", "# drain_file")).unwrap();
+    let options = fs::read_to_string(lab.file("daemon.conf")).unwrap();
+    fs::write(lab.file("daemon.conf"), options.replace("drain_file", "# drain_file")).unwrap();
+    lab.signal(Signal::SIGHUP);
+    lab.wait_until("the second reload", |lab| reloads(lab) == 2);
+    lab.wait_advertised(WEB);
+    lab.wait_advertised(DNS);
 }

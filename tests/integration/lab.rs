@@ -281,14 +281,19 @@ impl Lab {
         self.start_logging_to(&daemon_program(), "second.log")
     }
 
+    /// Writes the `[daemon]` section as it is set now, for a reload.
+    pub(crate) fn write_options(&self) {
+        let options: String = self.options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+        fs::write(self.file("daemon.conf"), format!("[daemon]\n{options}")).unwrap();
+    }
+
     fn start_logging_to(&self, program: &str, log: &str) -> Running {
+        self.write_options();
         self.namespaces.start(logged(&mut self.command(program), &self.file(log)))
     }
 
-    /// The program with its configuration, as it is by now.
+    /// The program with its configuration.
     fn command(&self, program: &str) -> Command {
-        let options: String = self.options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
-        fs::write(self.file("daemon.conf"), format!("[daemon]\n{options}")).unwrap();
         let mut command = self.namespaces.host(program);
         command.arg("-f").arg(self.file("daemon.conf")).arg("-d").arg(self.file("services.d"));
         command
@@ -296,6 +301,7 @@ impl Lab {
 
     /// Runs the program as an operator does; its exit code and all that it says.
     pub(crate) fn operate(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        self.write_options();
         let output = self.command(&daemon_program()).args(arguments).stdin(Stdio::null()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&said).into_owned())
@@ -409,7 +415,7 @@ pub(crate) fn logged<'c>(command: &'c mut Command, path: &Path) -> &'c mut Comma
 }
 
 /// The daemon under test.
-fn daemon_program() -> String {
+pub(crate) fn daemon_program() -> String {
     std::env::var("DAEMON").unwrap_or_else(|_| env!("CARGO_BIN_EXE_anycast-healthchecker").into())
 }
 

@@ -22,5 +22,6 @@ mod drains;
 mod leaving;
 mod lists;
 mod process;
+mod reload;
 mod routes;
 mod swap;

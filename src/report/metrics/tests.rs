@@ -208,6 +208,12 @@ fn our_series() {
     let (since, file) = (at, "/run/drain".into());
     report.lock().drained = Some(Drained { file, end: crate::drain::End::Never, since });
     check(&board, "service_drained", "1.0 1.0");
+    check(&board, "config_reload_success", "1.0");
+    check(&board, "config_reload_timestamp_seconds", "0.0");
+    *board.reload_error.lock() = Some("a.conf, line 3: no".into());
+    *board.configured.lock() = at;
+    check(&board, "config_reload_success", "0.0");
+    check(&board, "config_reload_timestamp_seconds", "1.5");
     report.lock().stuck = true;
     report.lock().state = State::Down;
     check(&board, "service_state", "126.0 126.0");
