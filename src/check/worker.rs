@@ -120,6 +120,14 @@ pub fn declare_stuck(
     true
 }
 
+/// The state of a service whose check is disabled.
+fn decided(decision: OnDisabled) -> State {
+    match decision {
+        OnDisabled::Withdraw => State::Down,
+        OnDisabled::Advertise => State::Up,
+    }
+}
+
 /// What is said of a service whose check is overruled.
 fn down(service: Arc<str>) -> Verdict {
     Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
@@ -219,7 +227,8 @@ impl Worker {
         }
         let mut report = self.report.lock();
         // The end of a drain decides in this thread's place; after a reload that ended this thread, the one that follows.
-        if report.drained.is_none() && !self.common.stop.is_pulled() {
+        let known = self.told == Verdict { state: decided(decision), ..down(self.name.clone()) };
+        if report.drained.is_none() && !known && !self.common.stop.is_pulled() {
             report.decide(&self.service, decision, &self.common.events);
             info!(status = %report.state, "adding {} in the queue", list(&self.service.prefixes));
         }
@@ -404,13 +413,9 @@ impl ServiceReport {
 
     /// Tells the writer what `on_disabled` says.
     pub(super) fn decide(&mut self, service: &Service, decision: OnDisabled, events: &Sender<Event>) {
-        let state = match decision {
-            OnDisabled::Withdraw => State::Down,
-            OnDisabled::Advertise => State::Up,
-        };
         self.overruled = false;
         self.missing.clear();
-        self.say(service, state, events);
+        self.say(service, decided(decision), events);
     }
 
     fn say(&mut self, service: &Service, state: State, events: &Sender<Event>) {
