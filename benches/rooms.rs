@@ -147,8 +147,12 @@ impl Desk {
             history: None,
         };
         let names: Vec<Arc<str>> = (0..count).map(|n| format!("service{n}").into()).collect();
-        let named =
-            |(n, name): (usize, &Arc<str>)| Named { prefix: prefix(n as u32), service: name.clone(), custom: false };
+        let named = |(n, name): (usize, &Arc<str>)| Named {
+            prefix: prefix(n as u32),
+            service: name.clone(),
+            custom: false,
+            on_boot: false,
+        };
         let known = names.iter().enumerate().map(named).collect();
         let table = Table::open(Family::V4, &bird, known, false, Duration::ZERO);
         Desk { table, names, verdicts: Verdicts::new(), now: Instant::now(), directory }
