@@ -209,8 +209,8 @@ fn start(sources: Sources) -> Exit {
 
 /// `--status`. Colours are for terminals, and not where `NO_COLOR` is set.
 fn status(sources: &Sources, json: bool) -> Exit {
-    let socket = match files::load(sources) {
-        Ok(configuration) => configuration.settings.daemon.status_socket,
+    let socket = match files::status_socket(sources) {
+        Ok(socket) => socket,
         Err(problems) => {
             tell(&problems);
             return Exit::Failed;

@@ -3,11 +3,12 @@
 //! ```text
 //!   thread        owns                              may block on            is stopped by
 //!   main          signals, the pidfile              signals                 TERM, INT, ABRT; a thread that died
-//!   one a check   its service's health              its own check           the stop line
+//!   one a check   its service's health              its own check           a stop line of its own
 //!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
 //!   assignment    the assigned addresses            netlink                 the stop line
 //!   file-watch    nothing                           inotify                 the stop line
-//!   exporter      the metrics file                  disk                    the stop line
+//!   exporter      the metrics file                  disk                    the end of its orders
+//!   reload        nothing                           disk                    its own end
 //!   log targets   files and sockets of the log      disk, network, pipes    the end of the log
 //! ```
 //!
@@ -29,9 +30,9 @@ use crate::check::assignment::Assignment;
 use crate::check::threads::Threads;
 use crate::check::worker::Common;
 use crate::config::files::{Configuration, Sources};
-use crate::config::settings::Settings;
+use crate::config::settings::{Prometheus, Settings};
 use crate::event::Event;
-use crate::log::sink::{self, Dropped};
+use crate::log::sink::{self, Dropped, Guards};
 use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
@@ -40,6 +41,8 @@ use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;
 use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::stop_line::StopLine;
+
+mod reload;
 
 /// How long a stop may take where a reconfigure runs.
 const STOP: Duration = Duration::from_millis(1800);
@@ -67,8 +70,9 @@ pub enum DaemonError {
     Died(String),
 }
 
-/// Runs in the foreground until a signal asks for the end.
-pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
+/// Runs in the foreground until a signal asks for the end. `configuration` was read from `sources`, which are read again
+/// for a reload.
+pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
     inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
     inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
     let (notify, no_systemd) = match Notify::from_environment() {
@@ -78,7 +82,7 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
     let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
     let settings = &configuration.settings;
     let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
-    let (lines, log) = sink::start(&settings.daemon.log);
+    let (lines, mut log) = sink::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
@@ -89,9 +93,9 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
     if let Some(why) = no_systemd {
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
-    let mut daemon = Daemon::start(settings, Arc::new(notify), log.dropped())?;
+    let mut daemon = Daemon::start(sources, settings, Arc::new(notify), log.dropped())?;
     let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
-    let end = daemon.sleep(&mut signals, unwritten.then_some(&mut instance));
+    let end = daemon.sleep(&mut signals, &mut log, unwritten.then_some(&mut instance));
     daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     if let Err(why) = instance.release() {
@@ -104,9 +108,15 @@ pub fn run(_sources: Sources, configuration: Configuration) -> Result<(), Daemon
 
 /// What runs, and the lines that end it.
 struct Daemon {
+    sources: Sources,
+    /// What runs.
+    settings: Settings,
+    /// The reload under way.
+    reading: Option<reload::Reading>,
     threads: Threads,
     /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
     others: Vec<JoinHandle<()>>,
+    exporter: Option<Sender<Option<Prometheus>>>,
     events: Sender<Event>,
     writer: Option<JoinHandle<End>>,
     board: Arc<Board>,
@@ -120,7 +130,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(settings: &Settings, notify: Arc<Notify>, lines_dropped: Dropped) -> Result<Daemon, DaemonError> {
+    fn start(
+        sources: Sources,
+        settings: &Settings,
+        notify: Arc<Notify>,
+        lines_dropped: Dropped,
+    ) -> Result<Daemon, DaemonError> {
         let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
@@ -133,11 +148,12 @@ impl Daemon {
         let (at_end, seen, told) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;
-            let mut last = String::new();
+            let (mut ready, mut last) = (false, String::new());
             writer.run(&received, || {
-                let status = status::summary(&seen).to_string();
                 // The first step has tried to reconfigure BIRD. What systemd does not take is told again with the next.
-                if status != last && told.ready().and_then(|()| told.status(&status)).is_ok() {
+                ready = ready || told.ready().is_ok();
+                let status = status::summary(&seen).to_string();
+                if status != last && told.status(&status).is_ok() {
                     last = status;
                 }
             })
@@ -154,17 +170,39 @@ impl Daemon {
             Ok(thread) => others.push(thread),
             Err(why) => warn!("{why}"),
         }
+        let mut exporter = None;
         if let Some(prometheus) = &settings.daemon.prometheus {
-            let exporter = exporter::start(board.clone(), prometheus, stop.clone());
-            others.push(exporter.map_err(cannot_start("to export metrics"))?);
+            let (orders, receiver) = channel();
+            let thread = exporter::start(board.clone(), prometheus, receiver);
+            others.push(thread.map_err(cannot_start("to export metrics"))?);
+            exporter = Some(orders);
         }
-        Ok(Daemon { threads, others, events, writer: Some(writer), board, notify, stop, give_up, ended })
+        Ok(Daemon {
+            sources,
+            settings: settings.clone(),
+            reading: None,
+            threads,
+            others,
+            exporter,
+            events,
+            writer: Some(writer),
+            board,
+            notify,
+            stop,
+            give_up,
+            ended,
+        })
     }
 
     /// Until a signal asks for the end, or a bug brings it.
     ///
     /// `unwritten` is the instance where its pidfile could not be written: that is tried again.
-    fn sleep(&mut self, signals: &mut Signals, mut unwritten: Option<&mut Instance>) -> Result<(), DaemonError> {
+    fn sleep(
+        &mut self,
+        signals: &mut Signals,
+        log: &mut Guards,
+        mut unwritten: Option<&mut Instance>,
+    ) -> Result<(), DaemonError> {
         let mut feeding = None;
         loop {
             let now = Instant::now();
@@ -181,13 +219,17 @@ impl Daemon {
             }
             let again = unwritten.is_some().then(|| now + AGAIN);
             let until = self.threads.look(now).into_iter().chain(feeding).chain(again).min();
-            match signals.wait(until, &self.ended) {
+            let lines: Vec<&StopLine> =
+                std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
+            match signals.wait(until, &lines) {
                 Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
+                Wake::Signal(Signal::SIGHUP) => self.begin_reload(),
                 Wake::Signal(signal) => {
                     info!("received {signal}");
                     return Ok(());
                 }
-                Wake::Line => return Err(self.why_the_writer_ended()),
+                Wake::Line(0) => return Err(self.why_the_writer_ended()),
+                Wake::Line(_) => self.finish_reload(log),
                 Wake::Time => {}
             }
         }
@@ -215,6 +257,8 @@ impl Daemon {
         // As above.
         let _ = self.notify.stopping();
         self.stop.pull();
+        self.threads.stop();
+        self.exporter = None;
         // Without a receiver the writer has ended.
         let _ = self.events.send(Event::Stop);
         if !self.ended.wait(STOP) {

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use crate::check::health::State;
+use crate::config::settings::Settings;
 use crate::prefix::{Family, Prefix};
 
 /// One message to the bird-writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The state of a service changed, or which of its addresses are assigned.
     Verdict(Verdict),
@@ -30,6 +31,8 @@ pub enum Event {
         /// Exit code 0, or why not.
         result: Result<(), String>,
     },
+    /// Another configuration takes the place of the running one.
+    Reload(Box<Reload>),
     /// The daemon stops: apply what waits, then end.
     Stop,
 }
@@ -43,4 +46,15 @@ pub struct Verdict {
     pub state: State,
     /// Prefixes of the service that are not assigned to its interface: they are withdrawn whatever the state.
     pub missing: Vec<Prefix>,
+    /// Prefixes that the service gained by a reload, and on which its check has not decided yet: they stay as they are.
+    pub undecided: Vec<Prefix>,
+}
+
+/// What a reload is to the bird-writer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reload {
+    /// What is configured from now on.
+    pub settings: Settings,
+    /// The last word of each check that starts anew, as its service has changed. It says no other.
+    pub last_words: Vec<Verdict>,
 }

@@ -46,7 +46,7 @@
 //! | when something is tried again | [`bird::pace`] |
 //! | a metric; a field of the status | [`report::metrics`]; [`report::document`] |
 //! | the bytes of a log line; a target of the log | [`log::format`]; [`log::sink`] |
-//! | threads, signals, the stop | [`daemon`] |
+//! | threads, signals, the stop; what a reload changes | [`daemon`]; [`config::change`] |
 //!
 //! Decisions are pure: outcomes and times come in, what to do goes out, and tables and properties test them. The rooms
 //! that act are thin, and each thing of the operating system has one room in [`sys`]: programs are started in
@@ -82,6 +82,7 @@ pub mod check {
 }
 pub mod config {
     //! From files to settings that exist only valid.
+    pub mod change;
     pub mod files;
     pub mod ini;
     pub mod options;

@@ -47,6 +47,7 @@ fn board() -> Board {
         bird: Arc::default(),
         files: vec![(Family::V4, "/var/lib/prefixes.conf".into())],
         lines_dropped: Box::new(|| 0),
+        configured: Published::new(std::time::UNIX_EPOCH),
         reload_error: Published::default(),
     };
     for (_, report) in &**board.services.lock() {

@@ -26,6 +26,7 @@ fn names() -> HashSet<String> {
         bird: Default::default(),
         files: Vec::new(),
         lines_dropped: Box::new(|| 0),
+        configured: Published::new(std::time::UNIX_EPOCH),
         reload_error: Published::default(),
     };
     let text = render(&board, Process::Up, board.started);

@@ -50,6 +50,12 @@ impl Channel {
         }
     }
 
+    /// The same with the counts of a channel that told its family until now.
+    pub fn counting_on(self, before: &Channel) -> Channel {
+        let Channel { taken, failed, last_success, .. } = *before;
+        Channel { taken, failed, last_success, ..self }
+    }
+
     /// Whether it is told in the same way.
     pub fn is_for(&self, bird: &Bird) -> bool {
         self.command == bird.reconfigure_cmd

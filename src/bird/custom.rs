@@ -1,11 +1,15 @@
-//! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefix changed.
+//! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefixes changed.
+//!
+//! A service with several prefixes gets one run for all that are written together, in both families. The direction tells of the
+//! service and not of the prefix that moved: `up` while any of its prefixes is in the list, `down` when none is left. So
+//! one missing address among several is no `down`. A prefix that several services share is told by the first of them.
 //!
 //! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
 //! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
 //! A run that succeeds counts as BIRD having taken the list as it was when the run started.
 //! Leaves out: which changes there are (`bird::writer`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use tracing::{error, info};
 
 use crate::bird::pace::Pace;
 use crate::bird::table::Told;
-use crate::config::settings::TimedCommand;
+use crate::config::settings::{Service, TimedCommand};
 use crate::event::Event;
 use crate::log::format::python_bytes;
 use crate::sys::process::{How, Limits, Program};
@@ -28,12 +32,12 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How much of its output is kept, in bytes.
 const KEEP: usize = 1024;
 
-/// The last argument of the command.
+/// The last argument of the command: where the service stands after the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// The service's prefix was put into the list.
+    /// The list holds a prefix of the service.
     Up,
-    /// It was taken out.
+    /// It holds none.
     Down,
 }
 
@@ -55,7 +59,10 @@ pub struct Customs {
 }
 
 struct Custom {
-    command: TimedCommand,
+    /// None where a reload took it from the service while it ran.
+    command: Option<TimedCommand>,
+    /// A reload took the service away: it tells of its withdrawal, and is forgotten when that is done.
+    leaves: bool,
     /// The change that no run has carried yet.
     due: Option<Direction>,
     /// The run under way: its direction, and each family's list when it started.
@@ -66,16 +73,40 @@ struct Custom {
 }
 
 impl Customs {
-    /// The commands of these services, none due. A run tells its end to `events`; `stop` kills it.
-    pub fn new(
-        commands: impl Iterator<Item = (Arc<str>, TimedCommand)>,
-        events: Sender<Event>,
-        stop: StopLine,
-    ) -> Customs {
-        let commands = commands.map(|(service, command)| {
-            (service, Custom { command, due: None, running: None, pace: Pace::default(), problem: None })
+    /// None yet. A run tells its end to `events`; `stop` kills it.
+    pub fn new(events: Sender<Event>, stop: StopLine) -> Customs {
+        Customs { commands: HashMap::new(), running: 0, events, stop }
+    }
+
+    /// From now on there are the commands of these services. True where one is gone whose service is still there: what
+    /// it was to tell, or tells now, has to be told in another way.
+    pub fn reload(&mut self, services: &[Arc<Service>]) -> bool {
+        let all: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        let mut commands: HashMap<&str, &TimedCommand> = services
+            .iter()
+            .filter_map(|service| Some((service.name.as_str(), service.custom_reconfigure.as_ref()?)))
+            .collect();
+        let mut lost = false;
+        self.commands.retain(|service, custom| {
+            if let Some(command) = commands.remove(&**service) {
+                (custom.command, custom.leaves) = (Some(command.clone()), false);
+                custom.pace.news();
+                true
+            } else if all.contains(&**service) {
+                (custom.command, custom.due) = (None, None);
+                lost = true;
+                custom.running.is_some()
+            } else {
+                let idle = custom.due.is_none() && custom.running.is_none();
+                !(std::mem::replace(&mut custom.leaves, true) && idle)
+            }
         });
-        Customs { commands: commands.collect(), running: 0, events, stop }
+        self.commands.extend(commands.into_iter().map(|(service, command)| {
+            let command = Some(command.clone());
+            let (due, running, problem) = (None, None, None);
+            (service.into(), Custom { command, leaves: false, due, running, pace: Pace::default(), problem })
+        }));
+        lost
     }
 
     /// Whether a run is under way.
@@ -83,9 +114,9 @@ impl Customs {
         self.running > 0
     }
 
-    /// The service's prefix went in this direction.
+    /// Prefixes of the service moved, and this is where it stands now.
     pub fn changed(&mut self, service: &str, direction: Direction) {
-        if let Some(custom) = self.commands.get_mut(service) {
+        if let Some(custom) = self.commands.get_mut(service).filter(|custom| custom.command.is_some()) {
             custom.due = Some(direction);
             custom.pace.news();
         }
@@ -100,11 +131,12 @@ impl Customs {
             if custom.running.is_some() || !custom.pace.ready(now) {
                 continue;
             }
-            let Some(direction) = custom.due.take() else { continue };
+            let (Some(command), Some(direction)) = (&custom.command, custom.due) else { continue };
+            custom.due = None;
             custom.running = Some((direction, told.to_vec()));
             self.running += 1;
-            info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
-            spawn(service.clone(), custom.command.clone(), direction, self.events.clone(), self.stop.clone());
+            info!("reconfiguring BIRD by running custom command {} {direction}", command.command);
+            spawn(service.clone(), command.clone(), direction, self.events.clone(), self.stop.clone());
         }
     }
 
@@ -113,7 +145,7 @@ impl Customs {
         let custom = self.commands.get_mut(service)?;
         let (direction, told) = custom.running.take()?;
         self.running -= 1;
-        match result {
+        let done = match result {
             Ok(()) => {
                 info!("custom command successfully reconfigured Bird");
                 custom.pace = Pace::default();
@@ -125,11 +157,18 @@ impl Customs {
                     error!("{why} (custom command of {service})");
                     custom.problem = Some(why);
                 }
-                custom.due.get_or_insert(direction);
+                if custom.command.is_some() {
+                    custom.due.get_or_insert(direction);
+                }
                 custom.pace.failed(now);
                 None
             }
+        };
+        let told_of_its_end = custom.leaves && direction == Direction::Down;
+        if custom.due.is_none() && (told_of_its_end || custom.command.is_none()) {
+            self.commands.remove(service);
         }
+        done
     }
 
     /// When the next one that waits for its retry is to be started.

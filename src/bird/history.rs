@@ -82,34 +82,36 @@ impl History {
     fn keep(&mut self) -> Result<(), HistoryError> {
         let broken = |source| HistoryError::Directory { directory: self.directory(), source: as_said(source) };
         let directory = open_or_create(&self.conf).map_err(broken)?;
-        let mut copies = copies(&directory).map_err(broken)?;
+        let copies = copies(&directory).map_err(broken)?;
         let newest = copies.iter().map(|copy| copy.steps).max();
-        let copied = self.copy(&directory, newest).map_err(|source| HistoryError::Copy {
-            conf: self.conf.clone(),
-            directory: self.directory(),
-            source,
-        });
-        // Also where nothing was added: removing may be what makes room.
-        if let Ok(Some(copy)) = &copied {
-            copies.push(copy.clone());
+        let failed = |source| HistoryError::Copy { conf: self.conf.clone(), directory: self.directory(), source };
+        let fresh = self.fresh().map_err(failed)?;
+        // Removed first, so that there are never more than so many; it may also be what makes room on the disk.
+        let others = self.most.saturating_sub(usize::from(fresh.is_some()));
+        let removed = self.remove_oldest(&directory, copies, others);
+        if let Some(identity) = fresh.filter(|_| self.most > 0) {
+            self.copy(&directory, newest).map_err(|source| HistoryError::Copy {
+                conf: self.conf.clone(),
+                directory: self.directory(),
+                source,
+            })?;
+            self.archived = Some(identity);
         }
-        let removed = self.remove_oldest(&directory, copies);
-        copied.and(removed)
+        removed
     }
 
-    /// Links or copies the file; nothing where there is none, or where it was done before.
-    fn copy(&mut self, directory: &OwnedFd, newest: Option<u64>) -> io::Result<Option<Copy>> {
-        let found = match self.conf.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            found => found?,
-        };
-        if !found.is_file() {
-            return Err(not_regular());
+    /// The file as it stands; nothing where there is none, or where it is in the history already.
+    fn fresh(&self) -> io::Result<Option<Identity>> {
+        match self.conf.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(found) if !found.is_file() => Err(not_regular()),
+            Ok(found) => Ok(Some(Identity::from(&found)).filter(|identity| self.archived != Some(*identity))),
         }
-        let identity = Identity::from(&found);
-        if self.archived == Some(identity) {
-            return Ok(None);
-        }
+    }
+
+    /// Links or copies the file.
+    fn copy(&self, directory: &OwnedFd, newest: Option<u64>) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = now.as_secs() * STEPS + u64::from(now.subsec_nanos()) / 10;
         // The last name there can be is passed over, should someone have used it.
@@ -119,11 +121,7 @@ impl History {
             debug!("coping {} to {}", self.conf.display(), self.directory().join(&copy.name).display());
             match self.link(directory, &copy.name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    self.archived = Some(identity);
-                    return Ok(Some(copy));
-                }
+                linked => return linked,
             }
         }
         Err(Errno::EXIST.into())
@@ -158,9 +156,10 @@ impl History {
         filled
     }
 
-    fn remove_oldest(&mut self, directory: &OwnedFd, mut copies: Vec<Copy>) -> Result<(), HistoryError> {
+    /// Leaves `most` of the family's.
+    fn remove_oldest(&mut self, directory: &OwnedFd, mut copies: Vec<Copy>, most: usize) -> Result<(), HistoryError> {
         copies.retain(|copy| copy.family.is_none_or(|family| family == self.family));
-        if copies.len() <= self.most {
+        if copies.len() <= most {
             return Ok(());
         }
         let mut originals = HashMap::new();
@@ -175,7 +174,7 @@ impl History {
         self.originals = originals;
         copies.sort_by_key(|copy| std::cmp::Reverse(copy.steps));
         let mut first = None;
-        for Copy { name, .. } in copies.into_iter().skip(self.most) {
+        for Copy { name, .. } in copies.into_iter().skip(most) {
             match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(source) => first = first.or(Some((name, source))),

@@ -69,7 +69,7 @@ pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, 
     let (mut decided, index) = together(known);
     let mut list = Vec::with_capacity(listed.len() + known.len() + 1);
     let mut findings = Vec::new();
-    let mut changes = Vec::new();
+    let mut changes = Changes::default();
     let mut foreign = Vec::new();
     let mut foreign_seen = HashSet::new();
     let mut dummy_seen = false;
@@ -84,7 +84,7 @@ pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, 
             match (std::mem::replace(seen, true), known.decision.listed()) {
                 (true, _) => {}
                 (false, true) => list.push(*prefix),
-                (false, false) => changes.push(Finding::Withdrawn { prefix: *prefix, service: known.service }),
+                (false, false) => changes.withdrawn.add(known),
             }
         } else if foreign_seen.insert(*prefix) {
             foreign.push(*prefix);
@@ -106,15 +106,42 @@ pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, 
     for (known, seen) in decided {
         if !seen && known.decision.listed() && Some(&known.prefix) != dummy {
             list.push(known.prefix);
-            changes.push(Finding::Announced { prefix: known.prefix, service: known.service });
+            changes.announced.add(&known);
         }
     }
-    findings.append(&mut changes);
+    let service = |(service, prefixes)| Finding::Withdrawn { prefixes, service };
+    findings.extend(changes.withdrawn.services.into_iter().map(service));
+    let service = |(service, prefixes)| Finding::Announced { prefixes, service };
+    findings.extend(changes.announced.services.into_iter().map(service));
     let serves = |list: &[Prefix]| list.iter().any(|prefix| Some(prefix) != dummy);
     if serves(listed) && !serves(&list) {
         findings.push(Finding::NothingLeft);
     }
     Routes { list, findings }
+}
+
+/// What moves, together with what else of its service does.
+#[derive(Default)]
+struct Changes<'a> {
+    withdrawn: ByService<'a>,
+    announced: ByService<'a>,
+}
+
+#[derive(Default)]
+struct ByService<'a> {
+    /// In order of appearance.
+    services: Vec<(&'a str, Vec<Prefix>)>,
+    index: HashMap<&'a str, usize>,
+}
+
+impl<'a> ByService<'a> {
+    fn add(&mut self, known: &Known<'a>) {
+        let at = *self.index.entry(known.service).or_insert(self.services.len());
+        if at == self.services.len() {
+            self.services.push((known.service, Vec::new()));
+        }
+        self.services[at].1.push(known.prefix);
+    }
 }
 
 /// One entry a prefix, in order of appearance, with the decision that holds, the service it comes from, and a mark for
@@ -142,18 +169,18 @@ pub enum Finding<'a> {
     StrangersFound(Vec<Prefix>),
     /// The file listed prefixes of no service, which go.
     StrangersRemoved(Vec<Prefix>),
-    /// A prefix is added.
+    /// Prefixes of a service are added.
     Announced {
-        /// The prefix.
-        prefix: Prefix,
-        /// The first service that names it.
+        /// The prefixes.
+        prefixes: Vec<Prefix>,
+        /// The first service that names them.
         service: &'a str,
     },
-    /// A prefix is taken out.
+    /// Prefixes of a service are taken out.
     Withdrawn {
-        /// The prefix.
-        prefix: Prefix,
-        /// The first service that wants it out.
+        /// The prefixes.
+        prefixes: Vec<Prefix>,
+        /// The first service that wants them out.
         service: &'a str,
     },
     /// The last prefix of a service is taken out.
@@ -204,8 +231,8 @@ impl Finding<'_> {
                  from Bird configuration",
                 joined(strangers)
             ),
-            (Finding::Announced { prefix, service }, _) => format!("announcing {prefix} for {service}"),
-            (Finding::Withdrawn { prefix, service }, _) => format!("withdrawing {prefix} for {service}"),
+            (Finding::Announced { prefixes, service }, _) => format!("announcing {} for {service}", joined(prefixes)),
+            (Finding::Withdrawn { prefixes, service }, _) => format!("withdrawing {} for {service}", joined(prefixes)),
             (Finding::NothingLeft, _) => "Bird configuration doesn't have IP prefixes for any of the services we \
                                           monitor! It means local node doesn't receive any traffic"
                 .to_string(),

@@ -32,6 +32,9 @@ const LONGEST: usize = 4 * 1024 * 1024;
 /// Two programs that both keep putting the file right must not spin.
 const REPAIR: Duration = Duration::from_secs(1);
 
+/// Long enough for a step that is due to come before it.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// What is known of the services, by name.
 pub type Verdicts = HashMap<Arc<str>, Verdict>;
 
@@ -98,7 +101,9 @@ pub struct Table {
     history: Option<History>,
     /// In the order of the configuration.
     known: Vec<Named>,
-    /// The list as it was first read: what a service without a verdict keeps.
+    /// Prefixes that a reload took from their service and gave to no other, until the file lists them no more.
+    gone: Vec<Named>,
+    /// The list as it was first read, or as it was at the last reload: what a service without a verdict keeps.
     first_read: HashSet<Prefix>,
     /// The list that we last wrote, or found right.
     list: Arc<[Prefix]>,
@@ -147,6 +152,7 @@ impl Table {
             bird: bird.clone(),
             history: bird.history.map(|most| History::new(&path, family, most)),
             path,
+            gone: Vec::new(),
             first_read: HashSet::new(),
             list: none.clone(),
             wanted: none.clone(),
@@ -156,7 +162,7 @@ impl Table {
             strangers: if purge { Strangers::Remove } else { Strangers::Keep },
             generation: 1,
             due: 1,
-            custom_only: !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set,
+            custom_only: custom_only(bird, &known),
             taken: None,
             news: true,
             look: false,
@@ -223,6 +229,37 @@ impl Table {
             self.hold = Some(Instant::now() + patience);
         }
         list
+    }
+
+    /// Goes on with other services, and with what else of the family's options can change. Prefixes that go with their
+    /// service are withdrawn with the next step; one that another service takes over stays as it is, like every prefix
+    /// without a verdict.
+    pub fn reload(&mut self, bird: &Bird, known: Vec<Named>, verdicts: &Verdicts) {
+        let decided = self.decisions(verdicts);
+        let listed = routes::next(&self.list, &decided, self.bird.dummy.as_ref(), self.strangers).list;
+        self.first_read = listed.into_iter().collect();
+        if bird.history != self.bird.history {
+            self.history = bird.history.map(|most| History::new(&self.path, self.family, most));
+        }
+        self.custom_only = custom_only(bird, &known);
+        let named: HashSet<Prefix> = known.iter().map(|named| named.prefix).collect();
+        self.gone.append(&mut self.known);
+        self.gone.retain(|gone| !named.contains(&gone.prefix));
+        self.known = known;
+        self.bird = bird.clone();
+        self.news = true;
+        self.pace.news();
+    }
+
+    /// Whatever BIRD has not taken yet is told by the family's command.
+    pub fn tell_all(&mut self) {
+        self.due = self.generation;
+    }
+
+    /// The services that have a prefix in the list.
+    pub fn listed_services(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        let list: HashSet<Prefix> = self.list.iter().copied().collect();
+        self.known.iter().filter(move |named| list.contains(&named.prefix)).map(|named| named.service.clone())
     }
 
     /// The file, links resolved.
@@ -297,15 +334,7 @@ impl Table {
 
     /// What the file should list, and whether that differs for another reason than the services' states.
     fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, bool) {
-        let known: Vec<Known<'_>> = self
-            .known
-            .iter()
-            .map(|Named { prefix, service, .. }| Known {
-                prefix: *prefix,
-                service,
-                decision: decision(verdicts.get(service), *prefix, self.first_read.contains(prefix)),
-            })
-            .collect();
+        let known = self.decisions(verdicts);
         let Routes { list, findings } = routes::next(listed, &known, self.bird.dummy.as_ref(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
@@ -319,6 +348,21 @@ impl Table {
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
         self.said = sentences;
         (list, mended)
+    }
+
+    /// What is to become of each prefix.
+    fn decisions(&self, verdicts: &Verdicts) -> Vec<Known<'_>> {
+        let known = self.known.iter().map(|Named { prefix, service, .. }| Known {
+            prefix: *prefix,
+            service,
+            decision: decision(verdicts.get(service), *prefix, self.first_read.contains(prefix)),
+        });
+        let gone = self.gone.iter().map(|Named { prefix, service, .. }| Known {
+            prefix: *prefix,
+            service,
+            decision: Decision::Withdraw,
+        });
+        known.chain(gone).collect()
     }
 
     /// Whether the file is what we would write, and BIRD, another user, may read it.
@@ -362,13 +406,14 @@ impl Table {
         }
     }
 
-    /// The file is right; returns the prefixes that went in or out.
+    /// The file is right; returns the prefixes that went in or out, each with the first of its services: their commands
+    /// are the same, and one run is enough.
     fn settle(&mut self, list: Vec<Prefix>) -> Vec<Named> {
-        let before: HashSet<&Prefix> = self.list.iter().collect();
-        let after: HashSet<&Prefix> = list.iter().collect();
-        let changed =
-            self.known.iter().filter(|Named { prefix, .. }| before.contains(prefix) != after.contains(prefix));
-        let changed = changed.cloned().collect();
+        let before: HashSet<Prefix> = self.list.iter().copied().collect();
+        let after: HashSet<Prefix> = list.iter().copied().collect();
+        let mut moved: HashSet<Prefix> = before.symmetric_difference(&after).copied().collect();
+        let all = self.known.iter().cloned().chain(self.gone.drain(..));
+        let changed = all.filter(|named| moved.remove(&named.prefix)).collect();
         self.list = list.into();
         self.in_file = self.list.clone();
         self.said.clear();
@@ -403,12 +448,20 @@ impl Table {
     }
 
     /// Until when BIRD must not be told, see [`Table::open`].
+    ///
+    /// A verdict that has come is worth nothing to BIRD before it is in the file, so that is waited for too, unless the
+    /// file cannot be written.
     pub fn held_until(&mut self, verdicts: &Verdicts, now: Instant) -> Option<Instant> {
         let decided = |named: &Named| verdicts.get(&named.service).is_some_and(|found| found.state != State::Unknown);
-        if self.hold.is_some_and(|until| until <= now || self.known.iter().all(decided)) {
-            self.hold = None;
+        let until = self.hold?;
+        if until > now && !self.known.iter().all(decided) {
+            return Some(until);
         }
-        self.hold
+        if self.news && self.problem.is_none() {
+            return Some(self.pace.earliest().map_or(now, |at| at.max(now)) + MOMENT);
+        }
+        self.hold = None;
+        None
     }
 
     /// Makes the last write survive a power cut. Comes after the reconfigure, so that no route waits for it.
@@ -437,10 +490,16 @@ impl Table {
     }
 }
 
+/// Whether each service of the family has a command of its own, and the family has none.
+fn custom_only(bird: &Bird, known: &[Named]) -> bool {
+    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set
+}
+
 fn decision(verdict: Option<&Verdict>, prefix: Prefix, was_listed: bool) -> Decision {
     match verdict {
         None => Decision::Keep(was_listed),
         Some(verdict) if verdict.missing.contains(&prefix) => Decision::Withdraw,
+        Some(verdict) if verdict.undecided.contains(&prefix) => Decision::Keep(was_listed),
         Some(Verdict { state: State::Unknown, .. }) => Decision::Keep(was_listed),
         Some(Verdict { state: State::Up, .. }) => Decision::Advertise,
         Some(Verdict { state: State::Down, .. }) => Decision::Withdraw,

@@ -17,7 +17,7 @@
 //! runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use crate::bird::custom::{Customs, Direction};
 use crate::bird::table::{Named, Table, Verdicts};
 use crate::check::health::State;
 use crate::config::settings::{Service, Settings};
-use crate::event::{Event, Verdict};
-use crate::prefix::Family;
+use crate::event::{Event, Reload, Verdict};
+use crate::prefix::{Family, Prefix};
 use crate::report::snapshot::{BirdReport, FamilyReport, Published};
 use crate::sys::stop_line::StopLine;
 
@@ -74,31 +74,17 @@ impl Writer {
         report: Arc<Published<BirdReport>>,
         give_up: StopLine,
     ) -> Writer {
-        let mut concerned: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
         let mut tables: Vec<Table> = Vec::new();
-        let mut channels: Vec<Channel> = Vec::new();
         for family in Family::BOTH {
             let Some(bird) = settings.daemon.bird(family) else { continue };
             let named = named(&settings.services, family);
-            let at = tables.len();
-            for Named { service, .. } in &named {
-                let tables = concerned.entry(service.clone()).or_default();
-                if tables.last() != Some(&at) {
-                    tables.push(at);
-                }
-            }
-            match channels.iter_mut().find(|channel| channel.is_for(bird)) {
-                Some(channel) => channel.tables.push(at),
-                None => channels.push(Channel::new(bird, at)),
-            }
             let patience = patience(&settings.services, family);
             tables.push(Table::open(family, bird, named, settings.daemon.purge_ip_prefixes, patience));
         }
-        let commands = settings
-            .services
-            .iter()
-            .filter_map(|service| Some((Arc::from(service.name.as_str()), service.custom_reconfigure.clone()?)));
-        let customs = Customs::new(commands, events, give_up.clone());
+        let channels = channels(settings, &tables, Vec::new());
+        let concerned = concerned(settings, &tables);
+        let mut customs = Customs::new(events, give_up.clone());
+        customs.reload(&settings.services);
         Writer { tables, channels, customs, verdicts: Verdicts::new(), concerned, busy_until: None, report, give_up }
     }
 
@@ -154,6 +140,7 @@ impl Writer {
                     table.took(told);
                 }
             }
+            Event::Reload(reload) => self.reload(*reload),
             Event::Died { service, why } => return Some(End::Died { service, why }),
             Event::Stop => return Some(End::Stopped),
         }
@@ -163,10 +150,27 @@ impl Writer {
     fn hear(&mut self, verdict: Verdict) {
         let action = if verdict.state == State::Up { "add to" } else { "delete from" };
         info!("returned an item from the queue for {} and action to {action} Bird configuration", verdict.service);
-        for &at in self.concerned.get(&verdict.service).into_iter().flatten() {
-            self.tables[at].news();
-        }
+        // A service that nothing is known of has just gone with a reload.
+        let Some(concerned) = self.concerned.get(&verdict.service) else { return };
+        concerned.iter().for_each(|&at| self.tables[at].news());
         self.verdicts.insert(verdict.service.clone(), verdict);
+    }
+
+    /// Goes on with another configuration. What it changes goes out with the next step, in one write and one reconfigure;
+    /// what BIRD took, what waits for it and what failed stays known.
+    fn reload(&mut self, Reload { settings, last_words }: Reload) {
+        for table in &mut self.tables {
+            if let Some(bird) = settings.daemon.bird(table.family) {
+                table.reload(bird, named(&settings.services, table.family), &self.verdicts);
+            }
+        }
+        self.channels = channels(&settings, &self.tables, std::mem::take(&mut self.channels));
+        self.concerned = concerned(&settings, &self.tables);
+        self.verdicts.retain(|service, _| self.concerned.contains_key(service));
+        self.verdicts.extend(last_words.into_iter().map(|verdict| (verdict.service.clone(), verdict)));
+        if self.customs.reload(&settings.services) {
+            self.tables.iter_mut().for_each(Table::tell_all);
+        }
     }
 
     /// Does everything that can be done now.
@@ -175,11 +179,11 @@ impl Writer {
         let limits: Duration = self.channels.iter().map(Channel::limit).sum();
         let due = now + limits + PATIENCE;
         self.report.lock().due = Some(due);
+        let mut changed = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.earliest(now).is_some_and(|at| at <= now)) {
-            for (service, listed) in table.converge(&self.verdicts, now) {
-                self.customs.changed(&service, if listed { Direction::Up } else { Direction::Down });
-            }
+            changed.extend(table.converge(&self.verdicts, now).into_iter().map(|(service, _)| service));
         }
+        self.tell_customs(&changed);
         // A command may take its time, and the file is ahead of BIRD meanwhile.
         self.publish(Some(due));
         let told: Vec<_> = self.tables.iter().map(Table::tell).collect();
@@ -194,6 +198,18 @@ impl Writer {
         self.tables.iter_mut().for_each(Table::sync_directory);
         self.publish(None);
         self.report.lock().ready = true;
+    }
+
+    /// Has the services' own commands tell what changed.
+    fn tell_customs(&mut self, changed: &[Arc<str>]) {
+        if changed.is_empty() {
+            return;
+        }
+        let listed: HashSet<Arc<str>> = self.tables.iter().flat_map(Table::listed_services).collect();
+        for service in changed {
+            let direction = if listed.contains(service) { Direction::Up } else { Direction::Down };
+            self.customs.changed(service, direction);
+        }
     }
 
     /// When the next step is due, if nothing happens.
@@ -241,6 +257,42 @@ impl Writer {
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
+}
+
+/// The ways to tell BIRD of these tables. Those of `before` that go on do so with all that they know, others with what
+/// they counted.
+fn channels(settings: &Settings, tables: &[Table], mut before: Vec<Channel>) -> Vec<Channel> {
+    let mut channels: Vec<Channel> = Vec::new();
+    for (at, table) in tables.iter().enumerate() {
+        let Some(bird) = settings.daemon.bird(table.family) else { continue };
+        if let Some(channel) = channels.iter_mut().find(|channel| channel.is_for(bird)) {
+            channel.tables.push(at);
+            continue;
+        }
+        let new = Channel::new(bird, at);
+        channels.push(match before.iter().find(|channel| channel.tables.contains(&at)) {
+            Some(before) => new.counting_on(before),
+            None => new,
+        });
+    }
+    for channel in &mut channels {
+        let Some(bird) = settings.daemon.bird(tables[channel.tables[0]].family) else { continue };
+        if let Some(same) = before.iter().position(|channel| channel.is_for(bird)) {
+            let new = std::mem::replace(channel, before.swap_remove(same));
+            channel.tables = new.tables;
+        }
+    }
+    channels
+}
+
+/// The tables that hold prefixes of each service.
+fn concerned(settings: &Settings, tables: &[Table]) -> HashMap<Arc<str>, Vec<usize>> {
+    let at = |prefix: &Prefix| tables.iter().position(|table| table.family == prefix.family());
+    let places = |service: &Service| {
+        let places: BTreeSet<usize> = service.prefixes.iter().filter_map(at).collect();
+        places.into_iter().collect()
+    };
+    settings.services.iter().map(|service| (service.name.as_str().into(), places(service))).collect()
 }
 
 /// The family's prefixes in order of configuration.

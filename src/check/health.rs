@@ -87,6 +87,11 @@ impl Health {
         Health { rise, fail, state: State::Unknown, passed: 0, failed: 0 }
     }
 
+    /// The same service in a state that an earlier check of it reached; its counters begin anew.
+    pub fn with_state(self, state: State) -> Health {
+        Health { state, ..self }
+    }
+
     /// The state as of the last outcome.
     pub fn state(&self) -> State {
         self.state

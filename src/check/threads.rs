@@ -1,10 +1,13 @@
-//! All check threads: starts them, orders checks, finds those that are stuck, and sees them end.
+//! All check threads: starts them, orders checks, replaces those that a reload changes, finds those that are stuck, and
+//! sees them end.
 //!
 //! Promises: a thread that cannot be started (the machine has none left) is tried again until it can, and its service
 //! stays unknown meanwhile; a service whose thread is stuck (in the start of a program on a dead file system, say) is
-//! declared down, as nobody knows better.
+//! declared down, as nobody knows better. A reload touches no thread whose service is the same, and waits for none that
+//! it ends.
 //! Leaves out: what a check thread does (`check::worker`).
 
+use std::collections::HashMap;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,13 +16,24 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::check::worker::{self, Common};
+use crate::config::change::{Change, Fate};
 use crate::config::settings::Service;
+use crate::event::Verdict;
 use crate::report::snapshot::{Listed, Published, ServiceReport};
+use crate::sys::stop_line::StopLine;
 
 /// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
 const ON_TIME: Duration = Duration::from_millis(500);
 /// How long to wait before a thread that could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What a reload leaves of the services that ran.
+pub struct Replaced {
+    /// All services that are configured now, in their order.
+    pub listed: Arc<[Listed]>,
+    /// The last word of each check that starts anew.
+    pub last_words: Vec<Verdict>,
+}
 
 /// The check threads of all services.
 pub struct Threads {
@@ -28,6 +42,8 @@ pub struct Threads {
     /// Services whose thread could not be started, and when to try again.
     waiting: Vec<Listed>,
     retry: Option<Instant>,
+    /// Threads that a reload has ended and that may still be on their way out.
+    leaving: Vec<JoinHandle<()>>,
     /// When the next look is due.
     planned: Option<Instant>,
 }
@@ -37,13 +53,16 @@ struct Running {
     report: Arc<Published<ServiceReport>>,
     /// Dropped to end the thread.
     orders: Sender<()>,
+    /// Pulled to end it, and the check that it runs.
+    stop: StopLine,
     thread: JoinHandle<()>,
 }
 
 impl Threads {
     /// None yet.
     pub fn new(common: Common) -> Threads {
-        Threads { common, running: Vec::new(), waiting: Vec::new(), retry: None, planned: None }
+        let (running, waiting, leaving) = (Vec::new(), Vec::new(), Vec::new());
+        Threads { common, running, waiting, retry: None, leaving, planned: None }
     }
 
     /// Starts one for each of `services`.
@@ -54,6 +73,60 @@ impl Threads {
         }
         self.waiting.extend_from_slice(services);
         self.start_waiting(Instant::now());
+    }
+
+    /// Puts the services of a reload in the place of those that run: the threads of services that changed or are gone are
+    /// told to end, and have said their last word to the writer when this returns. Those of changed and new ones start
+    /// with the next look, so that the writer can be told of the reload first.
+    pub fn replace(&mut self, change: &Change) -> Replaced {
+        let mut running: HashMap<String, Running> =
+            self.running.drain(..).map(|running| (running.service.name.clone(), running)).collect();
+        let mut waiting: HashMap<String, Listed> =
+            self.waiting.drain(..).map(|listed| (listed.0.name.clone(), listed)).collect();
+        let (mut listed, mut last_words) = (Vec::new(), Vec::new());
+        for (service, fate) in change.settings.services.iter().zip(&change.fates) {
+            let runs = running.remove(&service.name);
+            let waits = waiting.remove(&service.name);
+            let report = match (fate, runs, waits) {
+                (Fate::Unchanged, Some(runs), _) => {
+                    let report = runs.report.clone();
+                    self.running.push(runs);
+                    listed.push((service.clone(), report));
+                    continue;
+                }
+                (Fate::Unchanged, None, Some((_, report))) => report,
+                (Fate::Changed { gained }, runs, waits) => {
+                    let last = runs.map(|runs| self.retire(runs)).or(waits.map(|(_, report)| report.lock().clone()));
+                    let report = last.unwrap_or_default().carried_over(service, gained);
+                    last_words.push(report.verdict(&service.name.as_str().into()));
+                    Arc::new(Published::new(report))
+                }
+                (Fate::Unchanged | Fate::New, ..) => Arc::default(),
+            };
+            self.waiting.push((service.clone(), report.clone()));
+            listed.push((service.clone(), report));
+        }
+        for (_, gone) in running {
+            info!("stopping the check of {}, which is configured no longer", gone.service.name);
+            self.retire(gone);
+        }
+        self.common.splay = change.settings.daemon.splay_startup;
+        self.retry = Some(Instant::now());
+        Replaced { listed: listed.into(), last_words }
+    }
+
+    /// Tells a thread to end; returns the last that is known of its service.
+    fn retire(&mut self, running: Running) -> ServiceReport {
+        self.leaving.retain(|thread| !thread.is_finished());
+        self.leaving.push(running.thread);
+        let report = running.report.lock();
+        running.stop.pull();
+        report.clone()
+    }
+
+    /// Tells all threads to end, and the checks that run.
+    pub fn stop(&self) {
+        self.running.iter().for_each(|running| running.stop.pull());
     }
 
     /// Orders every check to run now. One that runs at this moment runs again after it.
@@ -86,12 +159,12 @@ impl Threads {
         earliest
     }
 
-    /// Waits for the end of all check threads and of `others`, no longer than `patience`. The stop line is pulled already;
+    /// Waits for the end of all check threads and of `others`, no longer than `patience`. They are told to stop already;
     /// what is stuck ends with the process.
     pub fn end(self, others: Vec<JoinHandle<()>>, patience: Duration) {
         let (all_ended, ended) = channel::<()>();
         let threads: Vec<JoinHandle<()>> =
-            self.running.into_iter().map(|running| running.thread).chain(others).collect();
+            self.running.into_iter().map(|running| running.thread).chain(self.leaving).chain(others).collect();
         let join = move || {
             for thread in threads {
                 // A panic was told by the thread itself.
@@ -111,10 +184,15 @@ impl Threads {
             let (service, report) = &listed;
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
-            match worker::start(service.clone(), report.clone(), receiver, self.common.clone()) {
-                Ok(thread) => {
+            let started = StopLine::new().and_then(|stop| {
+                let common = Common { stop: stop.clone(), ..self.common.clone() };
+                Ok((stop, worker::start(service.clone(), report.clone(), receiver, common)?))
+            });
+            match started {
+                Ok((stop, thread)) => {
                     report.lock().problem = None;
-                    self.running.push(Running { service: service.clone(), report: report.clone(), orders, thread });
+                    let (service, report) = (service.clone(), report.clone());
+                    self.running.push(Running { service, report, orders, stop, thread });
                 }
                 Err(why) => {
                     let problem = format!("cannot start its check thread: {why}");
@@ -131,3 +209,6 @@ impl Threads {
         self.common.assignment.concern(concerned.collect());
     }
 }
+
+#[cfg(test)]
+mod tests;

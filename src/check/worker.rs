@@ -3,7 +3,7 @@
 //! Promises: runs stay on the grid whatever happens in between; only changes are sent; nothing that a check does ends
 //! the thread (a panic, which is a bug, becomes [`Event::Died`], its last word); a stop interrupts a running check.
 //! Who may block: only this thread, on its own check and its own orders. What stops it: the sender of its orders is
-//! dropped, or the stop line is pulled, which also kills the check that runs.
+//! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -46,7 +46,7 @@ const STACK: usize = 256 * 1024;
 pub struct Common {
     /// To the bird-writer.
     pub events: Sender<Event>,
-    /// Pulled when the daemon stops.
+    /// Pulled when the daemon stops, or a reload ends this thread.
     pub stop: StopLine,
     /// Which addresses are assigned.
     pub assignment: Arc<Assignment>,
@@ -70,19 +70,15 @@ pub fn start(
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
     thread.spawn(move || {
         name_this_thread(Subject::from(&*service));
-        let health = Health::new(service.check_rise, service.check_fail);
-        let program = Program::new(service.check_cmd.words());
-        let mut worker = Worker {
-            name: name.clone(),
-            service,
-            common,
-            report,
-            orders,
-            health,
-            program,
-            left: Vec::new(),
-            told: None,
+        let (health, told) = {
+            // Where a reload changed the service, this is where its earlier check ended.
+            let report = report.lock();
+            let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
+            (health, report.verdict(&name))
         };
+        let program = Program::new(service.check_cmd.words());
+        let mut worker =
+            Worker { name: name.clone(), service, common, report, orders, health, program, left: Vec::new(), told };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -108,11 +104,16 @@ pub fn declare_stuck(
     }
     report.stuck = true;
     report.reach(State::Down, SystemTime::now());
+    report.undecided.clear();
     warn!("{}: status DOWN because its check is stuck", service.name);
     // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
-    let verdict = Verdict { service: service.name.as_str().into(), state: State::Down, missing: Vec::new() };
-    let _ = events.send(Event::Verdict(verdict));
+    let _ = events.send(Event::Verdict(stuck(service.name.as_str().into())));
     true
+}
+
+/// What is said of a service whose check is stuck.
+fn stuck(service: Arc<str>) -> Verdict {
+    Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
 }
 
 struct Worker {
@@ -126,7 +127,7 @@ struct Worker {
     /// Earlier runs that could not be killed.
     left: Vec<Left>,
     /// What the writer knows.
-    told: Option<(State, Vec<Prefix>)>,
+    told: Verdict,
 }
 
 /// What one cycle found, before it becomes a verdict.
@@ -165,8 +166,9 @@ impl Worker {
         }
     }
 
+    /// Not for a check that starts anew after a reload: its service would be without one for so long.
     fn splay(&self) -> Duration {
-        if self.common.splay.is_zero() {
+        if self.common.splay.is_zero() || self.report.lock().last.is_some() {
             return Duration::ZERO;
         }
         let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
@@ -207,8 +209,12 @@ impl Worker {
                 State::Up
             }
         };
-        self.tell(state, Vec::new());
-        self.report.lock().reach(state, SystemTime::now());
+        let mut report = self.report.lock();
+        report.reach(state, SystemTime::now());
+        (report.missing, report.undecided) = Default::default();
+        let verdict = report.verdict(&self.name);
+        drop(report);
+        self.tell(verdict);
         info!("check is now permanently disabled");
     }
 
@@ -242,17 +248,15 @@ impl Worker {
         };
         let (assigned, missing): (Vec<_>, Vec<_>) =
             self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
-        for prefix in &assigned {
-            debug!("{prefix} assigned to {interface} interface");
+        if !assigned.is_empty() {
+            debug!("{} assigned to {interface} interface", list(&assigned));
         }
-        for prefix in missing.iter().filter(|prefix| !self.knows_missing(prefix)) {
-            warn!("{prefix} isn't assigned to {interface} interface");
+        let known = &self.told.missing;
+        let news: Vec<Prefix> = missing.iter().filter(|prefix| !known.contains(prefix)).copied().collect();
+        if !news.is_empty() {
+            warn!("{} isn't assigned to {interface} interface", list(&news));
         }
         missing
-    }
-
-    fn knows_missing(&self, prefix: &Prefix) -> bool {
-        self.told.as_ref().is_some_and(|(_, missing)| missing.contains(prefix))
     }
 
     /// None: the run was interrupted, the daemon stops.
@@ -307,6 +311,7 @@ impl Worker {
         report.record(began, &missing, &finding, progress);
         // It is here: nobody shall declare it stuck between this and the verdict.
         report.due = None;
+        let verdict = report.verdict(&self.name);
         drop(report);
 
         if stuck {
@@ -317,9 +322,9 @@ impl Worker {
         }
         self.log_progress(progress, &missing);
         if stuck {
-            self.told = Some((State::Down, Vec::new()));
+            self.told = self::stuck(self.name.clone());
         }
-        self.tell(self.health.state(), missing);
+        self.tell(verdict);
     }
 
     fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
@@ -339,19 +344,30 @@ impl Worker {
     }
 
     /// Sends what the writer does not know yet.
-    fn tell(&mut self, state: State, missing: Vec<Prefix>) {
-        let (known, known_missing) = self.told.get_or_insert((State::Unknown, Vec::new()));
-        if (*known, &*known_missing) == (state, &missing) {
+    fn tell(&mut self, verdict: Verdict) {
+        if self.told == verdict {
             return;
         }
-        (*known, *known_missing) = (state, missing.clone());
-        info!(status = %state, "adding {} in the queue", list(&self.service.prefixes));
+        // Under the lock, as the main thread pulls the line when it reads this check's last word for a reload: what the
+        // writer hears after that comes from the check that follows.
+        let _last_word = self.report.lock();
+        if self.common.stop.is_pulled() {
+            return;
+        }
+        info!(status = %verdict.state, "adding {} in the queue", list(&self.service.prefixes));
+        self.told = verdict.clone();
         // Without a receiver the daemon is ending.
-        let _ = self.common.events.send(Event::Verdict(Verdict { service: self.name.clone(), state, missing }));
+        let _ = self.common.events.send(Event::Verdict(verdict));
     }
 }
 
 impl ServiceReport {
+    /// What the writer is to know.
+    pub fn verdict(&self, service: &Arc<str>) -> Verdict {
+        let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
+        Verdict { service: service.clone(), state: self.state, missing, undecided }
+    }
+
     /// The state is this one by now.
     fn reach(&mut self, state: State, when: SystemTime) {
         if self.state != state {
@@ -379,6 +395,9 @@ impl ServiceReport {
             self.code = Some(code);
         }
         self.progress = Some(progress);
+        if let Progress::Changed(_) | Progress::Confirmed(_) = progress {
+            self.undecided.clear();
+        }
         if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
             self.duration = finding.took;
         }

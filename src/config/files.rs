@@ -50,19 +50,7 @@ pub struct Configuration {
 
 /// Reads all files. What is returned in place of a configuration holds at least one error, and the warnings too.
 pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
-    let mut ini = Ini::default();
-    for (section, scope) in [(DEFAULT, Scope::Service), (DAEMON, Scope::Daemon)] {
-        for (name, value) in options::defaults(scope) {
-            ini.preset(section, name, value);
-        }
-    }
-    let (paths, mut problems) = list(sources);
-    for path in paths {
-        match fs::read(&path) {
-            Ok(bytes) => problems.extend(ini.read(&path, &bytes).into_iter().map(Problem::from)),
-            Err(error) => problems.push(unreadable(&path, &error)),
-        }
-    }
+    let (ini, mut problems) = read(sources);
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
@@ -78,6 +66,31 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
         Some(settings) => Ok(Configuration { settings, warnings: problems, ini }),
         None => Err(problems),
     }
+}
+
+/// Where the files say that the status socket is. Faults of other options and of services do not matter: who asks may
+/// want to know why the daemon did not take them.
+pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Problem>> {
+    let (ini, problems) = read(sources);
+    reading::status_socket(&ini).map_err(|found| [problems, found].concat())
+}
+
+/// All files as one, and what cannot be read of them.
+fn read(sources: &Sources) -> (Ini, Vec<Problem>) {
+    let mut ini = Ini::default();
+    for (section, scope) in [(DEFAULT, Scope::Service), (DAEMON, Scope::Daemon)] {
+        for (name, value) in options::defaults(scope) {
+            ini.preset(section, name, value);
+        }
+    }
+    let (paths, mut problems) = list(sources);
+    for path in paths {
+        match fs::read(&path) {
+            Ok(bytes) => problems.extend(ini.read(&path, &bytes).into_iter().map(Problem::from)),
+            Err(error) => problems.push(unreadable(&path, &error)),
+        }
+    }
+    (ini, problems)
 }
 
 impl Configuration {

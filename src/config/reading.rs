@@ -29,6 +29,9 @@ pub const DAEMON: &str = "daemon";
 /// The longest path of a Unix socket, in bytes.
 const LONGEST_SOCKET: usize = 107;
 
+/// How many words of one value are refused one by one.
+const MOST_REFUSED: usize = 20;
+
 /// Reads all sections. The problems may be warnings only.
 pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
     let mut problems = Vec::new();
@@ -51,6 +54,15 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
     let settings =
         daemon.filter(|_| !problems.iter().any(Problem::is_error)).map(|daemon| Settings { daemon, services });
     (settings, problems)
+}
+
+/// Where the status socket is, whatever else is wrong.
+pub fn status_socket(ini: &Ini) -> Result<PathBuf, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let section = ini.section(DAEMON).ok_or_else(|| vec![Problem::error("there is no section [daemon]")])?;
+    let mut reader = Reader { ini, section, scope: Scope::Daemon, problems: &mut problems };
+    let pidfile = reader.path("pidfile");
+    daemon::status_socket(&mut reader, pidfile.as_deref()).ok_or(problems)
 }
 
 /// A problem of this option as it counts in the section, with its place and value.
@@ -200,6 +212,12 @@ impl<'a> Reader<'a> {
         }
         if prefixes.is_empty() && refused.is_empty() {
             refused.push("it names none".to_string());
+        }
+        // Each problem looks at the whole value again.
+        if refused.len() > MOST_REFUSED {
+            let more = refused.len() - MOST_REFUSED;
+            refused.truncate(MOST_REFUSED);
+            refused.push(format!("there are {more} more that are none"));
         }
         for why in refused {
             self.error(option, format!("must be an IPv4 or IPv6 prefix, or several: {why}"));

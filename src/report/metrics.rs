@@ -224,7 +224,17 @@ fn bird_metrics(board: &Board, bird: &BirdReport) -> String {
     }
     let mut dropped = Metric::counter("log_lines_dropped_total", "The number of log lines that no target took");
     dropped.add("", (board.lines_dropped)() as f64);
-    concat([reconfigures, in_sync, success, dropped])
+    let mut reloaded = Metric::gauge(
+        "config_reload_success",
+        "Whether the configuration was good when it was read the last time: 0 = no, an older one runs, 1 = yes",
+    );
+    reloaded.add("", flag(board.reload_error.lock().is_none()));
+    let mut configured = Metric::gauge(
+        "config_reload_timestamp_seconds",
+        "When the configuration that runs was read, in seconds since 1970",
+    );
+    configured.add("", seconds(*board.configured.lock()));
+    concat([reconfigures, in_sync, success, reloaded, configured, dropped])
 }
 
 fn concat<const N: usize>(metrics: [Metric; N]) -> String {

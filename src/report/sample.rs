@@ -42,6 +42,7 @@ pub(crate) fn board(services: Vec<Service>) -> Board {
         bird: Arc::default(),
         files: vec![(Family::V4, PathBuf::from("/var/lib/prefixes.conf"))],
         lines_dropped: Box::new(|| 0),
+        configured: Published::new(std::time::UNIX_EPOCH),
         reload_error: Published::default(),
     }
 }

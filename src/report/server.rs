@@ -89,9 +89,12 @@ fn listen_at(path: &Path) -> io::Result<OwnedFd> {
     let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     fchmod(&listener, Mode::from_raw_mode(MODE))?;
     bind(&listener, &SocketAddrUnix::new(path)?)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE))?;
-    listen(&listener, QUEUE)?;
-    Ok(listener)
+    let opened = fs::set_permissions(path, Permissions::from_mode(MODE)).and_then(|()| Ok(listen(&listener, QUEUE)?));
+    if opened.is_err() {
+        // Nobody will ever listen there.
+        let _ = fs::remove_file(path);
+    }
+    opened.map(|()| listener)
 }
 
 struct Server {

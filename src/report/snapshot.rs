@@ -60,6 +60,8 @@ pub struct Board {
     pub files: Vec<(Family, PathBuf)>,
     /// How many log lines were lost so far. Asked whenever someone wants to know.
     pub lines_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// When the running configuration was read.
+    pub configured: Published<SystemTime>,
     /// Why the last reload of the configuration was refused; the running one is an older one then.
     pub reload_error: Published<Option<String>>,
 }
@@ -69,12 +71,14 @@ impl Board {
     pub fn new(settings: &Settings) -> Board {
         let reports = settings.services.iter().map(|service| (service.clone(), Arc::default()));
         let files = Family::BOTH.into_iter().filter_map(|family| Some((family, settings.daemon.bird(family)?)));
+        let started = Now::read();
         Board {
-            started: Now::read(),
+            started,
             services: Published::new(reports.collect()),
             bird: Arc::default(),
             files: files.map(|(family, bird)| (family, bird.conf.clone())).collect(),
             lines_dropped: Box::new(|| 0),
+            configured: Published::new(started.wall),
             reload_error: Published::default(),
         }
     }
@@ -97,6 +101,8 @@ pub struct ServiceReport {
     pub duration: Option<Duration>,
     /// Prefixes that are not assigned to the interface.
     pub missing: Vec<Prefix>,
+    /// Prefixes that a reload gave to the service, and on which its check has not decided yet.
+    pub undecided: Vec<Prefix>,
     /// Runs so far, by what they came to.
     pub counts: Counts,
     /// Changes of state so far, the first verdict included.
@@ -119,11 +125,31 @@ impl Default for ServiceReport {
             last: None,
             duration: None,
             missing: Vec::new(),
+            undecided: Vec::new(),
             counts: Counts::default(),
             transitions: 0,
             due: None,
             stuck: false,
             problem: None,
+        }
+    }
+}
+
+impl ServiceReport {
+    /// Where the check of the service starts anew, after a reload that changed it and gave it the prefixes `gained`: the
+    /// state and what was counted stay.
+    pub fn carried_over(&self, service: &Service, gained: &[Prefix]) -> ServiceReport {
+        let still_named = |prefix: &&Prefix| service.prefixes.contains(prefix);
+        let missing = self.missing.iter().filter(|_| service.assigned_to.is_some()).filter(still_named);
+        let undecided = self.undecided.iter().filter(still_named).chain(gained);
+        ServiceReport {
+            progress: None,
+            missing: missing.copied().collect(),
+            undecided: undecided.copied().collect(),
+            due: None,
+            stuck: false,
+            problem: None,
+            ..self.clone()
         }
     }
 }

@@ -10,7 +10,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -20,6 +19,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::sys::poll::poll_until;
+use crate::sys::stop_line::StopLine;
 pub use nix::sys::signal::Signal;
 
 /// Those that are told.
@@ -40,8 +40,8 @@ pub struct Signals {
 pub enum Wake {
     /// One of TERM, INT, ABRT, HUP and URG came.
     Signal(Signal),
-    /// The line was pulled (and stays so: signals go before it).
-    Line,
+    /// The line at this place was pulled (and stays so: signals go before it, and it goes before those behind it).
+    Line(usize),
     /// The time has come.
     Time,
 }
@@ -60,22 +60,23 @@ impl Signals {
         Ok(Signals { delivery, waiting: VecDeque::new() })
     }
 
-    /// Waits for a signal, for `line` to become readable, or for the time. `None` waits as long as it takes.
-    pub fn wait(&mut self, until: Option<Instant>, line: impl AsFd) -> Wake {
+    /// Waits for a signal, for one of `lines` to become readable, or for the time. `None` waits as long as it takes.
+    pub fn wait(&mut self, until: Option<Instant>, lines: &[&StopLine]) -> Wake {
         loop {
             if let Some(signal) = self.waiting.pop_front() {
                 return Wake::Signal(signal);
             }
-            let mut fds = [PollFd::new(self.delivery.get_read(), PollFlags::IN), PollFd::new(&line, PollFlags::IN)];
+            let mut fds = vec![PollFd::new(self.delivery.get_read(), PollFlags::IN)];
+            fds.extend(lines.iter().map(|line| PollFd::new(*line, PollFlags::IN)));
             if !poll_until(&mut fds, until) {
                 return Wake::Time;
             }
-            let [caught, pulled] = fds.map(|fd| !fd.revents().is_empty());
-            if caught {
+            let told = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
+            if told[0] {
                 let numbers = self.delivery.pending();
                 self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
-            } else if pulled {
-                return Wake::Line;
+            } else if let Some(at) = told[1..].iter().position(|told| *told) {
+                return Wake::Line(at);
             }
         }
     }
@@ -89,7 +90,6 @@ mod tests {
 
     use super::*;
     use crate::sys::alone::{alone, this_program};
-    use crate::sys::stop_line::StopLine;
 
     /// Catching is for the whole process, so the test has one to itself; it is started with signals blocked, as a careless
     /// supervisor may do.
@@ -102,23 +102,23 @@ mod tests {
         }
         let (mut signals, line) = (Signals::catch().unwrap(), StopLine::new().unwrap());
         let minute = Some(Instant::now() + Duration::from_secs(60));
-        assert_eq!(signals.wait(Some(Instant::now()), &line), Wake::Time);
+        assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time);
         let send = |signal: Signal| {
             kill_process(getpid(), rustix::process::Signal::from_named_raw(signal as i32).unwrap()).unwrap();
         };
         for signal in TOLD {
             send(signal);
             send(signal);
-            assert_eq!(signals.wait(minute, &line), Wake::Signal(signal));
-            assert_eq!(signals.wait(Some(Instant::now()), &line), Wake::Time, "twice is once");
+            assert_eq!(signals.wait(minute, &[&line]), Wake::Signal(signal));
+            assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time, "twice is once");
         }
         KEPT_OFF.into_iter().for_each(send);
-        assert_eq!(signals.wait(Some(Instant::now()), &line), Wake::Time);
+        assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time);
         line.pull();
         send(Signal::SIGTERM);
-        assert_eq!(signals.wait(minute, &line), Wake::Signal(Signal::SIGTERM));
-        assert_eq!(signals.wait(minute, &line), Wake::Line);
-        assert_eq!(signals.wait(None, &line), Wake::Line);
+        assert_eq!(signals.wait(minute, &[&line]), Wake::Signal(Signal::SIGTERM));
+        assert_eq!(signals.wait(minute, &[&line]), Wake::Line(0));
+        assert_eq!(signals.wait(None, &[&line]), Wake::Line(0));
     }
 
     /// Started without a shell in between, which would clear the mask by itself.

@@ -281,9 +281,14 @@ impl Lab {
         self.start_logging_to(&daemon_program(), "second.log")
     }
 
-    fn start_logging_to(&self, program: &str, log: &str) -> Running {
+    /// Writes the `[daemon]` section as it is set now, for a reload.
+    pub(crate) fn write_options(&self) {
         let options: String = self.options.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         fs::write(self.file("daemon.conf"), format!("[daemon]\n{options}")).unwrap();
+    }
+
+    fn start_logging_to(&self, program: &str, log: &str) -> Running {
+        self.write_options();
         let mut command = self.namespaces.host(program);
         command.arg("-f").arg(self.file("daemon.conf")).arg("-d").arg(self.file("services.d"));
         self.namespaces.start(logged(&mut command, &self.file(log)))
@@ -384,20 +389,20 @@ pub(crate) fn output(command: &mut Command) -> String {
 }
 
 /// All prefixes in a list, comments left out.
-fn prefixes_in(text: &str) -> BTreeSet<String> {
+pub(crate) fn prefixes_in(text: &str) -> BTreeSet<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let words = code.flat_map(|line| line.split([' ', ',', '[', ']', ';']));
     words.filter(|word| word.contains('/')).map(str::to_string).collect()
 }
 
 /// Has what a command prints appended to a file.
-fn logged<'c>(command: &'c mut Command, path: &Path) -> &'c mut Command {
+pub(crate) fn logged<'c>(command: &'c mut Command, path: &Path) -> &'c mut Command {
     let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file)
 }
 
 /// The daemon under test.
-fn daemon_program() -> String {
+pub(crate) fn daemon_program() -> String {
     std::env::var("DAEMON").unwrap_or_else(|_| env!("CARGO_BIN_EXE_anycast-healthchecker").into())
 }
 

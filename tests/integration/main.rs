@@ -5,16 +5,21 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a laboratory starts programs, damages files, and gives up loudly"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod lab;
 
 mod bird;
+mod chaos;
 mod checks;
 mod lists;
 mod process;
+mod reload;
 mod routes;
 mod swap;

@@ -51,6 +51,24 @@ fn announcing_and_withdrawing() {
 }
 
 #[test]
+fn what_moves_together_is_told_together() {
+    let (up, down) = (Advertise, Withdraw);
+    check(
+        &[0, 3, 5, 4],
+        &[(1, "a", up), (2, "b", up), (7, "a", up), (3, "c", down), (4, "c", down), (5, "d", down), (6, "c", up)],
+        Strangers::Remove,
+        &[0, 1, 2, 7, 6],
+        &[
+            "withdrawing 10.0.0.3/32,10.0.0.4/32 for c",
+            "withdrawing 10.0.0.5/32 for d",
+            "announcing 10.0.0.1/32,10.0.0.7/32 for a",
+            "announcing 10.0.0.2/32 for b",
+            "announcing 10.0.0.6/32 for c",
+        ],
+    );
+}
+
+#[test]
 fn undecided_prefixes_stay_as_first_read() {
     let decisions = [(1, "a", Keep(true)), (2, "b", Keep(false))];
     check(&[0, 1], &decisions, Strangers::Remove, &[0, 1], &[]);
@@ -107,7 +125,7 @@ fn of_several_services_the_least_decides() {
         None,
         Strangers::Remove,
     );
-    assert_eq!(found.findings, [Finding::Withdrawn { prefix: prefix(1), service: "b" }]);
+    assert_eq!(found.findings, [Finding::Withdrawn { prefixes: prefixes(&[1]), service: "b" }]);
 }
 
 #[test]
@@ -131,8 +149,16 @@ fn sentences_at_start_and_levels() {
         LogLevel::Warning,
         "removing IP prefix(es) 10.0.0.1/32 from /var/p.conf because they don't have a service check configured",
     );
-    check(Finding::Announced { prefix: prefix(1), service: "a" }, LogLevel::Info, "announcing 10.0.0.1/32 for a");
-    check(Finding::Withdrawn { prefix: prefix(1), service: "a" }, LogLevel::Info, "withdrawing 10.0.0.1/32 for a");
+    check(
+        Finding::Announced { prefixes: prefixes(&[1]), service: "a" },
+        LogLevel::Info,
+        "announcing 10.0.0.1/32 for a",
+    );
+    check(
+        Finding::Withdrawn { prefixes: prefixes(&[2, 1]), service: "a" },
+        LogLevel::Info,
+        "withdrawing 10.0.0.2/32,10.0.0.1/32 for a",
+    );
     check(
         Finding::NothingLeft,
         LogLevel::Warning,
@@ -149,7 +175,15 @@ fn ten_thousand_prefixes() {
         .collect();
     let found = next(&listed, &known, Some(&listed[0]), Strangers::Remove);
     assert_eq!(found.list.len(), 5_001);
-    assert_eq!(found.findings.len(), 4_999);
+    let withdrawn: Vec<usize> = found
+        .findings
+        .iter()
+        .map(|finding| match finding {
+            Finding::Withdrawn { prefixes, service: "s" } => prefixes.len(),
+            finding => panic!("{finding:?}"),
+        })
+        .collect();
+    assert_eq!(withdrawn, [4_999]);
 }
 
 fn decision() -> impl Strategy<Value = Decision> {

@@ -65,7 +65,10 @@ impl Desk {
     }
 
     fn verdict(&mut self, table: &mut Table, service: &str, state: State) {
-        self.verdicts.insert(service.into(), Verdict { service: service.into(), state, missing: Vec::new() });
+        self.verdicts.insert(
+            service.into(),
+            Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() },
+        );
         table.news();
     }
 
@@ -74,6 +77,15 @@ impl Desk {
         self.now = table.earliest(self.now).expect("nothing to do").max(self.now);
         let changed = table.converge(&self.verdicts, self.now);
         changed.into_iter().map(|(service, listed)| format!("{}{service}", if listed { '+' } else { '-' })).collect()
+    }
+
+    /// Each service and its prefix, `a 10.0.0.1/32`, from now on.
+    fn reload(&mut self, table: &mut Table, known: &[(&str, &str)]) {
+        let named =
+            |(service, of): &(&str, &str)| Named { prefix: prefix(of), service: (*service).into(), custom: false };
+        self.known = known.iter().map(named).collect();
+        table.reload(&self.bird, self.known.clone(), &self.verdicts);
+        self.verdicts.retain(|service, _| known.iter().any(|(name, _)| *name == &**service));
     }
 
     fn file(&self) -> PrefixFile {
@@ -136,7 +148,7 @@ fn an_address_that_is_not_assigned_is_out_whatever_the_state() {
     let mut desk = Desk::listing(&[DUMMY, A]);
     let mut table = desk.open();
     desk.step(&mut table);
-    let verdict = Verdict { service: "a".into(), state: State::Up, missing: vec![prefix(A)] };
+    let verdict = Verdict { service: "a".into(), state: State::Up, missing: vec![prefix(A)], undecided: Vec::new() };
     desk.verdicts.insert("a".into(), verdict);
     table.news();
     assert_eq!(desk.step(&mut table), ["-a"]);
@@ -275,15 +287,20 @@ fn a_list_from_nothing_is_held_until_every_service_had_its_verdict_or_its_time()
         desk.verdict(&mut table, "a", State::Up);
         desk.step(&mut table);
         assert_eq!(table.held_until(&desk.verdicts, desk.now), Some(until));
-        desk.verdict(&mut table, "b", State::Down);
+        desk.verdict(&mut table, "b", State::Up);
+        assert!(
+            table.held_until(&desk.verdicts, desk.now).is_some_and(|at| at > desk.now),
+            "the last verdict is not in the file yet"
+        );
         desk.step(&mut table);
         assert_eq!(table.held_until(&desk.verdicts, desk.now), None);
-        desk.expect(&table, &[DUMMY, A]);
+        desk.expect(&table, &[DUMMY, A, B]);
 
         let mut late = desk.open();
         assert_eq!(late.held_until(&Verdicts::new(), desk.now), None, "{A} is legible now");
         fs::remove_file(&desk.bird.conf).unwrap();
         late = desk.open();
+        desk.step(&mut late);
         let until = late.held_until(&Verdicts::new(), desk.now).unwrap();
         assert_eq!(late.held_until(&Verdicts::new(), until), None);
     }
@@ -340,4 +357,169 @@ fn services_with_commands_of_their_own_need_no_other() {
     table.touched();
     desk.step(&mut table);
     assert!(table.is_due());
+}
+
+#[test]
+fn a_reload_without_a_change_does_nothing() {
+    let mut desk = Desk::listing(&[DUMMY, B, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    let before = fs::metadata(&desk.bird.conf).unwrap().modified().unwrap();
+    desk.reload(&mut table, &[("b", B), ("a", A)]);
+    assert_eq!(desk.step(&mut table), [""; 0]);
+    assert!(!table.is_due() && table.levels().in_sync);
+    assert_eq!(fs::metadata(&desk.bird.conf).unwrap().modified().unwrap(), before);
+    assert_eq!(table.earliest(desk.now), None);
+}
+
+/// Whether the family had a verdict, which lets strangers go, makes no difference to what was a service's prefix.
+#[test]
+fn a_prefix_goes_with_its_service_and_no_other_does() {
+    let mut desk = Desk::listing(&[DUMMY, STRANGER, A, B]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    desk.reload(&mut table, &[("b", B), ("c", "10.0.0.3/32")]);
+    assert_eq!(desk.step(&mut table), ["-a"]);
+    desk.expect(&table, &[DUMMY, STRANGER, B]);
+    desk.told(&mut table);
+    desk.verdict(&mut table, "c", State::Up);
+    assert_eq!(desk.step(&mut table), ["+c"]);
+    desk.expect(&table, &[DUMMY, B, "10.0.0.3/32"]);
+    desk.reload(&mut table, &[]);
+    let mut changes = desk.step(&mut table);
+    changes.sort();
+    assert_eq!(changes, ["-b", "-c"]);
+    desk.expect(&table, &[DUMMY]);
+}
+
+#[test]
+fn a_prefix_that_changes_its_service_stays_as_it_is_until_that_ones_verdict() {
+    for state in [State::Up, State::Down] {
+        let mut desk = Desk::listing(&[DUMMY, A, B]);
+        let mut table = desk.open();
+        desk.verdict(&mut table, "a", State::Down);
+        desk.verdict(&mut table, "b", State::Up);
+        desk.step(&mut table);
+        desk.told(&mut table);
+        // `c` takes over both, one that is out and one that is in.
+        desk.reload(&mut table, &[("c", A), ("c", B)]);
+        assert_eq!(desk.step(&mut table), [""; 0]);
+        assert!(!table.is_due());
+        assert_eq!(*table.levels().in_file, [DUMMY, B].map(prefix));
+        desk.verdict(&mut table, "c", state);
+        desk.step(&mut table);
+        desk.expect(&table, if state == State::Up { &[DUMMY, B, A] } else { &[DUMMY] });
+    }
+}
+
+/// A verdict that reached the writer in the same moment as the reload, before it, has its effect.
+#[test]
+fn what_a_prefix_keeps_is_what_its_last_service_said() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    desk.verdict(&mut table, "a", State::Down);
+    desk.reload(&mut table, &[("c", A), ("b", B)]);
+    assert_eq!(desk.step(&mut table), ["-c"]);
+    desk.expect(&table, &[DUMMY, B]);
+}
+
+#[test]
+fn a_prefix_on_which_a_check_has_not_decided_stays_as_it_is() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    let mut table = desk.open();
+    desk.verdict(&mut table, "a", State::Up);
+    desk.step(&mut table);
+    desk.told(&mut table);
+    // `a` is up and gains one that is in and one that is new.
+    let c = "10.0.0.3/32";
+    desk.reload(&mut table, &[("a", A), ("a", B), ("a", c)]);
+    let undecided = vec![prefix(B), prefix(c)];
+    let verdict = |state, undecided| Verdict { service: "a".into(), state, missing: Vec::new(), undecided };
+    for state in [State::Up, State::Down, State::Up] {
+        desk.verdicts.insert("a".into(), verdict(state, undecided.clone()));
+        table.news();
+        desk.step(&mut table);
+        let list: &[&str] = if state == State::Up { &[A, B] } else { &[B] };
+        let found: HashSet<Prefix> = table.levels().in_file.iter().copied().collect();
+        assert_eq!(found, list.iter().chain(&[DUMMY]).copied().map(prefix).collect(), "{state:?}");
+    }
+    desk.verdicts.insert("a".into(), verdict(State::Up, Vec::new()));
+    table.news();
+    desk.step(&mut table);
+    assert!(table.levels().in_file.contains(&prefix(c)));
+}
+
+#[test]
+fn a_prefix_that_cannot_be_withdrawn_at_a_reload_may_come_back_by_the_next() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    // A directory in the place of the file can neither be read nor replaced.
+    let whole = fs::read(&desk.bird.conf).unwrap();
+    fs::remove_file(&desk.bird.conf).unwrap();
+    fs::create_dir(&desk.bird.conf).unwrap();
+    desk.reload(&mut table, &[("b", B)]);
+    assert_eq!(desk.step(&mut table), [""; 0]);
+    desk.reload(&mut table, &[("b", B), ("a", A)]);
+    desk.verdict(&mut table, "a", State::Up);
+    fs::remove_dir(&desk.bird.conf).unwrap();
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A, B]);
+    assert_ne!(fs::read(&desk.bird.conf).unwrap(), whole, "written anew");
+}
+
+#[test]
+fn another_variable_and_another_dummy_are_one_write() {
+    let mut desk = Desk::listing(&[DUMMY, A]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.told(&mut table);
+    let other = "10.189.200.254/32";
+    desk.bird = Bird { variable: "OTHER".to_string(), dummy: Some(prefix(other)), ..desk.bird.clone() };
+    desk.verdict(&mut table, "a", State::Up);
+    desk.reload(&mut table, &[("a", A)]);
+    assert_eq!(desk.step(&mut table), [""; 0]);
+    let PrefixFile { variable, prefixes, flaw } = desk.file();
+    assert_eq!((variable.as_deref(), flaw), (Some("OTHER"), None));
+    assert_eq!(prefixes, [other, A].map(prefix));
+    assert!(table.is_due());
+    desk.told(&mut table);
+    assert_eq!(table.earliest(desk.now), None);
+}
+
+/// The command of the service that went is the only one that can tell BIRD.
+#[test]
+fn a_service_that_goes_tells_so_by_its_own_command() {
+    let mut desk = Desk::listing(&[DUMMY, A, B]);
+    desk.known.iter_mut().for_each(|named| named.custom = true);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    let b = desk.known[1..].to_vec();
+    table.reload(&desk.bird, b, &desk.verdicts);
+    assert_eq!(desk.step(&mut table), ["-a"]);
+    assert!(!table.is_due() && !table.levels().in_sync);
+    desk.told(&mut table);
+}
+
+#[test]
+fn a_prefix_of_several_services_is_told_once() {
+    let mut desk = Desk::listing(&[DUMMY, A]);
+    let mut table = desk.open();
+    desk.reload(&mut table, &[("a", A), ("b", A), ("b", B)]);
+    for (service, state, changes) in [
+        ("a", State::Up, vec![]),
+        ("b", State::Up, vec!["+b"]),
+        ("b", State::Down, vec!["-a", "-b"]),
+        ("a", State::Down, vec![]),
+        ("b", State::Up, vec!["+b"]),
+        ("a", State::Up, vec!["+a"]),
+    ] {
+        desk.verdict(&mut table, service, state);
+        assert_eq!(desk.step(&mut table), changes, "{service} {state}");
+    }
 }

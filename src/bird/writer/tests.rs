@@ -50,13 +50,31 @@ impl Rig {
         rig
     }
 
-    fn started(mut self) -> Rig {
+    fn settings(&self) -> Settings {
         let sources =
             Sources { main: self.path("main.conf"), services: ServiceFiles::File(self.path("services.conf")) };
-        let settings = load(&sources)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
-            .unwrap()
-            .settings;
+        let loaded = load(&sources);
+        loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap().settings
+    }
+
+    /// Goes on with other options of `[daemon]` and with these services, each its name, prefixes and more lines.
+    fn reload(&self, daemon: &str, services: &[(&str, &str, &str)], last_words: Vec<Verdict>) {
+        let at = |text: &str| text.replace("DIR", self.dir.path().to_str().unwrap());
+        put(
+            &self.path("main.conf"),
+            at(&format!("[daemon]\npidfile = DIR/pid\nbird_conf = DIR/prefixes\n{daemon}\n")),
+            0o644,
+        );
+        let section = |(name, prefixes, more): &(&str, &str, &str)| {
+            format!("[{name}]\ncheck_cmd = /bin/true\nip_prefix = {prefixes}\n{more}\n")
+        };
+        put(&self.path("services.conf"), at(&services.iter().map(section).collect::<String>()), 0o644);
+        let reload = Reload { settings: self.settings(), last_words };
+        self.events.send(Event::Reload(Box::new(reload))).unwrap();
+    }
+
+    fn started(mut self) -> Rig {
+        let settings = self.settings();
         let (events, received) = channel();
         let writer = Writer::new(&settings, events.clone(), self.report.clone(), self.give_up.clone());
         self.events = events;
@@ -73,7 +91,7 @@ impl Rig {
     }
 
     fn say(&self, service: &str, state: State) {
-        let verdict = Verdict { service: service.into(), state, missing: Vec::new() };
+        let verdict = Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() };
         self.events.send(Event::Verdict(verdict)).unwrap();
     }
 
@@ -263,4 +281,161 @@ fn a_dead_check_thread_ends_it_after_what_waits() {
     rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
     assert!(matches!(rig.end(), End::Died { service, why } if &*service == "s1" && why == "a bug"));
     assert!(!rig.file().contains("10.0.0.0/32"));
+}
+
+/// The line of `[daemon]` that a rig has at first.
+const BIRDC: &str = "bird_reconfigure_cmd = DIR/birdc configure";
+
+#[test]
+fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
+    let rig = Rig::new(3, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.say("s0", State::Down);
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && rig.in_sync());
+    let before = rig.file();
+    // `s0` keeps its verdict, `s1` goes on without one, and this is what one that changed has to say.
+    let last_word = |state| Verdict { service: "s2".into(), state, missing: Vec::new(), undecided: Vec::new() };
+    let (s0, s1, s2) = (("s0", "10.0.0.0/32", ""), ("s1", "10.0.0.1/32", ""), ("s2", "10.0.0.2/32", ""));
+    for _ in 0..20 {
+        rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
+    }
+    // `s1` goes, `s3` takes its prefix over, `s2` goes with its prefix, `s4` is new.
+    rig.reload(BIRDC, &[s0, ("s3", "10.0.0.1/32", ""), ("s4", "10.0.0.4/32", "")], vec![]);
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && rig.in_sync());
+    assert_eq!(rig.runs().len(), 3);
+    assert_eq!(rig.file().lines().filter(|line| line.contains("10.0.0.")).collect::<Vec<_>>(), ["        10.0.0.1/32"]);
+    // Late words of services that went are nobody's.
+    rig.say("s2", State::Up);
+    rig.say("s4", State::Up);
+    rig.wait("the new one", |rig| rig.file().contains("10.0.0.4/32") && rig.in_sync());
+    let rig = rig.stop();
+    assert!(!rig.file().contains("10.0.0.2/32") && before.contains("10.0.0.2/32"));
+    assert_eq!(rig.runs().len(), 4);
+    assert_eq!(rig.report.lock().families[0].taken, 4, "what was counted stays");
+}
+
+#[test]
+fn another_reconfigure_command_is_tried_at_once() {
+    let rig = Rig::new(1, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("case $1 in configure) exit 1; esac; echo Reconfigured");
+    rig.say("s0", State::Down);
+    rig.wait("many failures, so that the next try is far away", |rig| rig.report.lock().families[0].failed > 4);
+    let failed = rig.report.lock().families[0].failed;
+    rig.reload("bird_reconfigure_cmd = DIR/birdc other", &[("s0", "10.0.0.0/32", "")], vec![]);
+    rig.wait("taken", Rig::in_sync);
+    let rig = rig.stop();
+    let report = rig.report.lock().families[0].clone();
+    assert!(report.failed >= failed && report.taken == 2 && report.problem.is_none(), "{report:?}");
+}
+
+#[test]
+fn a_custom_command_comes_changes_and_goes_with_a_reload() {
+    let rig = Rig::new(2, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    let with = |custom| [("s0", "10.0.0.0/32", custom), ("s1", "10.0.0.1/32", "")];
+    rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc one"), vec![]);
+    rig.say("s0", State::Down);
+    rig.wait("the first", |rig| rig.runs().len() == 2 && rig.in_sync());
+    // One that fails is replaced by one that does not.
+    rig.bird_does("case $1 in one) exit 1; esac");
+    rig.say("s0", State::Up);
+    rig.wait("a failure", |rig| rig.runs().len() == 3);
+    rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc two"), vec![]);
+    rig.wait("the second", Rig::in_sync);
+    rig.bird_does("case $1 in two) exit 1; esac; echo Reconfigured");
+    rig.say("s0", State::Down);
+    rig.wait("a failure", |rig| rig.runs().iter().filter(|run| *run == "2 two down").count() == 1);
+    // Without one, the family's command tells what is left to tell.
+    rig.reload(BIRDC, &with(""), vec![]);
+    rig.wait("the family's", Rig::in_sync);
+    let runs = rig.stop().runs();
+    assert_eq!(runs[..2], ["1 configure", "2 one down"]);
+    assert_eq!(runs.last().unwrap(), "1 configure", "{runs:?}");
+}
+
+#[test]
+fn a_service_that_goes_is_told_by_its_custom_command() {
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+    let rig = Rig::new(2, "", custom).started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.reload(BIRDC, &[("s1", "10.0.0.1/32", custom)], vec![]);
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && rig.in_sync());
+    let rig = rig.stop();
+    assert_eq!(rig.runs(), ["1 configure", "2 custom down"]);
+}
+
+/// Whether the families' files list exactly these besides their dummies.
+fn list(rig: &Rig, prefixes: &[Prefix]) -> bool {
+    let lists = |family, name| {
+        let found = crate::bird::prefix_file::parse(&fs::read(rig.path(name)).unwrap(), family).prefixes;
+        let wanted: HashSet<Prefix> = prefixes.iter().copied().filter(|prefix| prefix.family() == family).collect();
+        found.into_iter().skip(1).collect::<HashSet<_>>() == wanted
+    };
+    lists(Family::V4, "prefixes") && lists(Family::V6, "prefixes6")
+}
+
+/// For each verdict the prefixes that are missing, out of all, and the run that comes of it.
+fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
+    let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
+    let rig = Rig::new(1, ipv6, "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+    rig.reload(&format!("{BIRDC}\n{ipv6}"), &[("s0", &prefixes.join(","), custom)], vec![]);
+    let all: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
+    for (state, missing, expected) in verdicts {
+        let before = rig.runs().len();
+        let (missing, assigned) = all.split_at(*missing);
+        let verdict = Verdict { service: "s0".into(), state: *state, missing: missing.to_vec(), undecided: vec![] };
+        rig.events.send(Event::Verdict(verdict)).unwrap();
+        let listed = if *state == State::Up { assigned } else { &[] };
+        let told = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);
+        rig.wait(expected, |rig| rig.runs().len() > before && list(rig, listed) && rig.in_sync() && told(rig));
+        // Each family gathers what follows its last write, so that one of them may be told a moment later.
+        let families: HashSet<Family> = all.iter().map(Prefix::family).collect();
+        let runs = &rig.runs()[before..];
+        assert!(runs.len() <= families.len(), "{state} {missing:?}: {runs:?}");
+    }
+    rig.stop();
+}
+
+#[test]
+fn several_prefixes_of_a_service_are_one_run_of_its_command() {
+    let verdicts = [
+        (State::Up, 0, "2 custom up"),
+        // One address is lost, and the service is still there.
+        (State::Up, 1, "2 custom up"),
+        (State::Up, 2, "2 custom up"),
+        (State::Up, 3, "2 custom down"),
+        (State::Up, 0, "2 custom up"),
+        (State::Down, 0, "2 custom down"),
+    ];
+    check_several(&["10.0.0.0/32", "10.0.0.5/32", "10.0.0.6/32"], &verdicts);
+    check_several(&["10.0.0.0/32", "fd00::1", "10.0.0.6/32"], &verdicts);
+}
+
+#[test]
+fn a_prefix_of_several_services_is_in_while_all_are_up_and_told_once() {
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+    let rig = Rig::new(1, "", custom).started();
+    rig.wait("in sync at start", Rig::in_sync);
+    let shared = format!("{BIRDC}\nshared_ip_prefixes = true");
+    rig.reload(&shared, &[("s0", "10.0.0.0/32", custom), ("s1", "10.0.0.0/32", custom)], vec![]);
+    for (service, state, listed) in [
+        ("s0", State::Down, false),
+        ("s1", State::Down, false),
+        ("s0", State::Up, false),
+        ("s1", State::Up, true),
+        ("s1", State::Down, false),
+        ("s1", State::Up, true),
+    ] {
+        let before = (rig.runs().len(), rig.file().contains("10.0.0.0/32"));
+        rig.say(service, state);
+        let moves = usize::from(before.1 != listed);
+        rig.wait("the change", |rig| {
+            rig.file().contains("10.0.0.0/32") == listed && rig.runs().len() == before.0 + moves && rig.in_sync()
+        });
+    }
+    let runs = rig.stop().runs();
+    assert_eq!(runs, ["1 configure", "2 custom down", "2 custom up", "2 custom down", "2 custom up"]);
 }

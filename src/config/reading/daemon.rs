@@ -20,10 +20,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Daemon> {
         two_families(reader, first, second);
     }
     let pidfile = reader.path("pidfile");
-    let status_socket = match reader.socket("status_socket") {
-        Some(path) => Some(path),
-        None => pidfile.as_ref().map(|pidfile| pidfile.with_file_name("status.sock")),
-    };
+    let status_socket = status_socket(reader, pidfile.as_deref());
     let prometheus_on = reader.boolean("prometheus_exporter");
     let prometheus_interval = Duration::from_secs(reader.whole("prometheus_exporter_interval"));
     let prometheus_dir = if prometheus_on { reader.path("prometheus_collector_textfile_dir") } else { None };
@@ -49,6 +46,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Daemon> {
         log: log?,
         prometheus: prometheus_dir.map(|dir| Prometheus { dir, interval: prometheus_interval }),
     })
+}
+
+/// By default it lies beside the pidfile.
+pub(super) fn status_socket(reader: &mut Reader<'_>, pidfile: Option<&Path>) -> Option<PathBuf> {
+    reader.socket("status_socket").or_else(|| pidfile.map(|pidfile| pidfile.with_file_name("status.sock")))
 }
 
 /// The options of one family.

@@ -7,14 +7,19 @@ use crate::prefix::Family;
 
 use super::*;
 
-/// The files, each overriding the one before, on top of the defaults.
-fn read_texts(texts: &[&str]) -> (Option<Settings>, Vec<String>) {
+fn defaults() -> Ini {
     let mut ini = Ini::default();
     for (section, scope) in [(DEFAULT, Scope::Service), (DAEMON, Scope::Daemon)] {
         for (name, value) in options::defaults(scope) {
             ini.preset(section, name, value);
         }
     }
+    ini
+}
+
+/// The files, each overriding the one before, on top of the defaults.
+fn read_texts(texts: &[&str]) -> (Option<Settings>, Vec<String>) {
+    let mut ini = defaults();
     for text in texts {
         assert_eq!(ini.read(Path::new("f"), text.as_bytes()), []);
     }
@@ -312,4 +317,17 @@ fn services_share_no_prefix_unless_they_may() {
 fn a_name_with_a_nul_byte_is_refused() {
     let (_, problems) = read_texts(&["[a\0b]\ncheck_cmd = x\nip_prefix = 10.0.0.1\n"]);
     assert_eq!(problems, [r"f, line 1: [a\u{0}b] the name of a section must not hold a NUL byte"]);
+}
+
+#[test]
+fn the_status_socket_is_found_whatever_else_is_wrong() {
+    let check = |text: &str, expected: Result<&str, &str>| {
+        let mut ini = defaults();
+        ini.read(Path::new("f"), text.as_bytes());
+        let found = status_socket(&ini).map_err(|problems| problems[0].to_string());
+        assert_eq!(found, expected.map(PathBuf::from).map_err(String::from), "{text}");
+    };
+    check("[daemon]\nipv4 = maybe\nstatus_socket = /run/s\npidfile =\n[a]\ncheck_rise = 0", Ok("/run/s"));
+    check("[daemon]\npidfile = /run/x/pid\nno delimiter", Ok("/run/x/status.sock"));
+    check("[daemon]\npidfile =", Err("f, line 2: [daemon] pidfile = : must name a file or directory"));
 }

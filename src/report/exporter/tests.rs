@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{channel, Sender};
 
 use super::*;
 use crate::report::sample;
@@ -13,11 +14,11 @@ fn board() -> Arc<Board> {
     Arc::new(sample::board(vec![sample::service("we\"ird\\na\nme|é", "10.0.0.1/32"), sample::service("b", "fd00::1")]))
 }
 
-fn started(dir: &Path, interval: Duration) -> (StopLine, JoinHandle<()>) {
-    let stop = StopLine::new().unwrap();
+fn started(dir: &Path, interval: Duration) -> (Sender<Option<Prometheus>>, JoinHandle<()>) {
+    let (orders, receiver) = channel();
     let prometheus = Prometheus { dir: dir.into(), interval };
-    let thread = start(board(), &prometheus, stop.clone()).unwrap();
-    (stop, thread)
+    let thread = start(board(), &prometheus, receiver).unwrap();
+    (orders, thread)
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -34,12 +35,12 @@ fn written_at_once_readable_by_all_and_last_with_state_0() {
     let left = dir.path().join(".anycast_healthchecker.prom.0123456789abcdef.new");
     fs::File::create(&left).unwrap();
     let path = dir.path().join(FILE);
-    let (stop, thread) = started(dir.path(), Duration::from_secs(3600));
+    let (orders, thread) = started(dir.path(), Duration::from_secs(3600));
     wait_until("the file is there", || path.exists());
     assert!(fs::read_to_string(&path).unwrap().contains("anycast_healthchecker_state 1.0\n"));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
     assert!(!left.exists(), "what a killed run left is removed");
-    stop.pull();
+    drop(orders);
     thread.join().unwrap();
     assert!(fs::read_to_string(&path).unwrap().contains("anycast_healthchecker_state 0.0\n"));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -49,7 +50,7 @@ fn written_at_once_readable_by_all_and_last_with_state_0() {
 fn written_every_interval_and_again_when_its_directory_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (inner, path) = (dir.path().join("textfile"), dir.path().join("textfile").join(FILE));
-    let (stop, thread) = started(&inner, Duration::from_millis(5));
+    let (orders, thread) = started(&inner, Duration::from_millis(5));
     fs::create_dir(&inner).unwrap();
     wait_until("it is written", || path.exists());
     fs::remove_file(&path).unwrap();
@@ -58,8 +59,29 @@ fn written_every_interval_and_again_when_its_directory_comes_back() {
     wait_until("all may read it", || {
         fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o644)
     });
-    stop.pull();
+    drop(orders);
     thread.join().unwrap();
+}
+
+#[test]
+fn a_reload_moves_the_file_hurries_it_and_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    [&a, &b].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+    let hour = Duration::from_secs(3600);
+    let (orders, thread) = started(&a, hour);
+    wait_until("the file is there", || a.join(FILE).exists());
+    orders.send(Some(Prometheus { dir: b.clone(), interval: hour })).unwrap();
+    wait_until("the file is elsewhere", || b.join(FILE).exists());
+    assert!(!a.join(FILE).exists(), "nobody writes that one");
+    orders.send(Some(Prometheus { dir: b.clone(), interval: Duration::from_millis(5) })).unwrap();
+    for _ in 0..3 {
+        fs::remove_file(b.join(FILE)).unwrap();
+        wait_until("it is written again", || b.join(FILE).exists());
+    }
+    orders.send(None).unwrap();
+    thread.join().unwrap();
+    assert!(!b.join(FILE).exists());
 }
 
 /// On a full disk the file that was there stays, nothing is left beside it, and it goes on when there is room.
@@ -103,7 +125,7 @@ impl Drop for NodeExporter {
 #[expect(clippy::disallowed_methods, reason = "starts the program that reads the file")]
 fn node_exporter_takes_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let (stop, thread) = started(dir.path(), Duration::from_secs(3600));
+    let (orders, thread) = started(dir.path(), Duration::from_secs(3600));
     wait_until("the file is there", || dir.path().join(FILE).exists());
     let child = Command::new("prometheus-node-exporter")
         .arg(format!("--collector.textfile.directory={}", dir.path().display()))
@@ -124,7 +146,7 @@ fn node_exporter_takes_the_file() {
     } else {
         println!("SKIPPED: prometheus-node-exporter is not installed, the file was shown to no real node_exporter");
     }
-    stop.pull();
+    drop(orders);
     thread.join().unwrap();
 }
 

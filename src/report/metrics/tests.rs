@@ -204,6 +204,12 @@ fn our_series() {
     check(&board, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
     check(&board, "bird_in_sync", "1.0 0.0");
     check(&board, "bird_last_success_timestamp_seconds", "1.5");
+    check(&board, "config_reload_success", "1.0");
+    check(&board, "config_reload_timestamp_seconds", "0.0");
+    *board.reload_error.lock() = Some("a.conf, line 3: no".into());
+    *board.configured.lock() = at;
+    check(&board, "config_reload_success", "0.0");
+    check(&board, "config_reload_timestamp_seconds", "1.5");
     report.lock().stuck = true;
     report.lock().state = State::Down;
     check(&board, "service_state", "126.0 126.0");

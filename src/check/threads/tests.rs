@@ -1,0 +1,237 @@
+//! Real threads and real programs; a reload is a list of services, their verdicts are what the writer would hear.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+
+use super::*;
+use crate::check::assignment::Assignment;
+use crate::check::health::State;
+use crate::check::worker::tests::service;
+use crate::config::change::between;
+use crate::config::settings::{OnDisabled, Settings};
+use crate::event::Event;
+use crate::prefix::Prefix;
+use crate::sys::alone::wait_until;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// All that runs, and what was said.
+struct Rig {
+    dir: tempfile::TempDir,
+    threads: Threads,
+    listed: Arc<[Listed]>,
+    settings: Settings,
+    events: Receiver<Event>,
+    stop: StopLine,
+    watching: JoinHandle<()>,
+}
+
+impl Rig {
+    fn new(services: impl FnOnce(&Rig) -> Vec<Service>) -> Rig {
+        let (sender, events) = channel();
+        let stop = StopLine::new().unwrap();
+        let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
+        let common = Common { events: sender, stop: stop.clone(), assignment, splay: Duration::ZERO };
+        let settings = Settings { services: Vec::new(), ..crate::config::change::tests::settings("", "") };
+        let (threads, listed, dir) = (Threads::new(common), Arc::new([]), tempfile::tempdir().unwrap());
+        let mut rig = Rig { dir, threads, listed, settings, events, stop, watching };
+        let services = services(&rig);
+        assert_eq!(rig.reload(services), []);
+        rig
+    }
+
+    /// Returns the last words.
+    fn reload(&mut self, services: Vec<Service>) -> Vec<Verdict> {
+        let services = services.into_iter().map(Arc::new).collect();
+        let change = between(&self.settings, Settings { services, ..self.settings.clone() }).unwrap();
+        let Replaced { listed, last_words } = self.threads.replace(&change);
+        (self.listed, self.settings) = (listed, change.settings);
+        assert_eq!(self.names(), self.settings.services.iter().map(|service| &*service.name).collect::<Vec<_>>());
+        self.threads.look(Instant::now());
+        last_words
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.listed.iter().map(|(service, _)| &*service.name).collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A service whose check leaves a mark in a file at each run, then runs `script`.
+    fn service(&self, name: &str, script: &str) -> Service {
+        let mark = self.path(name);
+        Service { name: name.into(), ..service(&format!("echo x >> {}; {script}", mark.display())) }
+    }
+
+    fn runs(&self, name: &str) -> usize {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default().lines().count()
+    }
+
+    fn report(&self, name: &str) -> Arc<Published<ServiceReport>> {
+        self.listed.iter().find(|(service, _)| service.name == name).unwrap().1.clone()
+    }
+
+    fn expect(&self, service: &str, state: State) {
+        match self.events.recv_timeout(MINUTE).unwrap() {
+            Event::Verdict(verdict) => assert_eq!((&*verdict.service, verdict.state), (service, state)),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    /// Orders runs of the one service there is until its check has `n` runs.
+    fn run_until(&self, name: &str, n: usize) {
+        for n in self.runs(name)..n {
+            self.threads.check_now();
+            wait_until("a run", || self.runs(name) > n);
+        }
+    }
+
+    /// Hands out what was said and nobody heard.
+    fn end(self) -> Vec<Event> {
+        self.stop.pull();
+        self.threads.stop();
+        self.threads.end(vec![self.watching], MINUTE);
+        self.events.iter().collect()
+    }
+}
+
+fn verdict(service: &str, state: State) -> Verdict {
+    Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() }
+}
+
+#[test]
+fn a_service_that_stays_the_same_notices_nothing() {
+    let mut rig = Rig::new(|rig| vec![rig.service("a", "true"), rig.service("b", "false")]);
+    wait_until("both verdicts", || rig.listed.iter().all(|(_, report)| report.lock().last.is_some()));
+    let (a, b) = (rig.report("a"), rig.report("b"));
+    for n in 0..50 {
+        let other = Service { check_interval: Duration::from_secs(1000 + n), ..rig.service("c", "true") };
+        assert_eq!(
+            rig.reload(vec![rig.service("b", "false"), other, rig.service("a", "true")]).len(),
+            usize::from(n > 0)
+        );
+    }
+    assert!(Arc::ptr_eq(&a, &rig.report("a")) && Arc::ptr_eq(&b, &rig.report("b")));
+    assert_eq!((rig.runs("a"), rig.runs("b")), (1, 1));
+    // They are the same threads: an order reaches each once.
+    wait_until("the run of the last one", || rig.report("c").lock().last.is_some());
+    rig.threads.check_now();
+    wait_until("a run of both", || (rig.runs("a"), rig.runs("b")) == (2, 2));
+    assert_eq!((a.lock().transitions, b.lock().transitions), (1, 1));
+    let said = rig.end();
+    let of = |name: &str| {
+        said.iter().filter(|event| matches!(event, Event::Verdict(verdict) if &*verdict.service == name)).count()
+    };
+    assert_eq!((of("a"), of("b")), (1, 1));
+}
+
+#[test]
+fn a_changed_check_starts_from_the_last_state_and_says_nothing_while_that_holds() {
+    let fail = 3.try_into().unwrap();
+    let mut rig = Rig::new(|rig| vec![rig.service("a", "true")]);
+    rig.expect("a", State::Up);
+    wait_until("the report", || rig.report("a").lock().last.is_some());
+    let changed = Service { check_fail: fail, ..rig.service("a", "false") };
+    assert_eq!(rig.reload(vec![changed]), [verdict("a", State::Up)]);
+    // It runs at once, and three failures make it down.
+    wait_until("a run", || rig.runs("a") == 2);
+    rig.run_until("a", 3);
+    wait_until("the second failure", || rig.report("a").lock().counts.failed == 2);
+    assert_eq!(rig.report("a").lock().state, State::Up);
+    assert!(rig.events.try_recv().is_err());
+    rig.run_until("a", 4);
+    rig.expect("a", State::Down);
+    let report = rig.report("a").lock().clone();
+    assert_eq!((report.counts.passed, report.counts.failed, report.transitions), (1, 3, 2));
+    // The state is down by now, and one pass is enough.
+    assert_eq!(rig.reload(vec![rig.service("a", "true")]), [verdict("a", State::Down)]);
+    rig.expect("a", State::Up);
+    assert_eq!(rig.end(), []);
+}
+
+#[test]
+fn prefixes_that_a_service_gains_wait_for_the_verdict_of_its_check() {
+    let mut rig = Rig::new(|rig| vec![rig.service("a", "true")]);
+    rig.expect("a", State::Up);
+    wait_until("the report", || rig.report("a").lock().last.is_some());
+    let gained: Prefix = "10.9.0.2/32".parse().unwrap();
+    let mut changed = Service { check_rise: 2.try_into().unwrap(), ..rig.service("a", "true") };
+    changed.prefixes.push(gained);
+    let undecided = vec![gained];
+    assert_eq!(
+        rig.reload(vec![changed.clone()]),
+        [Verdict { undecided: undecided.clone(), ..verdict("a", State::Up) }]
+    );
+    wait_until("a pass", || rig.report("a").lock().counts.passed == 2);
+    // One more reload forgets nothing.
+    changed.check_interval = Duration::from_secs(1000);
+    assert_eq!(rig.reload(vec![changed]), [Verdict { undecided, ..verdict("a", State::Up) }]);
+    wait_until("a pass", || rig.report("a").lock().counts.passed == 3);
+    assert!(rig.events.try_recv().is_err());
+    rig.run_until("a", 4);
+    match rig.events.recv_timeout(MINUTE).unwrap() {
+        Event::Verdict(found) => assert_eq!(found, verdict("a", State::Up)),
+        event => panic!("{event:?}"),
+    }
+    assert_eq!(rig.end(), []);
+}
+
+/// Those that end do so at once, whatever their check does, and say nothing more; nobody waits for them.
+#[test]
+fn a_check_that_runs_is_killed_when_its_service_changes_or_goes() {
+    let hang = |rig: &Rig| format!("touch {0}/$$; sleep 1103; exit 1", rig.path("pids").display());
+    let mut rig = Rig::new(|rig| {
+        std::fs::create_dir(rig.path("pids")).unwrap();
+        vec![rig.service("a", &hang(rig)), rig.service("b", &hang(rig)), rig.service("c", &hang(rig))]
+    });
+    let pids = || std::fs::read_dir(rig.path("pids")).unwrap().map(|entry| entry.unwrap().file_name());
+    wait_until("three checks", || pids().count() == 3);
+    let alive = |rig: &Rig| {
+        let pids = std::fs::read_dir(rig.path("pids")).unwrap().map(|entry| entry.unwrap().file_name());
+        pids.filter(|pid| PathBuf::from("/proc").join(pid).exists()).count()
+    };
+    assert_eq!(alive(&rig), 3);
+    let c = rig.service("c", &hang(&rig));
+    let last_words = rig.reload(vec![rig.service("b", "true"), c]);
+    assert_eq!(last_words, [verdict("b", State::Unknown)]);
+    wait_until("two are killed", || alive(&rig) == 1);
+    rig.expect("b", State::Up);
+    assert_eq!(rig.end(), []);
+}
+
+#[test]
+fn a_check_that_is_switched_off_and_on() {
+    let mut rig = Rig::new(|rig| vec![rig.service("a", "false")]);
+    rig.expect("a", State::Down);
+    wait_until("the report", || rig.report("a").lock().last.is_some());
+    let off = |rig: &Rig, decision| Service { disabled: Some(decision), ..rig.service("a", "false") };
+    assert_eq!(rig.reload(vec![off(&rig, OnDisabled::Advertise)]), [verdict("a", State::Down)]);
+    rig.expect("a", State::Up);
+    assert_eq!(rig.reload(vec![rig.service("a", "false")]), [verdict("a", State::Up)]);
+    rig.expect("a", State::Down);
+    wait_until("the report", || rig.report("a").lock().counts.failed == 2);
+    assert_eq!(rig.reload(vec![off(&rig, OnDisabled::Withdraw)]), [verdict("a", State::Down)]);
+    assert_eq!(rig.reload(Vec::new()), []);
+    assert_eq!(rig.end(), []);
+}
+
+#[test]
+fn a_stuck_service_takes_its_state_along() {
+    let mut rig = Rig::new(|rig| vec![rig.service("a", "true")]);
+    rig.expect("a", State::Up);
+    wait_until("the report", || rig.report("a").lock().due.is_some());
+    let late = rig.report("a").lock().due.unwrap() + MINUTE;
+    rig.threads.planned = None;
+    rig.threads.look(late);
+    rig.expect("a", State::Down);
+    let changed = Service { check_rise: 2.try_into().unwrap(), ..rig.service("a", "true") };
+    assert_eq!(rig.reload(vec![changed]), [verdict("a", State::Down)]);
+    let stuck = rig.report("a").lock().stuck;
+    assert!(!stuck, "that was the other thread");
+    wait_until("a pass", || rig.runs("a") == 2);
+    rig.run_until("a", 3);
+    rig.expect("a", State::Up);
+    assert_eq!(rig.end(), []);
+}

@@ -1,0 +1,177 @@
+//! The reload: on HUP the files are read again, and what they change is done.
+//!
+//! ```text
+//!   HUP --> files are read, --+--> an error: nothing changes; log, status and metrics say so
+//!           machine is judged |
+//!                             +--> compared with what runs --> log, check threads, bird-writer, exporter
+//! ```
+//!
+//! Promises: all or nothing; the main thread waits for no disk and for no thread, and a stop that comes while the files
+//! are read is not held up by that; a HUP that comes meanwhile has them read once more.
+//! Leaves out: what changes (`config::change`), and how each room changes it.
+
+use std::io;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use tracing::{error, info, warn};
+
+use super::{Daemon, PullAtEnd};
+use crate::config::change::{self, Change, Fate};
+use crate::config::files::{self, Configuration, Sources};
+use crate::config::preflight;
+use crate::config::problem::{Problem, Severity};
+use crate::config::settings::Prometheus;
+use crate::event::{Event, Reload};
+use crate::log::sink::Guards;
+use crate::report::exporter;
+use crate::sys::stop_line::StopLine;
+
+/// The thread that reads the files. It is not waited for at a stop.
+pub(super) struct Reading {
+    /// Pulled when it has.
+    pub(super) done: StopLine,
+    thread: JoinHandle<Result<Configuration, Vec<Problem>>>,
+    /// Another HUP came since it began.
+    again: bool,
+}
+
+impl Reading {
+    fn start(sources: &Sources) -> io::Result<Reading> {
+        let (done, sources) = (StopLine::new()?, sources.clone());
+        let at_end = PullAtEnd(done.clone());
+        let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
+            let _at_end = at_end;
+            let mut configuration = files::load(&sources)?;
+            // As at the start: what may come right while the daemon runs is no reason to refuse.
+            let found = preflight::judge(&configuration, Severity::Warning);
+            configuration.warnings.extend(found);
+            Ok(configuration)
+        })?;
+        Ok(Reading { done, thread, again: false })
+    }
+}
+
+impl Daemon {
+    /// HUP came.
+    pub(super) fn begin_reload(&mut self) {
+        info!("received SIGHUP, reading the configuration again");
+        if let Some(reading) = &mut self.reading {
+            reading.again = true;
+            return;
+        }
+        // Before the start is over READY=1 would say that it is. A systemd that does not listen does not wait either.
+        if self.board.bird.lock().ready {
+            let _ = self.notify.reloading();
+        }
+        match Reading::start(&self.sources) {
+            Ok(reading) => self.reading = Some(reading),
+            Err(why) => {
+                self.refuse(&[Problem::error(format!("the configuration cannot be read: {why}"))]);
+                self.end_reload();
+            }
+        }
+    }
+
+    /// The files are read.
+    pub(super) fn finish_reload(&mut self, log: &mut Guards) {
+        let Some(Reading { thread, again, .. }) = self.reading.take() else { return };
+        match thread.join() {
+            Ok(Ok(configuration)) => {
+                configuration.warnings.iter().for_each(|warning| warn!("{warning}"));
+                match change::between(&self.settings, configuration.settings) {
+                    Ok(change) => self.adopt(change, log),
+                    Err(why) => self.refuse(&[Problem::error(why.to_string())]),
+                }
+            }
+            Ok(Err(problems)) => self.refuse(&problems),
+            Err(_) => self.refuse(&[Problem::error("the thread that read the configuration died, which is a bug")]),
+        }
+        if again {
+            self.begin_reload();
+        } else {
+            self.end_reload();
+        }
+    }
+
+    fn end_reload(&self) {
+        if self.board.bird.lock().ready {
+            // As above.
+            let _ = self.notify.ready();
+        }
+    }
+
+    /// The running configuration stays.
+    fn refuse(&mut self, problems: &[Problem]) {
+        for problem in problems {
+            match problem.severity {
+                Severity::Error => error!("{problem}"),
+                Severity::Warning => warn!("{problem}"),
+            }
+        }
+        error!("the reload is refused, the configuration that runs stays as it is");
+        let mut errors = problems.iter().filter(|problem| problem.is_error());
+        let first = errors.next().map(ToString::to_string).unwrap_or_default();
+        *self.board.reload_error.lock() = Some(match errors.count() {
+            0 => first,
+            more => format!("{first} (and {more} more, see the log)"),
+        });
+    }
+
+    /// Goes on with another configuration.
+    fn adopt(&mut self, change: Change, log: &mut Guards) {
+        if change.settings.daemon.log != self.settings.daemon.log {
+            log.reconfigure(&change.settings.daemon.log);
+        }
+        for option in &change.kept {
+            warn!("[daemon] {option} cannot change while the daemon runs, it keeps its value until the next start");
+        }
+        // In this order: what ends has said its last word, the writer hears of the reload, what is new begins (with the
+        // next look at the threads).
+        let replaced = self.threads.replace(&change);
+        *self.board.services.lock() = replaced.listed;
+        *self.board.configured.lock() = SystemTime::now();
+        *self.board.reload_error.lock() = None;
+        let reload = Reload { settings: change.settings.clone(), last_words: replaced.last_words };
+        // Without a receiver the writer has ended, which the main thread is about to see.
+        let _ = self.events.send(Event::Reload(Box::new(reload)));
+        self.export(change.settings.daemon.prometheus.as_ref());
+        info!("the configuration is reloaded: {}", summary(&change));
+        self.settings = change.settings;
+    }
+
+    /// Has the exporter go on with other settings, begin, or end.
+    fn export(&mut self, prometheus: Option<&Prometheus>) {
+        if self.settings.daemon.prometheus.as_ref() == prometheus && self.exporter.is_some() == prometheus.is_some() {
+            return;
+        }
+        // With a thread, or one that cannot be reached any more because it has ended.
+        if self.exporter.as_ref().is_some_and(|exporter| exporter.send(prometheus.cloned()).is_ok()) {
+            self.exporter = self.exporter.take().filter(|_| prometheus.is_some());
+            return;
+        }
+        self.others.retain(|thread| !thread.is_finished());
+        let Some(prometheus) = prometheus else { return };
+        let (orders, receiver) = channel();
+        match exporter::start(self.board.clone(), prometheus, receiver) {
+            Ok(thread) => {
+                self.others.push(thread);
+                self.exporter = Some(orders);
+            }
+            Err(why) => error!("cannot export metrics: {why}; it is tried again with the next reload"),
+        }
+    }
+}
+
+/// `3 services unchanged, 1 changed, 0 new, 0 gone`
+fn summary(Change { fates, gone, .. }: &Change) -> String {
+    let count = |which: fn(&Fate) -> bool| fates.iter().filter(|fate| which(fate)).count();
+    format!(
+        "{} services unchanged, {} changed, {} new, {} gone",
+        count(|fate| matches!(fate, Fate::Unchanged)),
+        count(|fate| matches!(fate, Fate::Changed { .. })),
+        count(|fate| matches!(fate, Fate::New)),
+        gone.len()
+    )
+}

@@ -1,0 +1,319 @@
+//! Hostile input: files far larger and stranger than any that people write, and strings made to hurt.
+//!
+//! That no text is read in quadratic time is shown by comparing the processor time of a text and of one twice as long, as
+//! no wall clock is to be trusted; that no memory is wasted, by a limit on the address space.
+//!
+//! `HOSTILE=all` plays the sizes in full (100 MB, 100,000 sections), a tenth of them by default. `PROPTEST_CASES=1000000`
+//! makes the properties long, here as in all the rooms that have some: `cargo test --lib` has those of the configuration's
+//! text, the prefix file, BIRD's answers, the status document and the kernel's messages.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy sees that only within the tests themselves")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command as Process, Stdio};
+
+use anycast_healthchecker::command::Command;
+use anycast_healthchecker::config::ini::Ini;
+use anycast_healthchecker::config::options::{self, Scope, OPTIONS};
+use anycast_healthchecker::config::reading;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+/// How much longer twice the text may take: 2 if linear, 4 if quadratic.
+const TWICE: f64 = 3.2;
+/// Processor time that a start takes whatever it reads, in seconds; less is noise.
+const START: f64 = 0.3;
+
+/// The part of the full size that is played.
+fn size(full: usize) -> usize {
+    if std::env::var("HOSTILE").is_ok_and(|which| which == "all") {
+        full
+    } else {
+        full / 10
+    }
+}
+
+struct Told {
+    code: i32,
+    out: String,
+    error: String,
+    /// Processor time in seconds.
+    took: f64,
+}
+
+/// Runs `--check --files-only` on a main file and one file of services, with so many megabytes of addresses.
+#[expect(clippy::disallowed_methods, reason = "this starts the program under test, and writes its files")]
+fn check(main: &[u8], services: &[u8], megabytes: usize) -> Told {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("d")).unwrap();
+    fs::write(root.path().join("main.conf"), main).unwrap();
+    fs::write(root.path().join("d/a.conf"), services).unwrap();
+    let script = "ulimit -v $(($1 * 1024)); TIMEFORMAT='%U %S'; time \"$2\" -f main.conf -d d -c --files-only";
+    let output = Process::new("bash")
+        .args(["-c", script, "bash", &megabytes.to_string(), env!("CARGO_BIN_EXE_anycast-healthchecker")])
+        .current_dir(root.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (out, error) = (text(output.stdout), text(output.stderr));
+    let (error, times) = error.trim_end().rsplit_once('\n').unwrap_or(("", error.trim_end()));
+    let took = times.split(' ').map(|seconds| seconds.parse::<f64>().unwrap()).sum();
+    Told { code: output.status.code().unwrap(), out, error: error.to_string(), took }
+}
+
+/// Text of two sizes, the larger twice the smaller: both get this answer, in time that grows as the text does.
+fn linear(what: &str, text: impl Fn(usize) -> String, n: usize, megabytes: usize, expected: impl Fn(&Told) -> bool) {
+    let [one, two] = [n, 2 * n].map(|n| {
+        let text = text(n);
+        let told = check(b"[daemon]\n", text.as_bytes(), megabytes);
+        let start: String = told.error.chars().take(1000).collect();
+        assert!(expected(&told), "{what}, {n}: code {}, {}{start}", told.code, told.out);
+        assert!(told.error.lines().all(|line| line.chars().count() < 3000), "{what}: a line too long for any terminal");
+        println!("{what}: {} bytes took {:.2} s", text.len(), told.took);
+        told.took
+    });
+    assert!(two < START + TWICE * one, "{what}: {one:.2} s, and {two:.2} s for twice as much");
+}
+
+fn is_good(told: &Told) -> bool {
+    told.code == 0 && told.out == "OK\n"
+}
+
+/// Refused, with a sentence that names the file.
+fn is_refused(told: &Told) -> bool {
+    told.code == 1
+        && told.out.is_empty()
+        && told.error.contains("Invalid configuration: ")
+        && told.error.contains("d/a.conf")
+}
+
+/// So many addresses, none twice.
+fn addresses(n: usize) -> impl Iterator<Item = String> {
+    (0..n).map(|i| {
+        let [_, a, b, c] = (i as u32).to_be_bytes();
+        format!("10.{a}.{b}.{c}/32")
+    })
+}
+
+fn services(n: usize) -> String {
+    addresses(n).enumerate().fold(String::new(), |mut text, (i, address)| {
+        writeln!(text, "[service{i}]\nip_prefix = {address}\ncheck_cmd = /usr/bin/check {i}").unwrap();
+        text
+    })
+}
+
+#[test]
+fn a_hundred_thousand_services() {
+    linear("services", services, size(50_000), 2000, is_good);
+}
+
+#[test]
+fn a_hundred_megabytes_of_comments() {
+    let text =
+        |n: usize| format!("{}{}", services(1), "# nothing that matters, written out at some length\n".repeat(n));
+    linear("comments", text, size(1_000_000), 2000, is_good);
+}
+
+#[test]
+fn a_hundred_megabytes_of_unknown_options() {
+    let text = |n: usize| {
+        (0..n).fold(services(1), |mut text, i| {
+            writeln!(text, "unknown_option_number_{i} = a value of no use to anybody").unwrap();
+            text
+        })
+    };
+    linear("unknown options", text, size(800_000), 2000, is_good);
+}
+
+#[test]
+fn a_line_of_ten_megabytes() {
+    let long = |n: usize| "x".repeat(n);
+    let n = size(5_000_000);
+    linear("a value", |n| format!("[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true {}\n", long(n)), n, 1000, is_good);
+    linear(
+        "a name",
+        |n| format!("[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true\n{} = 1\n", long(n)),
+        n,
+        1000,
+        is_good,
+    );
+    linear("no option", |n| format!("[a]\n{}\n", long(n)), n, 1000, is_refused);
+    linear(
+        "words",
+        |n| format!("[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true{}\n", " x".repeat(n / 2)),
+        n,
+        2000,
+        is_good,
+    );
+    linear("a prefix", |n| format!("[a]\nip_prefix = {}\ncheck_cmd = /bin/true\n", long(n)), n, 1000, is_refused);
+    linear("a number", |n| format!("{}check_interval = {}\n", services(1), "1".repeat(n)), n, 1000, is_refused);
+    linear(
+        "quotation marks",
+        |n| format!("[a]\nip_prefix = 10.0.0.1\ncheck_cmd = '{}\n", long(n)),
+        n,
+        1000,
+        is_refused,
+    );
+    linear(
+        "prefixes",
+        |n| format!("[a]\nip_prefix = {}\ncheck_cmd = /bin/true\n", "10.0.0.1/33,".repeat(n / 12)),
+        n,
+        2000,
+        is_refused,
+    );
+}
+
+#[test]
+fn lines_without_end() {
+    let n = size(1_000_000);
+    linear(
+        "continued lines",
+        |n| format!("[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true\n{}", " x\n".repeat(n)),
+        n,
+        2000,
+        is_good,
+    );
+    linear("faulty lines", |n| format!("[a]\n{}", "nothing\n".repeat(n)), n, 1000, is_refused);
+    linear("sections twice", |n| format!("{}{}", services(1), "[service0]\n".repeat(n)), n, 1000, is_refused);
+    linear("options twice", |n| format!("{}{}", services(1), "a = 1\n".repeat(n)), n, 1000, is_refused);
+    let references =
+        |n: usize| format!("[a]\nip_prefix = 10.0.0.1\nx = y\ncheck_cmd = /bin/true {}\n", "%(x)s".repeat(n));
+    linear("references", references, size(100_000), 1000, |told| is_good(told) || is_refused(told));
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    for (bytes, line) in [
+        (&b"[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/\xff\xfe\n"[..], 3),
+        (b"[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/tr\0ue\n", 3),
+        (b"[a]\nip_prefix = 10.0.0.1\0\ncheck_cmd = /bin/true\n", 2),
+        (b"[a\0b]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true\n", 1),
+    ] {
+        let told = check(b"[daemon]\n", bytes, 1000);
+        assert!(is_refused(&told), "{bytes:?}: {}{}", told.out, told.error);
+        assert!(told.error.contains(&format!("line {line}")), "{}", told.error);
+    }
+}
+
+#[test]
+fn names_of_four_thousand_characters() {
+    let name = "n".repeat(4096);
+    let told =
+        check(b"[daemon]\n", format!("[{name}]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/{name}\n").as_bytes(), 1000);
+    assert!(is_good(&told), "{}", told.error);
+    for option in ["bird_conf", "pidfile", "log_file", "status_socket", "bird_variable"] {
+        let main = format!("[daemon]\n{option} = /{name}\n");
+        let told = check(main.as_bytes(), services(1).as_bytes(), 1000);
+        assert!(told.code == 0 || told.error.contains(option), "{option}: {}", told.error);
+    }
+}
+
+/// Strings that hurt: numbers at the edge, quotation marks, control characters, other scripts, addresses that are none.
+fn nasty() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,20}",
+        "\\PC{0,20}",
+        any::<String>(),
+        "[-+]?[0-9]{1,30}(\\.[0-9]{0,20})?(e[-+]?[0-9]{1,4})?",
+        "[0-9a-f:.]{0,20}(/[0-9.]{0,16})?",
+        "[\\\\'\" a]{0,20}",
+        prop::sample::select(vec![
+            "",
+            " ",
+            "0",
+            "-0",
+            "1e400",
+            "nan",
+            "inf",
+            "٣",
+            "1_0",
+            "0x10",
+            "true",
+            "oN",
+            "withdraw",
+            "10.0.0.1",
+            "::/0",
+            "10.0.0.0/0",
+            "10.0.0.1/255.255.255.255",
+            "10.0.0.1, ,",
+            "/",
+            "..",
+            "/dev/null",
+            "%%",
+            "@",
+            "\u{1b}[2J",
+        ])
+        .prop_map(String::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
+
+    /// Whatever the values are, there are settings, or there is a problem that says what is wrong, on a line of its own.
+    #[test]
+    fn any_values_are_settings_or_problems(
+        values in prop::collection::vec((prop::sample::select(OPTIONS), nasty()), 1..6),
+    ) {
+        let mut ini = Ini::default();
+        for (section, scope) in [("DEFAULT", Scope::Service), ("daemon", Scope::Daemon)] {
+            options::defaults(scope).for_each(|(name, value)| ini.preset(section, name, value));
+        }
+        for (section, name, value) in [("s", "ip_prefix", "10.0.0.1/32"), ("s", "check_cmd", "/bin/true")] {
+            ini.preset(section, name, value);
+        }
+        for (option, value) in &values {
+            ini.preset(if option.scope == Scope::Daemon { "daemon" } else { "s" }, option.name, value);
+        }
+        let (settings, problems) = reading::read(&ini);
+        prop_assert_eq!(settings.is_some(), !problems.iter().any(|problem| problem.is_error()), "{:?}", problems);
+        for problem in problems {
+            let text = problem.to_string();
+            prop_assert!(!text.is_empty() && !text.contains(char::is_control), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_command_or_none(text in nasty()) {
+        if let Ok(command) = Command::parse(&text) {
+            prop_assert!(!command.program().is_empty());
+            prop_assert!(!command.words().iter().any(|word| word.contains('\0')));
+            // What no quotation mark or backslash is in is split at blanks and nowhere else.
+            if !text.contains(['\'', '"', '\\']) {
+                let blanks = [' ', '\t', '\r', '\n'];
+                let words: Vec<&str> = text.split(blanks).filter(|word| !word.is_empty()).collect();
+                prop_assert_eq!(command.words(), words);
+            }
+        }
+    }
+}
+
+/// The program as a whole on random bytes: an answer with one of its two codes, whatever it reads.
+#[test]
+fn random_files_get_an_answer() {
+    let mut bytes = Vec::new();
+    for seed in 0..20u32 {
+        bytes.clear();
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        while bytes.len() < 2000 {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            let pieces: [&[u8]; 12] =
+                [b"\n", b"[", b"]", b"=", b"daemon", b" ", b"%(", b")s", b"\0", b"\xff", b"ip_prefix", b"\r"];
+            bytes.extend_from_slice(pieces[state as usize % pieces.len()]);
+        }
+        let told = check(&bytes, &bytes, 1000);
+        assert!((told.code == 1 && !told.error.is_empty()) || is_good(&told), "{seed}: {} {}", told.code, told.error);
+    }
+}
+
+/// One service may have them all.
+#[test]
+fn a_hundred_thousand_prefixes_of_one_service() {
+    let text =
+        |n: usize| format!("[a]\ncheck_cmd = /bin/true\nip_prefix = {}\n", addresses(n).collect::<Vec<_>>().join(", "));
+    linear("prefixes of one service", text, size(50_000), 2000, is_good);
+}

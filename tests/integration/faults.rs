@@ -1,0 +1,218 @@
+//! Every system call fails once, in every way it can, and at every one of them the daemon is killed.
+//!
+//! A sample by default; `FAULTS=all` plays them all and writes the table to FAULTS.md. `FAULTS="create ENOSPC 2"` or
+//! `FAULTS="rename KILL 1"` plays one and tells how it went.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+
+use run::{Outcome, Place};
+use table::{DEADLY, TABLE};
+use tracer::{Deed, Fault, Seen};
+
+use crate::lab::service::Service;
+use crate::lab::Lab;
+
+mod run;
+mod table;
+mod tracer;
+
+/// How many faults of either kind a sample has at most.
+const SAMPLE: usize = 100;
+/// How many runs go on at a time.
+const AT_A_TIME: usize = 3;
+/// Up to so many calls of a kind each is a place for a fault, and then the last.
+const PLACES: usize = 25;
+
+#[test]
+fn whatever_call_fails_routes_come_right_and_the_daemon_goes_on() {
+    let errors = |(call, errors): &(&'static str, &'static [Errno])| {
+        errors.iter().map(|errno| (*call, Deed::Fail(*errno))).collect::<Vec<_>>()
+    };
+    play_all("Calls that fail", TABLE.iter().flat_map(errors).collect());
+}
+
+/// The same with a real BIRD and its peer: the lists of the other tests are the script's, not BIRD's.
+#[test]
+fn with_a_real_bird_routes_come_right_whatever_call_fails() {
+    const WEB: &str = "10.52.12.1/32";
+    const OTHER: &str = "10.52.12.2/32";
+    let mut lab = Lab::advertising([Service::new("web", WEB).with("check_fail", "2"), Service::new("other", OTHER)]);
+    let gate = lab.file("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let traced = lab.file("traced");
+    let daemon = env!("CARGO_BIN_EXE_anycast-healthchecker");
+    std::fs::write(&traced, format!("#!/bin/sh\nread -r go < {}\nexec {daemon} \"$@\"\n", gate.display())).unwrap();
+    std::fs::set_permissions(&traced, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mark = lab.routes.mark();
+    for (call, nth, errno) in [
+        ("create", 2, Errno::ENOSPC),
+        ("fsync", 1, Errno::EIO),
+        ("rename", 1, Errno::EACCES),
+        ("execve", 2, Errno::EAGAIN),
+        ("clone process", 3, Errno::ENOMEM),
+        ("pipe", 4, Errno::EMFILE),
+        ("pidfd_open", 2, Errno::ENFILE),
+        ("poll", 5, Errno::EINTR),
+        ("read pipe", 1, Errno::EINTR),
+        ("kill", 2, Errno::EPERM),
+    ] {
+        println!("{call} {errno:?} {nth}");
+        lab.start_this_daemon(traced.to_str().unwrap());
+        let pid = lab.processes("traced")[0];
+        let fault = Fault { call: call.into(), nth, deed: Deed::Fail(errno) };
+        let tracer = tracer::trace(pid, Some(fault));
+        std::fs::write(&gate, "go\n").unwrap();
+        lab.wait_runs("other", 2);
+        lab.kill("other");
+        lab.wait_withdrawn(OTHER);
+        lab.revive("other");
+        lab.wait_advertised(OTHER);
+        lab.wait_listed(&[WEB, OTHER]);
+        lab.stop_daemon();
+        assert!(tracer.join().unwrap().hit.is_some(), "the call was not made");
+    }
+    lab.routes.expect_still(WEB, mark);
+}
+
+#[test]
+fn wherever_it_is_killed_no_file_is_torn_and_the_next_start_puts_all_right() {
+    play_all("The daemon killed before a call", DEADLY.iter().map(|call| (*call, Deed::Kill)).collect());
+}
+
+fn play_all(title: &str, wanted: Vec<(&'static str, Deed)>) {
+    let all = std::env::var("FAULTS").unwrap_or_default();
+    let place = Place::new();
+    let (outcome, Seen { counts, .. }) = place.run(None);
+    assert_eq!(outcome, Outcome::WentOn, "the run without a fault");
+    println!("calls of a run without a fault: {counts:?}");
+    let places = |call: &str| -> BTreeSet<usize> {
+        let count = counts.get(call).copied().unwrap_or(0);
+        if all == "all" {
+            (1..=count.min(PLACES)).chain((count > 0).then_some(count)).collect()
+        } else {
+            [1, 2, count].into_iter().filter(|nth| (1..=count).contains(nth)).collect()
+        }
+    };
+    let mut faults: Vec<Fault> = wanted
+        .iter()
+        .flat_map(|(call, deed)| places(call).into_iter().map(|nth| Fault { call: call.to_string(), nth, deed: *deed }))
+        .collect();
+    match all.as_str() {
+        "all" => {}
+        "" => {
+            // Spread evenly, so that each kind of call has its share.
+            let every = faults.len().div_ceil(SAMPLE);
+            faults = faults.into_iter().step_by(every).collect();
+        }
+        one => faults.retain(|fault| spelled(fault) == one),
+    }
+    let played = play(faults, place);
+    let broken: Vec<String> = played
+        .iter()
+        .filter_map(|(fault, outcome)| match outcome {
+            Outcome::Broken(why) => Some(format!("=== {}: {why}", spelled(fault))),
+            _ => None,
+        })
+        .collect();
+    let table = in_words(title, &wanted, &played);
+    println!("{table}");
+    if all == "all" {
+        keep(title, &table);
+    }
+    assert!(broken.is_empty(), "{} of {} broken:\n{}", broken.len(), played.len(), broken.join("\n"));
+}
+
+/// Plays them, some at a time.
+fn play(faults: Vec<Fault>, place: Place) -> Vec<(Fault, Outcome)> {
+    let alone = faults.len() == 1;
+    let (waiting, played) = (Mutex::new(faults.into_iter().rev().collect::<Vec<_>>()), Mutex::new(Vec::new()));
+    let work = |place: Place| loop {
+        let Some(fault) = waiting.lock().unwrap().pop() else { return };
+        let (outcome, seen) = place.run(Some(&fault));
+        if alone {
+            println!("{}: {outcome:?}: {:?}", spelled(&fault), seen.hit);
+        }
+        played.lock().unwrap().push((fault, outcome));
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| work(place));
+        for _ in 1..AT_A_TIME {
+            scope.spawn(|| work(Place::new()));
+        }
+    });
+    played.into_inner().unwrap()
+}
+
+fn spelled(fault: &Fault) -> String {
+    let deed = match fault.deed {
+        Deed::Kill => "KILL".to_string(),
+        Deed::Fail(errno) => format!("{errno:?}"),
+    };
+    format!("{} {deed} {}", fault.call, fault.nth)
+}
+
+/// The table: a line for each call and deed.
+fn in_words(title: &str, wanted: &[(&'static str, Deed)], played: &[(Fault, Outcome)]) -> String {
+    let mut text = format!("## {title}\n\n| call | what happened to it | at calls | went on | refused to start | broken |\n|---|---|---|---|---|---|\n");
+    let mut reasons: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (call, deed) in wanted {
+        let of_row: Vec<_> = played.iter().filter(|(fault, _)| fault.call == *call && fault.deed == *deed).collect();
+        let count = |is: &dyn Fn(&Outcome) -> bool| of_row.iter().filter(|(_, outcome)| is(outcome)).count();
+        let reached = of_row.len() - count(&|outcome| *outcome == Outcome::NotReached);
+        if reached == 0 {
+            continue;
+        }
+        let what = match deed {
+            Deed::Kill => "SIGKILL before it".to_string(),
+            Deed::Fail(errno) => format!("{errno:?}"),
+        };
+        let went_on = count(&|outcome| matches!(outcome, Outcome::WentOn | Outcome::Killed));
+        let refused = count(&|outcome| matches!(outcome, Outcome::Refused(_)));
+        let broken = count(&|outcome| matches!(outcome, Outcome::Broken(_)));
+        writeln!(text, "| {call} | {what} | {reached} | {went_on} | {refused} | {broken} |").unwrap();
+        for (_, outcome) in of_row {
+            if let Outcome::Refused(why) = outcome {
+                reasons.entry(why.clone()).or_default().insert(call.to_string());
+            }
+        }
+    }
+    if !reasons.is_empty() {
+        text += "\nWhat it said where it refused to start:\n\n";
+        for (why, calls) in reasons {
+            writeln!(text, "- {}: `{why}`", calls.into_iter().collect::<Vec<_>>().join(", ")).unwrap();
+        }
+    }
+    text
+}
+
+/// What stands above the tables.
+const HEAD: &str = "# What fails, and what comes of it
+
+Made by `FAULTS=all cargo test --test integration faults::`, from runs of the daemon with one fault each: a start, a service
+that dies, one that comes, a stop. The fault is a system call that gives an error instead of being carried out, or the
+daemon killed as it makes the call; calls are counted over all threads, and of each kind the first 25 and the last had
+their turn. Calls are those of a debug build.
+
+In every run these held, or it would count as broken: BIRD (the real one judges each file that it is told of) accepts
+every list; the service that lives is in every list that BIRD takes; the daemon goes on, and file, BIRD and services
+agree before the next thing happens, or it ends at its start with code 1 and a reason, and the next start is a good one;
+nothing is left over after a stop, where removing itself did not fail, and after the next start and stop in any case; after
+a kill the list, the pidfile, the copies in the history and the metrics are whole.";
+
+/// Puts the table into FAULTS.md in the place of the last one.
+fn keep(title: &str, table: &str) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FAULTS.md");
+    let old = std::fs::read_to_string(path).unwrap_or_default();
+    let mut tables: BTreeMap<&str, &str> =
+        old.split("\n## ").skip(1).filter_map(|part| Some((part.lines().next()?, part.trim_end()))).collect();
+    tables.insert(title, table.trim_start_matches("## ").trim_end());
+    let tables: Vec<String> = tables.values().map(|table| format!("\n\n## {table}")).collect();
+    std::fs::write(path, format!("{HEAD}{}\n", tables.concat())).unwrap();
+}

@@ -1,0 +1,68 @@
+//! Which errors Linux can return from which call: what the faults are made of.
+//!
+//! Left out: errors that tell of a bug of the caller (EBADF, EINVAL, EFAULT), and want of memory inside the process
+//! (`mmap`), where Rust's allocator ends every program. Writing to an eventfd and reading from a signalfd fail only with
+//! EAGAIN, and cannot at the places where the daemon does so.
+
+use nix::errno::Errno::{self, *};
+
+/// A call and the errors it may give.
+pub(crate) type Row = (&'static str, &'static [Errno]);
+
+/// All that are injected.
+pub(crate) const TABLE: &[Row] = &[
+    ("open", &[EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR]),
+    ("create", &[ENOSPC, EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR]),
+    ("read file", &[EIO, EINTR]),
+    ("read pipe", &[EINTR]),
+    ("write file", &[ENOSPC, EIO, EINTR]),
+    ("fsync", &[EIO, ENOSPC, EINTR]),
+    ("fchmod", &[EIO, EPERM]),
+    ("chmod", &[EIO, EPERM]),
+    ("ftruncate", &[EIO, EINTR]),
+    ("flock", &[ENOLCK, EINTR]),
+    ("getdents", &[EIO, ENOMEM]),
+    ("stat", &[EACCES, EIO, ENOMEM]),
+    ("fstat", &[EIO]),
+    ("rename", &[ENOSPC, EIO, EACCES, ENOMEM]),
+    ("unlink", &[EIO, EACCES, ENOMEM]),
+    ("link", &[ENOSPC, EIO, EACCES, EMLINK]),
+    ("mkdir", &[ENOSPC, EACCES, EIO]),
+    ("execve", &[ENOMEM, EAGAIN, EACCES, EIO, EMFILE]),
+    ("clone process", &[EAGAIN, ENOMEM]),
+    ("clone thread", &[EAGAIN, ENOMEM]),
+    ("pipe", &[EMFILE, ENFILE]),
+    ("poll", &[EINTR, ENOMEM]),
+    ("pidfd_open", &[EMFILE, ENFILE, ENOMEM]),
+    ("eventfd", &[EMFILE, ENFILE, ENOMEM]),
+    ("signalfd", &[EMFILE, ENFILE, ENOMEM]),
+    ("inotify_init", &[EMFILE, ENFILE, ENOMEM]),
+    ("inotify_add_watch", &[ENOSPC, ENOMEM, EACCES]),
+    ("socket", &[EMFILE, ENFILE, ENOMEM, EACCES]),
+    ("bind", &[EADDRINUSE, EACCES, ENOMEM, ENOSPC]),
+    ("listen", &[EADDRINUSE]),
+    ("accept", &[EMFILE, ENFILE, ENOMEM, EINTR]),
+    ("connect", &[EAGAIN, ECONNREFUSED, EACCES, EINTR]),
+    ("send", &[EAGAIN, ENOMEM, ENOBUFS, EINTR]),
+    ("receive", &[ENOBUFS, ENOMEM, EINTR]),
+    ("wait", &[EINTR]),
+    ("kill", &[EPERM]),
+];
+
+/// Calls at which the daemon is killed: before each, as what it has done until then is what is left.
+pub(crate) const DEADLY: &[&str] = &[
+    "create",
+    "write file",
+    "fsync",
+    "fchmod",
+    "ftruncate",
+    "rename",
+    "unlink",
+    "link",
+    "mkdir",
+    "execve",
+    "clone process",
+    "clone thread",
+    "bind",
+    "wait",
+];
