@@ -6,6 +6,8 @@
 //!   one a check   its service's health              its own check           a stop line of its own
 //!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
 //!   assignment    the assigned addresses            netlink                 the stop line
+//!   processes     the pidfds of watch_pidfile      the end of a process    the stop line; there where one is watched
+//!   hook, 0 to 8  one run of state_change_cmd       that command            the stop line
 //!   file-watch    nothing                           inotify                 the stop line
 //!   exporter      the metrics file                  disk                    the end of its orders
 //!   reload        nothing                           disk                    its own end
@@ -27,6 +29,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::bird::writer::{End, Writer};
 use crate::check::assignment::Assignment;
+use crate::check::hook::Hooks;
 use crate::check::threads::Threads;
 use crate::check::worker::Common;
 use crate::config::files::{Configuration, Sources};
@@ -39,6 +42,7 @@ use crate::sys::file_watch;
 use crate::sys::inherited;
 use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;
+use crate::sys::process_end::Watcher;
 use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::stop_line::StopLine;
 
@@ -161,7 +165,9 @@ impl Daemon {
         let (assignment, addresses) =
             Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
         let splay = settings.daemon.splay_startup;
-        let mut threads = Threads::new(Common { events: events.clone(), stop: stop.clone(), assignment, splay });
+        let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
+        let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay };
+        let mut threads = Threads::new(common);
         threads.start(&board.services.lock().clone());
         let watch =
             file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("to watch the files"))?;

@@ -41,6 +41,8 @@
 //! | what is judged of the machine | [`config::preflight`] |
 //! | when a check runs; when a service is up or down | [`check::schedule`]; [`check::health`] |
 //! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
+//! | what is run when a state changes | [`check::hook`] |
+//! | how the end of a process wakes its check | [`check::pidfile`], [`sys::process_end`] |
 //! | which prefixes are listed; the file's text | [`bird::routes`]; [`bird::prefix_file`] |
 //! | what BIRD's answers mean | [`bird::reply`], [`bird::birdc`] |
 //! | when something is tried again | [`bird::pace`] |
@@ -76,6 +78,8 @@ pub mod check {
     //! Everything about checks: when, whether, how, and what follows.
     pub mod assignment;
     pub mod health;
+    pub mod hook;
+    pub mod pidfile;
     pub mod schedule;
     pub mod threads;
     pub mod worker;
@@ -130,6 +134,7 @@ pub mod sys {
     pub mod notify;
     pub(crate) mod poll;
     pub mod process;
+    pub mod process_end;
     pub mod signals;
     pub mod stop_line;
 }

@@ -7,7 +7,11 @@
 //! makes the properties long, here as in all the rooms that have some: `cargo test --lib` has those of the configuration's
 //! text, the prefix file, BIRD's answers, the status document and the kernel's messages.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy sees that only within the tests themselves")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells its figures; clippy sees that only within the tests themselves"
+)]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -52,7 +52,7 @@ struct Running {
     service: Arc<Service>,
     report: Arc<Published<ServiceReport>>,
     /// Dropped to end the thread.
-    orders: Sender<()>,
+    orders: Arc<Sender<()>>,
     /// Pulled to end it, and the check that it runs.
     stop: StopLine,
     thread: JoinHandle<()>,
@@ -149,7 +149,7 @@ impl Threads {
         let mut earliest = self.retry;
         for Running { service, report, .. } in &self.running {
             if on_time {
-                worker::declare_stuck(service, report, &self.common.events, now);
+                worker::declare_stuck(service, report, &self.common, now);
             }
             let report = report.lock();
             let due = report.due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
@@ -163,8 +163,8 @@ impl Threads {
     /// what is stuck ends with the process.
     pub fn end(self, others: Vec<JoinHandle<()>>, patience: Duration) {
         let (all_ended, ended) = channel::<()>();
-        let threads: Vec<JoinHandle<()>> =
-            self.running.into_iter().map(|running| running.thread).chain(self.leaving).chain(others).collect();
+        let checks = self.running.into_iter().map(|running| running.thread).chain(self.leaving);
+        let threads: Vec<JoinHandle<()>> = checks.chain(self.common.hooks.threads()).chain(others).collect();
         let join = move || {
             for thread in threads {
                 // A panic was told by the thread itself.
@@ -184,9 +184,11 @@ impl Threads {
             let (service, report) = &listed;
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
+            let orders = Arc::new(orders);
             let started = StopLine::new().and_then(|stop| {
                 let common = Common { stop: stop.clone(), ..self.common.clone() };
-                Ok((stop, worker::start(service.clone(), report.clone(), receiver, common)?))
+                let ordering = Arc::downgrade(&orders);
+                Ok((stop, worker::start(service.clone(), report.clone(), ordering, receiver, common)?))
             });
             match started {
                 Ok((stop, thread)) => {
@@ -205,7 +207,7 @@ impl Threads {
                 }
             }
         }
-        let concerned = self.running.iter().map(|running| (running.service.clone(), running.orders.clone()));
+        let concerned = self.running.iter().map(|running| (running.service.clone(), Sender::clone(&running.orders)));
         self.common.assignment.concern(concerned.collect());
     }
 }

@@ -8,7 +8,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::check::assignment::Assignment;
 use crate::check::health::{Health, Outcome, Progress, State};
+use crate::check::hook::{Hooks, Transition};
+use crate::check::pidfile::Pidfile;
 use crate::check::schedule::Schedule;
 use crate::config::settings::{OnDisabled, Service};
 use crate::event::{Event, Verdict};
@@ -25,6 +27,7 @@ use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
 use crate::report::snapshot::{Published, Run, RunResult, ServiceReport};
 use crate::sys::process::{Ended, How, Left, Limits, Program};
+use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
 
 /// How much later than its time-out a check may report before its thread counts as stuck.
@@ -50,17 +53,23 @@ pub struct Common {
     pub stop: StopLine,
     /// Which addresses are assigned.
     pub assignment: Arc<Assignment>,
+    /// Waits for the end of the processes that `watch_pidfile` names.
+    pub watcher: Arc<Watcher>,
+    /// Runs `state_change_cmd`.
+    pub hooks: Arc<Hooks>,
     /// `splay_startup`.
     pub splay: Duration,
 }
 
-/// Starts the thread of `service`. Each message in `orders` runs the check once, at once.
+/// Starts the thread of `service`. Each message in `orders` runs the check once, at once; `ordering` is their sender, of
+/// which the thread keeps none.
 ///
 /// # Errors
 /// The thread cannot be created (EAGAIN: no more threads): to be tried again.
 pub fn start(
     service: Arc<Service>,
     report: Arc<Published<ServiceReport>>,
+    ordering: Weak<Sender<()>>,
     orders: Receiver<()>,
     common: Common,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -77,13 +86,15 @@ pub fn start(
             (health, report.verdict(&name))
         };
         let program = Program::new(service.check_cmd.words());
-        let mut worker =
-            Worker { name: name.clone(), service, common, report, orders, health, program, left: Vec::new(), told };
+        let pidfile = service.watch_pidfile.clone();
+        let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
+        let (left, died) = (Vec::new(), name.clone());
+        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, left, told };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Where the writer is gone too the daemon is ending anyway.
-            let _ = events.send(Event::Died { service: name, why });
+            let _ = events.send(Event::Died { service: died, why });
         }
     })
 }
@@ -93,21 +104,23 @@ pub fn start(
 /// runs have passed. For the main thread, now and then; only where that was itself on time, or a machine that stood
 /// still for a while would look like one on which every check is stuck.
 pub fn declare_stuck(
-    service: &Service,
-    report: &Published<ServiceReport>,
-    events: &Sender<Event>,
+    service: &Arc<Service>,
+    published: &Arc<Published<ServiceReport>>,
+    common: &Common,
     now: Instant,
 ) -> bool {
-    let mut report = report.lock();
+    let mut report = published.lock();
     if report.stuck || report.due.is_none_or(|due| now <= due) {
         return false;
     }
     report.stuck = true;
-    report.reach(State::Down, SystemTime::now());
+    let changed = report.reach(State::Down, SystemTime::now());
     report.undecided.clear();
     warn!("{}: status DOWN because its check is stuck", service.name);
     // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
-    let _ = events.send(Event::Verdict(stuck(service.name.as_str().into())));
+    let _ = common.events.send(Event::Verdict(stuck(service.name.as_str().into())));
+    drop(report);
+    run_hook(service, published, common, changed);
     true
 }
 
@@ -124,6 +137,7 @@ struct Worker {
     orders: Receiver<()>,
     health: Health,
     program: Program,
+    pidfile: Option<Pidfile>,
     /// Earlier runs that could not be killed.
     left: Vec<Left>,
     /// What the writer knows.
@@ -210,17 +224,22 @@ impl Worker {
             }
         };
         let mut report = self.report.lock();
-        report.reach(state, SystemTime::now());
+        let changed = report.reach(state, SystemTime::now()).filter(|_| !self.common.stop.is_pulled());
         (report.missing, report.undecided) = Default::default();
         let verdict = report.verdict(&self.name);
         drop(report);
         self.tell(verdict);
+        run_hook(&self.service, &self.report, &self.common, changed);
         info!("check is now permanently disabled");
     }
 
     /// One look at the addresses and one run of the check. False: the daemon stops.
     fn cycle(&mut self) -> bool {
         let began = SystemTime::now();
+        if let Some(pidfile) = &mut self.pidfile {
+            let watched = pidfile.look();
+            self.report.lock().watched = watched;
+        }
         let missing = self.missing();
         let finding = if !missing.is_empty() && missing.len() == self.service.prefixes.len() {
             Finding {
@@ -308,7 +327,8 @@ impl Worker {
         let progress = self.health.observe(outcome);
         let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
             && progress == Progress::Confirmed(State::Down);
-        report.record(began, &missing, &finding, progress);
+        // Of a change that a reload has not taken over, the check that follows will tell.
+        let changed = report.record(began, &missing, &finding, progress).filter(|_| !self.common.stop.is_pulled());
         // It is here: nobody shall declare it stuck between this and the verdict.
         report.due = None;
         let verdict = report.verdict(&self.name);
@@ -325,6 +345,7 @@ impl Worker {
             self.told = self::stuck(self.name.clone());
         }
         self.tell(verdict);
+        run_hook(&self.service, &self.report, &self.common, changed);
     }
 
     fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
@@ -368,19 +389,30 @@ impl ServiceReport {
         Verdict { service: service.clone(), state: self.state, missing, undecided }
     }
 
-    /// The state is this one by now.
-    fn reach(&mut self, state: State, when: SystemTime) {
-        if self.state != state {
-            (self.state, self.since) = (state, when);
-            self.transitions += 1;
+    /// The state is this one by now. Returns the state before and this one, where it is another.
+    #[must_use]
+    fn reach(&mut self, state: State, when: SystemTime) -> Option<[State; 2]> {
+        if self.state == state {
+            return None;
         }
+        let old = std::mem::replace(&mut self.state, state);
+        self.since = when;
+        self.transitions += 1;
+        Some([old, state])
     }
 
-    fn record(&mut self, began: SystemTime, missing: &[Prefix], finding: &Finding, progress: Progress) {
-        if let Progress::Changed(state) = progress {
+    fn record(
+        &mut self,
+        began: SystemTime,
+        missing: &[Prefix],
+        finding: &Finding,
+        progress: Progress,
+    ) -> Option<[State; 2]> {
+        let changed = match progress {
             // The moment of the verdict, not that of the start of a run which may have taken long.
-            self.reach(state, SystemTime::now());
-        }
+            Progress::Changed(state) => self.reach(state, SystemTime::now()),
+            Progress::Confirmed(_) | Progress::GoingUp { .. } | Progress::GoingDown { .. } => None,
+        };
         let counts = &mut self.counts;
         match finding.result {
             RunResult::Exited(0) => counts.passed += 1,
@@ -408,6 +440,19 @@ impl ServiceReport {
             Outcome::Passed | Outcome::Withheld => String::new(),
         };
         self.last = Some(Run { began, took: finding.took, result: finding.result.clone(), output });
+        changed
+    }
+}
+
+/// After the verdict was sent.
+fn run_hook(
+    service: &Arc<Service>,
+    report: &Arc<Published<ServiceReport>>,
+    common: &Common,
+    changed: Option<[State; 2]>,
+) {
+    if let Some([old, new]) = changed {
+        common.hooks.run(Transition { service: service.clone(), report: report.clone(), old, new });
     }
 }
 

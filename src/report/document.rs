@@ -116,6 +116,25 @@ pub struct ServiceStatus {
     pub overdue_s: Option<f64>,
     /// Why nothing is checked although it should be; null where nothing prevents it.
     pub problem: Option<String>,
+    /// The process whose end runs the check at once (`watch_pidfile`); null where none is watched.
+    #[serde(default)]
+    pub watched_pid: Option<i32>,
+    /// What came of `state_change_cmd`; null where the service has none.
+    #[serde(default)]
+    pub state_change_cmd: Option<HookRuns>,
+}
+
+/// Changes of state by what came of running `state_change_cmd` for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRuns {
+    /// Exit code 0.
+    pub succeeded: u64,
+    /// Another exit code, a signal, a time-out, or not started.
+    pub failed: u64,
+    /// Not run, as a later change came first.
+    pub skipped: u64,
+    /// Why the last run failed; null where it did not.
+    pub problem: Option<String>,
 }
 
 /// One run of a check.

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use crate::check::health::State;
 use crate::config::settings::Service;
 use crate::prefix::{Family, Prefix};
-use crate::report::snapshot::{seconds, BirdReport, Board, Level, Levels, Now, RunResult, ServiceReport};
+use crate::report::snapshot::{seconds, BirdReport, Board, Level, Levels, Listed, Now, RunResult, ServiceReport};
 
 /// What `anycast_healthchecker_state` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub fn render(board: &Board, process: Process, now: Now) -> String {
         }
     }
     let (original, ours) = services.into_texts();
-    [original, process_metrics(board, process, now), ours, bird_metrics(board, &bird)].concat()
+    let hooks = hook_metrics(&listed);
+    [original, process_metrics(board, process, now), ours, hooks, bird_metrics(board, &bird)].concat()
 }
 
 /// One metric and its series.
@@ -195,6 +196,24 @@ fn process_metrics(board: &Board, process: Process, now: Now) -> String {
     let mut version = Metric::gauge("version_info", "Version of the software");
     version.add(&labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     concat([uptime, state, version])
+}
+
+/// Nothing where no service has a hook.
+fn hook_metrics(listed: &[Listed]) -> String {
+    let mut hooks = Metric::counter(
+        "state_change_cmd_total",
+        "The number of state changes of the service by what came of running state_change_cmd for them",
+    );
+    for (service, report) in listed.iter().filter(|(service, _)| service.state_change.is_some()) {
+        let runs = report.lock().hook.clone();
+        for (result, runs) in [("succeeded", runs.succeeded), ("failed", runs.failed), ("skipped", runs.skipped)] {
+            hooks.add(&labels(&[("result", result), ("service_name", &service.name)]), runs as f64);
+        }
+    }
+    if hooks.series.is_empty() {
+        return String::new();
+    }
+    concat([hooks])
 }
 
 fn bird_metrics(board: &Board, bird: &BirdReport) -> String {

@@ -113,6 +113,10 @@ pub struct ServiceReport {
     pub stuck: bool,
     /// Why nothing is checked although it should be: the thread cannot be created.
     pub problem: Option<String>,
+    /// The process that `watch_pidfile` named at the last check and that is watched.
+    pub watched: Option<i32>,
+    /// Runs of `state_change_cmd` so far.
+    pub hook: HookRuns,
 }
 
 impl Default for ServiceReport {
@@ -131,6 +135,8 @@ impl Default for ServiceReport {
             due: None,
             stuck: false,
             problem: None,
+            watched: None,
+            hook: HookRuns::default(),
         }
     }
 }
@@ -152,6 +158,19 @@ impl ServiceReport {
             ..self.clone()
         }
     }
+}
+
+/// Runs of `state_change_cmd` by what they came to. A run's own thread counts them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookRuns {
+    /// Exit code 0.
+    pub succeeded: u64,
+    /// Anything else.
+    pub failed: u64,
+    /// Changes of state that were not run, as a later one came while they waited.
+    pub skipped: u64,
+    /// Why the last run failed, if it did.
+    pub problem: Option<String>,
 }
 
 /// One run of a check.

@@ -12,9 +12,10 @@ use crate::check::health::Progress;
 use crate::config::settings::{OnDisabled, Service};
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
-    Checks, Condition, Document, FamilyStatus, LastRun, Moment, PrefixStatus, ServiceStatus, Steps, Summary, SCHEMA,
+    Checks, Condition, Document, FamilyStatus, HookRuns, LastRun, Moment, PrefixStatus, ServiceStatus, Steps, Summary,
+    SCHEMA,
 };
-use crate::report::snapshot::{seconds, Board, FamilyReport, Levels, Now, Run, RunResult, ServiceReport};
+use crate::report::snapshot::{self, seconds, Board, FamilyReport, Levels, Now, Run, RunResult, ServiceReport};
 
 /// The document of this moment; `zone` is that of the texts.
 pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
@@ -117,6 +118,11 @@ fn service_status(
         },
         overdue_s,
         problem: report.problem.clone(),
+        watched_pid: report.watched,
+        state_change_cmd: service.state_change.as_ref().map(|_| {
+            let snapshot::HookRuns { succeeded, failed, skipped, problem } = report.hook.clone();
+            HookRuns { succeeded, failed, skipped, problem }
+        }),
     }
 }
 

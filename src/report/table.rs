@@ -184,6 +184,9 @@ fn reason(service: &ServiceStatus, text: &mut String) {
     if let Some(why) = &service.why {
         let _ = writeln!(text, "    {}", printable(why));
     }
+    if let Some(why) = service.state_change_cmd.as_ref().and_then(|runs| runs.problem.as_ref()) {
+        let _ = writeln!(text, "    state_change_cmd failed: {}", printable(why));
+    }
     let output = service.last.as_ref().map_or("", |last| last.output.trim_end());
     let lines: Vec<&str> = output.lines().rev().take(OUTPUT_LINES).collect();
     for line in lines.into_iter().rev() {

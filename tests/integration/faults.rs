@@ -36,6 +36,19 @@ fn whatever_call_fails_routes_come_right_and_the_daemon_goes_on() {
     play_all("Calls that fail", TABLE.iter().flat_map(errors).collect());
 }
 
+#[test]
+fn the_list_is_synced_before_it_takes_the_old_ones_place() {
+    let (outcome, Seen { story, .. }) = Place::new().run(None);
+    assert_eq!(outcome, Outcome::WentOn);
+    let of_list: Vec<&str> = story
+        .iter()
+        .filter(|line| line.contains("/.anycast-prefixes.conf."))
+        .filter_map(|line| line.split(' ').next())
+        .filter(|call| ["fsync", "rename"].contains(call))
+        .collect();
+    assert_eq!(of_list, ["fsync", "rename", "fsync", "rename"], "{story:#?}");
+}
+
 /// The same with a real BIRD and its peer: the lists of the other tests are the script's, not BIRD's.
 #[test]
 fn with_a_real_bird_routes_come_right_whatever_call_fails() {

@@ -6,6 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a laboratory starts programs, damages files, and gives up loudly"
@@ -18,8 +19,11 @@ mod lab;
 mod bird;
 mod chaos;
 mod checks;
+mod holes;
 mod lists;
 mod process;
 mod reload;
 mod routes;
+mod security;
 mod swap;
+mod watch;

@@ -6,12 +6,15 @@ use std::sync::mpsc::Receiver;
 use super::*;
 use crate::check::assignment::Assignment;
 use crate::check::health::State;
+use crate::check::hook::Hooks;
 use crate::check::worker::tests::service;
 use crate::config::change::between;
-use crate::config::settings::{OnDisabled, Settings};
+use crate::config::settings::{OnDisabled, Settings, TimedCommand};
 use crate::event::Event;
 use crate::prefix::Prefix;
 use crate::sys::alone::wait_until;
+use crate::sys::process_end::tests::Sleep;
+use crate::sys::process_end::Watcher;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -31,7 +34,8 @@ impl Rig {
         let (sender, events) = channel();
         let stop = StopLine::new().unwrap();
         let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
-        let common = Common { events: sender, stop: stop.clone(), assignment, splay: Duration::ZERO };
+        let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
+        let common = Common { events: sender, stop: stop.clone(), assignment, watcher, hooks, splay: Duration::ZERO };
         let settings = Settings { services: Vec::new(), ..crate::config::change::tests::settings("", "") };
         let (threads, listed, dir) = (Threads::new(common), Arc::new([]), tempfile::tempdir().unwrap());
         let mut rig = Rig { dir, threads, listed, settings, events, stop, watching };
@@ -233,5 +237,34 @@ fn a_stuck_service_takes_its_state_along() {
     wait_until("a pass", || rig.runs("a") == 2);
     rig.run_until("a", 3);
     rig.expect("a", State::Up);
+    assert_eq!(rig.end(), []);
+}
+
+/// Its process goes on being watched by the check that follows, its hook hears of changes alone, and what watched for the
+/// check that ended keeps nobody.
+#[test]
+fn a_changed_check_takes_over_its_process_and_its_hook() {
+    let mut sleep = Sleep::start();
+    let mut rig = Rig::new(|_| Vec::new());
+    let (pidfile, told) = (rig.path("pid"), rig.path("told"));
+    crate::sys::alone::sh(&format!("echo {} >{}", sleep.pid(), pidfile.display()));
+    let service = |rig: &Rig, n: u64| {
+        let hook = format!("sh -c 'echo $OLD_STATE $NEW_STATE >>{}'", told.display());
+        let command = crate::command::Command::parse(&hook).unwrap();
+        let state_change = Some(TimedCommand { command, timeout: MINUTE });
+        let alive = format!("grep -q '^State:.[^Z]' /proc/{}/status", sleep.pid());
+        let check_interval = Duration::from_secs(10_000 + n);
+        Service { watch_pidfile: Some(pidfile.clone()), state_change, check_interval, ..rig.service("a", &alive) }
+    };
+    let [first, second] = [1, 2].map(|n| service(&rig, n));
+    rig.reload(vec![first]);
+    rig.expect("a", State::Up);
+    wait_until("the report", || rig.report("a").lock().last.is_some());
+    rig.reload(vec![second]);
+    wait_until("a run", || rig.report("a").lock().counts.passed == 2);
+    sleep.kill();
+    rig.expect("a", State::Down);
+    wait_until("the hooks", || std::fs::read_to_string(&told).unwrap_or_default() == "unknown up\nup down\n");
+    assert_eq!(rig.runs("a"), 3);
     assert_eq!(rig.end(), []);
 }

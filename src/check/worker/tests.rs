@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::mpsc::{channel, TryRecvError};
 
 use super::*;
+use crate::config::settings::TimedCommand;
 use crate::sys::alone::{alone, in_own_network, sh, this_program, wait_until};
+use crate::sys::process_end::tests::Sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -42,10 +44,9 @@ pub(crate) fn service(script: &str) -> Service {
 struct Started {
     service: Arc<Service>,
     report: Arc<Published<ServiceReport>>,
-    orders: Sender<()>,
+    orders: Arc<Sender<()>>,
     events: Receiver<Event>,
-    sender: Sender<Event>,
-    assignment: Arc<Assignment>,
+    common: Common,
     stop: StopLine,
     threads: [JoinHandle<()>; 2],
 }
@@ -54,11 +55,14 @@ impl Started {
     fn new(service: Service, splay: Duration) -> Started {
         let (service, report) = (Arc::new(service), Arc::new(Published::default()));
         let ((orders, receiver), (sender, events)) = (channel(), channel());
+        let orders = Arc::new(orders);
         let stop = StopLine::new().unwrap();
         let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
-        let common = Common { events: sender.clone(), stop: stop.clone(), assignment: assignment.clone(), splay };
-        let thread = start(service.clone(), report.clone(), receiver, common).unwrap();
-        Started { service, report, orders, events, sender, assignment, stop, threads: [thread, watching] }
+        let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
+        let common = Common { events: sender, stop: stop.clone(), assignment, watcher, hooks, splay };
+        let ordering = Arc::downgrade(&orders);
+        let thread = start(service.clone(), report.clone(), ordering, receiver, common.clone()).unwrap();
+        Started { service, report, orders, events, common, stop, threads: [thread, watching] }
     }
 
     /// The next verdict: the state and what is missing.
@@ -103,13 +107,13 @@ impl Started {
 
     /// Lets the thread end as a daemon does that goes on without it, and hands out what it said and nobody heard.
     fn end(self) -> Vec<Event> {
-        let Started { orders, events, sender, assignment, stop, threads: [thread, watching], .. } = self;
-        assignment.concern(Vec::new());
+        let Started { orders, events, common, stop, threads: [thread, watching], .. } = self;
+        common.assignment.concern(Vec::new());
         drop(orders);
         thread.join().unwrap();
         stop.pull();
         watching.join().unwrap();
-        drop(sender);
+        drop(common);
         events.iter().collect()
     }
 
@@ -265,7 +269,7 @@ fn a_disabled_check_decides_once_and_runs_nothing() {
     for (decision, state) in [(OnDisabled::Advertise, State::Up), (OnDisabled::Withdraw, State::Down)] {
         let mut thread = begin(Service { disabled: Some(decision), ..service("exit 1") });
         thread.expect(state, "");
-        let orders = std::mem::replace(&mut thread.orders, channel().0);
+        let orders = std::mem::replace(&mut thread.orders, Arc::new(channel().0));
         wait_until("the thread's end", || orders.send(()).is_err());
         assert_eq!(thread.runs(), 0);
         assert_eq!(thread.state_and_transitions(), (state, 1));
@@ -304,7 +308,7 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     }
     let prefixes = vec!["10.9.0.1/32".parse().unwrap(), "fd00::2/128".parse().unwrap()];
     let thread = begin(Service { prefixes, assigned_to: Some("lo".to_string()), ..service("true") });
-    thread.assignment.concern(vec![(thread.service.clone(), thread.orders.clone())]);
+    thread.common.assignment.concern(vec![(thread.service.clone(), Sender::clone(&thread.orders))]);
     thread.expect(State::Down, "10.9.0.1/32,fd00::2/128");
     let Run { took, result, .. } = thread.last();
     assert_eq!((took, result), (None, RunResult::NotAssigned));
@@ -369,7 +373,7 @@ fn a_stuck_check_is_down_until_it_has_risen_again() {
     let (started, go) = (dir.path().join("started"), dir.path().join("go"));
     let script = format!("touch {}; {}", started.display(), waits_for(&go));
     let thread = begin(service(&script));
-    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.sender, Instant::now() + ahead);
+    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.common, Instant::now() + ahead);
     wait_until("a run", || started.exists());
     assert!(!declare(Duration::ZERO));
     assert!(declare(2 * MINUTE));
@@ -392,7 +396,7 @@ fn a_thread_that_sleeps_is_missed_too_when_it_does_not_wake() {
     let thread = begin(service("true"));
     thread.expect(State::Up, "");
     wait_until("the sleep", || thread.report.lock().due.is_some_and(|due| due > Instant::now() + DAY / 2));
-    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.sender, Instant::now() + ahead);
+    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.common, Instant::now() + ahead);
     assert!(!declare(DAY / 2));
     assert!(declare(2 * DAY));
     thread.expect(State::Down, "");
@@ -469,4 +473,123 @@ fn no_more_than_four_runs_are_left_to_nobody() {
     thread.expect(State::Down, "");
     thread.expect(State::Up, "");
     assert_eq!(thread.end(), []);
+}
+
+/// A day passes between two points of the grid, so it can only have been the fast interval that led from the first
+/// failure to the verdict; and there it ends.
+#[test]
+fn from_the_first_failure_to_the_verdict_at_the_fast_interval_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = dir.path().join("up");
+    File::create(&up).unwrap();
+    let fast = Some(Duration::from_millis(20));
+    let check_fail = NonZeroU32::new(3).unwrap();
+    let thread = begin(Service { check_fail, check_fast_interval: fast, ..service(&exists(&up)) });
+    thread.expect(State::Up, "");
+    assert_eq!(thread.runs(), 1);
+    fs::remove_file(&up).unwrap();
+    thread.orders.send(()).unwrap();
+    thread.expect(State::Down, "");
+    thread.wait_for_runs(4);
+    // One more run by order, and none beside it.
+    thread.order_after(4);
+    thread.wait_for_runs(5);
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn without_a_fast_interval_a_failure_waits_for_the_grid() {
+    let thread = begin(Service { check_fail: NonZeroU32::new(2).unwrap(), ..service("exit 1") });
+    thread.order_after(1);
+    thread.expect(State::Down, "");
+    thread.wait_for_runs(2);
+    assert_eq!(thread.end(), []);
+}
+
+/// A service whose pidfile names this process, and which is up while `alive` holds.
+fn watched(dir: &Path, sleep: &Sleep, alive: &str) -> Service {
+    let watch_pidfile = dir.join("pid");
+    sh(&format!("echo {} >{}", sleep.pid(), watch_pidfile.display()));
+    Service { watch_pidfile: Some(watch_pidfile), ..service(alive) }
+}
+
+#[test]
+fn a_process_that_ends_has_its_service_checked_at_once() {
+    let (dir, mut sleep) = (tempfile::tempdir().unwrap(), Sleep::start());
+    let fast = Some(Duration::from_millis(10));
+    let alive = format!("grep -q '^State:.[^Z]' /proc/{}/status", sleep.pid());
+    let check_fail = NonZeroU32::new(3).unwrap();
+    let thread = begin(Service { check_fail, check_fast_interval: fast, ..watched(dir.path(), &sleep, &alive) });
+    thread.expect(State::Up, "");
+    assert_eq!(thread.report.lock().watched, Some(sleep.pid().as_raw_pid()));
+    sleep.kill();
+    thread.expect(State::Down, "");
+    thread.wait_for_runs(4);
+    assert_eq!(thread.report.lock().watched, None);
+    assert_eq!(thread.end(), []);
+}
+
+/// Another process answers in its place, or the file was wrong from the start.
+#[test]
+fn where_the_check_passes_all_the_same_nothing_happens_but_that_one_run() {
+    let (dir, mut sleep, mut next) = (tempfile::tempdir().unwrap(), Sleep::start(), Sleep::start());
+    let service = watched(dir.path(), &sleep, "true");
+    let pidfile = service.watch_pidfile.clone().unwrap();
+    let thread = begin(service);
+    thread.expect(State::Up, "");
+    sleep.kill();
+    thread.wait_for_runs(2);
+    // Were the first one told of again, it would be before the second.
+    sh(&format!("echo {} >{}", next.pid(), pidfile.display()));
+    thread.order_after(2);
+    thread.wait_for_runs(3);
+    next.kill();
+    thread.wait_for_runs(4);
+    assert_eq!(thread.end(), []);
+}
+
+/// What is watched must not keep a thread that is to end, as with a reload, which goes on with the others.
+#[test]
+fn a_thread_that_watches_a_process_ends_and_the_process_is_forgotten() {
+    let (dir, mut sleep) = (tempfile::tempdir().unwrap(), Sleep::start());
+    let thread = begin(watched(dir.path(), &sleep, "true"));
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+    sleep.kill();
+}
+
+/// Each change of state is told to the hook, and only those.
+#[test]
+fn the_hook_is_told_of_each_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (up, told) = (dir.path().join("up"), dir.path().join("told"));
+    File::create(&up).unwrap();
+    let command = format!("sh -c 'echo $SERVICE $OLD_STATE $NEW_STATE $PREFIXES >>{}'", told.display());
+    let command = crate::command::Command::parse(&command).unwrap();
+    let state_change = Some(TimedCommand { command, timeout: MINUTE });
+    let thread = begin(Service { state_change: state_change.clone(), ..service(&exists(&up)) });
+    let expect = |lines: &[&str]| {
+        wait_until("the hook", || {
+            let told = fs::read_to_string(&told).unwrap_or_default();
+            told.lines().eq(lines.iter().map(|states| format!("foo {states} 10.9.0.1/32")))
+        });
+    };
+    thread.expect(State::Up, "");
+    expect(&["unknown up"]);
+    thread.order_after(1);
+    thread.wait_for_runs(2);
+    fs::remove_file(&up).unwrap();
+    thread.order_after(2);
+    thread.expect(State::Down, "");
+    expect(&["unknown up", "up down"]);
+    thread.order_after(3);
+    thread.wait_for_runs(4);
+    wait_until("the count", || thread.report.lock().hook.succeeded == 2);
+    assert_eq!(thread.end(), []);
+
+    fs::remove_file(&told).unwrap();
+    let thread = begin(Service { state_change, disabled: Some(OnDisabled::Withdraw), ..service("true") });
+    thread.expect(State::Down, "");
+    expect(&["unknown down"]);
+    assert_eq!(thread.stop(), []);
 }

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::config::settings::OnDisabled;
+use crate::command::Command;
+use crate::config::settings::{OnDisabled, TimedCommand};
 use crate::report::sample;
-use crate::report::snapshot::{Counts, FamilyReport, Run};
+use crate::report::snapshot::{Counts, FamilyReport, HookRuns, Run};
 
 fn check_number(value: f64, expected: &str) {
     assert_eq!(number(value), expected);
@@ -156,7 +157,7 @@ fn what_is_not_known_has_no_series() {
     {
         assert_eq!(lines(&text, name).len(), 2, "{name}");
     }
-    assert!(!text.contains("_created"));
+    assert!(!text.contains("_created") && !text.contains("state_change_cmd"));
     assert_eq!(lines(&text, "state")[2], "anycast_healthchecker_state 0.0");
     assert_eq!(lines(&text, "service_check_total").len(), 6, "zeros from the start, for rates");
 }
@@ -173,6 +174,8 @@ fn our_series() {
     let mut two = sample::service("two", "10.0.0.1/32");
     two.prefixes.push("fd00::1/128".parse().unwrap());
     two.check_rise = NonZeroU32::MIN;
+    let hook = Command::parse("/bin/hook").unwrap();
+    two.state_change = Some(TimedCommand { command: hook, timeout: Duration::from_secs(10) });
     let board = sample::board(vec![two]);
     let (service, report) = board.services.lock()[0].clone();
     let at = UNIX_EPOCH + Duration::from_millis(1500);
@@ -181,6 +184,7 @@ fn our_series() {
         (report.state, report.code, report.transitions) = (State::Up, Some(0), 7);
         report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });
         report.missing = vec![service.prefixes[1]];
+        report.hook = HookRuns { succeeded: 8, failed: 9, skipped: 10, problem: None };
         report.counts = Counts { passed: 1, failed: 2, not_assigned: 4, ..Counts::default() };
     }
     let none: Arc<[Prefix]> = Arc::new([]);
@@ -200,6 +204,7 @@ fn our_series() {
     check(&board, "service_advertised", "1.0 0.0");
     check(&board, "service_check_total", "1.0 2.0 0.0 4.0 1.0 2.0 0.0 4.0");
     check(&board, "service_transitions_total", "7.0 7.0");
+    check(&board, "state_change_cmd_total", "8.0 9.0 10.0");
     check(&board, "service_last_check_timestamp_seconds", "1.5 1.5");
     check(&board, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
     check(&board, "bird_in_sync", "1.0 0.0");

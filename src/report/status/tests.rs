@@ -4,8 +4,11 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::check::health::State;
+use crate::command::Command;
+use crate::config::settings::TimedCommand;
+use crate::report::document;
 use crate::report::sample;
-use crate::report::snapshot::{BirdReport, Counts, Listed};
+use crate::report::snapshot::{BirdReport, Counts, HookRuns, Listed};
 
 /// A board on which a service is up, one went down, one is on its way, one is disabled.
 fn board() -> Board {
@@ -14,10 +17,12 @@ fn board() -> Board {
     let mut two = sample::service("two", "10.0.0.1/32");
     two.prefixes.push("10.0.0.9/32".parse().unwrap());
     two.check_rise = NonZeroU32::MIN;
+    let hook = Command::parse("/bin/hook").unwrap();
+    let state_change = Some(TimedCommand { command: hook, timeout: Duration::from_secs(10) });
     let board = sample::board(vec![
         two,
         sample::service("down", "10.0.0.2/32"),
-        sample::service("new", "10.0.0.3/32"),
+        Service { state_change, ..sample::service("new", "10.0.0.3/32") },
         disabled,
     ]);
     let at = UNIX_EPOCH + Duration::from_millis(1_795_341_934_629);
@@ -32,6 +37,8 @@ fn board() -> Board {
     set(0, State::Up, RunResult::Exited(0), "");
     set(1, State::Down, RunResult::Exited(3), "first\nsecond\n");
     set(2, State::Unknown, RunResult::Exited(0), "");
+    of(2).1.lock().hook = HookRuns { succeeded: 1, failed: 2, skipped: 3, problem: Some("exit code 1".into()) };
+    of(2).1.lock().watched = Some(4711);
     of(2).1.lock().progress = Some(Progress::GoingUp { n: 1, of: 2 });
     of(1).1.lock().counts = Counts { passed: 1, failed: 2, timed_out: 3, first_time_out: None, not_assigned: 4 };
     let wanted: Arc<[Prefix]> = of(0).0.prefixes.clone().into();
@@ -70,6 +77,9 @@ fn the_document_says_what_the_board_says() {
     assert_eq!((last.took_ms, &*last.result, last.code, &*last.output), (Some(12.345), "failed", 3, "first\nsecond\n"));
     assert_eq!(down.checks, Checks { passed: 1, failed: 2, timed_out: 3, not_assigned: 4 });
     assert_eq!(new.progress, Some(Steps { towards: Condition::Up, n: 1, of: 2 }));
+    let runs = document::HookRuns { succeeded: 1, failed: 2, skipped: 3, problem: Some("exit code 1".into()) };
+    assert_eq!((new.watched_pid, &new.state_change_cmd), (Some(4711), &Some(runs)));
+    assert_eq!((down.watched_pid, &down.state_change_cmd), (None, &None));
     assert_eq!(off.disabled.as_deref(), Some("withdraw"));
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::document::{Checks, LastRun, Steps, Summary};
+use crate::report::document::{Checks, HookRuns, LastRun, Steps, Summary};
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }
@@ -36,6 +36,8 @@ fn service(name: &str, state: Condition, prefixes: &[(&str, bool)]) -> ServiceSt
         checks: Checks { passed: 1, failed: 0, timed_out: 0, not_assigned: 0 },
         overdue_s: None,
         problem: None,
+        watched_pid: None,
+        state_change_cmd: None,
     }
 }
 
@@ -75,6 +77,8 @@ fn a_table_at_a_glance() {
     let up = service("foo.bar.com", Condition::Up, &[("10.0.0.1/32", true), ("fd12:aba6:57db:ffff::1/128", true)]);
     let mut down = service("b", Condition::Down, &[("10.0.0.2/32", false)]);
     down.why = Some("the check failed with exit code 3".into());
+    let problem = Some("exit code 1, stderr b'no'".into());
+    down.state_change_cmd = Some(HookRuns { succeeded: 1, failed: 2, skipped: 3, problem });
     down.progress = Some(Steps { towards: Condition::Up, n: 1, of: 2 });
     down.prefixes[0].in_bird = Some(true);
     down.last.as_mut().unwrap().output = "1\n2\n3\n4\n5\n\u{1b}[31mred\u{202e}\n7\n\n".into();
@@ -93,6 +97,7 @@ foo.bar.com  up        2026-11-22 08:41:54  3 s ago, 12.3 ms  -         10.0.0.1
                                                                         fd12:aba6:57db:ffff::1/128  yes     yes      yes
 b            DOWN      2026-11-22 08:41:54  3 s ago, 12.3 ms  1/2 up    10.0.0.2/32                 no      no       yes
     the check failed with exit code 3
+    state_change_cmd failed: exit code 1, stderr b'no'
     | 3
     | 4
     | 5

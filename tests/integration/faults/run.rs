@@ -356,7 +356,8 @@ impl Run<'_> {
     fn reason(&self) -> String {
         let text = |name: &str| String::from_utf8_lossy(&fs::read(self.file(name)).unwrap_or_default()).into_owned();
         let said = text("output") + &text("log/stderr.log");
-        let critical = text("log/daemon.log").lines().filter(|line| line.contains("CRITICAL")).map(String::from).last();
+        let critical =
+            text("log/daemon.log").lines().filter(|line| line.contains("CRITICAL")).map(String::from).next_back();
         let said = said.lines().last().map(String::from).or(critical).unwrap_or_default();
         said.replace(&self.directory.path().display().to_string(), "DIR")
     }

@@ -46,6 +46,8 @@ pub(crate) struct Fault {
 pub(crate) struct Seen {
     /// How often each call was made.
     pub(crate) counts: BTreeMap<Call, usize>,
+    /// Each call and what it was done to, in the order they were made.
+    pub(crate) story: Vec<String>,
     /// What the fault hit, once it did: the thread, and the file or the argument.
     pub(crate) hit: Option<String>,
 }
@@ -169,6 +171,7 @@ impl Tracer {
         let Some((call, object)) = name(pid, &registers) else { return Ok(()) };
         let count = self.seen.counts.entry(call.clone()).or_default();
         *count += 1;
+        self.seen.story.push(format!("{call} {object}"));
         let Some(fault) = self.fault.as_ref().filter(|fault| fault.call == call && fault.nth == *count) else {
             return Ok(());
         };

@@ -83,6 +83,12 @@ impl Routes {
         assert!(!moved.iter().any(|event| event.prefix == prefix), "{prefix} moved: {moved:?}");
     }
 
+    /// When this route came or went the last time.
+    pub(crate) fn last_moved(&self, prefix: &str) -> Option<Instant> {
+        let events = self.events.lock().unwrap();
+        events.iter().rev().find(|event| event.prefix == prefix).map(|event| event.at)
+    }
+
     /// All that happened, a line each.
     pub(crate) fn story(&self) -> String {
         let events = self.events.lock().unwrap();
