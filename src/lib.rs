@@ -64,11 +64,16 @@ pub mod bird {
     pub mod birdc;
     pub mod channel;
     pub mod client;
+    pub mod control;
+    pub mod conversation;
     pub mod custom;
     pub mod framing;
     pub mod history;
     pub mod pace;
     pub mod prefix_file;
+    pub mod question;
+    #[cfg(test)]
+    mod real_bird;
     pub mod reply;
     pub mod routes;
     pub mod table;

@@ -150,6 +150,11 @@ impl fmt::Display for Meaning {
 }
 
 impl Version {
+    /// Whether it reads `[ ]` as a list.
+    pub fn reads_empty_lists(&self) -> bool {
+        *self >= Version { major: 2, minor: 0, patch: 11 }
+    }
+
     /// The version in BIRD's greeting `BIRD 2.0.12 ready.`; whatever a build adds to the numbers is passed over.
     pub fn of_greeting(text: &str) -> Option<Version> {
         let word = text.strip_prefix("BIRD ")?.strip_suffix(" ready.")?;

@@ -20,8 +20,10 @@ use tracing::{debug, error, info, warn};
 use crate::bird::history::{self, History};
 use crate::bird::pace::Pace;
 use crate::bird::prefix_file::{self, PrefixFile};
+use crate::bird::question::Question;
 use crate::bird::routes::{self, Decision, Finding, Known, Moment, Routes, Strangers};
 use crate::check::health::State;
+use crate::config::options::{self, Scope};
 use crate::config::settings::{Bird, LogLevel};
 use crate::event::Verdict;
 use crate::prefix::{Family, Prefix};
@@ -99,6 +101,10 @@ pub struct Table {
     bird: Bird,
     path: PathBuf,
     history: Option<History>,
+    /// Listed where no dummy is configured and BIRD does not read an empty list.
+    stand_in: Option<Prefix>,
+    /// BIRD was found to read none, so that it is said once.
+    needs_dummy: bool,
     /// In the order of the configuration.
     known: Vec<Named>,
     /// Prefixes that a reload took from their service and gave to no other, until the file lists them no more.
@@ -153,6 +159,8 @@ impl Table {
             history: bird.history.map(|most| History::new(&path, family, most)),
             path,
             gone: Vec::new(),
+            stand_in: None,
+            needs_dummy: false,
             first_read: HashSet::new(),
             list: none.clone(),
             wanted: none.clone(),
@@ -335,7 +343,7 @@ impl Table {
     /// What the file should list, and whether that differs for another reason than the services' states.
     fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, bool) {
         let known = self.decisions(verdicts);
-        let Routes { list, findings } = routes::next(listed, &known, self.bird.dummy.as_ref(), self.strangers);
+        let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
         for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(text)) {
@@ -367,7 +375,7 @@ impl Table {
 
     /// Whether the file is what we would write, and BIRD, another user, may read it.
     fn is_right(&self, bytes: &Option<Vec<u8>>, list: &[Prefix]) -> bool {
-        let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
+        let (variable, dummy) = (&self.bird.variable, self.dummy());
         self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
             && bytes.as_ref().is_some_and(|bytes| prefix_file::is_canonical(bytes, variable, dummy, list))
     }
@@ -378,7 +386,7 @@ impl Table {
             history.archive();
         }
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
-        let (variable, dummy) = (&self.bird.variable, self.bird.dummy.as_ref());
+        let (variable, dummy) = (&self.bird.variable, self.dummy());
         let text = prefix_file::render(variable, dummy, list, &generated, std::process::id());
         debug!("going to write to {}", self.path.display());
         match atomic_file::replace(&self.path, text.as_bytes(), Durability::Synced) {
@@ -447,6 +455,51 @@ impl Table {
         }
     }
 
+    /// BIRD was asked, and holds no more than this of it, or did not answer: it has to be told again.
+    pub fn lost(&mut self, held: Vec<Prefix>) {
+        self.taken = Some(Told { generation: 0, list: held.into() });
+    }
+
+    /// What BIRD is asked to learn whether it holds the list, and none of the prefixes that are known and not listed.
+    pub fn question(&self) -> Question {
+        let listed: HashSet<Prefix> = self.list.iter().copied().collect();
+        let known: HashSet<Prefix> = self.known.iter().map(|named| named.prefix).collect();
+        let others = known.union(&self.first_read).copied().filter(|prefix| !listed.contains(prefix));
+        Question::new(&self.bird.variable, self.list.clone(), others)
+    }
+
+    /// BIRD was found to read empty lists, or not to. Where no dummy is configured, the default one has to stand in for
+    /// it until BIRD is a newer one.
+    pub fn empty_lists_are_read(&mut self, able: bool) {
+        if self.bird.dummy.is_some() || self.needs_dummy != able {
+            return;
+        }
+        self.needs_dummy = !able;
+        self.stand_in = default_dummy(self.family).filter(|dummy| !able && self.named(dummy).is_none());
+        let option = option_of_dummy(self.family);
+        match (self.stand_in, able) {
+            (_, true) => info!("BIRD reads empty lists now, as {option} asks for"),
+            (Some(dummy), false) => error!(
+                "{option} asks for no dummy, but BIRD reads no empty list before version 2.0.11: {dummy} is listed"
+            ),
+            (None, false) => error!(
+                "{option} asks for no dummy, but BIRD reads no empty list before version 2.0.11: the last {} prefix \
+                 will not be withdrawn; configure a dummy",
+                self.family
+            ),
+        }
+        self.news = true;
+        self.pace.news();
+    }
+
+    fn dummy(&self) -> Option<&Prefix> {
+        self.bird.dummy.as_ref().or(self.stand_in.as_ref())
+    }
+
+    fn named(&self, prefix: &Prefix) -> Option<&Named> {
+        self.known.iter().find(|named| named.prefix == *prefix)
+    }
+
     /// Until when BIRD must not be told, see [`Table::open`].
     ///
     /// A verdict that has come is worth nothing to BIRD before it is in the file, so that is waited for too, unless the
@@ -492,7 +545,18 @@ impl Table {
 
 /// Whether each service of the family has a command of its own, and the family has none.
 fn custom_only(bird: &Bird, known: &[Named]) -> bool {
-    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set
+    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set && bird.control_socket.is_none()
+}
+
+fn option_of_dummy(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "dummy_ip_prefix",
+        Family::V6 => "dummy_ip6_prefix",
+    }
+}
+
+fn default_dummy(family: Family) -> Option<Prefix> {
+    options::find(Scope::Daemon, option_of_dummy(family))?.default?.parse().ok()
 }
 
 fn decision(verdict: Option<&Verdict>, prefix: Prefix, was_listed: bool) -> Decision {

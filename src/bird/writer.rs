@@ -12,7 +12,8 @@
 //! Promises: a change is applied as soon as what is in its way is gone, with no need for a further change; no failure
 //! ends the thread; BIRD is never told while it may be busy with the last reconfigure (that kills BIRD 3); a slow
 //! custom command holds up nobody.
-//! Who may block: this thread, on the disk and on the reconfigure command, for no longer than the command's limit.
+//! Who may block: this thread, on the disk and on the reconfigure command or BIRD's control socket, for no longer than
+//! their limits.
 //! What stops it: [`Event::Stop`], after what waits is applied, and [`Event::Died`]; the `give_up` line cuts short what
 //! runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).

@@ -263,7 +263,7 @@ pub struct FamilyReport {
     pub wanted: Arc<[Prefix]>,
     /// What the file lists, as of the last time it was read.
     pub in_file: Arc<[Prefix]>,
-    /// What BIRD took last.
+    /// What BIRD took last, or over a control socket what it said it holds.
     pub in_bird: Arc<[Prefix]>,
     /// Whether the file lists what it should and BIRD took it as it is.
     pub in_sync: bool,

@@ -25,5 +25,6 @@ mod process;
 mod reload;
 mod routes;
 mod security;
+mod socket;
 mod swap;
 mod watch;

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Child;
+
+use rustix::process::Signal;
 
 use super::*;
+use crate::bird::real_bird::{Programs, RealBird};
 use crate::bird::reply::{Meaning, Version};
 use crate::sys::alone::{alone, this_program};
 
@@ -122,114 +122,47 @@ fn what_may_not_be_killed_is_left_to_nobody() {
     assert_eq!(client.reconfigure(&line()).reply.meaning.label(), "timed_out");
 }
 
-/// A BIRD with a configuration in a directory of its own, without any protocol that touches the machine.
-struct RealBird {
-    directory: tempfile::TempDir,
-    process: Child,
+/// What the client says, without the directory's name.
+fn said(bird: &RealBird, client: &mut Client) -> (String, Option<Version>) {
+    let reply = client.reconfigure(&line()).reply;
+    (bird.plain(&format!("{:?}", reply.meaning)), reply.version)
 }
 
-const PROGRAMS: [&str; 2] = ["/usr/sbin/bird", "/usr/sbin/birdc"];
-
-impl RealBird {
-    #[expect(clippy::disallowed_methods, reason = "this is the other side")]
-    fn start(list: &str) -> RealBird {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        let conf = format!(
-            "log stderr all;\nrouter id 10.99.0.1;\ninclude \"{}\";\nprotocol device {{}}\n\
-             protocol direct {{ ipv4 {{ import where net ~ ACAST_PS_ADVERTISE; }}; }}\n",
-            at("list.conf").display()
-        );
-        fs::write(at("bird.conf"), conf).unwrap();
-        fs::write(at("list.conf"), list).unwrap();
-        let process = std::process::Command::new(PROGRAMS[0])
-            .args(["-f", "-c"])
-            .arg(at("bird.conf"))
-            .arg("-s")
-            .arg(at("bird.ctl"))
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let bird = RealBird { directory, process };
-        bird.wait_until("BIRD listens", || UnixStream::connect(bird.at("bird.ctl")).is_ok());
-        bird
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
-        let bound = Instant::now() + Duration::from_secs(30);
-        while !condition() {
-            assert!(Instant::now() < bound, "{what}: not within 30 seconds");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a sandbox")]
-    fn list(&self, text: &str) {
-        fs::write(self.at("list.conf"), text).unwrap();
-    }
-
-    fn client(&self, options: &str) -> Client {
-        let socket = self.at("bird.ctl");
-        Client::new(&Command::parse(&format!("{} {options} -s {} configure", PROGRAMS[1], socket.display())).unwrap())
-    }
-
-    /// What the client says, without the directory's name.
-    fn said(&self, client: &mut Client) -> (String, Option<Version>) {
-        let reply = client.reconfigure(&line()).reply;
-        (format!("{:?}", reply.meaning).replace(&self.directory.path().display().to_string(), "DIR"), reply.version)
-    }
-}
-
-impl Drop for RealBird {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn by_birdc(bird: &RealBird, options: &str) -> Client {
+    Client::new(&Command::parse(&bird.birdc(options)).unwrap())
 }
 
 #[test]
 fn a_real_bird() {
-    if PROGRAMS.iter().any(|program| !Path::new(program).exists()) {
-        println!("SKIPPED a_real_bird: {} is not installed (package bird2)", PROGRAMS.join(" or "));
-        return;
-    }
+    let Some(programs) = Programs::installed() else { return };
     let one = "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32 ];\n";
-    let mut bird = RealBird::start(one);
+    let mut bird = RealBird::start(&programs, one);
     for options in ["", "-v"] {
-        let mut client = bird.client(options);
+        let mut client = by_birdc(&bird, options);
         let version = client.reconfigure(&line()).reply.version;
         assert!(version.is_some_and(|version| version.major >= 2), "{version:?}");
-        assert_eq!(bird.said(&mut client), ("Taken".to_string(), version));
+        assert_eq!(said(&bird, &mut client), ("Taken".to_string(), version));
         bird.list("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, ];\n");
-        let (refused, told) = bird.said(&mut client);
+        let (refused, told) = said(&bird, &mut client);
         assert!(refused.starts_with("Refused { why: \"DIR/list.conf:1:"), "{refused}");
         assert_eq!(told, version);
         // The constant in an import filter: the protocol restarts.
         bird.list(&one.replace("255", if options.is_empty() { "254" } else { "255" }));
-        let (soon, _) = bird.said(&mut client);
+        let (soon, _) = said(&bird, &mut client);
         assert!(["Taken", "TakenSoon"].contains(&soon.as_str()), "{soon}");
     }
-    let mut client = bird.client("");
+    let mut client = by_birdc(&bird, "");
     // A stopped BIRD answers nobody.
-    rustix::process::kill_process(pid_of(&bird.process), rustix::process::Signal::STOP).unwrap();
+    bird.signal(Signal::STOP);
     client.limit = Duration::from_millis(100);
-    assert_eq!(bird.said(&mut client).0, "Silent { why: \"no answer within 0.1 s\" }");
+    assert_eq!(said(&bird, &mut client).0, "Silent { why: \"no answer within 0.1 s\" }");
     client.limit = LIMIT;
-    rustix::process::kill_process(pid_of(&bird.process), rustix::process::Signal::CONT).unwrap();
-    bird.wait_until("BIRD answers again", || bird.client("").reconfigure(&line()).reply.meaning.is_taken());
-    bird.process.kill().unwrap();
-    bird.process.wait().unwrap();
+    bird.signal(Signal::CONT);
+    bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.meaning.is_taken());
+    bird.kill();
     let refused =
         "Unreachable { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
-    assert_eq!(bird.said(&mut client), (refused.to_string(), None));
-    fs::remove_file(bird.at("bird.ctl")).unwrap();
-    assert_eq!(bird.said(&mut client).0, refused.replace("Connection refused", "No such file or directory"));
-}
-
-fn pid_of(process: &Child) -> rustix::process::Pid {
-    rustix::process::Pid::from_child(process)
+    assert_eq!(said(&bird, &mut client), (refused.to_string(), None));
+    fs::remove_file(bird.socket()).unwrap();
+    assert_eq!(said(&bird, &mut client).0, refused.replace("Connection refused", "No such file or directory"));
 }

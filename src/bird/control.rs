@@ -1,0 +1,140 @@
+//! What is done over BIRD's control socket: reconfigure, and ask whether BIRD holds the lists.
+//!
+//! ```text
+//!   connect -> greeting -> status? --idle--> configure -> in force (0003), or a protocol still restarts (0004)
+//!                             ^ |                |
+//!                             +-+ busy           +-> queued (0005) -> status? until idle
+//! ```
+//!
+//! Promises: `configure` is sent only when BIRD has just said that it is idle, for one that comes while it is busy can
+//! kill BIRD 3; nothing takes longer than its limit; BIRD's buffer for requests is never overfilled, see `Turns`.
+//! Leaves out: when to do which (`bird::channel`), and what lists there are (`bird::table`).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bird::conversation::{Conversation, ConversationError};
+use crate::bird::framing::{Activity, Whole};
+use crate::bird::question::{Difference, Holding, Question};
+use crate::bird::reply::{Meaning, Reply, Version};
+use crate::sys::stop_line::StopLine;
+
+/// How soon BIRD is looked at again while it is busy.
+const POLL: Duration = Duration::from_millis(5);
+/// The first BIRD that knows `configure status`.
+const KNOWS_STATUS: Version = Version { major: 2, minor: 0, patch: 5 };
+
+/// BIRD's control socket.
+#[derive(Debug)]
+pub struct Control {
+    path: PathBuf,
+}
+
+/// What BIRD said of each list, and its version.
+pub type Asked = (Vec<Holding>, Option<Version>);
+
+impl Control {
+    /// By `bird_control_socket`.
+    pub fn new(path: &Path) -> Control {
+        Control { path: path.to_path_buf() }
+    }
+
+    /// Has BIRD read its configuration.
+    pub fn configure(&self, limit: Duration, stop: &StopLine) -> Reply {
+        let (mut version, mut sent) = (None, false);
+        let mut attempt = || {
+            let mut conversation = Conversation::open(&self.path, limit, stop)?;
+            version = conversation.version;
+            // The answer to `configure` needs its part of the time, too.
+            if let Some(meaning) = until_idle(&mut conversation, limit * 3 / 4)? {
+                return Ok(Reply { busy: meaning == Meaning::Pending, meaning, version });
+            }
+            sent = true;
+            let mut reply = conversation.ask("configure\n")?.configured(version);
+            if reply.meaning == Meaning::Pending && until_idle(&mut conversation, limit * 3 / 4)?.is_none() {
+                (reply.meaning, reply.busy) = (Meaning::Taken, false);
+            }
+            Ok(reply)
+        };
+        attempt().unwrap_or_else(|error: ConversationError| Reply { meaning: error.meaning(), version, busy: sent })
+    }
+
+    /// Asks whether BIRD holds these lists.
+    pub fn ask(&self, questions: &[Question], limit: Duration, stop: &StopLine) -> Result<Asked, ConversationError> {
+        let open = || Conversation::open(&self.path, limit, stop);
+        let mut turns = Turns([open()?, open()?]);
+        let holdings = questions.iter().map(|question| ask(&mut turns, question)).collect::<Result<_, _>>()?;
+        Ok((holdings, turns.0[0].version))
+    }
+}
+
+/// Waits until BIRD is idle; otherwise what keeps it from being that.
+fn until_idle(conversation: &mut Conversation<'_>, limit: Duration) -> Result<Option<Meaning>, ConversationError> {
+    let knows = conversation.version.is_some_and(|version| version >= KNOWS_STATUS);
+    loop {
+        let status = conversation.ask(if knows { "configure status\n" } else { "show status\n" })?;
+        match status.activity() {
+            Activity::Idle => return Ok(None),
+            Activity::Busy | Activity::Queued if conversation.lasted() >= limit => return Ok(Some(Meaning::Pending)),
+            Activity::Busy | Activity::Queued => conversation.rest(POLL)?,
+            Activity::ShuttingDown => return Ok(Some(Meaning::Refused { why: "BIRD is shutting down".to_string() })),
+            Activity::Unknown => {
+                let why = format!("BIRD does not say whether it is busy, but {:?}", status.result().text);
+                return Ok(Some(Meaning::Refused { why }));
+            }
+        }
+    }
+}
+
+/// Two conversations that take turns.
+///
+/// BIRD empties the buffer of a connection, whose overflow ends it, only when it looks for a further request there and
+/// finds none; who answers fast enough keeps it from that for ever. An answer on the other connection proves that it
+/// has looked here since the last answer.
+struct Turns<'a>([Conversation<'a>; 2]);
+
+impl Turns<'_> {
+    /// Requests of [`LONGEST_REQUEST`](crate::bird::question::LONGEST_REQUEST) bytes together, and their answers.
+    fn ask(&mut self, requests: &str) -> Result<Vec<Whole>, ConversationError> {
+        self.0.swap(0, 1);
+        self.0[0].say(requests)?;
+        requests.lines().map(|_| self.0[0].hear()).collect()
+    }
+
+    /// One request and BIRD's yes or no.
+    fn truth(&mut self, question: &Question, request: &str) -> Result<Result<bool, Difference>, ConversationError> {
+        Ok(self.ask(request)?.iter().map(|answer| question.truth(answer)).next().unwrap_or(Ok(false)))
+    }
+}
+
+/// What BIRD holds of one list: one request for all where they fit, then part by part, then one by one.
+fn ask(turns: &mut Turns<'_>, question: &Question) -> Result<Holding, ConversationError> {
+    let same = question.whole().map(|request| turns.truth(question, &request)).transpose()?;
+    let mut holding = Holding::default();
+    match same {
+        Some(Ok(true)) => return Ok(question.all_well()),
+        Some(Err(difference)) => return Ok(Holding { difference: Some(difference), ..holding }),
+        Some(Ok(false)) | None => {}
+    }
+    for part in question.parts() {
+        // Where all is known not to be well, one more question for all of a part says little.
+        if same.is_none() && turns.truth(question, &question.together(part))? == Ok(true) {
+            part.iter().for_each(|&(prefix, wanted)| holding.note((prefix, wanted), wanted));
+            continue;
+        }
+        let answers = turns.ask(&part.iter().map(|(prefix, _)| question.single(prefix)).collect::<String>())?;
+        for (asked, answer) in part.iter().zip(answers) {
+            match question.truth(&answer) {
+                Ok(found) => holding.note(*asked, found),
+                Err(difference) => return Ok(Holding { difference: Some(difference), ..holding }),
+            }
+        }
+    }
+    if same.is_some() && holding.difference.is_none() {
+        holding.difference = Some(Difference::More);
+    }
+    Ok(holding)
+}
+
+#[cfg(test)]
+mod tests;
