@@ -42,7 +42,7 @@ pub enum Event {
 pub struct Verdict {
     /// The service's name.
     pub service: Arc<str>,
-    /// Up or down; unknown is never sent.
+    /// Unknown only where addresses are missing before the first verdict.
     pub state: State,
     /// Prefixes of the service that are not assigned to its interface: they are withdrawn whatever the state.
     pub missing: Vec<Prefix>,

@@ -121,7 +121,7 @@ pub mod report {
     pub mod metrics;
     pub mod nagios;
     #[cfg(test)]
-    mod sample;
+    pub(crate) mod sample;
     pub mod server;
     pub mod snapshot;
     pub mod status;

@@ -277,6 +277,11 @@ impl Channel {
         self.problem = Some(said);
     }
 
+    /// Takes ended processes off the kernel's list, also while there is nothing to tell.
+    pub fn reap(&mut self) {
+        self.client.reap();
+    }
+
     /// The last chance, see [`Pace::hurry`].
     pub fn hurry(&mut self) {
         self.pace.hurry();

@@ -6,6 +6,7 @@
 //!
 //! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
 //! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
+//! What may not be killed is looked after until it ends, and is no reason to leave more than [`MOST_LEFT`] of a service.
 //! A run that succeeds counts as BIRD having taken the list as it was when the run started.
 //! Leaves out: which changes there are (`bird::writer`).
 
@@ -15,20 +16,23 @@ use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::bird::pace::Pace;
 use crate::bird::table::Told;
 use crate::config::settings::{Service, TimedCommand};
 use crate::event::Event;
 use crate::log::format::python_bytes;
-use crate::sys::process::{How, Limits, Program};
+use crate::report::snapshot::Published;
+use crate::sys::process::{How, Left, Limits, Program};
 use crate::sys::stop_line::StopLine;
 
 /// How many run at the same time.
 pub const MOST: usize = 8;
 /// How long a command that was told to end (TERM) has before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// How many runs of a service that could not be killed may be left before no further one is started.
+const MOST_LEFT: usize = 4;
 /// How much of its output is kept, in bytes.
 const KEEP: usize = 1024;
 
@@ -54,9 +58,13 @@ impl fmt::Display for Direction {
 pub struct Customs {
     commands: HashMap<Arc<str>, Custom>,
     running: usize,
+    /// Runs that could not be killed, and their services.
+    left: LeftRuns,
     events: Sender<Event>,
     stop: StopLine,
 }
+
+type LeftRuns = Arc<Published<Vec<(Arc<str>, Left)>>>;
 
 struct Custom {
     /// None where a reload took it from the service while it ran.
@@ -75,7 +83,7 @@ struct Custom {
 impl Customs {
     /// None yet. A run tells its end to `events`; `stop` kills it.
     pub fn new(events: Sender<Event>, stop: StopLine) -> Customs {
-        Customs { commands: HashMap::new(), running: 0, events, stop }
+        Customs { commands: HashMap::new(), running: 0, left: Arc::default(), events, stop }
     }
 
     /// From now on there are the commands of these services. True where one is gone whose service is still there: what
@@ -124,6 +132,7 @@ impl Customs {
 
     /// Starts what is due, as far as the numbers allow. `told` is each family's list now.
     pub fn start_due(&mut self, now: Instant, told: &[Told]) {
+        self.left.lock().retain_mut(|(_, left)| !left.try_reap());
         for (service, custom) in &mut self.commands {
             if self.running >= MOST {
                 return;
@@ -136,7 +145,8 @@ impl Customs {
             custom.running = Some((direction, told.to_vec()));
             self.running += 1;
             info!("reconfiguring BIRD by running custom command {} {direction}", command.command);
-            spawn(service.clone(), command.clone(), direction, self.events.clone(), self.stop.clone());
+            let (left, events, stop) = (self.left.clone(), self.events.clone(), self.stop.clone());
+            spawn(service.clone(), command.clone(), direction, left, events, stop);
         }
     }
 
@@ -171,36 +181,28 @@ impl Customs {
         done
     }
 
-    /// When the next one that waits for its retry is to be started.
-    pub fn earliest(&self) -> Option<Instant> {
+    /// When the next one is to be started. While no more may run, that is when one has ended.
+    pub fn earliest(&self, now: Instant) -> Option<Instant> {
+        if self.running >= MOST {
+            return None;
+        }
         let waiting = self.commands.values().filter(|custom| custom.due.is_some() && custom.running.is_none());
-        waiting.filter_map(|custom| custom.pace.earliest()).min()
+        waiting.map(|custom| custom.pace.earliest().unwrap_or(now)).min()
     }
 }
 
 /// Runs the command on a thread of its own, which ends with the event.
-fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events: Sender<Event>, stop: StopLine) {
+fn spawn(
+    service: Arc<str>,
+    command: TimedCommand,
+    direction: Direction,
+    left: LeftRuns,
+    events: Sender<Event>,
+    stop: StopLine,
+) {
     let failed = (events.clone(), service.clone());
     let run = move || {
-        let mut program = Program::new(command.command.words()).arg(direction.to_string());
-        let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
-        let ended = program.run(&limits, &stop);
-        let failed_with = |code| {
-            format!(
-                "reconfiguring BIRD failed with return code: {code} and stderr: {}",
-                python_bytes(&ended.stderr.kept)
-            )
-        };
-        let result = match ended.how {
-            How::Exited(0) => Ok(()),
-            How::Exited(code) => Err(failed_with(code)),
-            How::Signaled(signal) => Err(failed_with(-signal)),
-            How::TimedOut => Err("reconfiguring bird timed out".to_string()),
-            How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
-            How::NotStarted(why) => {
-                Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program()))
-            }
-        };
+        let result = run(&service, &command, direction, &left, &stop);
         // Without a receiver the daemon has ended.
         let _ = events.send(Event::CustomDone { service, result });
     };
@@ -210,3 +212,37 @@ fn spawn(service: Arc<str>, command: TimedCommand, direction: Direction, events:
         let _ = events.send(Event::CustomDone { service, result });
     }
 }
+
+fn run(
+    service: &Arc<str>,
+    command: &TimedCommand,
+    direction: Direction,
+    left: &LeftRuns,
+    stop: &StopLine,
+) -> Result<(), String> {
+    if left.lock().iter().filter(|(of, _)| of == service).count() >= MOST_LEFT {
+        return Err(format!("reconfiguring BIRD failed: {MOST_LEFT} earlier runs could not be killed and still run"));
+    }
+    let mut program = Program::new(command.command.words()).arg(direction.to_string());
+    let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
+    let ended = program.run(&limits, stop);
+    if let Some(run) = ended.left {
+        warn!("{run}. It was started by the custom command of {service}, and is reaped when it ends");
+        left.lock().push((service.clone(), run));
+    }
+    let failed_with = |code| {
+        let stderr = python_bytes(&ended.stderr.kept);
+        format!("reconfiguring BIRD failed with return code: {code} and stderr: {stderr}")
+    };
+    match ended.how {
+        How::Exited(0) => Ok(()),
+        How::Exited(code) => Err(failed_with(code)),
+        How::Signaled(signal) => Err(failed_with(-signal)),
+        How::TimedOut => Err("reconfiguring bird timed out".to_string()),
+        How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
+        How::NotStarted(why) => Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ pub struct Table {
     unsynced: bool,
     problem: Option<String>,
     /// What the last step had to say, so that a step that is tried again does not say it again.
-    said: Vec<String>,
+    said: HashSet<String>,
     started: bool,
 }
 
@@ -179,7 +179,7 @@ impl Table {
             hold: None,
             unsynced: false,
             problem: None,
-            said: Vec::new(),
+            said: HashSet::new(),
             started: false,
             known,
         };
@@ -244,7 +244,7 @@ impl Table {
     /// without a verdict.
     pub fn reload(&mut self, bird: &Bird, known: Vec<Named>, verdicts: &Verdicts) {
         let decided = self.decisions(verdicts);
-        let listed = routes::next(&self.list, &decided, self.bird.dummy.as_ref(), self.strangers).list;
+        let listed = routes::next(&self.list, &decided, self.dummy(), self.strangers).list;
         self.first_read = listed.into_iter().collect();
         if bird.history != self.bird.history {
             self.history = bird.history.map(|most| History::new(&self.path, self.family, most));
@@ -307,7 +307,8 @@ impl Table {
         }
         let read = self.read();
         let flaw = read.flaw();
-        let foreign = self.started && self.identity != before;
+        let first = !self.started;
+        let foreign = !first && self.identity != before;
         if foreign {
             self.generation += 1;
             self.due = self.generation;
@@ -324,6 +325,9 @@ impl Table {
         self.wanted = list.clone().into();
         self.started = true;
         let wrong = !self.is_right(&read.bytes, &list);
+        if !wrong && self.news && !first {
+            info!("no updates for bird configuration");
+        }
         if wrong && !self.write(&list, now) {
             return Vec::new();
         }
@@ -333,11 +337,12 @@ impl Table {
         if wrong && !told_by_custom {
             self.due = self.generation;
         }
-        if self.custom_only && changed.is_empty() {
-            // The file is again what BIRD was told last, and there is no command to tell it once more.
+        if self.custom_only && changed.is_empty() && self.taken.is_none() {
+            // There is no command to tell BIRD at start: it counts as holding what was found.
             self.took(&self.tell());
         }
-        changed.into_iter().map(|named| (named.service, self.list.contains(&named.prefix))).collect()
+        let listed: HashSet<&Prefix> = self.list.iter().collect();
+        changed.into_iter().map(|named| (named.service, listed.contains(&named.prefix))).collect()
     }
 
     /// What the file should list, and whether that differs for another reason than the services' states.
@@ -346,7 +351,7 @@ impl Table {
         let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.strangers);
         let moment = if self.started { Moment::Running } else { Moment::Start };
         let sentences: Vec<String> = findings.iter().map(|finding| finding.sentence(moment, &self.path)).collect();
-        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(text)) {
+        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(*text)) {
             match finding.level() {
                 LogLevel::Warning => warn!("{sentence}"),
                 _ => info!("{sentence}"),
@@ -354,7 +359,7 @@ impl Table {
         }
         let mended =
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
-        self.said = sentences;
+        self.said = sentences.into_iter().collect();
         (list, mended)
     }
 
@@ -439,6 +444,13 @@ impl Table {
         self.right.is_some() && self.right == self.identity
     }
 
+    /// Whether BIRD took the file as it is. Where there is no command to tell it of a file that was put right, the list
+    /// counts and not the generation.
+    fn is_taken(&self) -> bool {
+        let same = |told: &Told| told.generation == self.generation || self.custom_only && told.list == self.list;
+        self.taken.as_ref().is_some_and(same)
+    }
+
     fn taken_generation(&self) -> u64 {
         self.taken.as_ref().map_or(0, |told| told.generation)
     }
@@ -463,7 +475,7 @@ impl Table {
     /// What BIRD is asked to learn whether it holds the list, and none of the prefixes that are known and not listed.
     pub fn question(&self) -> Question {
         let listed: HashSet<Prefix> = self.list.iter().copied().collect();
-        let known: HashSet<Prefix> = self.known.iter().map(|named| named.prefix).collect();
+        let known: HashSet<Prefix> = self.known.iter().chain(&self.gone).map(|named| named.prefix).collect();
         let others = known.union(&self.first_read).copied().filter(|prefix| !listed.contains(prefix));
         Question::new(&self.bird.variable, self.list.clone(), others)
     }
@@ -493,7 +505,8 @@ impl Table {
     }
 
     fn dummy(&self) -> Option<&Prefix> {
-        self.bird.dummy.as_ref().or(self.stand_in.as_ref())
+        let stand_in = self.stand_in.as_ref().filter(|dummy| self.named(dummy).is_none());
+        self.bird.dummy.as_ref().or(stand_in)
     }
 
     fn named(&self, prefix: &Prefix) -> Option<&Named> {
@@ -532,7 +545,7 @@ impl Table {
             wanted: self.wanted.clone(),
             in_file: self.in_file.clone(),
             in_bird: self.taken.as_ref().map_or_else(|| Arc::new([]) as Arc<[Prefix]>, |told| told.list.clone()),
-            in_sync: self.generation == self.taken_generation() && self.problem.is_none() && self.is_fit(),
+            in_sync: self.is_taken() && self.problem.is_none() && self.is_fit(),
             problem: self.problem.as_deref(),
         }
     }
@@ -545,7 +558,10 @@ impl Table {
 
 /// Whether each service of the family has a command of its own, and the family has none.
 fn custom_only(bird: &Bird, known: &[Named]) -> bool {
-    !known.is_empty() && known.iter().all(|named| named.custom) && !bird.reconfigure_cmd_is_set && bird.control_socket.is_none()
+    !known.is_empty()
+        && known.iter().all(|named| named.custom)
+        && !bird.reconfigure_cmd_is_set
+        && bird.control_socket.is_none()
 }
 
 fn option_of_dummy(family: Family) -> &'static str {

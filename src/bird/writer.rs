@@ -79,7 +79,7 @@ impl Writer {
         for family in Family::BOTH {
             let Some(bird) = settings.daemon.bird(family) else { continue };
             let named = named(&settings.services, family);
-            let patience = patience(&settings.services, family);
+            let patience = settings.daemon.splay_startup.saturating_add(patience(&settings.services, family));
             tables.push(Table::open(family, bird, named, settings.daemon.purge_ip_prefixes, patience));
         }
         let channels = channels(settings, &tables, Vec::new());
@@ -137,8 +137,12 @@ impl Writer {
             }
             Event::CustomDone { service, result } => {
                 let taken = self.customs.done(&service, result, Instant::now());
-                for (table, told) in self.tables.iter_mut().zip(taken.iter().flatten()) {
-                    table.took(told);
+                // Where the families have BIRDs of their own, the command has told only the service's.
+                let concerned = self.concerned.get(&service);
+                for (at, told) in taken.iter().flatten().enumerate() {
+                    if concerned.is_none_or(|concerned| concerned.contains(&at)) {
+                        self.tables[at].took(told);
+                    }
                 }
             }
             Event::Reload(reload) => self.reload(*reload),
@@ -188,7 +192,9 @@ impl Writer {
         // A command may take its time, and the file is ahead of BIRD meanwhile.
         self.publish(Some(due));
         let told: Vec<_> = self.tables.iter().map(Table::tell).collect();
-        self.customs.start_due(now, &told);
+        if self.customs_wait_until(now).is_none_or(|at| at <= now) {
+            self.customs.start_due(now, &told);
+        }
         for channel in &mut self.channels {
             let now = Instant::now();
             if channel.earliest(&mut self.tables, &self.verdicts, self.busy_until, now).is_some_and(|at| at <= now) {
@@ -196,6 +202,7 @@ impl Writer {
                 self.busy_until = self.busy_until.max(busy);
             }
         }
+        self.channels.iter_mut().for_each(Channel::reap);
         self.tables.iter_mut().for_each(Table::sync_directory);
         self.publish(None);
         self.report.lock().ready = true;
@@ -221,7 +228,15 @@ impl Writer {
             let at = channel.earliest(&mut self.tables, &self.verdicts, self.busy_until, now);
             channels = earlier(channels, at);
         }
-        earlier(earlier(tables, channels), self.customs.earliest())
+        let wait = self.customs_wait_until(now);
+        let customs = self.customs.earliest(now).map(|at| wait.map_or(at, |wait| at.max(wait)));
+        earlier(earlier(tables, channels), customs)
+    }
+
+    /// Until when no custom command is started: like the others, they make BIRD read the files.
+    fn customs_wait_until(&mut self, now: Instant) -> Option<Instant> {
+        let held = self.tables.iter_mut().filter_map(|table| table.held_until(&self.verdicts, now)).max();
+        held.max(self.busy_until)
     }
 
     /// The last step: nothing is gathered, and no retry waited for.
@@ -307,7 +322,7 @@ fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
     services.iter().flat_map(of_family).collect()
 }
 
-/// How long the slowest service of the family needs for its first verdict.
+/// How long the slowest service of the family needs for its first verdict, from its first run on.
 fn patience(services: &[Arc<Service>], family: Family) -> Duration {
     let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
     let needs = of_family.map(|service| {

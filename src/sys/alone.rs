@@ -1,6 +1,8 @@
 //! For tests: a test that runs again in a process of its own, in a network namespace, as another user, with a limit.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The variable that tells the second process that it is the one.
@@ -32,6 +34,28 @@ pub(crate) fn in_own_network(name: &str) -> bool {
     alone(name, &["unshare", flags], &this_program())
 }
 
+/// [`alone`], as nobody, beside a program that does its arguments as root and that nobody may kill: what sudo is to a
+/// daemon that is not root. Its path, inside that process.
+pub(crate) fn beside_sudo(name: &str) -> Option<PathBuf> {
+    let (program, as_nobody) = (this_program(), ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    if std::env::var_os(ALONE).is_some() {
+        return Some(program.with_file_name("sudo"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED {name}: only root can make a program that runs as root");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (test, sudo) = (dir.path().join("test"), dir.path().join("sudo"));
+    fs::copy(program, &test).unwrap();
+    fs::copy("/usr/bin/setpriv", &sudo).unwrap();
+    for (path, mode) in [(dir.path(), 0o777), (&test, 0o755), (&sudo, 0o4755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    alone(name, &as_nobody, &test);
+    None
+}
+
 /// Runs a line of `sh` that has to succeed.
 #[expect(clippy::disallowed_methods, reason = "this prepares a test")]
 pub(crate) fn sh(script: &str) {
@@ -49,6 +73,6 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The test program itself.
-pub(crate) fn this_program() -> std::path::PathBuf {
+pub(crate) fn this_program() -> PathBuf {
     std::env::current_exe().unwrap()
 }

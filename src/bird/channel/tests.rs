@@ -38,7 +38,10 @@ impl Desk {
     }
 
     fn say(&mut self, service: &str, state: State) {
-        self.verdicts.insert(service.into(), Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() });
+        self.verdicts.insert(
+            service.into(),
+            Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() },
+        );
         self.tables[0].news();
     }
 

@@ -341,8 +341,22 @@ fn services_with_commands_of_their_own_need_no_other() {
     desk.verdict(&mut table, "a", State::Down);
     assert_eq!(desk.step(&mut table), ["-a"]);
     assert!(!table.is_due() && !table.levels().in_sync, "its own command has to tell BIRD");
-    table.took(&table.tell());
+    // And nothing else does.
+    desk.verdict(&mut table, "b", State::Up);
+    assert_eq!(desk.step(&mut table), [""; 0]);
+    assert!(!table.levels().in_sync);
+    let told = table.tell();
+    let tamper = |desk: &mut Desk, table: &mut Table| {
+        desk.put("");
+        table.touched();
+        assert_eq!(desk.step(table), [""; 0]);
+    };
+    tamper(&mut desk, &mut table);
+    assert!(!table.levels().in_sync);
+    table.took(&told);
     assert!(table.levels().in_sync);
+    tamper(&mut desk, &mut table);
+    assert!(table.levels().in_sync, "the file is again what BIRD was told, and nobody can tell it once more");
 
     // With a command of the family's own there is a reconfigure at start, and one for what no service's command tells.
     desk.bird.reconfigure_cmd_is_set = true;

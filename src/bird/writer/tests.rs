@@ -6,8 +6,11 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
+use rustix::process::{waitid, WaitId, WaitIdOptions};
+
 use super::*;
 use crate::config::files::{load, ServiceFiles, Sources};
+use crate::sys::alone::{beside_sudo, wait_until};
 use crate::sys::atomic_file::{replace, Durability};
 
 const DUMMY: &str = "10.189.200.255/32";
@@ -74,12 +77,18 @@ impl Rig {
     }
 
     fn started(mut self) -> Rig {
+        let (writer, received) = self.writer();
+        self.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
+        self
+    }
+
+    /// One that does what the test calls.
+    fn writer(&mut self) -> (Writer, Receiver<Event>) {
         let settings = self.settings();
         let (events, received) = channel();
         let writer = Writer::new(&settings, events.clone(), self.report.clone(), self.give_up.clone());
         self.events = events;
-        self.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
-        self
+        (writer, received)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -246,6 +255,102 @@ fn custom_commands_tell_their_services_changes() {
     assert_eq!(runs[0], "1 configure", "the family has a command, and uses it at start");
     assert!(runs[1..].iter().all(|run| run == "2 custom down" || run == "2 custom up"), "{runs:?}");
     assert_eq!(runs.last().unwrap(), "2 custom up");
+}
+
+/// They make BIRD read the files, as the families' commands do.
+#[test]
+fn custom_commands_wait_as_reconfigures_do() {
+    let up = |service: &str| Verdict {
+        service: service.into(),
+        state: State::Up,
+        missing: Vec::new(),
+        undecided: Vec::new(),
+    };
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+
+    // For the verdicts of the others, where nothing tells what was listed.
+    let mut rig = Rig::new(2, "", custom);
+    put(&rig.path("prefixes"), "", 0o644);
+    let (mut writer, _events) = rig.writer();
+    writer.hear(up("s0"));
+    writer.step();
+    assert!(rig.file().contains("10.0.0.0/32") && !writer.customs.busy());
+    let now = Instant::now();
+    assert!(writer.earliest(now).is_some_and(|at| at > now), "it does not wait for ever");
+    writer.hear(up("s1"));
+    writer.tables[0].hurry();
+    writer.step();
+    assert!(writer.customs.busy());
+
+    // For a BIRD that may be busy.
+    let mut rig = Rig::new(1, "", custom);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    writer.busy_until = Some(now + MINUTE);
+    writer.hear(Verdict { state: State::Down, ..up("s0") });
+    writer.tables[0].hurry();
+    writer.step();
+    assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.busy());
+    assert_eq!(writer.earliest(now), Some(now + MINUTE));
+}
+
+/// The other family's BIRD is down, and stays untold whatever the command of a service that is none of its own does.
+#[test]
+fn a_custom_command_tells_only_the_families_of_its_service() {
+    let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc6 configure";
+    let mut rig = Rig::new(1, ipv6, "custom_bird_reconfigure_cmd = DIR/birdc custom");
+    let (mut writer, events) = rig.writer();
+    writer.step();
+    writer.hear(Verdict { service: "s0".into(), state: State::Down, missing: Vec::new(), undecided: Vec::new() });
+    writer.tables[0].hurry();
+    writer.step();
+    assert!(writer.customs.busy());
+    let done = events.recv_timeout(MINUTE).unwrap();
+    assert_eq!(done, Event::CustomDone { service: "s0".into(), result: Ok(()) });
+    writer.apply(done);
+    assert!(writer.tables[0].levels().in_sync);
+    assert!(writer.tables[1].is_due(), "nobody told the other BIRD");
+}
+
+/// A birdc under sudo that was left behind ends at last, and is no zombie until the next change, which may be far away.
+#[test]
+fn what_was_left_is_reaped_though_there_is_nothing_to_tell() {
+    let name = "bird::writer::tests::what_was_left_is_reaped_though_there_is_nothing_to_tell";
+    let Some(sudo) = beside_sudo(name) else { return };
+    let mut rig = Rig::new(1, "", "");
+    let wait = "until [ -e DIR/go ]; do sleep 0.01; done".replace("DIR", rig.dir.path().to_str().unwrap());
+    let command = format!("bird_reconfigure_cmd = {} --reuid=0 --clear-groups sh -c '{wait}'", sudo.display());
+    let main = fs::read_to_string(rig.path("main.conf")).unwrap();
+    let main = main.lines().filter(|line| !line.starts_with("bird_reconfigure_cmd")).collect::<Vec<_>>().join("\n");
+    put(&rig.path("main.conf"), format!("{main}\n{command}\n"), 0o644);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    assert!(rig.problem().is_some_and(|why| why.starts_with("reconfiguring bird timed out")));
+    // As if BIRD had taken it.
+    writer.tables.iter_mut().for_each(|table| table.took(&table.tell()));
+    put(&rig.path("go"), "", 0o644);
+    wait_until("the end of the process", || {
+        writer.step();
+        // Only looks: a zombie stays one.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::All, look).is_err()
+    });
+}
+
+/// With `splay_startup` a service may wait that long before its first run.
+#[test]
+fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
+    let needs = |daemon: &str| {
+        let mut rig = Rig::new(1, daemon, "check_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
+        put(&rig.path("prefixes"), "", 0o644);
+        let start = Instant::now();
+        let (mut writer, _events) = rig.writer();
+        let until = writer.tables[0].held_until(&Verdicts::new(), start).unwrap();
+        // To the minute, as reading the files takes its time.
+        (until - start).as_secs() / 60
+    };
+    assert_eq!(needs(""), 307 / 60);
+    assert_eq!(needs("splay_startup = 1000"), 1307 / 60);
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Real programs, most of them a line of `sh`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
-use crate::sys::alone::{alone, this_program};
+use crate::sys::alone::{alone, beside_sudo, this_program};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -201,30 +200,11 @@ fn children_have_stdio_alone_and_a_group_of_their_own() {
     check("ps -o pid=,pgid= -p $$ | awk '{ print $1 == $2 }'", r#"Exited(0) "1\n" """#);
 }
 
-/// What a check under sudo is to a daemon that is not root: a program that set its user id to root's.
+/// What a check under sudo is to a daemon that is not root.
 #[test]
 fn what_may_not_be_killed_is_handed_out() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED what_may_not_be_killed_is_handed_out: only root can make a program that runs as root");
-        return;
-    }
-    let name = "sys::process::tests::what_may_not_be_killed_is_handed_out_to_nobody";
-    let dir = tempfile::tempdir().unwrap();
-    let (test, setpriv) = (dir.path().join("test"), dir.path().join("setpriv"));
-    fs::copy(this_program(), &test).unwrap();
-    fs::copy("/usr/bin/setpriv", &setpriv).unwrap();
-    for (path, mode) in [(dir.path(), 0o755), (&test, 0o755), (&setpriv, 0o4755)] {
-        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    }
-    alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
-}
-
-#[test]
-fn what_may_not_be_killed_is_handed_out_to_nobody() {
-    let Some(setpriv) = this_program().parent().map(|dir| dir.join("setpriv")).filter(|path| path.exists()) else {
-        return; // This is the part of the test above that runs as another user.
-    };
-    let words = [setpriv.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "1"].map(String::from);
+    let Some(sudo) = beside_sudo("sys::process::tests::what_may_not_be_killed_is_handed_out") else { return };
+    let words = [sudo.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "1"].map(String::from);
     for grace in [None, Some(MINUTE)] {
         let limits = Limits { grace, ..within(Duration::from_millis(100)) };
         let ended = Program::new(&words).run(&limits, &StopLine::new().unwrap());

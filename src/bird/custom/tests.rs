@@ -1,0 +1,84 @@
+//! Real commands, whose ends the test takes off the channel by hand.
+
+use std::sync::mpsc::{channel, Receiver};
+
+use super::*;
+use crate::command::Command;
+use crate::report::sample::service;
+use crate::sys::alone::{beside_sudo, wait_until};
+
+/// Services `s0` to `sN`, each with the same command.
+fn customs(services: usize, command: &str) -> (Customs, Receiver<Event>, StopLine) {
+    let (events, received) = channel();
+    let stop = StopLine::new().unwrap();
+    let command = TimedCommand { command: Command::parse(command).unwrap(), timeout: Duration::from_secs(1000) };
+    let with_command =
+        |n| Service { custom_reconfigure: Some(command.clone()), ..service(&format!("s{n}"), "10.0.0.1/32") };
+    let mut customs = Customs::new(events, stop.clone());
+    customs.reload(&(0..services).map(with_command).map(Arc::new).collect::<Vec<_>>());
+    (customs, received, stop)
+}
+
+/// Waits for the end of a run and takes it in; says for which service.
+fn ended(customs: &mut Customs, events: &Receiver<Event>, now: Instant) -> Arc<str> {
+    match events.recv_timeout(Duration::from_secs(60)) {
+        Ok(Event::CustomDone { service, result }) => {
+            customs.done(&service, result, now);
+            service
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_retry_that_finds_no_place_waits_for_the_end_of_a_run() {
+    let (mut customs, events, stop) = customs(MOST + 1, "sleep 1103");
+    let now = Instant::now();
+    customs.changed("s0", Direction::Down);
+    customs.start_due(now, &[]);
+    stop.pull();
+    assert_eq!(&*ended(&mut customs, &events, now), "s0");
+    assert!(customs.earliest(now).is_some_and(|at| at > now), "it failed, and is tried again");
+    // Before that the others take all places. They never end by themselves.
+    customs.stop = StopLine::new().unwrap();
+    (1..=MOST).for_each(|n| customs.changed(&format!("s{n}"), Direction::Down));
+    customs.start_due(now, &[]);
+    assert_eq!(customs.earliest(now), None, "its time would come again and again, and never its turn");
+    customs.stop.pull();
+    ended(&mut customs, &events, now);
+    assert!(customs.earliest(now).is_some());
+    (1..MOST).for_each(|_| drop(ended(&mut customs, &events, now)));
+}
+
+/// What a command under sudo is to a daemon that is not root.
+#[test]
+fn no_more_than_four_runs_are_left() {
+    let Some(sudo) = beside_sudo("bird::custom::tests::no_more_than_four_runs_are_left") else { return };
+    let go = sudo.with_file_name("go");
+    let script = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let (mut customs, events, _) = customs(1, &format!("{} --reuid=0 --clear-groups sh -c '{script}'", sudo.display()));
+    customs.commands.get_mut("s0").unwrap().command.as_mut().unwrap().timeout = Duration::from_millis(50);
+    customs.changed("s0", Direction::Down);
+    let run = |customs: &mut Customs| {
+        customs.start_due(customs.earliest(Instant::now()).unwrap(), &[]);
+        ended(customs, &events, Instant::now());
+    };
+    for left in [1, 2, 3, 4, 4] {
+        run(&mut customs);
+        assert_eq!(customs.left.lock().len(), left);
+    }
+    let why = "reconfiguring BIRD failed: 4 earlier runs could not be killed and still run";
+    assert_eq!(customs.commands["s0"].problem.as_deref(), Some(why));
+    std::fs::File::create(go).unwrap();
+    customs.commands.get_mut("s0").unwrap().command.as_mut().unwrap().timeout = Duration::from_secs(1000);
+    wait_until("all to be reaped, and a run that succeeds", || {
+        match customs.earliest(Instant::now()) {
+            Some(_) => run(&mut customs),
+            None => customs.start_due(Instant::now(), &[]),
+        }
+        customs.left.lock().is_empty()
+    });
+    assert_eq!(customs.commands["s0"].problem, None);
+    let child = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+    assert!(child.is_err(), "a child is left: {child:?}");
+}
