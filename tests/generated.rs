@@ -1,5 +1,5 @@
 //! The parts of the manual pages, of the README and of the completions that come from the table of options and from the
-//! command line's definition.
+//! command line's definition; the description of the status document, which is that of its types.
 //!
 //! Promises: what is committed is what the tables say today. `GENERATE=1 cargo test --test generated` brings it up to date.
 //! In a file of prose such a part stands between two marks (`options: begin`, `options: end`); completions are whole files.
@@ -51,6 +51,11 @@ fn tables_of_the_readme() {
     check_part("README.md", "daemon options", &tabled(Scope::Daemon));
     let usage = Arguments::command().render_help().to_string();
     check_part("README.md", "usage", &format!("```text\n{}\n```\n", usage.trim_end()));
+}
+
+#[test]
+fn fields_of_the_status_document() {
+    check_part("docs/status.md", "fields", &fields(&read("src/report/document.rs")));
 }
 
 #[test]
@@ -107,6 +112,57 @@ fn kind(kind: Kind) -> String {
         Kind::Whole(least, most) if most >= 1 << 31 => format!("number, {least} or more"),
         Kind::Whole(least, most) => format!("number, {least} to {most}"),
         Kind::Word(words) => words.join(", "),
+    }
+}
+
+/// The types of a room as tables of their fields, from its text: the documentation of a field is what is read here.
+fn fields(room: &str) -> String {
+    let mut tables = String::new();
+    let (mut says, mut public) = (Vec::new(), false);
+    for line in room.lines() {
+        let line = line.trim();
+        if let Some(sentence) = line.strip_prefix("///") {
+            says.push(sentence.trim());
+            continue;
+        }
+        if line.starts_with("#[") {
+            continue;
+        }
+        // A link of rustdoc's is the bare word here.
+        let said = std::mem::take(&mut says).join(" ").replace("[`", "`").replace("`]", "`");
+        let item = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
+        if let Some(name) = item {
+            let name = name.trim_end_matches(" {");
+            tables += &format!("\n### {name}\n\n{said}\n\n| | | |\n|---|---|---|\n");
+            public = true;
+        } else if line == "}" {
+            public = false;
+        } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|line| line.split_once(": ")) {
+            if public {
+                tables += &format!("| `{name}` | {} | {said} |\n", json(kind.trim_end_matches(',')));
+            }
+        } else if public {
+            tables += &format!("| `\"{}\"` | | {said} |\n", line.trim_end_matches(',').to_lowercase());
+        }
+    }
+    tables.trim_start().to_owned()
+}
+
+/// What a type of ours is in JSON.
+fn json(kind: &str) -> String {
+    let within = |outer: &str| kind.strip_prefix(outer)?.strip_suffix('>');
+    if let Some(kind) = within("Option<") {
+        return format!("{} or null", json(kind));
+    }
+    if let Some(kind) = within("Vec<") {
+        return format!("list of {}", json(kind));
+    }
+    match kind {
+        "String" => "text".to_owned(),
+        "bool" => "true or false".to_owned(),
+        "f64" => "number".to_owned(),
+        "u32" | "u64" | "usize" | "i32" => "whole number".to_owned(),
+        _ => format!("[{kind}](#{})", kind.to_lowercase()),
     }
 }
 

@@ -16,7 +16,7 @@ pub const SCHEMA: u32 = 1;
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// See [`SCHEMA`].
+    /// 1; a change that old readers cannot understand makes it another, see [`SCHEMA`].
     pub schema: u32,
     /// Version of the daemon.
     pub version: String,
