@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_thread_that_panics_is_found_and_one_that_ends_is_let_go_of() {
         let start = |name: &str, run: fn()| std::thread::Builder::new().name(name.to_string()).spawn(run).unwrap();
-        let mut threads = vec![start("ends", || ()), start("stays", || std::thread::park())];
+        let mut threads = vec![start("ends", || ()), start("stays", std::thread::park)];
         wait_until("the end of the first", || threads[0].is_finished());
         assert_eq!((panicked(&mut threads), threads.len()), (None, 1));
         threads.push(start("dies", || panic!("a bug, for this test")));
