@@ -18,8 +18,11 @@ use crate::config::files::{self, ServiceFiles, Sources};
 use crate::config::options;
 use crate::config::preflight;
 use crate::config::problem::{Problem, Severity};
+use crate::config::settings::Settings;
 use crate::daemon;
+use crate::draining::{self, DrainError, Whom};
 use crate::report::client::{self, AskError};
+use crate::withdraw_all::{self, Done};
 
 #[cfg(test)]
 mod tests;
@@ -230,18 +233,51 @@ fn status(sources: &Sources, json: bool) -> Exit {
 }
 
 /// `--drain` of one service, `--drain-host` of none in particular; without a time until it is ended.
-fn drain(_sources: &Sources, _service: Option<&str>, _time: Option<Duration>) -> Exit {
-    fail("draining is not yet available")
+fn drain(sources: &Sources, service: Option<&str>, time: Option<Duration>) -> Exit {
+    with_settings(sources, |settings| draining::begin(settings, whom(service), time))
 }
 
 /// `--undrain` of one service, `--undrain-host` of none in particular.
-fn undrain(_sources: &Sources, _service: Option<&str>) -> Exit {
-    fail("draining is not yet available")
+fn undrain(sources: &Sources, service: Option<&str>) -> Exit {
+    with_settings(sources, |settings| draining::end(settings, whom(service)))
 }
 
-/// `--withdraw-all`.
-fn withdraw_all(_sources: &Sources) -> Exit {
-    fail("--withdraw-all is not yet available")
+fn whom(service: Option<&str>) -> Whom<'_> {
+    service.map_or(Whom::Host, Whom::Service)
+}
+
+/// Does something that the configuration has to be good for.
+fn with_settings(sources: &Sources, act: impl FnOnce(&Settings) -> Result<String, DrainError>) -> Exit {
+    match files::load(sources) {
+        Ok(configuration) => match act(&configuration.settings) {
+            Ok(done) => say(done + "\n"),
+            Err(why) => fail(why),
+        },
+        Err(problems) => {
+            tell(&problems);
+            Exit::Failed
+        }
+    }
+}
+
+/// `--withdraw-all`. Errors in the configuration are told, and passed over where that can be.
+fn withdraw_all(sources: &Sources) -> Exit {
+    match withdraw_all::run(sources) {
+        Ok(Done { sentences, problems, findings, well }) => {
+            tell(&problems);
+            findings.iter().for_each(|finding| _ = fail(finding));
+            let said = say(sentences.join("\n") + "\n");
+            if well {
+                said
+            } else {
+                Exit::Failed
+            }
+        }
+        Err((why, problems)) => {
+            tell(&problems);
+            fail(why)
+        }
+    }
 }
 
 /// `30m`, `2h 30m`, `1d`: a time above zero.

@@ -8,6 +8,7 @@
 //!   assignment    the assigned addresses            netlink                 the stop line
 //!   processes     the pidfds of watch_pidfile      the end of a process    the stop line; there where one is watched
 //!   hook, 0 to 8  one run of state_change_cmd       that command            the stop line
+//!   drains        nothing                           the drain files         the drop of Drains
 //!   file-watch    nothing                           inotify                 the stop line
 //!   exporter      the metrics file                  disk                    the end of its orders
 //!   reload        nothing                           disk                    its own end
@@ -15,7 +16,8 @@
 //! ```
 //!
 //! Promises: the process ends by a signal or by a bug, and by nothing else; by a signal with everything killed that may
-//! be killed, verdicts that wait applied, and within two seconds whatever hangs; a bug in a thread is a critical log line.
+//! be killed, verdicts that wait applied, and within two seconds whatever hangs (ten where `on_exit` has a service leave);
+//! a bug in a thread is a critical log line.
 //! Leaves out: what the threads do.
 
 use std::io;
@@ -29,6 +31,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::bird::writer::{End, Writer};
 use crate::check::assignment::Assignment;
+use crate::check::drains::Drains;
 use crate::check::hook::Hooks;
 use crate::check::threads::Threads;
 use crate::check::worker::Common;
@@ -50,6 +53,8 @@ mod reload;
 
 /// How long a stop may take where a reconfigure runs.
 const STOP: Duration = Duration::from_millis(1800);
+/// How long it may take where services leave (`on_exit`) and BIRD has to confirm that.
+const LEAVE: Duration = Duration::from_millis(9800);
 /// How long to wait before the pidfile is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut short, and the check commands that were killed, have to end.
@@ -84,20 +89,19 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
         Err(why) => (Notify::default(), Some(why)),
     };
     let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
-    let settings = &configuration.settings;
+    let (settings, warnings) = configuration.into_parts();
     let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, mut log) = sink::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    for warning in &configuration.warnings {
-        warn!("{warning}");
-    }
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    drop(warnings);
     findings.iter().for_each(|finding| warn!("{finding}"));
     if let Some(why) = no_systemd {
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
-    let mut daemon = Daemon::start(sources, settings, Arc::new(notify), log.dropped())?;
+    let mut daemon = Daemon::start(sources, &settings, Arc::new(notify), log.dropped())?;
     let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
     let end = daemon.sleep(&mut signals, &mut log, unwritten.then_some(&mut instance));
     daemon.stop();
@@ -118,6 +122,7 @@ struct Daemon {
     /// The reload under way.
     reading: Option<reload::Reading>,
     threads: Threads,
+    drains: Drains,
     /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
     others: Vec<JoinHandle<()>>,
     exporter: Option<Sender<Option<Prometheus>>>,
@@ -131,6 +136,8 @@ struct Daemon {
     give_up: StopLine,
     /// Pulled when the writer has ended.
     ended: StopLine,
+    /// A signal asked for the end, and not the watchdog's.
+    clean: bool,
 }
 
 impl Daemon {
@@ -164,8 +171,10 @@ impl Daemon {
         })?;
         let (assignment, addresses) =
             Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
-        let splay = settings.daemon.splay_startup;
         let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
+        let mut drains = Drains::new(board.clone(), events.clone(), hooks.clone());
+        drains.follow(settings.daemon.drain_file.as_deref()).map_err(cannot_start("to look at the drain files"))?;
+        let splay = settings.daemon.splay_startup;
         let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay };
         let mut threads = Threads::new(common);
         threads.start(&board.services.lock().clone());
@@ -188,6 +197,7 @@ impl Daemon {
             settings: settings.clone(),
             reading: None,
             threads,
+            drains,
             others,
             exporter,
             events,
@@ -197,6 +207,7 @@ impl Daemon {
             stop,
             give_up,
             ended,
+            clean: false,
         })
     }
 
@@ -232,6 +243,7 @@ impl Daemon {
                 Wake::Signal(Signal::SIGHUP) => self.begin_reload(),
                 Wake::Signal(signal) => {
                     info!("received {signal}");
+                    self.clean = signal != Signal::SIGABRT;
                     return Ok(());
                 }
                 Wake::Line(0) => return Err(self.why_the_writer_ended()),
@@ -258,17 +270,31 @@ impl Daemon {
         DaemonError::Died(why)
     }
 
+    /// Whether the end is one at which services leave, and one of them does.
+    fn someone_leaves(&self) -> bool {
+        let services = self.board.services.lock();
+        self.clean && services.iter().any(|(service, _)| service.withdraw_on_exit)
+    }
+
     /// Ends all threads, in the order that lets what waits be applied.
     fn stop(mut self) {
+        let leave = self.someone_leaves();
+        drop(self.drains);
         // As above.
         let _ = self.notify.stopping();
         self.stop.pull();
         self.threads.stop();
         self.exporter = None;
         // Without a receiver the writer has ended.
+        if leave {
+            let _ = self.events.send(Event::Leave);
+        }
         let _ = self.events.send(Event::Stop);
-        if !self.ended.wait(STOP) {
-            warn!("a reconfigure is cut short by the stop");
+        if !self.ended.wait(if leave { LEAVE } else { STOP }) {
+            match leave {
+                true => error!("BIRD has not confirmed in {LEAVE:?} that services left, as on_exit says"),
+                false => warn!("a reconfigure is cut short by the stop"),
+            }
             self.give_up.pull();
             self.ended.wait(LAST_WAIT);
         }

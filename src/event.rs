@@ -31,6 +31,9 @@ pub enum Event {
         /// Exit code 0, or why not.
         result: Result<(), String>,
     },
+    /// The daemon is about to stop, and this is no accident: services with `on_exit = withdraw` are down from now on,
+    /// whatever is said of them afterwards.
+    Leave,
     /// Another configuration takes the place of the running one.
     Reload(Box<Reload>),
     /// The daemon stops: apply what waits, then end.

@@ -57,11 +57,15 @@
 pub mod cli;
 pub mod command;
 pub mod daemon;
+pub mod drain;
+pub mod draining;
 pub mod event;
 pub mod prefix;
+pub mod withdraw_all;
 pub mod bird {
     //! Everything about BIRD: the list, its file, and telling BIRD of it.
     pub mod birdc;
+    pub mod boot;
     pub mod channel;
     pub mod client;
     pub mod control;
@@ -82,6 +86,7 @@ pub mod bird {
 pub mod check {
     //! Everything about checks: when, whether, how, and what follows.
     pub mod assignment;
+    pub mod drains;
     pub mod health;
     pub mod hook;
     pub mod pidfile;

@@ -60,19 +60,22 @@ impl Prefix {
 
     /// The network's address as Python prints it: as Rust does, but with `::ffff:102:304` for `::ffff:1.2.3.4`.
     pub fn address_text(&self) -> String {
-        match self.address() {
-            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
-                let [.., high, low] = address.segments();
-                format!("::ffff:{high:x}:{low:x}")
-            }
-            address => address.to_string(),
-        }
+        let mut text = self.to_string();
+        text.truncate(text.rfind('/').unwrap_or(text.len()));
+        text
     }
 }
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address_text(), self.length())
+        match self.address() {
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
+                let [.., high, low] = address.segments();
+                write!(f, "::ffff:{high:x}:{low:x}")?;
+            }
+            address => write!(f, "{address}")?,
+        }
+        write!(f, "/{}", self.length())
     }
 }
 

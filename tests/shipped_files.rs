@@ -40,6 +40,8 @@ enum Reader {
     Json,
     /// Built with everything else.
     Cargo,
+    Compiler,
+    Python,
     /// Text for people, and pictures.
     People,
 }
@@ -69,6 +71,8 @@ fn reader(path: &str) -> Option<Reader> {
         ("contrib/prometheus/", ".yml", Reader::Promtool),
         ("contrib/", ".json", Reader::Json),
         ("contrib/", ".rs", Reader::Cargo),
+        ("contrib/bench/", ".c", Reader::Compiler),
+        ("contrib/bench/", ".py", Reader::Python),
         ("", "/README", Reader::People),
         ("", ".md", Reader::People),
         ("", ".png", Reader::People),
@@ -305,6 +309,21 @@ fn promtool_takes_the_rules() {
     for path in read_by(Reader::Promtool) {
         if is_there(Path::new("promtool"), "--version", "prometheus") {
             accepts(tool("promtool").args(["check", "rules"]).arg(root().join(path)));
+        }
+    }
+}
+
+#[test]
+fn compilers_take_the_benchmark() {
+    for path in read_by(Reader::Compiler) {
+        if is_there(Path::new("cc"), "--version", "gcc") {
+            accepts(tool("cc").args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]).arg(root().join(path)));
+        }
+    }
+    for path in read_by(Reader::Python) {
+        if is_there(Path::new("python3"), "--version", "python3") {
+            let read = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')";
+            accepts(tool("python3").args(["-c", read]).arg(root().join(path)));
         }
     }
 }

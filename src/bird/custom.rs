@@ -6,7 +6,7 @@
 //!
 //! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
 //! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
-//! What may not be killed is looked after until it ends, and is no reason to leave more than [`MOST_LEFT`] of a service.
+//! What may not be killed is looked after until it ends, and no more than four such of a service are left.
 //! A run that succeeds counts as BIRD having taken the list as it was when the run started.
 //! Leaves out: which changes there are (`bird::writer`).
 

@@ -95,14 +95,15 @@ pub enum Flaw {
 /// Reads the prefix file of `family`.
 pub fn parse(bytes: &[u8], family: Family) -> PrefixFile {
     let tokens = Tokens { bytes, at: 0, line: 1 };
-    PrefixFile {
-        variable: tokens.zip(tokens.skip(1)).find_map(|pair| match (pair.0.kind, pair.1.kind) {
-            (Kind::Word("define"), Kind::Word(name)) => Some(name.to_string()),
-            _ => None,
-        }),
-        prefixes: legible(tokens, family),
-        flaw: sound(tokens, family).err(),
-    }
+    let variable = tokens.zip(tokens.skip(1)).find_map(|pair| match (pair.0.kind, pair.1.kind) {
+        (Kind::Word("define"), Kind::Word(name)) => Some(name.to_string()),
+        _ => None,
+    });
+    let (prefixes, flaw) = match sound(tokens, family) {
+        Ok(prefixes) => (prefixes, None),
+        Err(flaw) => (legible(tokens, family), Some(flaw)),
+    };
+    PrefixFile { variable, prefixes, flaw }
 }
 
 /// Everything behind the first line.
@@ -224,8 +225,9 @@ fn legible(mut tokens: Tokens<'_>, family: Family) -> Vec<Prefix> {
     prefixes
 }
 
-/// Checks the whole file against `define NAME = [ PREFIX, ... ];`.
-fn sound(tokens: Tokens<'_>, family: Family) -> Result<(), Flaw> {
+/// The prefixes of a file that is `define NAME = [ PREFIX, ... ];` as a whole.
+fn sound(tokens: Tokens<'_>, family: Family) -> Result<Vec<Prefix>, Flaw> {
+    let mut prefixes = Vec::new();
     if tokens.peek().is_none() {
         return Err(Flaw::Empty);
     }
@@ -246,13 +248,14 @@ fn sound(tokens: Tokens<'_>, family: Family) -> Result<(), Flaw> {
         if prefix.family() != family {
             return Err(Flaw::Family { line, prefix, family });
         }
+        prefixes.push(prefix);
         separator = rest.mark("',' or ']'", b",]")?;
     }
     rest.mark("';'", b";")?;
     while rest.0.peek().is_some() {
         rest.mark("the end of the file", b";")?;
     }
-    Ok(())
+    Ok(prefixes)
 }
 
 /// `A_1`, or `'A-B.C:D'` in quotes.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use crate::bird::boot::Boot;
 use crate::bird::history::{self, History};
 use crate::bird::pace::Pace;
 use crate::bird::prefix_file::{self, PrefixFile};
@@ -49,6 +50,8 @@ pub struct Named {
     pub service: Arc<str>,
     /// Whether the service's changes are told by its own command.
     pub custom: bool,
+    /// `on_boot = withdraw`: a list from before the machine's last boot says nothing of it.
+    pub on_boot: bool,
 }
 
 /// What BIRD is told when it is told of the file: which generation, and what that lists.
@@ -143,6 +146,8 @@ pub struct Table {
     /// What the last step had to say, so that a step that is tried again does not say it again.
     said: HashSet<String>,
     started: bool,
+    /// Where a service has `on_boot = withdraw`.
+    boot: Option<Boot>,
 }
 
 impl Table {
@@ -181,6 +186,7 @@ impl Table {
             problem: None,
             said: HashSet::new(),
             started: false,
+            boot: None,
             known,
         };
         table.read_first(patience);
@@ -209,7 +215,26 @@ impl Table {
             }
         };
         self.first_read = list.iter().copied().collect();
+        self.distrust();
         self.list = list.into();
+    }
+
+    /// At the first start since the machine booted, prefixes of services that want it so count as not listed.
+    fn distrust(&mut self) {
+        if self.boot().is_none_or(|boot| !boot.is_first()) {
+            return;
+        }
+        let path = self.path.display();
+        for named in self.known.iter().filter(|named| named.on_boot) {
+            if self.first_read.remove(&named.prefix) {
+                info!("{path} lists {} of {} from before the machine booted: withdrawn", named.prefix, named.service);
+            }
+        }
+    }
+
+    fn boot(&mut self) -> Option<&mut Boot> {
+        let wanted = self.known.iter().any(|named| named.on_boot);
+        wanted.then(|| self.boot.get_or_insert_with(|| Boot::look(&self.path)))
     }
 
     fn read(&mut self) -> Read {
@@ -332,6 +357,9 @@ impl Table {
             return Vec::new();
         }
         self.right = self.identity;
+        if let Some(boot) = self.boot() {
+            boot.keep();
+        }
         let changed = self.settle(list);
         let told_by_custom = !changed.is_empty() && changed.iter().all(|named| named.custom) && !mended && !foreign;
         if wrong && !told_by_custom {

@@ -14,7 +14,8 @@
 //! custom command holds up nobody.
 //! Who may block: this thread, on the disk and on the reconfigure command or BIRD's control socket, for no longer than
 //! their limits.
-//! What stops it: [`Event::Stop`], after what waits is applied, and [`Event::Died`]; the `give_up` line cuts short what
+//! What stops it: [`Event::Stop`], after what waits is applied (and, after [`Event::Leave`], BIRD took it), and
+//! [`Event::Died`]; the `give_up` line cuts short what
 //! runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
@@ -39,6 +40,9 @@ use crate::sys::stop_line::StopLine;
 /// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a last change is tried again, where BIRD does not take it.
+const LEAVING: Duration = Duration::from_millis(500);
+
 /// Everything the bird-writer owns.
 pub struct Writer {
     tables: Vec<Table>,
@@ -47,6 +51,10 @@ pub struct Writer {
     verdicts: Verdicts,
     /// The tables that hold prefixes of a service, by its name.
     concerned: HashMap<Arc<str>, Vec<usize>>,
+    /// Services with `on_exit = withdraw`.
+    leaving: Vec<Arc<str>>,
+    /// They are withdrawn, and the end waits until BIRD took that.
+    has_left: bool,
     /// While BIRD may be busy with a reconfigure, nobody sends it another.
     busy_until: Option<Instant>,
     report: Arc<Published<BirdReport>>,
@@ -86,7 +94,18 @@ impl Writer {
         let concerned = concerned(settings, &tables);
         let mut customs = Customs::new(events, give_up.clone());
         customs.reload(&settings.services);
-        Writer { tables, channels, customs, verdicts: Verdicts::new(), concerned, busy_until: None, report, give_up }
+        Writer {
+            tables,
+            channels,
+            customs,
+            verdicts: Verdicts::new(),
+            concerned,
+            leaving: leaving(&settings.services),
+            has_left: false,
+            busy_until: None,
+            report,
+            give_up,
+        }
     }
 
     /// The files that somebody else may touch, links resolved.
@@ -104,19 +123,20 @@ impl Writer {
             self.step();
             stepped();
             match end.take() {
-                Some(end) if !self.customs.busy() => return end,
+                Some(end) if !self.customs.busy() && !self.is_leaving() => return end,
                 kept => end = kept,
             }
-            for event in self.receive(events) {
+            let until = if end.is_some() && self.has_left { Some(Instant::now() + LEAVING) } else { None };
+            for event in self.receive(events, until) {
                 end = self.apply(event).or(end);
             }
         }
     }
 
-    /// Waits for the next event or for the next thing to do; returns all events that wait by then.
-    fn receive(&mut self, events: &Receiver<Event>) -> Vec<Event> {
+    /// Waits for the next event or until then, or else for the next thing to do; returns all events that wait by then.
+    fn receive(&mut self, events: &Receiver<Event>, until: Option<Instant>) -> Vec<Event> {
         let now = Instant::now();
-        let first = match self.earliest(now) {
+        let first = match until.or_else(|| self.earliest(now)) {
             Some(at) => events.recv_timeout(at.saturating_duration_since(now)),
             None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
@@ -145,6 +165,7 @@ impl Writer {
                     }
                 }
             }
+            Event::Leave => self.leave(),
             Event::Reload(reload) => self.reload(*reload),
             Event::Died { service, why } => return Some(End::Died { service, why }),
             Event::Stop => return Some(End::Stopped),
@@ -152,7 +173,25 @@ impl Writer {
         None
     }
 
+    /// Services with `on_exit = withdraw` count as down, and nothing that is said by now changes that. Where this comes
+    /// before [`Writer::run`], it is part of the first change.
+    pub fn leave(&mut self) {
+        info!("going to withdraw {}, as on_exit says", self.leaving.join(","));
+        for service in self.leaving.clone() {
+            self.hear(Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() });
+        }
+        self.has_left = true;
+    }
+
+    /// Whether BIRD has to take a last change, and there is still time for that.
+    fn is_leaving(&self) -> bool {
+        self.has_left && !self.give_up.is_pulled() && self.tables.iter().any(|table| !table.levels().in_sync)
+    }
+
     fn hear(&mut self, verdict: Verdict) {
+        if self.has_left {
+            return;
+        }
         let action = if verdict.state == State::Up { "add to" } else { "delete from" };
         info!("returned an item from the queue for {} and action to {action} Bird configuration", verdict.service);
         // A service that nothing is known of has just gone with a reload.
@@ -171,6 +210,7 @@ impl Writer {
         }
         self.channels = channels(&settings, &self.tables, std::mem::take(&mut self.channels));
         self.concerned = concerned(&settings, &self.tables);
+        self.leaving = leaving(&settings.services);
         self.verdicts.retain(|service, _| self.concerned.contains_key(service));
         self.verdicts.extend(last_words.into_iter().map(|verdict| (verdict.service.clone(), verdict)));
         if self.customs.reload(&settings.services) {
@@ -311,13 +351,19 @@ fn concerned(settings: &Settings, tables: &[Table]) -> HashMap<Arc<str>, Vec<usi
     settings.services.iter().map(|service| (service.name.as_str().into(), places(service))).collect()
 }
 
+/// Services with `on_exit = withdraw`.
+fn leaving(services: &[Arc<Service>]) -> Vec<Arc<str>> {
+    services.iter().filter(|service| service.withdraw_on_exit).map(|service| service.name.as_str().into()).collect()
+}
+
 /// The family's prefixes in order of configuration.
 fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
     let of_family = |service: &Arc<Service>| {
         let name: Arc<str> = service.name.as_str().into();
         let custom = service.custom_reconfigure.is_some();
         let prefixes = service.prefixes.clone().into_iter().filter(move |prefix| prefix.family() == family);
-        prefixes.map(move |prefix| Named { prefix, service: name.clone(), custom })
+        let on_boot = service.withdraw_on_boot;
+        prefixes.map(move |prefix| Named { prefix, service: name.clone(), custom, on_boot })
     };
     services.iter().flat_map(of_family).collect()
 }

@@ -44,7 +44,7 @@ pub enum Outcome {
     Passed,
     /// Anything else of the command: another exit code, a signal, a time-out, no such executable.
     Failed,
-    /// The service cannot have traffic whatever its command says: no address assigned, or its thread is stuck.
+    /// The service cannot have traffic whatever its command says: no address assigned, its thread stuck, or drained.
     Withheld,
 }
 

@@ -89,6 +89,19 @@ impl Hooks {
         Arc::new(Hooks { runs: Published::default(), stop })
     }
 
+    /// Has the service's command run where its state changed: from the first state to the second. To be called when the
+    /// verdict has been sent; returns at once.
+    pub fn changed(
+        self: &Arc<Self>,
+        service: &Arc<Service>,
+        report: &Arc<Published<ServiceReport>>,
+        changed: Option<[State; 2]>,
+    ) {
+        if let Some([old, new]) = changed {
+            self.run(Transition { service: service.clone(), report: report.clone(), old, new });
+        }
+    }
+
     /// Has the service's command run, if it has one. To be called when the verdict has been sent; returns at once.
     pub fn run(self: &Arc<Self>, transition: Transition) {
         if transition.service.state_change.is_none() {

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::check::assignment::Assignment;
 use crate::check::health::{Health, Outcome, Progress, State};
-use crate::check::hook::{Hooks, Transition};
+use crate::check::hook::Hooks;
 use crate::check::pidfile::Pidfile;
 use crate::check::schedule::Schedule;
 use crate::config::settings::{OnDisabled, Service};
@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
 /// the whole control group, and that must not look like failing services.
 const SUPERVISOR: Duration = Duration::from_millis(200);
+/// How often the thread of a drained service looks whether that is over.
+const REST: Duration = Duration::from_secs(1);
 /// How many runs that could not be killed may be left before no further one is started.
 const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
@@ -89,7 +91,8 @@ pub fn start(
         let pidfile = service.watch_pidfile.clone();
         let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
         let (left, died) = (Vec::new(), name.clone());
-        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, left, told };
+        let mut worker =
+            Worker { name, service, common, report, orders, health, program, pidfile, left, told, resting: false };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -114,18 +117,23 @@ pub fn declare_stuck(
         return false;
     }
     report.stuck = true;
-    let changed = report.reach(State::Down, SystemTime::now());
-    report.undecided.clear();
+    let changed = report.overrule(service, &common.events);
     warn!("{}: status DOWN because its check is stuck", service.name);
-    // Sent under the lock, so that no verdict of a thread that is back in this moment can come before it.
-    let _ = common.events.send(Event::Verdict(stuck(service.name.as_str().into())));
     drop(report);
-    run_hook(service, published, common, changed);
+    common.hooks.changed(service, published, changed);
     true
 }
 
-/// What is said of a service whose check is stuck.
-fn stuck(service: Arc<str>) -> Verdict {
+/// The state of a service whose check is disabled.
+fn decided(decision: OnDisabled) -> State {
+    match decision {
+        OnDisabled::Withdraw => State::Down,
+        OnDisabled::Advertise => State::Up,
+    }
+}
+
+/// What is said of a service whose check is overruled.
+fn down(service: Arc<str>) -> Verdict {
     Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
 }
 
@@ -142,6 +150,8 @@ struct Worker {
     left: Vec<Left>,
     /// What the writer knows.
     told: Verdict,
+    /// The service is drained: nothing is run, and the thread only waits for the end of that.
+    resting: bool,
 }
 
 /// What one cycle found, before it becomes a verdict.
@@ -175,6 +185,9 @@ impl Worker {
             debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
+            if self.resting {
+                next = next.min(now + REST);
+            }
             self.expect_word_by(next + silence);
             debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
         }
@@ -213,28 +226,28 @@ impl Worker {
 
     /// `check_disabled`: nothing is run, `on_disabled` decides, and the thread ends, as the original's does.
     fn decide_once(&mut self, decision: OnDisabled) {
-        let state = match decision {
-            OnDisabled::Withdraw => {
-                info!("Check is disabled and ip_prefix will be withdrawn");
-                State::Down
-            }
-            OnDisabled::Advertise => {
-                info!("check is disabled, ip_prefix wont be withdrawn");
-                State::Up
-            }
-        };
+        match decision {
+            OnDisabled::Withdraw => info!("Check is disabled and ip_prefix will be withdrawn"),
+            OnDisabled::Advertise => info!("check is disabled, ip_prefix wont be withdrawn"),
+        }
         let mut report = self.report.lock();
-        let changed = report.reach(state, SystemTime::now()).filter(|_| !self.common.stop.is_pulled());
-        (report.missing, report.undecided) = Default::default();
-        let verdict = report.verdict(&self.name);
+        let mut changed = None;
+        // The end of a drain decides in this thread's place; after a reload that ended this thread, the one that follows.
+        let known = self.told == Verdict { state: decided(decision), ..down(self.name.clone()) };
+        if report.drained.is_none() && !known && !self.common.stop.is_pulled() {
+            changed = report.decide(&self.service, decision, &self.common.events);
+            info!(status = %report.state, "adding {} in the queue", list(&self.service.prefixes));
+        }
         drop(report);
-        self.tell(verdict);
-        run_hook(&self.service, &self.report, &self.common, changed);
+        self.common.hooks.changed(&self.service, &self.report, changed);
         info!("check is now permanently disabled");
     }
 
-    /// One look at the addresses and one run of the check. False: the daemon stops.
+    /// One look at the addresses and one run of the check, where the service is not drained. False: the daemon stops.
     fn cycle(&mut self) -> bool {
+        if self.rest() {
+            return true;
+        }
         let began = SystemTime::now();
         if let Some(pidfile) = &mut self.pidfile {
             let watched = pidfile.look();
@@ -255,8 +268,27 @@ impl Worker {
                 None => return false,
             }
         };
+        // What a run found that was under way counts for nothing.
+        if self.rest() {
+            return true;
+        }
         self.judge(began, missing, finding);
         true
+    }
+
+    /// Takes in that the service was declared down, which the writer knows: it begins anew from there. True where it is
+    /// drained, so that nothing is to be run.
+    fn rest(&mut self) -> bool {
+        let mut report = self.report.lock();
+        self.resting = report.drained.is_some();
+        if self.resting || report.overruled && !report.stuck {
+            (report.stuck, report.overruled, report.progress) = (false, false, None);
+            report.missing.clear();
+            drop(report);
+            self.health.observe(Outcome::Withheld);
+            self.told = down(self.name.clone());
+        }
+        self.resting
     }
 
     /// The prefixes that are not assigned to the interface.
@@ -321,9 +353,10 @@ impl Worker {
     fn judge(&mut self, began: SystemTime, missing: Vec<Prefix>, finding: Finding) {
         let report = self.report.clone();
         let mut report = report.lock();
-        // The main thread declared the service down while this run was stuck; that stands until check_rise passes.
+        // Someone declared the service down while this ran; that stands until check_rise passes.
         let stuck = std::mem::take(&mut report.stuck);
-        let outcome = if stuck { Outcome::Withheld } else { finding.outcome };
+        let overruled = std::mem::take(&mut report.overruled);
+        let outcome = if overruled { Outcome::Withheld } else { finding.outcome };
         let progress = self.health.observe(outcome);
         let repeated = report.last.as_ref().is_some_and(|last| last.result == finding.result)
             && progress == Progress::Confirmed(State::Down);
@@ -341,11 +374,11 @@ impl Worker {
             log_failure(repeated, &finding);
         }
         self.log_progress(progress, &missing);
-        if stuck {
-            self.told = self::stuck(self.name.clone());
+        if overruled {
+            self.told = down(self.name.clone());
         }
         self.tell(verdict);
-        run_hook(&self.service, &self.report, &self.common, changed);
+        self.common.hooks.changed(&self.service, &self.report, changed);
     }
 
     fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
@@ -369,10 +402,11 @@ impl Worker {
         if self.told == verdict {
             return;
         }
-        // Under the lock, as the main thread pulls the line when it reads this check's last word for a reload: what the
-        // writer hears after that comes from the check that follows.
-        let _last_word = self.report.lock();
-        if self.common.stop.is_pulled() {
+        // Under the lock, so that what overrules this comes after it (what already does stands until the next cycle), and
+        // as the main thread pulls the line when it reads this check's last word for a reload: what the writer hears after
+        // that comes from the check that follows.
+        let report = self.report.lock();
+        if report.overruled || self.common.stop.is_pulled() {
             return;
         }
         info!(status = %verdict.state, "adding {} in the queue", list(&self.service.prefixes));
@@ -383,6 +417,35 @@ impl Worker {
 }
 
 impl ServiceReport {
+    /// Tells the writer "down" in the place of the check thread, which learns of it when it is about to tell something
+    /// else. To be done under one lock with what the reason is.
+    #[must_use]
+    pub(super) fn overrule(&mut self, service: &Service, events: &Sender<Event>) -> Option<[State; 2]> {
+        self.overruled = true;
+        self.say(service, State::Down, events)
+    }
+
+    /// Tells the writer what `on_disabled` says.
+    #[must_use]
+    pub(super) fn decide(
+        &mut self,
+        service: &Service,
+        decision: OnDisabled,
+        events: &Sender<Event>,
+    ) -> Option<[State; 2]> {
+        self.overruled = false;
+        self.missing.clear();
+        self.say(service, decided(decision), events)
+    }
+
+    fn say(&mut self, service: &Service, state: State, events: &Sender<Event>) -> Option<[State; 2]> {
+        let changed = self.reach(state, SystemTime::now());
+        self.undecided.clear();
+        // Without a receiver the daemon is ending.
+        let _ = events.send(Event::Verdict(Verdict { state, ..down(service.name.as_str().into()) }));
+        changed
+    }
+
     /// What the writer is to know.
     pub fn verdict(&self, service: &Arc<str>) -> Verdict {
         let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
@@ -441,18 +504,6 @@ impl ServiceReport {
         };
         self.last = Some(Run { began, took: finding.took, result: finding.result.clone(), output });
         changed
-    }
-}
-
-/// After the verdict was sent.
-fn run_hook(
-    service: &Arc<Service>,
-    report: &Arc<Published<ServiceReport>>,
-    common: &Common,
-    changed: Option<[State; 2]>,
-) {
-    if let Some([old, new]) = changed {
-        common.hooks.run(Transition { service: service.clone(), report: report.clone(), old, new });
     }
 }
 

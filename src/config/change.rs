@@ -71,7 +71,6 @@ pub fn between(running: &Settings, read: Settings) -> Result<Change, ChangeError
 
     let mut before: HashMap<&str, &Arc<Service>> =
         running.services.iter().map(|service| (service.name.as_str(), service)).collect();
-    let drains_otherwise = daemon.drain_file != settings.daemon.drain_file;
     let mut fates = Vec::with_capacity(settings.services.len());
     for service in &mut settings.services {
         if let Some(prefix) = service.prefixes.iter().find(|prefix| settings.daemon.bird(prefix.family()).is_none()) {
@@ -80,7 +79,7 @@ pub fn between(running: &Settings, read: Settings) -> Result<Change, ChangeError
         }
         fates.push(match before.remove(service.name.as_str()) {
             None => Fate::New,
-            Some(old) if old == service && !drains_otherwise => {
+            Some(old) if old == service => {
                 *service = old.clone();
                 Fate::Unchanged
             }
@@ -216,9 +215,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_drain_file_for_the_host_is_another_for_each_service() {
+    fn another_drain_file_for_the_host_changes_no_service() {
         let a = service("a", "10.0.0.1", "");
         let change = between(&settings("", &a), settings("drain_file = /run/drain", &a)).unwrap();
-        assert_eq!(change.fates, [Fate::Changed { gained: vec![] }]);
+        assert_eq!(change.fates, [Fate::Unchanged]);
+        assert_eq!(change.settings.daemon.drain_file, Some("/run/drain".into()));
     }
 }

@@ -48,6 +48,31 @@ pub struct Configuration {
     ini: Ini,
 }
 
+/// What could be made of files that hold errors.
+#[derive(Clone, Debug)]
+pub struct Salvaged {
+    /// What `[daemon]` says, with the program's default in the place of each error; no services. None where the main file
+    /// cannot be read: then nothing says where the lists are.
+    pub settings: Option<Settings>,
+    /// Whether `[daemon]` and the main file are free of errors.
+    pub sound: bool,
+    /// All of them.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads `[daemon]` where [`load`] refuses the whole for these problems.
+pub fn salvage(sources: &Sources, problems: Vec<Problem>) -> Salvaged {
+    let (mut ini, faults) = read(sources);
+    let of_main = |problem: &&Problem| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
+    let main = faults.iter().find(of_main);
+    let (daemon, wrong) = reading::salvage(&mut ini);
+    let sound = main.is_none() && wrong.is_empty();
+    // A file that could be read has faults in its lines.
+    let readable = main.is_none_or(|problem| problem.line.is_some());
+    let settings = daemon.filter(|_| readable).map(|daemon| Settings { daemon, services: Vec::new() });
+    Salvaged { settings, sound, problems }
+}
+
 /// Reads all files. What is returned in place of a configuration holds at least one error, and the warnings too.
 pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
     let (ini, mut problems) = read(sources);
@@ -94,6 +119,11 @@ fn read(sources: &Sources) -> (Ini, Vec<Problem>) {
 }
 
 impl Configuration {
+    /// What a daemon goes on with; the files' text, a third of the whole, is let go.
+    pub fn into_parts(self) -> (Settings, Vec<Problem>) {
+        (self.settings, self.warnings)
+    }
+
     /// What `--print-conf` prints: every option that counts in each section, its value as it is used. Also options that
     /// nobody knows must have a value for that.
     pub fn print(&self) -> Result<String, Vec<Problem>> {

@@ -151,6 +151,16 @@ impl Ini {
         self.sections[section].entries[entry].raw.push_str(value);
     }
 
+    /// Takes an option out of a section; true where it was there.
+    pub fn forget(&mut self, section: &str, name: &str) -> bool {
+        let Some(&section) = self.index.get(section) else { return false };
+        let Section { entries, index, .. } = &mut self.sections[section];
+        let Some(gone) = index.remove(name) else { return false };
+        entries.remove(gone);
+        index.values_mut().filter(|at| **at > gone).for_each(|at| *at -= 1);
+        true
+    }
+
     /// Takes one more file in. After a fault the file's options may be there in part: the whole is then of no use.
     pub fn read(&mut self, file: &Path, bytes: &[u8]) -> Vec<IniError> {
         reader::read(self, file, bytes)

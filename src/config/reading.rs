@@ -13,7 +13,7 @@ use crate::command::Command;
 use crate::config::ini::{is_space, Entry, Ini, Section, DEFAULT};
 use crate::config::options::{self, Kind, Opt, Scope, MOST_SECONDS};
 use crate::config::problem::Problem;
-use crate::config::settings::{Service, Settings, TimedCommand};
+use crate::config::settings::{Daemon, Service, Settings, TimedCommand};
 use crate::config::{spelling, variable};
 use crate::prefix::Prefix;
 
@@ -54,6 +54,25 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
     let settings =
         daemon.filter(|_| !problems.iter().any(Problem::is_error)).map(|daemon| Settings { daemon, services });
     (settings, problems)
+}
+
+/// Section `[daemon]` alone. What is wrong in there is forgotten, so that the program's default counts, and told.
+pub fn salvage(ini: &mut Ini) -> (Option<Daemon>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    loop {
+        let Some(section) = ini.section(DAEMON) else { return (None, problems) };
+        let mut found = Vec::new();
+        let read = daemon::read(&mut Reader { ini, section, scope: Scope::Daemon, problems: &mut found });
+        found.retain(Problem::is_error);
+        let options: Vec<String> = found.iter().filter_map(|problem| problem.option.clone()).collect();
+        let wrong = !found.is_empty();
+        problems.append(&mut found);
+        // Each round has fewer options than the last.
+        let fewer = options.iter().any(|name| ini.forget(DAEMON, name) | ini.forget(DEFAULT, name));
+        if !wrong || !fewer {
+            return (read.filter(|_| !wrong), problems);
+        }
+    }
 }
 
 /// Where the status socket is, whatever else is wrong.

@@ -6,7 +6,7 @@
 //!                             +--> compared with what runs --> log, check threads, bird-writer, exporter
 //! ```
 //!
-//! Promises: all or nothing; the main thread waits for no disk and for no thread, and a stop that comes while the files
+//! Promises: all or nothing; the main thread waits for no disk (but a second at most for drain files) and for no thread, and a stop that comes while the files
 //! are read is not held up by that; a HUP that comes meanwhile has them read once more.
 //! Leaves out: what changes (`config::change`), and how each room changes it.
 
@@ -136,6 +136,10 @@ impl Daemon {
         let reload = Reload { settings: change.settings.clone(), last_words: replaced.last_words };
         // Without a receiver the writer has ended, which the main thread is about to see.
         let _ = self.events.send(Event::Reload(Box::new(reload)));
+        // After the writer heard of the reload and before new threads begin: a drain is older than every check.
+        if let Err(why) = self.drains.follow(change.settings.daemon.drain_file.as_deref()) {
+            error!("cannot look at the drain files: {why}; it is tried again with the next reload");
+        }
         self.export(change.settings.daemon.prometheus.as_ref());
         info!("the configuration is reloaded: {}", summary(&change));
         self.settings = change.settings;

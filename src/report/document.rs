@@ -30,7 +30,7 @@ pub struct Document {
     pub uptime_s: f64,
     /// Whether the first reconfigure of BIRD was tried.
     pub ready: bool,
-    /// Whether every service is up, every prefix assigned and BIRD in sync; services whose check is disabled do not count.
+    /// Whether every service is up, every prefix assigned and BIRD in sync; services that are disabled or drained do not count.
     pub well: bool,
     /// All of it in numbers.
     pub summary: Summary,
@@ -59,7 +59,7 @@ pub struct Moment {
 /// All in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Services whose check is not disabled: the sum of the next three.
+    /// Services that are neither disabled nor drained: the sum of the next three.
     pub services: usize,
     /// See [`Condition::Up`].
     pub up: usize,
@@ -69,6 +69,9 @@ pub struct Summary {
     pub unknown: usize,
     /// Services whose check is disabled.
     pub disabled: usize,
+    /// Services that are drained and not disabled; they do not count as down.
+    #[serde(default)]
+    pub drained: usize,
     /// Whether each prefix file lists what it should and BIRD took it.
     pub in_sync: bool,
 }
@@ -96,6 +99,9 @@ pub struct ServiceStatus {
     pub since: Moment,
     /// `on_disabled` where the check is disabled (`withdraw` or `advertise`), else null.
     pub disabled: Option<String>,
+    /// Why it is out although nothing need be wrong: its operator wants it so; null where it is not drained.
+    #[serde(default)]
+    pub drained: Option<DrainStatus>,
     /// `check_interval`.
     pub interval_s: f64,
     /// `check_timeout`.
@@ -135,6 +141,17 @@ pub struct HookRuns {
     pub skipped: u64,
     /// Why the last run failed; null where it did not.
     pub problem: Option<String>,
+}
+
+/// A drain: nothing is run, the prefixes are withdrawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    /// The drain file; where there are two, the one that ends later.
+    pub file: String,
+    /// When the daemon noticed it.
+    pub since: Moment,
+    /// When it ends; null where the file has to be removed for that.
+    pub until: Option<Moment>,
 }
 
 /// One run of a check.
@@ -221,14 +238,16 @@ pub struct FamilyStatus {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sync = if self.in_sync { "BIRD in sync" } else { "BIRD not in sync" };
-        write!(f, "{} of {} services up, {sync}", self.up, self.services)
+        let drained = if self.drained > 0 { format!("{} drained, ", self.drained) } else { String::new() };
+        write!(f, "{} of {} services up, {drained}{sync}", self.up, self.services)
     }
 }
 
 impl ServiceStatus {
-    /// Whether nothing is to be said about it: it is up with all its addresses, or its check is disabled.
+    /// Whether nothing is to be said about it: it is up with all its addresses, or out because someone wants it so.
     pub fn is_well(&self) -> bool {
         self.disabled.is_some()
+            || self.drained.is_some()
             || self.state == Condition::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|on| !on.missing)
     }
 }

@@ -79,6 +79,7 @@ struct ServiceMetrics {
     configured: Metric,
     up: Metric,
     advertised: Metric,
+    drained: Metric,
     checks: Metric,
     transitions: Metric,
     last_check: Metric,
@@ -105,6 +106,10 @@ impl ServiceMetrics {
                 "service_advertised",
                 "Whether the prefix file lists the prefix, for BIRD to advertise: 0 = no, 1 = yes",
             ),
+            drained: Metric::gauge(
+                "service_drained",
+                "Whether the service was taken out by its operator: 0 = no, 1 = drained",
+            ),
             checks: Metric::counter(
                 "service_check_total",
                 "The number of runs of the service check by what they came to",
@@ -129,6 +134,7 @@ impl ServiceMetrics {
         if let Some(level) = level {
             self.advertised.add(&plain, flag(level.in_file));
         }
+        self.drained.add(&plain, flag(report.drained.is_some()));
         if service.disabled.is_some() {
             return;
         }
@@ -183,7 +189,18 @@ impl ServiceMetrics {
         if !created.series.is_empty() {
             original += &concat([created]);
         }
-        (original, concat([configured, self.up, self.advertised, self.checks, self.transitions, self.last_check]))
+        (
+            original,
+            concat([
+                configured,
+                self.up,
+                self.advertised,
+                self.drained,
+                self.checks,
+                self.transitions,
+                self.last_check,
+            ]),
+        )
     }
 }
 

@@ -206,7 +206,7 @@ fn services_down(document: &Document, thresholds: &Thresholds) -> Option<(Status
 /// A service that is up without one of its addresses has a prefix that is withdrawn.
 fn is_down(service: &ServiceStatus) -> bool {
     let withdrawn = service.prefixes.iter().any(|prefix| prefix.missing);
-    service.disabled.is_none() && (service.state == Condition::Down || withdrawn)
+    service.disabled.is_none() && service.drained.is_none() && (service.state == Condition::Down || withdrawn)
 }
 
 fn perfdata(document: &Document, thresholds: &Thresholds) -> String {
@@ -238,6 +238,7 @@ fn family_line(family: &FamilyStatus) -> String {
 
 fn service_line(service: &ServiceStatus) -> String {
     let state = match (&service.disabled, service.state) {
+        _ if service.drained.is_some() => "drained",
         (Some(_), _) => "disabled",
         (None, Condition::Up) => "up",
         (None, Condition::Down) => "down",

@@ -70,16 +70,20 @@ pub fn start(board: Arc<Board>, path: &Path, stop: StopLine) -> Result<JoinHandl
     }
     let listener = listen_at(path).map_err(create)?;
     let made = fs::symlink_metadata(path).map_err(create)?;
-    let path = path.to_path_buf();
+    let place = path.to_path_buf();
     let thread = std::thread::Builder::new().name("status".into()).spawn(move || {
         Server { board, listener, readers: Vec::new(), rest: None }.run(&stop);
         let is_ours = |found: &fs::Metadata| (found.dev(), found.ino()) == (made.dev(), made.ino());
-        if fs::symlink_metadata(&path).is_ok_and(|found| is_ours(&found)) {
+        if fs::symlink_metadata(&place).is_ok_and(|found| is_ours(&found)) {
             // Nothing can be done about a failure; the next start takes it for a stale one.
-            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(&place);
         }
     });
-    thread.map_err(ServeError::Thread)
+    thread.map_err(|why| {
+        // Nobody will ever listen there.
+        let _ = fs::remove_file(path);
+        ServeError::Thread(why)
+    })
 }
 
 /// Nobody can connect before the last step, and until then the mode is never wider than it is to be: the socket's own is

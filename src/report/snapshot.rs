@@ -1,7 +1,7 @@
 //! What is known now: published by the threads that know it, read by the status socket, the metrics and the watchdog.
 //!
-//! Promises: each value has one publisher (a check thread its [`ServiceReport`], the bird-writer its [`BirdReport`])
-//! and any number of readers; a publisher never waits for longer than a reader copies one value.
+//! Promises: each value has one publisher (a check thread its [`ServiceReport`], where others can only overrule it; the
+//! bird-writer its [`BirdReport`]) and any number of readers; a publisher never waits for longer than a reader copies one value.
 //! Leaves out: how it is shown (`report::status`, `report::metrics`).
 
 use std::collections::HashSet;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::check::health::{Progress, State};
 use crate::config::settings::{Service, Settings};
+use crate::drain::End;
 use crate::prefix::{Family, Prefix};
 
 /// A value that one thread publishes and others read.
@@ -111,6 +112,10 @@ pub struct ServiceReport {
     pub due: Option<Instant>,
     /// The thread missed its time and the service was declared down for it.
     pub stuck: bool,
+    /// Why it is withdrawn and nothing is run, where its operator wants it so.
+    pub drained: Option<Drained>,
+    /// Someone told the writer "down" in the check thread's place, which the thread does not know yet.
+    pub overruled: bool,
     /// Why nothing is checked although it should be: the thread cannot be created.
     pub problem: Option<String>,
     /// The process that `watch_pidfile` named at the last check and that is watched.
@@ -134,11 +139,24 @@ impl Default for ServiceReport {
             transitions: 0,
             due: None,
             stuck: false,
+            drained: None,
+            overruled: false,
             problem: None,
             watched: None,
             hook: HookRuns::default(),
         }
     }
+}
+
+/// A service that its operator took out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// The drain file that counts: where there are two, the one that ends later.
+    pub file: PathBuf,
+    /// Until when.
+    pub end: End,
+    /// When it was noticed.
+    pub since: SystemTime,
 }
 
 impl ServiceReport {

@@ -10,12 +10,15 @@ use jiff::tz::TimeZone;
 
 use crate::check::health::Progress;
 use crate::config::settings::{OnDisabled, Service};
+use crate::drain::End;
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
-    Checks, Condition, Document, FamilyStatus, HookRuns, LastRun, Moment, PrefixStatus, ServiceStatus, Steps, Summary,
-    SCHEMA,
+    Checks, Condition, Document, DrainStatus, FamilyStatus, HookRuns, LastRun, Moment, PrefixStatus, ServiceStatus,
+    Steps, Summary, SCHEMA,
 };
-use crate::report::snapshot::{self, seconds, Board, FamilyReport, Levels, Now, Run, RunResult, ServiceReport};
+use crate::report::snapshot::{
+    self, seconds, Board, Drained, FamilyReport, Levels, Listed, Now, Run, RunResult, ServiceReport,
+};
 
 /// The document of this moment; `zone` is that of the texts.
 pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
@@ -33,7 +36,7 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
         })
         .collect();
     let summary = summarize(
-        services.iter().map(|service| (service.disabled.is_some(), service.state)),
+        services.iter().map(|service| (service.disabled.is_some(), service.drained.is_some(), service.state)),
         families.iter().all(|family| family.in_sync),
     );
     let writer_overdue_s = overdue(bird.due, now);
@@ -63,14 +66,20 @@ pub fn summary(board: &Board) -> Summary {
         bird.families.len() == board.files.len() && bird.families.iter().all(|family| family.in_sync)
     };
     let listed = board.services.lock().clone();
-    summarize(listed.iter().map(|(service, report)| (service.disabled.is_some(), report.lock().state.into())), in_sync)
+    let of_service = |(service, report): &Listed| {
+        let report = report.lock();
+        (service.disabled.is_some(), report.drained.is_some(), report.state.into())
+    };
+    summarize(listed.iter().map(of_service), in_sync)
 }
 
-fn summarize(services: impl Iterator<Item = (bool, Condition)>, in_sync: bool) -> Summary {
+/// For each service: whether it is disabled, whether it is drained, and its state.
+fn summarize(services: impl Iterator<Item = (bool, bool, Condition)>, in_sync: bool) -> Summary {
     let mut summary = Summary { in_sync, ..Summary::default() };
-    for (disabled, state) in services {
+    for (disabled, drained, state) in services {
         let count = match state {
             _ if disabled => &mut summary.disabled,
+            _ if drained => &mut summary.drained,
             Condition::Up => &mut summary.up,
             Condition::Down => &mut summary.down,
             Condition::Unknown => &mut summary.unknown,
@@ -99,6 +108,7 @@ fn service_status(
         state: report.state.into(),
         since: moment(report.since, zone),
         disabled,
+        drained: report.drained.as_ref().map(|drained| drain_status(drained, zone)),
         interval_s: service.check_interval.as_secs_f64(),
         timeout_s: service.check_timeout.as_secs_f64(),
         last: report.last.as_ref().map(|run| last_run(run, zone)),
@@ -134,6 +144,9 @@ fn why(service: &Service, report: &ServiceReport, overdue_s: Option<f64>) -> Opt
     if let Some(overdue) = overdue_s {
         return Some(format!("the check is stuck, it should have reported {overdue} s ago"));
     }
+    if let Some(Drained { file, end, .. }) = &report.drained {
+        return Some(format!("drained by {} {end}", file.display()));
+    }
     if !report.missing.is_empty() {
         let missing: Vec<String> = report.missing.iter().map(ToString::to_string).collect();
         return Some(format!("{} not assigned to interface {}", missing.join(", "), service.interface));
@@ -145,6 +158,17 @@ fn why(service: &Service, report: &ServiceReport, overdue_s: Option<f64>) -> Opt
         RunResult::TimedOut => Some(format!("the check took longer than {} s", service.check_timeout.as_secs_f64())),
         RunResult::NotStarted(why) => Some(why.clone()),
         RunResult::NotAssigned => Some(format!("no address is assigned to interface {}", service.interface)),
+    }
+}
+
+fn drain_status(drained: &Drained, zone: &TimeZone) -> DrainStatus {
+    DrainStatus {
+        file: drained.file.display().to_string(),
+        since: moment(drained.since, zone),
+        until: match drained.end {
+            End::At(time) => Some(moment(time, zone)),
+            End::Never => None,
+        },
     }
 }
 

@@ -139,8 +139,11 @@ fn rows(service: &ServiceStatus, document: &Document) -> Vec<[Cell; HEADINGS.len
 
 fn state(service: &ServiceStatus) -> Cell {
     match (&service.disabled, service.overdue_s, service.state) {
+        // A drain wins over on_disabled.
+        (Some(_), _, _) if service.drained.is_some() => ("drained".to_string(), Some(Colour::Yellow)),
         (Some(_), _, _) => ("disabled".to_string(), Some(Colour::Yellow)),
         (None, Some(_), _) => ("STUCK".to_string(), Some(Colour::Red)),
+        (None, None, _) if service.drained.is_some() => ("drained".to_string(), Some(Colour::Yellow)),
         (None, None, Condition::Up) => ("up".to_string(), Some(Colour::Green)),
         (None, None, Condition::Down) => ("DOWN".to_string(), Some(Colour::Red)),
         (None, None, Condition::Unknown) => ("unknown".to_string(), Some(Colour::Yellow)),

@@ -68,15 +68,13 @@ impl Signals {
             }
             let mut fds = vec![PollFd::new(self.delivery.get_read(), PollFlags::IN)];
             fds.extend(lines.iter().map(|line| PollFd::new(*line, PollFlags::IN)));
-            if !poll_until(&mut fds, until) {
-                return Wake::Time;
-            }
+            poll_until(&mut fds, until);
             let told = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
-            if told[0] {
-                let numbers = self.delivery.pending();
-                self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
-            } else if let Some(at) = told[1..].iter().position(|told| *told) {
-                return Wake::Line(at);
+            // Also where the socket tells of none: a signal is noted before the write that wakes, and that can fail.
+            let numbers = self.delivery.pending();
+            self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
+            if !told[0] && self.waiting.is_empty() {
+                return told[1..].iter().position(|told| *told).map_or(Wake::Time, Wake::Line);
             }
         }
     }

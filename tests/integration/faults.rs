@@ -62,7 +62,7 @@ fn with_a_real_bird_routes_come_right_whatever_call_fails() {
     std::fs::write(&traced, format!("#!/bin/sh\nread -r go < {}\nexec {daemon} \"$@\"\n", gate.display())).unwrap();
     std::fs::set_permissions(&traced, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mark = lab.routes.mark();
-    for (call, nth, errno) in [
+    let by_command = [
         ("create", 2, Errno::ENOSPC),
         ("fsync", 1, Errno::EIO),
         ("rename", 1, Errno::EACCES),
@@ -73,8 +73,24 @@ fn with_a_real_bird_routes_come_right_whatever_call_fails() {
         ("poll", 5, Errno::EINTR),
         ("read pipe", 1, Errno::EINTR),
         ("kill", 2, Errno::EPERM),
-    ] {
+    ];
+    let by_socket = [
+        ("connect", 1, Errno::EAGAIN),
+        ("connect", 1, Errno::ECONNREFUSED),
+        ("connect", 1, Errno::EINTR),
+        ("send", 4, Errno::ENOBUFS),
+        ("send", 5, Errno::EINTR),
+        ("receive", 7, Errno::ENOMEM),
+        ("receive", 9, Errno::EINTR),
+        ("socket", 5, Errno::EMFILE),
+    ];
+    let socket = lab.file("host.ctl").display().to_string();
+    for (at, (call, nth, errno)) in by_command.into_iter().chain(by_socket).enumerate() {
         println!("{call} {errno:?} {nth}");
+        if at == by_command.len() {
+            lab.option("bird_control_socket", &socket);
+            lab.option("bird6_control_socket", &socket);
+        }
         lab.start_this_daemon(traced.to_str().unwrap());
         let pid = lab.processes("traced")[0];
         let fault = Fault { call: call.into(), nth, deed: Deed::Fail(errno) };
@@ -105,7 +121,7 @@ fn play_all(title: &str, wanted: Vec<(&'static str, Deed)>) {
     println!("calls of a run without a fault: {counts:?}");
     let places = |call: &str| -> BTreeSet<usize> {
         let count = counts.get(call).copied().unwrap_or(0);
-        if all == "all" {
+        if !all.is_empty() {
             (1..=count.min(PLACES)).chain((count > 0).then_some(count)).collect()
         } else {
             [1, 2, count].into_iter().filter(|nth| (1..=count).contains(nth)).collect()
@@ -122,6 +138,7 @@ fn play_all(title: &str, wanted: Vec<(&'static str, Deed)>) {
             let every = faults.len().div_ceil(SAMPLE);
             faults = faults.into_iter().step_by(every).collect();
         }
+        // It may be one of the other test's.
         one => faults.retain(|fault| spelled(fault) == one),
     }
     let played = play(faults, place);

@@ -289,9 +289,22 @@ impl Lab {
 
     fn start_logging_to(&self, program: &str, log: &str) -> Running {
         self.write_options();
+        self.namespaces.start(logged(&mut self.command(program), &self.file(log)))
+    }
+
+    /// The program with its configuration.
+    fn command(&self, program: &str) -> Command {
         let mut command = self.namespaces.host(program);
         command.arg("-f").arg(self.file("daemon.conf")).arg("-d").arg(self.file("services.d"));
-        self.namespaces.start(logged(&mut command, &self.file(log)))
+        command
+    }
+
+    /// Runs the program as an operator does; its exit code and all that it says.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        self.write_options();
+        let output = self.command(&daemon_program()).args(arguments).stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Sends the daemon a signal.

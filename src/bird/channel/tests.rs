@@ -25,7 +25,8 @@ struct Desk {
 impl Desk {
     fn new(family: Family, list: &Path, socket: &Path, dummy: Option<Prefix>) -> Desk {
         let bird = settings(list, socket, dummy);
-        let named = |(prefix, name): (Prefix, &str)| Named { prefix, service: name.into(), custom: false };
+        let named =
+            |(prefix, name): (Prefix, &str)| Named { prefix, service: name.into(), custom: false, on_boot: false };
         let known = prefixes(family, 0..2).into_iter().zip(["a", "b"]).map(named).collect();
         let table = Table::open(family, &bird, known, false, Duration::ZERO);
         let channel = Channel::new(&bird, 0);
@@ -258,7 +259,7 @@ fn a_prefix_of_a_service_is_no_dummy() {
     desk.tables[0].empty_lists_are_read(false);
     desk.step();
     assert_eq!(*desk.tables[0].levels().in_file, [dummy(Family::V4)]);
-    let named = Named { prefix: dummy(Family::V4), service: "c".into(), custom: false };
+    let named = Named { prefix: dummy(Family::V4), service: "c".into(), custom: false, on_boot: false };
     let bird = Bird { control_socket: None, ..settings(&dir.path().join("other"), &dir.path().join("nobody"), None) };
     desk.tables = [Table::open(Family::V4, &bird, vec![named], false, Duration::ZERO)];
     desk.tables[0].empty_lists_are_read(false);

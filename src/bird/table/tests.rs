@@ -37,7 +37,8 @@ impl Desk {
             dummy: Some(prefix(DUMMY)),
             history: None,
         };
-        let named = |service: &str, of| Named { prefix: prefix(of), service: service.into(), custom: false };
+        let named =
+            |service: &str, of| Named { prefix: prefix(of), service: service.into(), custom: false, on_boot: false };
         let known = vec![named("a", A), named("b", B)];
         Desk { dir, bird, known, verdicts: Verdicts::new(), now: Instant::now() }
     }
@@ -81,8 +82,12 @@ impl Desk {
 
     /// Each service and its prefix, `a 10.0.0.1/32`, from now on.
     fn reload(&mut self, table: &mut Table, known: &[(&str, &str)]) {
-        let named =
-            |(service, of): &(&str, &str)| Named { prefix: prefix(of), service: (*service).into(), custom: false };
+        let named = |(service, of): &(&str, &str)| Named {
+            prefix: prefix(of),
+            service: (*service).into(),
+            custom: false,
+            on_boot: false,
+        };
         self.known = known.iter().map(named).collect();
         table.reload(&self.bird, self.known.clone(), &self.verdicts);
         self.verdicts.retain(|service, _| known.iter().any(|(name, _)| *name == &**service));
@@ -371,6 +376,46 @@ fn services_with_commands_of_their_own_need_no_other() {
     table.touched();
     desk.step(&mut table);
     assert!(table.is_due());
+}
+
+/// What the first start leaves of a list with [`A`] and [`B`], of which `a` has `on_boot = withdraw`.
+fn first_list(desk: &Desk) -> Vec<Prefix> {
+    let mut known = desk.known.clone();
+    known[0].on_boot = true;
+    let mut table = Table::open(Family::V4, &desk.bird, known, false, MINUTE);
+    let changed = table.converge(&desk.verdicts, desk.now);
+    let list = desk.file().prefixes;
+    assert_eq!(changed.len(), 3 - list.len(), "the change is told");
+    list
+}
+
+#[test]
+fn a_list_from_before_the_boot_is_not_trusted_and_one_from_after_it_is() {
+    let kept = [DUMMY, A, B].map(prefix);
+    let without = [DUMMY, B].map(prefix);
+    let desk = Desk::listing(&[DUMMY, A, B]);
+    assert_eq!(first_list(&desk), without);
+    // The service is up by now, and the daemon is restarted.
+    desk.put(&desk.text(&[DUMMY, A, B]));
+    assert_eq!(first_list(&desk), kept);
+    // The machine, too.
+    let boot = desk.dir.path().join(".prefixes.conf.boot");
+    let id = fs::read(&boot).unwrap();
+    atomic_file::replace(&boot, b"another\n", Durability::Unsynced).unwrap();
+    assert_eq!(first_list(&desk), without);
+    assert_eq!(fs::read(&boot).unwrap(), id);
+}
+
+#[test]
+fn a_boot_is_remembered_only_where_someone_wants_it_and_after_the_list() {
+    let desk = Desk::listing(&[DUMMY, A, B]);
+    let boot = desk.dir.path().join(".prefixes.conf.boot");
+    desk.open().converge(&desk.verdicts, desk.now);
+    assert!(!boot.exists());
+    let mut known = desk.known.clone();
+    known[0].on_boot = true;
+    Table::open(Family::V4, &desk.bird, known, false, MINUTE);
+    assert!(!boot.exists(), "the list still holds what is not trusted");
 }
 
 #[test]

@@ -388,6 +388,67 @@ fn a_dead_check_thread_ends_it_after_what_waits() {
     assert!(!rig.file().contains("10.0.0.0/32"));
 }
 
+impl Rig {
+    fn leave(&self) {
+        self.events.send(Event::Leave).unwrap();
+        // What a check says that was under way changes nothing.
+        self.say("s0", State::Up);
+        self.events.send(Event::Stop).unwrap();
+    }
+}
+
+#[test]
+fn services_that_leave_are_withdrawn_by_one_reconfigure_before_the_end() {
+    let mut rig = Rig::new(3, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.leave();
+    assert!(matches!(rig.end(), End::Stopped));
+    assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
+    assert_eq!(rig.runs().len(), 2);
+}
+
+#[test]
+fn a_leave_is_tried_until_bird_takes_it() {
+    let mut rig = Rig::new(2, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("exit 1");
+    rig.leave();
+    rig.wait("two tries", |rig| rig.runs().len() > 3);
+    rig.bird_does("echo Reconfigured");
+    assert!(matches!(rig.end(), End::Stopped));
+    assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
+}
+
+#[test]
+fn a_leave_that_bird_does_not_take_is_cut_short() {
+    let mut rig = Rig::new(1, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("exec sleep 1103");
+    rig.leave();
+    rig.wait("the try", |rig| rig.runs().len() > 1);
+    rig.give_up.pull();
+    assert!(matches!(rig.end(), End::Stopped));
+    assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+}
+
+#[test]
+fn a_stop_without_leave_keeps_the_list() {
+    let rig = Rig::new(1, "", "on_exit = withdraw").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    assert!(rig.stop().file().contains("10.0.0.0/32"));
+}
+
+#[test]
+fn a_leave_runs_custom_commands() {
+    let custom = "on_exit = withdraw\ncustom_bird_reconfigure_cmd = DIR/birdc custom";
+    let mut rig = Rig::new(1, "", custom).started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.leave();
+    assert!(matches!(rig.end(), End::Stopped));
+    assert_eq!(rig.runs(), ["1 configure", "2 custom down"]);
+    assert!(rig.in_sync());
+}
+
 /// The line of `[daemon]` that a rig has at first.
 const BIRDC: &str = "bird_reconfigure_cmd = DIR/birdc configure";
 
@@ -396,7 +457,7 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     let rig = Rig::new(3, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
     rig.say("s0", State::Down);
-    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && rig.in_sync());
+    rig.wait("the withdrawal", |rig| rig.runs().len() == 2 && rig.in_sync());
     let before = rig.file();
     // `s0` keeps its verdict, `s1` goes on without one, and this is what one that changed has to say.
     let last_word = |state| Verdict { service: "s2".into(), state, missing: Vec::new(), undecided: Vec::new() };
@@ -404,19 +465,31 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     for _ in 0..20 {
         rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
     }
+    // A last word that no verdict said before counts as one.
+    assert!(rig.file().contains("10.0.0.2/32"));
+    rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Down)]);
+    rig.wait("the last word's effect", |rig| rig.runs().len() == 3 && rig.in_sync());
+    assert!(!rig.file().contains("10.0.0.2/32"));
+    rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
+    rig.wait("the last word's effect", |rig| rig.runs().len() == 4 && rig.in_sync());
+    assert!(rig.file().contains("10.0.0.2/32"));
     // `s1` goes, `s3` takes its prefix over, `s2` goes with its prefix, `s4` is new.
     rig.reload(BIRDC, &[s0, ("s3", "10.0.0.1/32", ""), ("s4", "10.0.0.4/32", "")], vec![]);
-    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && rig.in_sync());
-    assert_eq!(rig.runs().len(), 3);
+    // The file is there before the report says that BIRD has not taken it.
+    let told = |rig: &Rig| rig.runs().len() > 4 && rig.in_sync();
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && told(rig));
+    assert_eq!(rig.runs().len(), 5);
     assert_eq!(rig.file().lines().filter(|line| line.contains("10.0.0.")).collect::<Vec<_>>(), ["        10.0.0.1/32"]);
     // Late words of services that went are nobody's.
     rig.say("s2", State::Up);
     rig.say("s4", State::Up);
-    rig.wait("the new one", |rig| rig.file().contains("10.0.0.4/32") && rig.in_sync());
+    rig.wait("the new one", |rig| rig.runs().len() == 6 && rig.in_sync());
     let rig = rig.stop();
-    assert!(!rig.file().contains("10.0.0.2/32") && before.contains("10.0.0.2/32"));
-    assert_eq!(rig.runs().len(), 4);
-    assert_eq!(rig.report.lock().families[0].taken, 4, "what was counted stays");
+    assert!(
+        rig.file().contains("10.0.0.4/32") && !rig.file().contains("10.0.0.2/32") && before.contains("10.0.0.2/32")
+    );
+    assert_eq!(rig.runs().len(), 6);
+    assert_eq!(rig.report.lock().families[0].taken, 6, "what was counted stays");
 }
 
 #[test]

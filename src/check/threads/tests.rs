@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 
 use super::*;
 use crate::check::assignment::Assignment;
-use crate::check::health::State;
+use crate::check::health::{Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::worker::tests::service;
 use crate::config::change::between;
@@ -179,6 +179,7 @@ fn prefixes_that_a_service_gains_wait_for_the_verdict_of_its_check() {
         Event::Verdict(found) => assert_eq!(found, verdict("a", State::Up)),
         event => panic!("{event:?}"),
     }
+    assert_eq!(rig.report("a").lock().progress, Some(Progress::Confirmed(State::Up)), "it was up all the time");
     assert_eq!(rig.end(), []);
 }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc::{channel, TryRecvError};
 
 use super::*;
 use crate::config::settings::TimedCommand;
+use crate::report::snapshot::Drained;
 use crate::sys::alone::{alone, in_own_network, sh, this_program, wait_until};
 use crate::sys::process_end::tests::Sleep;
 
@@ -53,7 +54,12 @@ struct Started {
 
 impl Started {
     fn new(service: Service, splay: Duration) -> Started {
-        let (service, report) = (Arc::new(service), Arc::new(Published::default()));
+        Started::from(service, ServiceReport::default(), splay)
+    }
+
+    /// One that goes on from what is known.
+    fn from(service: Service, report: ServiceReport, splay: Duration) -> Started {
+        let (service, report) = (Arc::new(service), Arc::new(Published::new(report)));
         let ((orders, receiver), (sender, events)) = (channel(), channel());
         let orders = Arc::new(orders);
         let stop = StopLine::new().unwrap();
@@ -421,6 +427,83 @@ fn the_longest_times_run_over_nothing() {
     thread.order_after(0);
     thread.order_after(1);
     thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+}
+
+impl Started {
+    /// The drain begins, as the thread that looks at the files has it.
+    fn drain(&self) {
+        let mut report = self.report.lock();
+        let (file, since) = ("/run/drain".into(), SystemTime::now());
+        report.drained = Some(Drained { file, end: crate::drain::End::Never, since });
+        let _ = report.overrule(&self.service, &self.common.events);
+    }
+
+    fn end_drain(&self) {
+        self.report.lock().drained = None;
+    }
+}
+
+#[test]
+fn a_drained_service_is_down_and_runs_nothing_until_it_has_risen_again() {
+    let rise = NonZeroU32::new(2).unwrap();
+    let thread = begin(Service { check_rise: rise, ..service("true") });
+    thread.order_after(1);
+    thread.expect(State::Up, "");
+    thread.wait_for_runs(2);
+    thread.drain();
+    thread.expect(State::Down, "");
+    thread.orders.send(()).unwrap();
+    wait_until("the rest", || !thread.report.lock().overruled);
+    thread.orders.send(()).unwrap();
+    thread.end_drain();
+    // The interval is a day: the end of the rest is noticed all the same, or the order by then makes it a run.
+    thread.order_after(3);
+    thread.expect(State::Up, "");
+    assert_eq!(thread.state_and_transitions(), (State::Up, 3));
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn a_drain_during_a_run_is_told_at_once_and_the_run_counts_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (started, go) = (dir.path().join("started"), dir.path().join("go"));
+    let thread = begin(service(&format!("touch {}; {}", started.display(), waits_for(&go))));
+    wait_until("a run", || started.exists());
+    thread.drain();
+    thread.expect(State::Down, "");
+    File::create(&go).unwrap();
+    wait_until("the rest", || !thread.report.lock().overruled);
+    assert_eq!((thread.runs(), thread.state_and_transitions()), (0, (State::Down, 1)));
+    assert_eq!(thread.events.try_recv(), Err(TryRecvError::Empty));
+    thread.end_drain();
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+}
+
+/// The thread sleeps for a day and sees neither begin nor end; the writer was told "down", and has to hear "up" again.
+#[test]
+fn a_drain_that_the_thread_slept_through_is_made_good() {
+    let thread = begin(service("true"));
+    thread.expect(State::Up, "");
+    thread.wait_for_runs(1);
+    wait_until("the sleep", || thread.report.lock().due.is_some_and(|due| due > Instant::now() + DAY / 2));
+    thread.drain();
+    thread.end_drain();
+    thread.expect(State::Down, "");
+    thread.order_after(1);
+    thread.expect(State::Up, "");
+    assert_eq!(thread.end(), []);
+}
+
+#[test]
+fn a_drained_service_whose_check_is_disabled_stays_out() {
+    let report = ServiceReport {
+        drained: Some(Drained { file: "/run/drain".into(), end: crate::drain::End::Never, since: SystemTime::now() }),
+        ..ServiceReport::default()
+    };
+    let disabled = Service { disabled: Some(OnDisabled::Advertise), ..service("true") };
+    let thread = Started::from(disabled, report, Duration::ZERO);
     assert_eq!(thread.end(), []);
 }
 

@@ -262,3 +262,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_forgotten_is_as_if_it_had_never_stood_there() {
+    let (mut ini, faults) = read("[DEFAULT]\ny = 0\n[a]\nx = 1\ny = 2\nz = 3\n");
+    assert_eq!(faults, []);
+    assert!(ini.forget("a", "y"));
+    assert!(!ini.forget("a", "y") && !ini.forget("b", "y"));
+    let section = ini.section("a").unwrap();
+    let values = ["x", "y", "z"].map(|name| ini.entry(section, name).map(|entry| &*entry.raw));
+    assert_eq!(values, [Some("1"), Some("0"), Some("3")]);
+    assert_eq!(section.own().len(), 2);
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::command::Command;
 use crate::config::settings::{OnDisabled, TimedCommand};
 use crate::report::sample;
-use crate::report::snapshot::{Counts, FamilyReport, HookRuns, Run};
+use crate::report::snapshot::{Counts, Drained, FamilyReport, HookRuns, Run};
 
 fn check_number(value: f64, expected: &str) {
     assert_eq!(number(value), expected);
@@ -209,6 +209,10 @@ fn our_series() {
     check(&board, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
     check(&board, "bird_in_sync", "1.0 0.0");
     check(&board, "bird_last_success_timestamp_seconds", "1.5");
+    check(&board, "service_drained", "0.0 0.0");
+    let (since, file) = (at, "/run/drain".into());
+    report.lock().drained = Some(Drained { file, end: crate::drain::End::Never, since });
+    check(&board, "service_drained", "1.0 1.0");
     check(&board, "config_reload_success", "1.0");
     check(&board, "config_reload_timestamp_seconds", "0.0");
     *board.reload_error.lock() = Some("a.conf, line 3: no".into());

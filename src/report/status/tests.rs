@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -59,7 +60,8 @@ fn documented(board: &Board, later: Duration) -> Document {
 fn the_document_says_what_the_board_says() {
     let document = documented(&board(), Duration::from_millis(61_250));
     assert_eq!((document.schema, document.uptime_s, document.ready, document.well), (1, 61.25, true, false));
-    assert_eq!(document.summary, Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, in_sync: true });
+    let summary = Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, drained: 0, in_sync: true };
+    assert_eq!(document.summary, summary);
     assert_eq!(document.summary.to_string(), "1 of 3 services up, BIRD in sync");
     let [two, down, new, off] = &document.services[..] else { panic!("{document:?}") };
     assert_eq!(two.since, Moment { text: "2026-11-22T11:05:34.629+01:00".into(), unix: 1_795_341_934.629 });
@@ -142,6 +144,30 @@ fn why_names_the_worst() {
     check(&missing, Some("10.0.0.2/32 not assigned to interface lo"));
     check(&|report| report.problem = Some("no thread".into()), Some("no thread"));
     check(&|report| report.last = None, None);
+}
+
+#[test]
+fn a_drain_is_told_and_is_no_fault() {
+    let board = board();
+    let drain = |n: usize, end| {
+        let (since, file) = (UNIX_EPOCH, PathBuf::from("/run/drain"));
+        board.services.lock()[n].1.lock().drained = Some(Drained { file, end, since });
+    };
+    drain(1, End::Never);
+    drain(2, End::At(UNIX_EPOCH + Duration::from_secs(60)));
+    drain(3, End::Never);
+    let document = documented(&board, Duration::from_secs(90));
+    assert_eq!(document.summary, summary(&board));
+    assert_eq!(
+        document.summary,
+        Summary { services: 1, up: 1, disabled: 1, drained: 2, in_sync: true, ..Summary::default() }
+    );
+    assert_eq!(document.summary.to_string(), "1 of 1 services up, 2 drained, BIRD in sync");
+    assert!(document.well);
+    let until = |n: usize| document.services[n].drained.as_ref().unwrap().until.as_ref().map(|until| &*until.text);
+    assert_eq!((until(1), until(2), until(3)), (None, Some("1970-01-01T01:01:00.000+01:00"), None));
+    let why = document.services[2].why.as_deref();
+    assert_eq!(why, Some("drained by /run/drain until 1970-01-01T00:01:00Z"));
 }
 
 #[test]

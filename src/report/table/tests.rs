@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::document::{Checks, HookRuns, LastRun, Steps, Summary};
+use crate::report::document::{Checks, DrainStatus, HookRuns, LastRun, Steps, Summary};
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }
@@ -11,6 +11,7 @@ fn service(name: &str, state: Condition, prefixes: &[(&str, bool)]) -> ServiceSt
         state,
         since: moment("2026-11-22T08:41:54.123+01:00", 1000.0),
         disabled: None,
+        drained: None,
         interval_s: 10.0,
         timeout_s: 2.0,
         last: Some(LastRun {
@@ -51,7 +52,7 @@ fn document(services: Vec<ServiceStatus>) -> Document {
         uptime_s: 7260.5,
         ready: true,
         well: false,
-        summary: Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, in_sync: false },
+        summary: Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, drained: 0, in_sync: false },
         services,
         families: vec![FamilyStatus {
             family: "IPv4".into(),
@@ -107,6 +108,19 @@ new          unknown   2026-11-22 08:41:54  -                 -         10.0.0.3
 off          disabled  2026-11-22 08:41:54  -                 withdraw  10.0.0.4/32                 no      no       no
 ";
     assert_eq!(render(&document(vec![up, down, new, off]), false), expected);
+}
+
+#[test]
+fn a_drained_service_is_neither_up_nor_down() {
+    let mut out = service("a", Condition::Down, &[("10.0.0.1/32", false)]);
+    out.drained =
+        Some(DrainStatus { file: "/run/a".into(), since: moment("2026-11-22T08:41:54Z", 1000.0), until: None });
+    assert!(out.is_well());
+    for disabled in [None, Some("advertise".to_string())] {
+        out.disabled = disabled;
+        let text = render(&document(vec![out.clone()]), false);
+        assert!(text.lines().any(|line| line.starts_with("a        drained  2026-11-22 08:41:54")), "{text}");
+    }
 }
 
 #[test]

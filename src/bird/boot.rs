@@ -1,0 +1,145 @@
+//! Whether a prefix file is from before the machine's last boot, for services with `on_boot = withdraw`.
+//!
+//! The kernel draws a new id at each boot. It is kept beside the prefix file, as `.NAME.boot`, a name that no `include` of
+//! BIRD's for `*.conf` matches, and it is written after the list, so that a daemon that ended in between distrusts the
+//! old list once more.
+//!
+//! Promises: a restart of the daemon alone is never taken for a boot; nothing that cannot be read or written moves a route.
+//! In a container the id is that of the machine around it: its own restart is no boot.
+//! Leaves out: what is done with a list from before (`bird::table`).
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use tracing::{error, info, warn};
+
+use crate::sys::atomic_file::{self, Durability};
+
+/// Where the kernel tells the id.
+const ID: &str = "/proc/sys/kernel/random/boot_id";
+/// How much of an id is read, in bytes: it has 36 and a line end.
+const LONGEST: usize = 64;
+
+/// A prefix file's id of boot.
+#[derive(Debug)]
+pub struct Boot {
+    path: PathBuf,
+    /// This boot's, where it can be told.
+    id: Option<Vec<u8>>,
+    /// The kept one is this boot's.
+    kept: bool,
+    first: bool,
+    problem: Option<String>,
+}
+
+impl Boot {
+    /// Looks at what is kept beside the prefix file `list`.
+    pub fn look(list: &Path) -> Boot {
+        Boot::compare(list, Path::new(ID))
+    }
+
+    fn compare(list: &Path, id: &Path) -> Boot {
+        let mut name = OsString::from(".");
+        name.push(list.file_name().unwrap_or_default());
+        name.push(".boot");
+        let path = list.with_file_name(name);
+        // Files in /proc have no size to be read up to, so that it is what comes that counts.
+        let id = match std::fs::read(id) {
+            Ok(id) if !id.is_empty() => Some(id),
+            Ok(_) => None,
+            Err(why) => {
+                warn!("cannot tell one boot from another, so on_boot has no effect: {}: {why}", id.display());
+                None
+            }
+        };
+        let found = atomic_file::read(&path, LONGEST);
+        if let Err(why) = &found {
+            warn!("{} cannot be read, so on_boot has no effect this time: {why}", path.display());
+        }
+        let kept = found.as_ref().is_ok_and(|found| found.as_ref().map(|(bytes, _)| bytes) == id.as_ref());
+        let first = id.is_some() && found.is_ok() && !kept;
+        Boot { path, kept: kept && id.is_some(), id, first, problem: None }
+    }
+
+    /// Whether this is the first start since the machine booted, as far as can be told. Where nothing is kept it is.
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// The list is this boot's from now on. To be called again at the next occasion, as it may fail.
+    pub fn keep(&mut self) {
+        let Some(id) = self.id.as_ref().filter(|_| !self.kept) else { return };
+        match atomic_file::replace(&self.path, id, Durability::Synced) {
+            Ok(_) => {
+                self.kept = true;
+                if self.problem.take().is_some() {
+                    info!("{} can be written again", self.path.display());
+                }
+            }
+            Err(why) => {
+                let problem = why.to_string();
+                if self.problem.as_ref() != Some(&problem) {
+                    error!("{problem}; until it can be written, a restart of the daemon counts as one of the machine");
+                    self.problem = Some(problem);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a kernel of the test's own")]
+    fn put(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn the_first_start_after_each_boot_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
+        for boot in ["one\n", "two\n"] {
+            put(&id, boot);
+            let mut first = Boot::compare(&list, &id);
+            assert!(first.is_first());
+            assert!(Boot::compare(&list, &id).is_first(), "nothing is kept yet");
+            first.keep();
+            first.keep();
+            assert!(!Boot::compare(&list, &id).is_first());
+            assert_eq!(fs::read_to_string(dir.path().join(".a.conf.boot")).unwrap(), boot);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_no_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
+        let check = || {
+            let mut boot = Boot::compare(&list, &id);
+            assert!(!boot.is_first());
+            boot.keep();
+        };
+        check();
+        put(&id, "");
+        check();
+        assert!(!dir.path().join(".a.conf.boot").exists());
+        put(&id, "one\n");
+        fs::create_dir(dir.path().join(".a.conf.boot")).unwrap();
+        check();
+    }
+
+    #[test]
+    fn this_kernel_has_an_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("a.conf");
+        let mut boot = Boot::look(&list);
+        assert!(boot.is_first());
+        boot.keep();
+        assert!(!Boot::look(&list).is_first());
+        assert_eq!(fs::read(dir.path().join(".a.conf.boot")).unwrap(), fs::read(ID).unwrap());
+    }
+}
