@@ -234,6 +234,9 @@ impl Daemon {
                 info!("the pidfile is written now");
                 unwritten = None;
             }
+            if let Some(name) = panicked(&mut self.others) {
+                return Err(bug(&format!("the thread {name} died")));
+            }
             let again = unwritten.is_some().then(|| now + AGAIN);
             let until = self.threads.look(now).into_iter().chain(feeding).chain(again).min();
             let lines: Vec<&StopLine> =
@@ -265,9 +268,7 @@ impl Daemon {
             Some(Ok(End::Died { service, why })) => format!("the check thread of {service} died: {why}"),
             Some(Err(_)) | Some(Ok(End::Stopped)) | None => "the bird-writer died".to_string(),
         };
-        let why = format!("{why}. This is a bug, and the only way to recover is to start again");
-        error!(critical = true, "{why}");
-        DaemonError::Died(why)
+        bug(&why)
     }
 
     /// Whether the end is one at which services leave, and one of them does.
@@ -312,6 +313,22 @@ impl Drop for PullAtEnd {
     }
 }
 
+/// The name of a thread that died of a panic, where one did. Those that have ended are let go of.
+fn panicked(threads: &mut Vec<JoinHandle<()>>) -> Option<String> {
+    let (ended, running) = threads.drain(..).partition(JoinHandle::is_finished);
+    *threads = running;
+    ended.into_iter().find_map(|thread: JoinHandle<()>| {
+        let name = thread.thread().name().unwrap_or_default().to_string();
+        thread.join().is_err().then_some(name)
+    })
+}
+
+fn bug(why: &str) -> DaemonError {
+    let why = format!("{why}. This is a bug, and the only way to recover is to start again");
+    error!(critical = true, "{why}");
+    DaemonError::Died(why)
+}
+
 fn thread<T: Send + 'static>(
     name: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
@@ -321,4 +338,22 @@ fn thread<T: Send + 'static>(
 
 fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::Start { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::alone::wait_until;
+
+    #[test]
+    fn a_thread_that_panics_is_found_and_one_that_ends_is_let_go_of() {
+        let start = |name: &str, run: fn()| std::thread::Builder::new().name(name.to_string()).spawn(run).unwrap();
+        let mut threads = vec![start("ends", || ()), start("stays", std::thread::park)];
+        wait_until("the end of the first", || threads[0].is_finished());
+        assert_eq!((panicked(&mut threads), threads.len()), (None, 1));
+        threads.push(start("dies", || panic!("a bug, for this test")));
+        wait_until("the end of the last", || threads[1].is_finished());
+        assert_eq!((panicked(&mut threads).as_deref(), threads.len()), (Some("dies"), 1));
+        threads[0].thread().unpark();
+    }
 }

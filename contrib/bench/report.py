@@ -22,9 +22,9 @@ class Found:
 
     def table(self):
         options = self.options
-        text = (f"{self.machine}. Medians of {options.rounds} rounds, in each of which every program had its turn.\n"
+        text = (f"{self.machine}. Rounds: {options.rounds}, in each of which every program had its turn; figures are the medians.\n"
                 "\"kernel\" is its part of both as the clock ticks of the kernel see it, which miss much of programs that "
-                "run for less than one. BIRD 2.0 may keep a route to itself for up to three seconds, whoever tells it.\n")
+                "run for less than one.\n")
         if self.steady:
             text += table("One check a second and service, all well",
                           ["services", "program", "checks run, %", "CPU per check, ms", "of the floor", "own", "checks'",

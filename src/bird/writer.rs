@@ -49,8 +49,8 @@ pub struct Writer {
     channels: Vec<Channel>,
     customs: Customs,
     verdicts: Verdicts,
-    /// The tables that hold prefixes of a service, by its name.
-    concerned: HashMap<Arc<str>, Vec<usize>>,
+    /// What a verdict on a service concerns, by its name.
+    concerned: HashMap<Arc<str>, Concerned>,
     /// Services with `on_exit = withdraw`.
     leaving: Vec<Arc<str>>,
     /// They are withdrawn, and the end waits until BIRD took that.
@@ -59,6 +59,14 @@ pub struct Writer {
     busy_until: Option<Instant>,
     report: Arc<Published<BirdReport>>,
     give_up: StopLine,
+}
+
+/// What a verdict on a service concerns.
+struct Concerned {
+    /// The tables that hold prefixes of it.
+    tables: Vec<usize>,
+    /// All of them, for the log.
+    prefixes: String,
 }
 
 /// How the bird-writer ended.
@@ -160,7 +168,7 @@ impl Writer {
                 // Where the families have BIRDs of their own, the command has told only the service's.
                 let concerned = self.concerned.get(&service);
                 for (at, told) in taken.iter().flatten().enumerate() {
-                    if concerned.is_none_or(|concerned| concerned.contains(&at)) {
+                    if concerned.is_none_or(|concerned| concerned.tables.contains(&at)) {
                         self.tables[at].took(told);
                     }
                 }
@@ -192,11 +200,14 @@ impl Writer {
         if self.has_left {
             return;
         }
-        let action = if verdict.state == State::Up { "add to" } else { "delete from" };
-        info!("returned an item from the queue for {} and action to {action} Bird configuration", verdict.service);
         // A service that nothing is known of has just gone with a reload.
-        let Some(concerned) = self.concerned.get(&verdict.service) else { return };
-        concerned.iter().for_each(|&at| self.tables[at].news());
+        let Some(Concerned { tables, prefixes }) = self.concerned.get(&verdict.service) else { return };
+        let action = if verdict.state == State::Up { "add to" } else { "delete from" };
+        info!(
+            "returned an item from the queue for {} with IP prefix {prefixes} and action to {action} Bird configuration",
+            verdict.service
+        );
+        tables.iter().for_each(|&at| self.tables[at].news());
         self.verdicts.insert(verdict.service.clone(), verdict);
     }
 
@@ -341,14 +352,15 @@ fn channels(settings: &Settings, tables: &[Table], mut before: Vec<Channel>) -> 
     channels
 }
 
-/// The tables that hold prefixes of each service.
-fn concerned(settings: &Settings, tables: &[Table]) -> HashMap<Arc<str>, Vec<usize>> {
+/// What a verdict on each service concerns.
+fn concerned(settings: &Settings, tables: &[Table]) -> HashMap<Arc<str>, Concerned> {
     let at = |prefix: &Prefix| tables.iter().position(|table| table.family == prefix.family());
-    let places = |service: &Service| {
-        let places: BTreeSet<usize> = service.prefixes.iter().filter_map(at).collect();
-        places.into_iter().collect()
+    let of = |service: &Service| {
+        let tables: BTreeSet<usize> = service.prefixes.iter().filter_map(at).collect();
+        let prefixes: Vec<String> = service.prefixes.iter().map(Prefix::to_string).collect();
+        Concerned { tables: tables.into_iter().collect(), prefixes: prefixes.join(",") }
     };
-    settings.services.iter().map(|service| (service.name.as_str().into(), places(service))).collect()
+    settings.services.iter().map(|service| (service.name.as_str().into(), of(service))).collect()
 }
 
 /// Services with `on_exit = withdraw`.

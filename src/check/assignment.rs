@@ -3,7 +3,7 @@
 //! What checks see are the settled addresses: one that went or came counts as gone or there half a second later, and at
 //! that moment the checks it concerns are woken. So a network restart, which takes addresses away and puts them back,
 //! is seen by no check, whenever it looks; and an address that is gone is withdrawn after half a second, whatever the
-//! interval of its check.
+//! interval of its check, or when the check that runs at that moment has ended.
 //!
 //! Promises: looking costs no system call and waits for nothing but another look. What cannot be learnt stays as it was,
 //! and before anything was learnt every prefix counts as assigned: a machine without a descriptor left withdraws nothing

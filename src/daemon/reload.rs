@@ -155,7 +155,6 @@ impl Daemon {
             self.exporter = self.exporter.take().filter(|_| prometheus.is_some());
             return;
         }
-        self.others.retain(|thread| !thread.is_finished());
         let Some(prometheus) = prometheus else { return };
         let (orders, receiver) = channel();
         match exporter::start(self.board.clone(), prometheus, receiver) {

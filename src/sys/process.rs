@@ -15,7 +15,7 @@
 //! got the number. Output is bounded, and however much comes, the deadline is kept. No run lasts longer than
 //! deadline + grace + [`LAST_WAIT`]; what may not be killed, or does not die, is handed out as [`Left`]. No zombie stays.
 //! Leaves out: children that left the group (`setsid`), which nobody can find again; descriptors that the daemon
-//! itself was started with, which std gives no safe way to close; a spawn that hangs on a dead file system.
+//! itself was started with (`sys::inherited` closes them); a spawn that hangs on a dead file system.
 
 use std::ffi::OsStr;
 use std::fmt;

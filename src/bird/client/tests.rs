@@ -1,14 +1,13 @@
 //! Real commands, and a real BIRD where it is installed.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
 use super::*;
 use crate::bird::real_bird::{Programs, RealBird};
 use crate::bird::reply::{Meaning, Version};
-use crate::sys::alone::{alone, this_program};
+use crate::sys::alone::{beside_sudo, wait_until};
 
 fn line() -> StopLine {
     StopLine::new().unwrap()
@@ -82,27 +81,10 @@ fn a_stop_ends_it() {
 /// What `sudo birdc` is to a daemon that is not root: a program that set its user id to root's.
 #[test]
 fn what_may_not_be_killed_is_left() {
-    if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED what_may_not_be_killed_is_left: only root can make a program that runs as root");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (test, sudo) = (dir.path().join("test"), dir.path().join("sudo"));
-    fs::copy(this_program(), &test).unwrap();
-    fs::copy("/usr/bin/setpriv", &sudo).unwrap();
-    for (path, mode) in [(dir.path(), 0o755), (&test, 0o755), (&sudo, 0o4755)] {
-        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    }
-    let name = "bird::client::tests::what_may_not_be_killed_is_left_to_nobody";
-    alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
-}
-
-#[test]
-fn what_may_not_be_killed_is_left_to_nobody() {
-    let Some(sudo) = this_program().parent().map(|dir| dir.join("sudo")).filter(|path| path.exists()) else {
-        return; // This is the part of the test above that runs as another user.
-    };
-    let command = format!("{} --reuid=0 --clear-groups sleep 3", sudo.display());
+    let Some(sudo) = beside_sudo("bird::client::tests::what_may_not_be_killed_is_left") else { return };
+    let go = sudo.with_file_name("go");
+    let waits = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let command = format!("{} --reuid=0 --clear-groups sh -c '{waits}'", sudo.display());
     let mut client = Client::new(&Command::parse(&command).unwrap());
     client.limit = Duration::from_millis(50);
     for n in 1..=MOST_LEFT {
@@ -115,11 +97,13 @@ fn what_may_not_be_killed_is_left_to_nobody() {
     let answer = client.reconfigure(&line());
     assert_eq!((answer.reply.meaning.label(), answer.took, client.left()), ("not_sent", Duration::ZERO, MOST_LEFT));
     // They end by themselves, and then it goes on.
-    while client.left() > 0 {
-        std::thread::sleep(Duration::from_millis(10));
+    fs::File::create(go).unwrap();
+    wait_until("the end of them all", || {
         client.reap();
-    }
-    assert_eq!(client.reconfigure(&line()).reply.meaning.label(), "timed_out");
+        client.left() == 0
+    });
+    client.limit = Duration::from_secs(1000);
+    assert_eq!(client.reconfigure(&line()).reply.meaning.label(), "taken");
 }
 
 /// What the client says, without the directory's name.

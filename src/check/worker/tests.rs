@@ -9,7 +9,7 @@ use std::sync::mpsc::{channel, TryRecvError};
 use super::*;
 use crate::config::settings::TimedCommand;
 use crate::report::snapshot::Drained;
-use crate::sys::alone::{alone, in_own_network, sh, this_program, wait_until};
+use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until};
 use crate::sys::process_end::tests::Sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -510,30 +510,9 @@ fn a_drained_service_whose_check_is_disabled_stays_out() {
 /// What a check under sudo is to a daemon that is not root: it may not be killed. Four of them are enough.
 #[test]
 fn no_more_than_four_runs_are_left() {
-    use std::os::unix::fs::PermissionsExt as _;
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED no_more_than_four_runs_are_left: only root can make a program that runs as root");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (test, setpriv) = (dir.path().join("test"), dir.path().join("setpriv"));
-    fs::copy(this_program(), &test).unwrap();
-    fs::copy("/usr/bin/setpriv", &setpriv).unwrap();
-    for (path, mode) in [(dir.path(), 0o777), (&test, 0o755), (&setpriv, 0o4755)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-    let name = "check::worker::tests::no_more_than_four_runs_are_left_to_nobody";
-    alone(name, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &test);
-}
-
-#[test]
-fn no_more_than_four_runs_are_left_to_nobody() {
-    let dir = this_program().parent().unwrap().to_path_buf();
-    let (setpriv, go) = (dir.join("setpriv"), dir.join("go"));
-    if !setpriv.exists() {
-        return; // This is the part of the test above that runs as another user.
-    }
-    let command = format!("{} --reuid=0 --clear-groups sh -c '{}'", setpriv.display(), waits_for(&go));
+    let Some(sudo) = beside_sudo("check::worker::tests::no_more_than_four_runs_are_left") else { return };
+    let go = sudo.with_file_name("go");
+    let command = format!("{} --reuid=0 --clear-groups sh -c '{}'", sudo.display(), waits_for(&go));
     let check_cmd = crate::command::Command::parse(&command).unwrap();
     let thread = begin(Service { check_cmd, check_timeout: Duration::from_millis(100), ..service("") });
     for n in 1..=4 {

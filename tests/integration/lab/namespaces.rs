@@ -129,9 +129,14 @@ impl Running {
         self.nsenter.try_wait().unwrap()
     }
 
-    /// Whether it is still there, and no zombie.
+    /// Whether it is still there, and no zombie. (Its command line tells neither: it is empty while it becomes another
+    /// program, too.)
     pub(crate) fn is_running(&self) -> bool {
-        self.pid.is_some_and(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()))
+        let state = |pid| {
+            let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+            String::from_utf8_lossy(&stat).rsplit_once(") ")?.1.chars().next()
+        };
+        self.pid.and_then(state).is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
     /// Its standard output, where that was piped.
