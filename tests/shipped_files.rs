@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use anycast_healthchecker::config::options::OPTIONS;
 use tempfile::TempDir;
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-healthchecker");
@@ -114,6 +115,19 @@ fn the_daemon_takes_what_its_samples_comment_out() {
         fs::write(sandbox.path().join(path.strip_prefix("examples/").unwrap()), text).unwrap();
     }
     check_configuration(sandbox.path());
+}
+
+/// Whoever looks for what there is finds it in the samples, set or commented out.
+#[test]
+fn the_samples_show_every_option() {
+    let samples: Vec<_> =
+        read_by(Reader::Daemon).iter().map(|path| fs::read_to_string(root().join(path)).unwrap()).collect();
+    let shown = |name: &str| {
+        let set = format!("{name} = ");
+        samples.iter().flat_map(|text| text.lines()).any(|line| line.trim_start_matches('#').starts_with(&set))
+    };
+    let missing: Vec<_> = OPTIONS.iter().map(|option| option.name).filter(|name| !shown(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 fn check_configuration(dir: &Path) {

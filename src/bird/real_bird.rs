@@ -1,10 +1,10 @@
-//! For tests: real BIRDs, the one that is installed and 1.6.8, each with a configuration in a directory of its own and
+//! For tests: real BIRDs, the one that is installed, 3 and 1.6.8, each with a configuration in a directory of its own and
 //! without any protocol that touches the machine.
 
 use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -36,10 +36,18 @@ impl Programs {
         Some(Programs { bird, birdc, family: Family::V4, modern: true })
     }
 
-    /// The installed BIRD, and bird and bird6 of version 1.6 from Debian's package, as far as they are to be had.
+    /// The installed BIRD, 3 where `tests/birds` has fetched it, and bird and bird6 of version 1.6 from Debian's package,
+    /// as far as they are to be had.
     pub(crate) fn all() -> Vec<Programs> {
         static OLD: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        let mut all: Vec<Programs> = Programs::installed().into_iter().collect();
+        let installed = Programs::installed();
+        // The client of BIRD 2 speaks to 3 as well.
+        let bird = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/birds/bird3");
+        let third = installed.clone().filter(|_| bird.exists()).map(|programs| Programs { bird, ..programs });
+        if third.is_none() {
+            println!("SKIPPED with BIRD 3: it is not in target/birds (tests/birds fetches it)");
+        }
+        let mut all: Vec<Programs> = installed.into_iter().chain(third).collect();
         match OLD.get_or_init(old) {
             Ok(dir) => all.extend([("bird", "birdc", Family::V4), ("bird6", "birdc6", Family::V6)].map(
                 |(bird, birdc, family)| Programs {

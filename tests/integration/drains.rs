@@ -90,6 +90,17 @@ fn a_check_that_hangs_does_not_hold_up_a_drain() {
 }
 
 #[test]
+fn a_drain_is_noticed_however_rarely_the_service_is_checked() {
+    let web = Service::new("web", WEB).with("check_interval", "3600").with("drain_file", "{lab}/drain-web");
+    let mut lab = Lab::advertising([web]);
+    lab.start_daemon();
+    lab.wait_runs("web", 1);
+    lab.touch("drain-web");
+    lab.wait_withdrawn(WEB);
+    assert_eq!(lab.runs("web"), 1, "no check had a part in it");
+}
+
+#[test]
 fn a_time_in_the_file_ends_the_drain() {
     let lab = running();
     let said = operate(&lab, &["--drain", "web", "--for", "5s"]);

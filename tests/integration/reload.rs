@@ -268,6 +268,13 @@ fn several_prefixes_on_one_check() {
     lab.wait_withdrawn(DNS);
     all[1..].iter().for_each(|prefix| lab.routes.expect_still(prefix, mark));
     lab.wait_listed(&[WEB, all[1], all[2]]);
+    lab.wait_until("the status to have each by itself", |lab| {
+        let status = status(lab);
+        let dns = status["services"].as_array().unwrap().iter().find(|service| service["name"] == "dns").unwrap();
+        let prefixes = dns["prefixes"].as_array().unwrap();
+        let listed = prefixes.iter().map(|one| (one["prefix"].as_str(), one["in_file"].as_bool()));
+        listed.eq(all.iter().map(|prefix| (Some(*prefix), Some(*prefix != DNS))))
+    });
     all[1..].iter().for_each(|prefix| lab.remove_address(prefix, "lo"));
     all[1..].iter().for_each(|prefix| lab.wait_withdrawn(prefix));
     lab.wait_until("no check without an address", |lab| {

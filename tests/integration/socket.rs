@@ -60,6 +60,20 @@ fn a_list_that_bird_has_not_read_is_told_at_start() {
     lab.wait_withdrawn(WEB);
 }
 
+#[test]
+fn a_bird_that_was_away_is_met_again() {
+    let mut lab = lab_with(|_| ());
+    lab.start_daemon();
+    wait_said(&lab, " was reached over ", 1);
+    lab.stop_bird();
+    lab.kill("web");
+    wait_said(&lab, "reconfiguring BIRD failed", 1);
+    lab.start_bird();
+    wait_said(&lab, " was reached over ", 2);
+    lab.wait_advertised(OTHER);
+    assert!(!lab.routes.has(WEB));
+}
+
 /// Takes a minute: so often BIRD is asked.
 #[test]
 fn a_bird_that_was_started_with_an_old_file_is_brought_in_line() {
