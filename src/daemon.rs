@@ -98,6 +98,7 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
     warnings.iter().for_each(|warning| warn!("{warning}"));
     drop(warnings);
     findings.iter().for_each(|finding| warn!("{finding}"));
+    allow_descriptors(&settings);
     if let Some(why) = no_systemd {
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
@@ -295,6 +296,13 @@ impl Daemon {
         self.threads.end(self.others, LAST_WAIT);
         // A writer that hangs is not waited for.
         bug_of(self.writer.filter(|_| self.ended.is_pulled())).map_or(Ok(()), Err)
+    }
+}
+
+/// Has as many checks run at the same time as there are services.
+fn allow_descriptors(settings: &Settings) {
+    if let Err(why) = inherited::allow_descriptors(settings.services.len()) {
+        warn!("{why}");
     }
 }
 
