@@ -24,7 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::bird::channel::Channel;
 use crate::bird::custom::{Customs, Direction};
@@ -205,9 +205,22 @@ impl Writer {
         self.has_left = true;
     }
 
-    /// Whether BIRD has to take a last change, and there is still time for that.
+    /// Whether BIRD has to take a last change, and there is still time for that. A BIRD that is gone, as at the host's
+    /// shutdown, has taken its routes along, and the next one reads the file.
     fn is_leaving(&self) -> bool {
-        self.has_left && !self.give_up.is_pulled() && self.tables.iter().any(|table| !table.levels().in_sync)
+        if !self.has_left || self.give_up.is_pulled() {
+            return false;
+        }
+        let (mut open, mut gone) = (false, false);
+        for (at, table) in self.tables.iter().enumerate().filter(|(_, table)| !table.levels().in_sync) {
+            let is_gone = self.channels.iter().any(|channel| channel.tables.contains(&at) && channel.is_gone());
+            let waits_for_bird_alone = table.is_due() && table.levels().problem.is_none();
+            *(if is_gone && waits_for_bird_alone { &mut gone } else { &mut open }) = true;
+        }
+        if gone && !open {
+            warn!("BIRD is gone, and the routes with it: nothing has to confirm that services left, as on_exit says");
+        }
+        open
     }
 
     fn hear(&mut self, verdict: Verdict) {

@@ -463,6 +463,28 @@ fn a_leave_that_bird_does_not_take_is_cut_short() {
     assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
 }
 
+/// As at a host's shutdown. It may be back at the second try; any other answer is none of that.
+#[test]
+fn a_leave_waits_for_no_bird_that_is_gone() {
+    for why in ["No such file or directory", "Connection refused"] {
+        let mut rig = Rig::new(2, "", "on_exit = withdraw").started();
+        rig.wait("in sync at start", Rig::in_sync);
+        rig.bird_does(&format!("echo 'Unable to connect to server control socket (/a): {why}' >&2; exit 1"));
+        rig.leave();
+        assert!(matches!(rig.end(), End::Stopped));
+        assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+        assert_eq!(rig.runs().len(), 3);
+    }
+    for socket in ["not-there", "."] {
+        let mut rig = Rig::new(2, "bird_control_socket = DIR/sock", "on_exit = withdraw").started();
+        let _stale = (socket == ".").then(|| std::os::unix::net::UnixListener::bind(rig.path("sock")).map(drop));
+        rig.wait("the start", |rig| rig.report.lock().ready);
+        rig.leave();
+        assert!(matches!(rig.end(), End::Stopped));
+        assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+    }
+}
+
 #[test]
 fn a_stop_without_leave_keeps_the_list() {
     let rig = Rig::new(1, "", "on_exit = withdraw").started();
