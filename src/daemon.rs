@@ -52,9 +52,9 @@ use crate::sys::stop_line::StopLine;
 mod reload;
 
 /// How long a stop may take where a reconfigure runs.
-const STOP: Duration = Duration::from_millis(1800);
+const STOP: Duration = Duration::from_millis(1600);
 /// How long it may take where services leave (`on_exit`) and BIRD has to confirm that.
-const LEAVE: Duration = Duration::from_millis(9800);
+const LEAVE: Duration = Duration::from_millis(9600);
 /// How long to wait before the pidfile is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut short, and the check commands that were killed, have to end.
@@ -98,20 +98,21 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
     warnings.iter().for_each(|warning| warn!("{warning}"));
     drop(warnings);
     findings.iter().for_each(|finding| warn!("{finding}"));
+    allow_descriptors(&settings);
     if let Some(why) = no_systemd {
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
     let mut daemon = Daemon::start(sources, &settings, Arc::new(notify), log.dropped())?;
     let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
     let end = daemon.sleep(&mut signals, &mut log, unwritten.then_some(&mut instance));
-    daemon.stop();
+    let stopped = daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     if let Err(why) = instance.release() {
         warn!("failed to remove pidfile {}: {why}", settings.daemon.pidfile.display());
     }
     info!("shutdown is complete");
     drop(log);
-    end
+    end.and(stopped)
 }
 
 /// What runs, and the lines that end it.
@@ -249,7 +250,7 @@ impl Daemon {
                     self.clean = signal != Signal::SIGABRT;
                     return Ok(());
                 }
-                Wake::Line(0) => return Err(self.why_the_writer_ended()),
+                Wake::Line(0) => return Err(bug_of(self.writer.take()).unwrap_or_else(|| bug("the bird-writer ended"))),
                 Wake::Line(_) => self.finish_reload(log),
                 Wake::Time => {}
             }
@@ -261,24 +262,14 @@ impl Daemon {
         self.board.bird.lock().due.is_none_or(|due| due > now)
     }
 
-    /// The writer ends of its own accord only where a thread panicked: a check's, or its own.
-    fn why_the_writer_ended(&mut self) -> DaemonError {
-        let end = self.writer.take().map(JoinHandle::join);
-        let why = match end {
-            Some(Ok(End::Died { service, why })) => format!("the check thread of {service} died: {why}"),
-            Some(Err(_)) | Some(Ok(End::Stopped)) | None => "the bird-writer died".to_string(),
-        };
-        bug(&why)
-    }
-
     /// Whether the end is one at which services leave, and one of them does.
     fn someone_leaves(&self) -> bool {
         let services = self.board.services.lock();
         self.clean && services.iter().any(|(service, _)| service.withdraw_on_exit)
     }
 
-    /// Ends all threads, in the order that lets what waits be applied.
-    fn stop(mut self) {
+    /// Ends all threads, in the order that lets what waits be applied. Fails where a bug came to light meanwhile.
+    fn stop(mut self) -> Result<(), DaemonError> {
         let leave = self.someone_leaves();
         drop(self.drains);
         // As above.
@@ -294,13 +285,24 @@ impl Daemon {
         if !self.ended.wait(if leave { LEAVE } else { STOP }) {
             match leave {
                 true => error!("BIRD has not confirmed in {LEAVE:?} that services left, as on_exit says"),
-                false => warn!("a reconfigure is cut short by the stop"),
+                false => warn!(
+                    "the bird-writer is cut short by the stop after {STOP:?}: a reconfigure, a custom command or the disk \
+                     takes longer"
+                ),
             }
             self.give_up.pull();
             self.ended.wait(LAST_WAIT);
         }
         self.threads.end(self.others, LAST_WAIT);
-        drop(self.writer.take());
+        // A writer that hangs is not waited for.
+        bug_of(self.writer.filter(|_| self.ended.is_pulled())).map_or(Ok(()), Err)
+    }
+}
+
+/// Has as many checks run at the same time as there are services.
+fn allow_descriptors(settings: &Settings) {
+    if let Err(why) = inherited::allow_descriptors(settings.services.len()) {
+        warn!("{why}");
     }
 }
 
@@ -311,6 +313,16 @@ impl Drop for PullAtEnd {
     fn drop(&mut self) {
         self.0.pull();
     }
+}
+
+/// The writer ends of its own accord only where a thread panicked: a check's, or its own.
+fn bug_of(writer: Option<JoinHandle<End>>) -> Option<DaemonError> {
+    let why = match writer?.join() {
+        Ok(End::Stopped) => return None,
+        Ok(End::Died { service, why }) => format!("the check thread of {service} died: {why}"),
+        Err(_) => "the bird-writer died".to_string(),
+    };
+    Some(bug(&why))
 }
 
 /// The name of a thread that died of a panic, where one did. Those that have ended are let go of.
@@ -344,6 +356,18 @@ fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 mod tests {
     use super::*;
     use crate::sys::alone::wait_until;
+
+    #[test]
+    fn a_bug_of_the_writer_or_of_a_check_is_told_whoever_asked_for_the_end() {
+        let check = |end: fn() -> End, expected: &str| {
+            let found = bug_of(Some(std::thread::spawn(end))).map_or_else(String::new, |bug| bug.to_string());
+            assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{found}");
+        };
+        check(|| End::Stopped, "");
+        check(|| End::Died { service: "a".into(), why: "x".into() }, "the check thread of a died: x. This is a bug");
+        check(|| panic!("a bug, for this test"), "the bird-writer died. This is a bug");
+        assert!(bug_of(None).is_none());
+    }
 
     #[test]
     fn a_thread_that_panics_is_found_and_one_that_ends_is_let_go_of() {

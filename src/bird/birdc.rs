@@ -37,6 +37,7 @@ pub fn read(stdout: &[u8], stderr: &[u8], end: End) -> Reply {
     let in_progress = matches!(heard.worst, Some(Meaning::TakenSoon | Meaning::Pending));
     let meaning = match (heard.worst, heard.lost) {
         _ if matches!(end, End::Limit(_)) => Meaning::Silent { why: end.to_string() + &so_far(stdout, stderr) },
+        (None, Some(why)) if is_gone(&why) => Meaning::Gone { why },
         (None, Some(why)) => Meaning::Unreachable { why },
         (Some(good), Some(why)) if good.why().is_none() && end != End::Code(0) => Meaning::Unreachable { why },
         (Some(meaning), _) => meaning,
@@ -139,6 +140,11 @@ const LOST: &[&str] = &[
     "Server write error",
     "server_connect:",
 ];
+
+/// Whether BIRD's client found no control socket, or nobody who listens on it.
+fn is_gone(why: &str) -> bool {
+    why.starts_with(LOST[0]) && ["No such file or directory", "Connection refused"].iter().any(|end| why.ends_with(end))
+}
 
 /// Stands where a line would have been longer than 512 bytes.
 const OVERFLOW: &str = "<line overflow>";

@@ -47,6 +47,8 @@ pub struct Channel {
     client: Client,
     pace: Pace,
     problem: Option<String>,
+    /// How often in a row no BIRD was there.
+    gone: u32,
     /// What the last run told, so that news need not wait for the next retry.
     tried: Vec<u64>,
     /// When BIRD is asked again.
@@ -95,6 +97,7 @@ impl Channel {
             way,
             pace: Pace::default(),
             problem: None,
+            gone: 0,
             tried: Vec::new(),
             ask_at: None,
             version: None,
@@ -124,6 +127,11 @@ impl Channel {
     /// Why BIRD did not take the last run.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
+    }
+
+    /// Whether no BIRD was there at the last two tries: then no route is left that it could withdraw.
+    pub fn is_gone(&self) -> bool {
+        self.gone >= 2
     }
 
     /// When BIRD is to be told or asked, if it is; `busy_until` is when it will be done with the last reconfigure, which
@@ -170,8 +178,9 @@ impl Channel {
                 Asked::Differs(why) if self.problem.is_some() => debug!("{why}"),
                 Asked::Differs(why) if first => info!("{why}"),
                 Asked::Differs(why) => warn!("{why}"),
-                Asked::Failed(said) => {
-                    self.fail(said, Level::Error);
+                Asked::Failed(meaning) => {
+                    self.count_gone(&meaning);
+                    self.fail(meaning.to_string(), Level::Error);
                     return None;
                 }
             }
@@ -192,9 +201,10 @@ impl Channel {
     /// BIRD has answered to a reconfigure, or not. What it took it has to hold, where it can be asked.
     fn conclude(&mut self, reply: &Reply, tables: &mut [Table], told: &[(usize, Told)], give_up: &StopLine) {
         let said = reply.meaning.to_string();
+        self.count_gone(&reply.meaning);
         if !reply.meaning.is_taken() {
             match reply.meaning {
-                Meaning::Unreachable { .. } => self.version = None,
+                Meaning::Gone { .. } | Meaning::Unreachable { .. } => self.version = None,
                 // Where nobody says which version it is, an empty list is the first thing to suspect.
                 Meaning::Refused { .. } if reply.version.is_none() => {
                     for (at, _) in told.iter().filter(|(_, told)| told.list.is_empty()) {
@@ -213,7 +223,7 @@ impl Channel {
                 let why = format!("BIRD read its configuration, but not the list with it: {why}");
                 return self.fail(why, Level::Error);
             }
-            Asked::Failed(said) => return self.fail(said, Level::Error),
+            Asked::Failed(meaning) => return self.fail(meaning.to_string(), Level::Error),
         }
         info!("{said}");
         self.taken += 1;
@@ -230,9 +240,8 @@ impl Channel {
             Some(Ok(asked)) => asked,
             Some(Err(error)) => {
                 told.iter().for_each(|(at, _)| tables[*at].lost(Vec::new()));
-                let meaning = error.meaning();
                 self.version = None;
-                return Asked::Failed(meaning.to_string());
+                return Asked::Failed(error.meaning());
             }
         };
         self.ask_at = Some(Instant::now() + ASK);
@@ -263,6 +272,10 @@ impl Channel {
             info!("BIRD {version} was reached {}", self.way);
         }
         self.tables.iter().for_each(|&at| tables[at].empty_lists_are_read(version.reads_empty_lists()));
+    }
+
+    fn count_gone(&mut self, meaning: &Meaning) {
+        self.gone = if matches!(meaning, Meaning::Gone { .. }) { self.gone.saturating_add(1) } else { 0 };
     }
 
     /// It is tried again, and said once.
@@ -302,7 +315,7 @@ enum Asked {
     /// It does not, for this reason.
     Differs(String),
     /// There was no answer, for this reason.
-    Failed(String),
+    Failed(Meaning),
 }
 
 enum Level {

@@ -77,6 +77,7 @@ impl ConversationError {
         match self {
             ConversationError::Silent(_) | ConversationError::Full(_) => Meaning::Silent { why },
             ConversationError::Stopped => Meaning::NotSent { why },
+            ConversationError::NotThere(_) | ConversationError::Refused(_) => Meaning::Gone { why },
             _ => Meaning::Unreachable { why },
         }
     }

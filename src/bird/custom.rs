@@ -7,12 +7,13 @@
 //! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
 //! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
 //! What may not be killed is looked after until it ends, and no more than four such of a service are left.
+//! What runs when this ends, be it by a panic, is killed.
 //! A run that succeeds counts as BIRD having taken the list as it was when the run started.
 //! Leaves out: which changes there are (`bird::writer`).
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub const MOST: usize = 8;
 const GRACE: Duration = Duration::from_secs(1);
 /// How many runs of a service that could not be killed may be left before no further one is started.
 const MOST_LEFT: usize = 4;
+/// How long runs that are killed at the very end have for that.
+const LAST_WAIT: Duration = Duration::from_millis(150);
 /// How much of its output is kept, in bytes.
 const KEEP: usize = 1024;
 
@@ -62,6 +65,9 @@ pub struct Customs {
     left: LeftRuns,
     events: Sender<Event>,
     stop: StopLine,
+    /// Each run holds a clone of it to its end, which the receiver sees.
+    alive: Sender<()>,
+    ended: Receiver<()>,
 }
 
 type LeftRuns = Arc<Published<Vec<(Arc<str>, Left)>>>;
@@ -83,7 +89,8 @@ struct Custom {
 impl Customs {
     /// None yet. A run tells its end to `events`; `stop` kills it.
     pub fn new(events: Sender<Event>, stop: StopLine) -> Customs {
-        Customs { commands: HashMap::new(), running: 0, left: Arc::default(), events, stop }
+        let (alive, ended) = channel();
+        Customs { commands: HashMap::new(), running: 0, left: Arc::default(), events, stop, alive, ended }
     }
 
     /// From now on there are the commands of these services. True where one is gone whose service is still there: what
@@ -130,9 +137,19 @@ impl Customs {
         }
     }
 
-    /// Starts what is due, as far as the numbers allow. `told` is each family's list now.
+    /// The services whose last run failed, and why.
+    pub fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
+        let of_ours = self.commands.iter().filter(|(_, custom)| custom.command.is_some());
+        of_ours.filter_map(|(service, custom)| Some((&**service, custom.problem.as_deref()?)))
+    }
+
+    /// Starts what is due, as far as the numbers allow; nothing once the stop line is pulled. `told` is each family's
+    /// list now.
     pub fn start_due(&mut self, now: Instant, told: &[Told]) {
         self.left.lock().retain_mut(|(_, left)| !left.try_reap());
+        if self.stop.is_pulled() {
+            return;
+        }
         for (service, custom) in &mut self.commands {
             if self.running >= MOST {
                 return;
@@ -146,7 +163,7 @@ impl Customs {
             self.running += 1;
             info!("reconfiguring BIRD by running custom command {} {direction}", command.command);
             let (left, events, stop) = (self.left.clone(), self.events.clone(), self.stop.clone());
-            spawn(service.clone(), command.clone(), direction, left, events, stop);
+            spawn(service.clone(), command.clone(), direction, left, events, stop, self.alive.clone());
         }
     }
 
@@ -181,13 +198,25 @@ impl Customs {
         done
     }
 
-    /// When the next one is to be started. While no more may run, that is when one has ended.
+    /// When the next one is to be started. While no more may run, that is when one has ended, and after the stop never.
     pub fn earliest(&self, now: Instant) -> Option<Instant> {
         if self.running >= MOST {
             return None;
         }
         let waiting = self.commands.values().filter(|custom| custom.due.is_some() && custom.running.is_none());
-        waiting.map(|custom| custom.pace.earliest().unwrap_or(now)).min()
+        waiting.map(|custom| custom.pace.earliest().unwrap_or(now)).min().filter(|_| !self.stop.is_pulled())
+    }
+}
+
+/// Nobody would look after what still runs.
+impl Drop for Customs {
+    fn drop(&mut self) {
+        if self.busy() {
+            self.stop.pull();
+            self.alive = channel().0;
+            // The end of the wait is the last run's: nothing is ever sent.
+            let _ = self.ended.recv_timeout(LAST_WAIT);
+        }
     }
 }
 
@@ -199,9 +228,11 @@ fn spawn(
     left: LeftRuns,
     events: Sender<Event>,
     stop: StopLine,
+    alive: Sender<()>,
 ) {
     let failed = (events.clone(), service.clone());
     let run = move || {
+        let _alive = alive;
         let result = run(&service, &command, direction, &left, &stop);
         // Without a receiver the daemon has ended.
         let _ = events.send(Event::CustomDone { service, result });

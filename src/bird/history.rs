@@ -190,7 +190,7 @@ impl History {
     }
 }
 
-/// The list of the family's newest copy that has no flaw.
+/// The list of the family's newest copy that has no flaw, and was not made from nothing.
 pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
     let directory = open(&open_parent(conf).ok()?).ok()?;
     let mut copies = copies(&directory).ok()?;
@@ -199,7 +199,7 @@ pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
     copies.iter().find_map(|copy| {
         let bytes = open_regular(&directory, &copy.name).and_then(|file| start_of(file, LONGEST)).ok()?;
         let found = prefix_file::parse(&bytes, family);
-        found.flaw.is_none().then_some(found.prefixes)
+        (found.flaw.is_none() && !found.held).then_some(found.prefixes)
     })
 }
 

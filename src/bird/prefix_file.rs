@@ -21,6 +21,9 @@ use std::fmt::{self, Write as _};
 
 use crate::prefix::{Family, Prefix, PrefixError};
 
+/// The mark of a list that was made from nothing.
+const HELD: &str = "# Made from nothing: BIRD is not told of it before each service had time for its first verdict.\n";
+
 /// The text of a prefix file.
 ///
 /// `generated` is the time as `2026-11-22 08:41:54.123456`, `pid` the daemon's.
@@ -30,13 +33,22 @@ pub fn render(variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix], gener
     text
 }
 
-/// Whether `bytes` are what [`render`] writes for these arguments, whatever time and process the first line names.
-pub fn is_canonical(bytes: &[u8], variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix]) -> bool {
+/// Marks the text of a list that was made from nothing, as long as BIRD is not told of it: a start that finds the mark
+/// must not take the list for what was advertised. It is a comment behind the first line.
+pub fn mark_held(text: &mut String) {
+    let end = text.find('\n').map_or(text.len(), |end| end + 1);
+    text.insert_str(end, HELD);
+}
+
+/// Whether `bytes` are what [`render`] writes for these arguments, whatever time and process the first line names, and
+/// marked where the list is `held`.
+pub fn is_canonical(bytes: &[u8], held: bool, variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix]) -> bool {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return false };
     let (first, rest) = bytes.split_at(end + 1);
     let mut body = String::new();
     render_body(&mut body, variable, dummy, prefixes);
-    first.starts_with(b"# Generated ") && rest == body.as_bytes()
+    let marked = rest.strip_prefix(HELD.as_bytes());
+    first.starts_with(b"# Generated ") && held == marked.is_some() && marked.unwrap_or(rest) == body.as_bytes()
 }
 
 /// What a prefix file holds.
@@ -48,6 +60,8 @@ pub struct PrefixFile {
     pub prefixes: Vec<Prefix>,
     /// The first thing that keeps BIRD from reading the file as this list.
     pub flaw: Option<Flaw>,
+    /// It is marked as made from nothing, see [`mark_held`].
+    pub held: bool,
 }
 
 /// Why BIRD would refuse the file, or read it and export something else.
@@ -103,7 +117,8 @@ pub fn parse(bytes: &[u8], family: Family) -> PrefixFile {
         Ok(prefixes) => (prefixes, None),
         Err(flaw) => (legible(tokens, family), Some(flaw)),
     };
-    PrefixFile { variable, prefixes, flaw }
+    let held = bytes.split_inclusive(|byte| *byte == b'\n').any(|line| line == HELD.as_bytes());
+    PrefixFile { variable, prefixes, flaw, held }
 }
 
 /// Everything behind the first line.

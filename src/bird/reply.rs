@@ -43,6 +43,11 @@ pub enum Meaning {
         /// BIRD's own words.
         why: String,
     },
+    /// Nobody listens on its control socket, or there is none: no BIRD runs there, and its routes left with it.
+    Gone {
+        /// What the command, or the kernel, had to say.
+        why: String,
+    },
     /// BIRD is down, or the way to it is barred, or the command is broken.
     Unreachable {
         /// What the command, or the kernel, had to say.
@@ -106,6 +111,7 @@ impl Meaning {
         match self {
             Meaning::Taken | Meaning::TakenSoon | Meaning::Pending => None,
             Meaning::Refused { why }
+            | Meaning::Gone { why }
             | Meaning::Unreachable { why }
             | Meaning::Silent { why }
             | Meaning::NotSent { why } => Some(why),
@@ -119,7 +125,7 @@ impl Meaning {
             Meaning::TakenSoon => "in_progress",
             Meaning::Pending => "queued",
             Meaning::Refused { .. } => "refused",
-            Meaning::Unreachable { .. } => "unreachable",
+            Meaning::Gone { .. } | Meaning::Unreachable { .. } => "unreachable",
             Meaning::Silent { .. } => "timed_out",
             Meaning::NotSent { .. } => "not_sent",
         }
@@ -138,7 +144,7 @@ impl fmt::Display for Meaning {
                 "reconfiguring BIRD returned error, most likely we generated an invalid configuration file or Bird \
                  configuration in is broken:{why}"
             ),
-            Meaning::Unreachable { why } => write!(
+            Meaning::Gone { why } | Meaning::Unreachable { why } => write!(
                 f,
                 "reconfiguring BIRD failed, either BIRD daemon is down or we don't have privileges to reconfigure it \
                  (sudo problems?):{why}"

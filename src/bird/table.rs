@@ -141,6 +141,11 @@ pub struct Table {
     repaired: Option<Instant>,
     /// BIRD is not told of a list made from nothing until each service had time for its verdict.
     hold: Option<Instant>,
+    /// As of the last step the file has to say so, for the next start.
+    marked: bool,
+    /// Where the file was refused at the first look, so that another list stands in for it: how long the slowest service
+    /// needs.
+    unread: Option<Duration>,
     unsynced: bool,
     problem: Option<String>,
     /// What the last step had to say, so that a step that is tried again does not say it again.
@@ -182,6 +187,8 @@ impl Table {
             pace: Pace::default(),
             repaired: None,
             hold: None,
+            marked: false,
+            unread: None,
             unsynced: false,
             problem: None,
             said: HashSet::new(),
@@ -194,26 +201,37 @@ impl Table {
     }
 
     /// Where the file is sound, what it lists counts. Else what is legible of the configured prefixes, else the newest
-    /// good copy in the history; where there is nothing at all, BIRD is not told before the services had their say.
+    /// good copy in the history; where there is nothing at all, or nothing else was found when the file was written, BIRD is
+    /// not told before the services had their say.
     fn read_first(&mut self, patience: Duration) {
         let path = self.path.clone();
         let path = path.display();
         let read = self.read();
         let flaw = read.flaw();
+        self.unread = read.refused.is_some().then_some(patience);
         let list = match read.file {
-            Some(PrefixFile { flaw: None, prefixes, variable }) => {
+            Some(PrefixFile { flaw: None, prefixes, variable, held }) => {
                 if let Some(name) = variable.filter(|name| *name != self.bird.variable) {
                     let right = &self.bird.variable;
                     warn!("found incorrect variable name in {path}, going to add the correct one {name} -> {right}");
+                }
+                if held {
+                    self.hold(patience);
                 }
                 prefixes
             }
             broken => {
                 let flaw = flaw.unwrap_or_default();
                 warn!("failed to find variable name in {path}, going to add it ({flaw})");
-                self.rescue(broken.map_or_else(Vec::new, |file| file.prefixes), patience)
+                let (legible, held) = broken.map(|file| (file.prefixes, file.held)).unwrap_or_default();
+                self.rescue(legible, held, patience)
             }
         };
+        self.begin_with(list);
+    }
+
+    /// This counts as what was listed before.
+    fn begin_with(&mut self, list: Vec<Prefix>) {
         self.first_read = list.iter().copied().collect();
         self.distrust();
         self.list = list.into();
@@ -247,21 +265,25 @@ impl Table {
         Read { file: bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family)), bytes, refused }
     }
 
-    fn rescue(&mut self, legible: Vec<Prefix>, patience: Duration) -> Vec<Prefix> {
+    fn rescue(&mut self, legible: Vec<Prefix>, held: bool, patience: Duration) -> Vec<Prefix> {
         let configured: HashSet<Prefix> = self.known.iter().map(|named| named.prefix).collect();
         let of_ours = |list: Vec<Prefix>| list.into_iter().filter(|prefix| configured.contains(prefix)).collect();
         let mut list: Vec<Prefix> = of_ours(legible);
         if list.is_empty() {
             list = history::newest_good(&self.path, self.family).map(of_ours).unwrap_or_default();
         }
-        if list.is_empty() && !self.known.is_empty() {
-            warn!(
-                "nothing tells what {} listed, so BIRD is told when each service had its verdict",
-                self.path.display()
-            );
-            self.hold = Some(Instant::now() + patience);
+        if list.is_empty() || held {
+            self.hold(patience);
         }
         list
+    }
+
+    fn hold(&mut self, patience: Duration) {
+        if !self.known.is_empty() {
+            let path = self.path.display();
+            warn!("nothing tells what {path} listed, so BIRD is told when each service had its verdict");
+            self.hold = Some(Instant::now() + patience);
+        }
     }
 
     /// Goes on with other services, and with what else of the family's options can change. Prefixes that go with their
@@ -341,6 +363,15 @@ impl Table {
             let flaw = flaw.as_ref().map_or(String::new(), |flaw| format!(": {flaw}"));
             warn!("{} was changed by someone else{flaw}", self.path.display());
         }
+        if let (true, Some(patience), None, Some(file)) = (first, self.unread, &flaw, &read.file) {
+            info!("{} can be read now, so what it lists counts", self.path.display());
+            self.hold = None;
+            if file.held {
+                self.hold(patience);
+            }
+            self.begin_with(file.prefixes.clone());
+        }
+        self.marked = self.is_held(verdicts, now);
         let listed: Arc<[Prefix]> = match read.file {
             Some(file) if flaw.is_none() => file.prefixes.into(),
             _ => self.list.clone(),
@@ -410,7 +441,7 @@ impl Table {
     fn is_right(&self, bytes: &Option<Vec<u8>>, list: &[Prefix]) -> bool {
         let (variable, dummy) = (&self.bird.variable, self.dummy());
         self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
-            && bytes.as_ref().is_some_and(|bytes| prefix_file::is_canonical(bytes, variable, dummy, list))
+            && bytes.as_ref().is_some_and(|bytes| prefix_file::is_canonical(bytes, self.marked, variable, dummy, list))
     }
 
     /// Replaces the file; false where that fails, which is said once and tried again.
@@ -420,7 +451,10 @@ impl Table {
         }
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
         let (variable, dummy) = (&self.bird.variable, self.dummy());
-        let text = prefix_file::render(variable, dummy, list, &generated, std::process::id());
+        let mut text = prefix_file::render(variable, dummy, list, &generated, std::process::id());
+        if self.marked {
+            prefix_file::mark_held(&mut text);
+        }
         debug!("going to write to {}", self.path.display());
         match atomic_file::replace(&self.path, text.as_bytes(), Durability::Synced) {
             Ok(identity) => {
@@ -546,16 +580,23 @@ impl Table {
     /// A verdict that has come is worth nothing to BIRD before it is in the file, so that is waited for too, unless the
     /// file cannot be written.
     pub fn held_until(&mut self, verdicts: &Verdicts, now: Instant) -> Option<Instant> {
-        let decided = |named: &Named| verdicts.get(&named.service).is_some_and(|found| found.state != State::Unknown);
         let until = self.hold?;
-        if until > now && !self.known.iter().all(decided) {
+        if self.is_held(verdicts, now) {
             return Some(until);
         }
+        // The mark goes before BIRD is told, as what BIRD holds is no list from nothing.
+        self.news |= self.marked;
         if self.news && self.problem.is_none() {
             return Some(self.pace.earliest().map_or(now, |at| at.max(now)) + MOMENT);
         }
         self.hold = None;
         None
+    }
+
+    /// Whether the list was made from nothing, and a service had neither its verdict nor the time for one.
+    fn is_held(&self, verdicts: &Verdicts, now: Instant) -> bool {
+        let decided = |named: &Named| verdicts.get(&named.service).is_some_and(|found| found.state != State::Unknown);
+        self.hold.is_some_and(|until| until > now) && !self.known.iter().all(decided)
     }
 
     /// Makes the last write survive a power cut. Comes after the reconfigure, so that no route waits for it.

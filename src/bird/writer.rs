@@ -15,8 +15,7 @@
 //! Who may block: this thread, on the disk and on the reconfigure command or BIRD's control socket, for no longer than
 //! their limits.
 //! What stops it: [`Event::Stop`], after what waits is applied (and, after [`Event::Leave`], BIRD took it), and
-//! [`Event::Died`]; the `give_up` line cuts short what
-//! runs then.
+//! [`Event::Died`], whose end nothing that runs may put off for long; the `give_up` line cuts short what runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -25,7 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::bird::channel::Channel;
 use crate::bird::custom::{Customs, Direction};
@@ -39,6 +38,9 @@ use crate::sys::stop_line::StopLine;
 
 /// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long custom commands that run have to end after [`Event::Died`], which nobody but this thread knows of.
+const LAST_WAIT: Duration = Duration::from_millis(1600);
 
 /// How often a last change is tried again, where BIRD does not take it.
 const LEAVING: Duration = Duration::from_millis(500);
@@ -124,7 +126,12 @@ impl Writer {
     /// Works until it is told to stop. `stepped` is called after each step, when the report is up to date.
     pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> End {
         let mut end = None;
+        let mut last: Option<Instant> = None;
         loop {
+            if last.is_some_and(|at| at <= Instant::now()) {
+                self.give_up.pull();
+                last = None;
+            }
             if end.is_some() {
                 self.hurry();
             }
@@ -134,9 +141,16 @@ impl Writer {
                 Some(end) if !self.customs.busy() && !self.is_leaving() => return end,
                 kept => end = kept,
             }
-            let until = if end.is_some() && self.has_left { Some(Instant::now() + LEAVING) } else { None };
-            for event in self.receive(events, until) {
-                end = self.apply(event).or(end);
+            let again = if end.is_some() && self.has_left { Some(Instant::now() + LEAVING) } else { None };
+            for event in self.receive(events, earlier(again, last)) {
+                match (&end, self.apply(event)) {
+                    // A bug stays one, whoever asks for the end meanwhile.
+                    (Some(End::Died { .. }), _) | (_, None) => {}
+                    (_, Some(said)) => {
+                        last = matches!(said, End::Died { .. }).then(|| Instant::now() + LAST_WAIT);
+                        end = Some(said);
+                    }
+                }
             }
         }
     }
@@ -191,9 +205,22 @@ impl Writer {
         self.has_left = true;
     }
 
-    /// Whether BIRD has to take a last change, and there is still time for that.
+    /// Whether BIRD has to take a last change, and there is still time for that. A BIRD that is gone, as at the host's
+    /// shutdown, has taken its routes along, and the next one reads the file.
     fn is_leaving(&self) -> bool {
-        self.has_left && !self.give_up.is_pulled() && self.tables.iter().any(|table| !table.levels().in_sync)
+        if !self.has_left || self.give_up.is_pulled() {
+            return false;
+        }
+        let (mut open, mut gone) = (false, false);
+        for (at, table) in self.tables.iter().enumerate().filter(|(_, table)| !table.levels().in_sync) {
+            let is_gone = self.channels.iter().any(|channel| channel.tables.contains(&at) && channel.is_gone());
+            let waits_for_bird_alone = table.is_due() && table.levels().problem.is_none();
+            *(if is_gone && waits_for_bird_alone { &mut gone } else { &mut open }) = true;
+        }
+        if gone && !open {
+            warn!("BIRD is gone, and the routes with it: nothing has to confirm that services left, as on_exit says");
+        }
+        open
     }
 
     fn hear(&mut self, verdict: Verdict) {
@@ -296,6 +323,13 @@ impl Writer {
         self.channels.iter_mut().for_each(Channel::hurry);
     }
 
+    /// Why the command of a service with prefixes in the table failed, the first in order of name where several did.
+    fn problem_of_customs(&self, table: usize) -> Option<String> {
+        let of_table = |service: &str| self.concerned.get(service).is_none_or(|found| found.tables.contains(&table));
+        let (service, why) = self.customs.problems().filter(|(service, _)| of_table(service)).min()?;
+        Some(format!("{why} (custom command of {service})"))
+    }
+
     /// What is known now; the step has to be over by `due`, where it is not.
     fn publish(&self, due: Option<Instant>) {
         let mut report = self.report.lock();
@@ -312,7 +346,7 @@ impl Writer {
                 in_sync: levels.in_sync,
                 out_of_sync_since: (!levels.in_sync)
                     .then(|| before.get(at).and_then(|before| before.out_of_sync_since).unwrap_or(now)),
-                problem: levels.problem.or(channel.problem()).map(String::from),
+                problem: levels.problem.or(channel.problem()).map(String::from).or_else(|| self.problem_of_customs(at)),
                 taken: channel.taken,
                 failed: channel.failed,
                 last_success: channel.last_success,

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::{Daemon, PullAtEnd};
+use super::{allow_descriptors, Daemon, PullAtEnd};
 use crate::config::change::{self, Change, Fate};
 use crate::config::files::{self, Configuration, Sources};
 use crate::config::preflight;
@@ -127,6 +127,7 @@ impl Daemon {
         for option in &change.kept {
             warn!("[daemon] {option} cannot change while the daemon runs, it keeps its value until the next start");
         }
+        allow_descriptors(&change.settings);
         // In this order: what ends has said its last word, the writer hears of the reload, what is new begins (with the
         // next look at the threads).
         let replaced = self.threads.replace(&change);

@@ -1,11 +1,16 @@
-//! What whoever started the program left behind in its process: open descriptors, an ignored SIGCHLD.
+//! What whoever started the program left behind in its process: open descriptors, an ignored SIGCHLD, a low limit of
+//! descriptors.
 //!
 //! Promises: after [`close_descriptors`] and [`restore_sigchld`], children get no descriptor but stdio, and their exit
 //! codes can be learnt. Both are for the first lines of the daemon, before anything is opened or started.
+//! After [`allow_descriptors`] all checks can run at the same time, as far as the hard limit allows; a few services
+//! change no limit.
 //! Leaves out: the environment (`sys::notify` takes its variables) and the signal mask (`sys::signals`).
 
 use std::io;
 use std::os::unix::process::CommandExt;
+
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 /// Closes every descriptor behind standard error.
 ///
@@ -40,6 +45,42 @@ pub fn restore_sigchld() -> io::Result<()> {
     Err(command.exec())
 }
 
+/// What the daemon needs besides its services: files, sockets, log targets, eight hooks and eight custom commands, which
+/// hold six each while they run.
+const DESCRIPTORS: u64 = 64 + 16 * 6;
+/// What a service needs: its thread one, a check that runs six, and one where a process is watched.
+const DESCRIPTORS_A_SERVICE: u64 = 8;
+
+/// The hard limit is too low. The services that find no descriptor wait for one until their time-out.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "at most {hard} files may be open at a time, which is too few for {services} services: a check that finds no \
+     descriptor left waits for one and fails at its time-out; allow {needed} (systemd: LimitNOFILE={needed})"
+)]
+pub struct TooFewDescriptors {
+    hard: u64,
+    services: usize,
+    needed: u64,
+}
+
+/// Raises the soft limit of open files to what so many services need, never above the hard one. Children inherit it, so
+/// it is raised no further, and never lowered.
+pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
+    let needed = DESCRIPTORS.saturating_add(DESCRIPTORS_A_SERVICE.saturating_mul(services as u64));
+    let limit = getrlimit(Resource::Nofile);
+    // None is no limit.
+    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    let raised = needed.min(hard);
+    if raised > soft {
+        // It is within the hard limit, which needs no right; should it fail, nothing is worse than before.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    }
+    if needed > hard {
+        return Err(TooFewDescriptors { hard, services, needed });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +96,33 @@ mod tests {
             let open: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|fd| fd.file_name()).collect();
             assert_eq!(open, ["0", "1", "2", "3"], "3 is the directory itself");
         }
+    }
+
+    #[test]
+    fn the_limit_is_raised_to_what_is_needed_and_not_above_the_hard_one() {
+        let name = "sys::inherited::tests::the_limit_is_raised_to_what_is_needed_and_not_above_the_hard_one";
+        if !alone(name, &["prlimit", "--nofile=1024:4096"], &this_program()) {
+            return;
+        }
+        let check = |services: usize, soft: u64, warning: &str| {
+            let warned = allow_descriptors(services).err().map_or_else(String::new, |why| why.to_string());
+            assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: Some(soft), maximum: Some(4096) });
+            assert!(warned.ends_with(warning) && warned.is_empty() == warning.is_empty(), "{warned}");
+        };
+        check(1, 1024, "");
+        check(108, 1024, "");
+        check(200, 1760, "");
+        check(1, 1760, "");
+        check(492, 4096, "");
+        check(1000, 4096, "allow 8160 (systemd: LimitNOFILE=8160)");
+        let words = ["sh", "-c", "ulimit -n"].map(String::from);
+        let limits = crate::sys::process::Limits {
+            deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
+            grace: None,
+            keep: 100,
+        };
+        let stop = crate::sys::stop_line::StopLine::new().unwrap();
+        assert_eq!(crate::sys::process::Program::new(&words).run(&limits, &stop).stdout.kept, b"4096\n");
     }
 
     #[test]

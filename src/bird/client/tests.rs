@@ -144,8 +144,7 @@ fn a_real_bird() {
     bird.signal(Signal::CONT);
     bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.meaning.is_taken());
     bird.kill();
-    let refused =
-        "Unreachable { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
+    let refused = "Gone { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(said(&bird, &mut client), (refused.to_string(), None));
     fs::remove_file(bird.socket()).unwrap();
     assert_eq!(said(&bird, &mut client).0, refused.replace("Connection refused", "No such file or directory"));

@@ -246,7 +246,7 @@ fn real_birds_are_told_and_asked() {
         bird.kill();
         let gone = control.configure(MINUTE, &line()).meaning;
         let why = format!("nobody listens on {}: BIRD is down", bird.socket().display());
-        assert_eq!(gone, Meaning::Unreachable { why });
+        assert_eq!(gone, Meaning::Gone { why });
     }
 }
 

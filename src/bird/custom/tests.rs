@@ -38,16 +38,46 @@ fn a_retry_that_finds_no_place_waits_for_the_end_of_a_run() {
     customs.start_due(now, &[]);
     stop.pull();
     assert_eq!(&*ended(&mut customs, &events, now), "s0");
+    customs.stop = StopLine::new().unwrap();
     assert!(customs.earliest(now).is_some_and(|at| at > now), "it failed, and is tried again");
     // Before that the others take all places. They never end by themselves.
-    customs.stop = StopLine::new().unwrap();
     (1..=MOST).for_each(|n| customs.changed(&format!("s{n}"), Direction::Down));
     customs.start_due(now, &[]);
     assert_eq!(customs.earliest(now), None, "its time would come again and again, and never its turn");
     customs.stop.pull();
     ended(&mut customs, &events, now);
+    assert_eq!(customs.earliest(now), None, "the daemon stops");
+    customs.stop = StopLine::new().unwrap();
     assert!(customs.earliest(now).is_some());
     (1..MOST).for_each(|_| drop(ended(&mut customs, &events, now)));
+}
+
+#[test]
+fn after_the_stop_nothing_is_started_and_at_the_end_nothing_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str| dir.path().join(name);
+    let script = format!("sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1104'", run("pid").display());
+    let (mut all, events, stop) = customs(2, &script);
+    all.changed("s0", Direction::Down);
+    all.start_due(Instant::now(), &[]);
+    wait_until("the run", || run("pid").exists());
+    let pid = std::fs::read_to_string(run("pid")).unwrap();
+    let process = format!("/proc/{}", pid.trim());
+    assert!(std::path::Path::new(&process).exists());
+    drop(all);
+    wait_until("the end of the run", || !std::path::Path::new(&process).exists());
+    assert!(stop.is_pulled() && events.recv().is_ok());
+
+    let (mut all, events, stop) = customs(MOST + 3, "sleep 1105");
+    (0..MOST + 3).for_each(|n| all.changed(&format!("s{n}"), Direction::Down));
+    all.start_due(Instant::now(), &[]);
+    stop.pull();
+    let first = ended(&mut all, &events, Instant::now());
+    all.changed(&first, Direction::Up);
+    all.start_due(Instant::now(), &[]);
+    (1..MOST).for_each(|_| drop(ended(&mut all, &events, Instant::now())));
+    assert!(!all.busy() && all.earliest(Instant::now()).is_none());
+    assert_eq!(all.problems().count(), MOST);
 }
 
 /// What a command under sudo is to a daemon that is not root.

@@ -371,4 +371,9 @@ fn the_newest_good_copy_is_found_among_flawed_ones() {
     rustix::fs::mknodat(CWD, sandbox.at("history/1763803000.8"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     assert_eq!(sandbox.newest(), Some(list(2, Family::V4).1));
     assert_eq!(newest_good(&sandbox.history.conf, Family::V6), Some(list(4, Family::V6).1));
+    // A list from nothing is no copy of what was advertised.
+    let mut held = list(5, Family::V4).0;
+    prefix_file::mark_held(&mut held);
+    sandbox.plant("9999999999.000000004", &held);
+    assert_eq!(sandbox.newest(), Some(list(2, Family::V4).1));
 }

@@ -27,16 +27,21 @@ fn the_originals_bytes() {
 fn an_empty_list_has_no_dummy_and_no_flaw() {
     let text = render("NOTHING", None, &[], TIME, 1);
     assert!(text.ends_with("define NOTHING =\n    [ ];\n"), "{text}");
-    let expected = PrefixFile { variable: Some("NOTHING".to_string()), prefixes: Vec::new(), flaw: None };
+    let expected = PrefixFile { variable: Some("NOTHING".to_string()), prefixes: Vec::new(), flaw: None, held: false };
     assert_eq!(parse(text.as_bytes(), Family::V4), expected);
-    assert!(is_canonical(text.as_bytes(), "NOTHING", None, &[]));
+    assert!(is_canonical(text.as_bytes(), false, "NOTHING", None, &[]));
 }
 
 #[test]
 fn canonical_up_to_the_first_line() {
     let list = prefixes("10.189.200.255/32 10.52.12.5/32");
     let check = |text: &str, expected: bool| {
-        assert_eq!(is_canonical(text.as_bytes(), "A", Some(&list[0]), &list), expected, "{text}");
+        assert_eq!(is_canonical(text.as_bytes(), false, "A", Some(&list[0]), &list), expected, "{text}");
+        let mut marked = text.to_string();
+        mark_held(&mut marked);
+        assert!(!is_canonical(marked.as_bytes(), false, "A", Some(&list[0]), &list), "{marked}");
+        assert!(!is_canonical(text.as_bytes(), true, "A", Some(&list[0]), &list), "{text}");
+        assert_eq!(is_canonical(marked.as_bytes(), true, "A", Some(&list[0]), &list), expected, "{marked}");
     };
     let text = render("A", Some(&list[0]), &list, TIME, 18195);
     check(&text, true);
@@ -48,6 +53,20 @@ fn canonical_up_to_the_first_line() {
     check(&format!("{text}\n"), false);
     check("", false);
     check("# Generated ", false);
+}
+
+#[test]
+fn the_mark_is_found_also_where_the_file_is_broken_and_changes_nothing_else() {
+    let list = prefixes("10.189.200.255/32 10.52.12.5/32");
+    let plain = render("A", Some(&list[0]), &list, TIME, 18195);
+    let mut marked = plain.clone();
+    mark_held(&mut marked);
+    let found = parse(plain.as_bytes(), Family::V4);
+    assert!(!found.held);
+    assert_eq!(parse(marked.as_bytes(), Family::V4), PrefixFile { held: true, ..found });
+    assert_eq!(marked.lines().filter(|line| !plain.contains(line)).count(), 1);
+    let cut = parse(&marked.as_bytes()[..marked.len() - 9], Family::V4);
+    assert!(cut.flaw.is_some() && cut.held);
 }
 
 /// Inputs, what is legible in them, and their flaw. What has none must be readable by BIRD: see tests/bird_grammar.rs.
@@ -180,7 +199,7 @@ fn ten_thousand_prefixes() {
     let text = render("A", Some(&list[0]), &list, TIME, 1);
     assert_eq!(
         parse(text.as_bytes(), Family::V4),
-        PrefixFile { variable: Some("A".to_string()), prefixes: list, flaw: None }
+        PrefixFile { variable: Some("A".to_string()), prefixes: list, flaw: None, held: false }
     );
 }
 
@@ -217,8 +236,8 @@ proptest! {
     #[test]
     fn what_is_rendered_is_read((family, list, dummy, variable) in any_file()) {
         let text = render(&variable, dummy.as_ref(), &list, TIME, 7);
-        prop_assert!(is_canonical(text.as_bytes(), &variable, dummy.as_ref(), &list));
-        prop_assert_eq!(parse(text.as_bytes(), family), PrefixFile { variable: Some(variable), prefixes: list, flaw: None });
+        prop_assert!(is_canonical(text.as_bytes(), false, &variable, dummy.as_ref(), &list));
+        prop_assert_eq!(parse(text.as_bytes(), family), PrefixFile { variable: Some(variable), prefixes: list, flaw: None, held: false });
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Desk {
 
     /// The file is sound, readable by BIRD, lists this, and BIRD is to be told.
     fn expect(&self, table: &Table, prefixes: &[&str]) {
-        let PrefixFile { variable, prefixes: found, flaw } = self.file();
+        let PrefixFile { variable, prefixes: found, flaw, .. } = self.file();
         assert_eq!((flaw, variable.as_deref()), (None, Some("ACAST_PS_ADVERTISE")));
         assert_eq!(found, prefixes.iter().copied().map(prefix).collect::<Vec<_>>());
         assert_eq!(fs::metadata(&self.bird.conf).unwrap().permissions().mode() & 0o777, MODE);
@@ -309,6 +309,94 @@ fn a_list_from_nothing_is_held_until_every_service_had_its_verdict_or_its_time()
         let until = late.held_until(&Verdicts::new(), desk.now).unwrap();
         assert_eq!(late.held_until(&Verdicts::new(), until), None);
     }
+}
+
+/// Whatever ends the daemon while the list is held, the next start does not take that list for what was advertised.
+#[test]
+fn a_held_list_is_held_again_by_the_next_start_until_it_is_told() {
+    let mut desk = Desk::new();
+    desk.put("garbled");
+    for verdicts in [vec![], vec![], vec!["a"], vec![]] {
+        let mut table = desk.open();
+        desk.verdicts.clear();
+        desk.step(&mut table);
+        for service in verdicts {
+            desk.verdict(&mut table, service, State::Up);
+            desk.step(&mut table);
+        }
+        assert!(table.held_until(&desk.verdicts, desk.now).is_some() && desk.file().held);
+    }
+    assert_eq!(desk.file().prefixes, [DUMMY, A].map(prefix));
+    // Broken once more, on the way to the next start.
+    let whole = fs::read_to_string(&desk.bird.conf).unwrap();
+    desk.put(&whole[..whole.len() - 4]);
+    let mut table = desk.open();
+    desk.step(&mut table);
+    desk.expect(&table, &[DUMMY, A]);
+    assert!(table.held_until(&desk.verdicts, desk.now).is_some());
+    // The time is over: the mark goes first.
+    let until = desk.now + MINUTE * 2;
+    assert!(table.held_until(&desk.verdicts, until).is_some_and(|at| at > until));
+    desk.now = until;
+    desk.step(&mut table);
+    assert!(table.held_until(&desk.verdicts, desk.now).is_none() && !desk.file().held);
+    desk.expect(&table, &[DUMMY, A]);
+    desk.told(&mut table);
+    assert_eq!(table.earliest(desk.now), None);
+    let mut next = desk.open();
+    assert_eq!(next.held_until(&desk.verdicts, desk.now), None);
+}
+
+#[test]
+fn with_the_last_verdict_the_mark_goes_in_the_same_write() {
+    let mut desk = Desk::new();
+    let mut table = desk.open();
+    for (service, held) in [("a", true), ("b", false)] {
+        desk.verdict(&mut table, service, State::Up);
+        desk.step(&mut table);
+        assert_eq!(desk.file().held, held);
+    }
+    assert_eq!(table.held_until(&desk.verdicts, desk.now), None);
+    assert_eq!(table.earliest(desk.now), None, "there is nothing more to write");
+}
+
+#[test]
+fn a_mark_that_cannot_be_taken_off_does_not_keep_bird_from_the_list() {
+    let mut desk = Desk::new();
+    let mut table = desk.open();
+    desk.step(&mut table);
+    table.problem = Some("the disk is full".to_string());
+    assert_eq!(table.held_until(&desk.verdicts, desk.now + MINUTE * 2), None);
+    assert!(table.is_due() && desk.file().held);
+}
+
+/// As where descriptors are short for a moment: an older list must not take the place of a sound one.
+#[test]
+fn a_file_that_can_be_read_at_the_second_look_counts() {
+    let check = |present: &dyn Fn(&Desk), held: bool, list: &[&str]| {
+        let mut desk = Desk::new();
+        fs::create_dir(desk.dir.path().join("history")).unwrap();
+        desk.put(&desk.text(&[DUMMY, A]));
+        fs::hard_link(&desk.bird.conf, desk.dir.path().join("history/1763803000.123456784")).unwrap();
+        fs::remove_file(&desk.bird.conf).unwrap();
+        // A directory in its place cannot be read.
+        fs::create_dir(&desk.bird.conf).unwrap();
+        let mut table = desk.open();
+        fs::remove_dir(&desk.bird.conf).unwrap();
+        present(&desk);
+        desk.step(&mut table);
+        desk.expect(&table, list);
+        assert_eq!(table.held_until(&desk.verdicts, desk.now).is_some(), held);
+    };
+    check(&|desk| desk.put(&desk.text(&[DUMMY, A, B])), false, &[DUMMY, A, B]);
+    check(&|desk| desk.put(&desk.text(&[DUMMY, B])), false, &[DUMMY, B]);
+    check(&|desk| desk.put("broken still"), false, &[DUMMY, A]);
+    let marked = |desk: &Desk| {
+        let mut text = desk.text(&[DUMMY]);
+        prefix_file::mark_held(&mut text);
+        desk.put(&text);
+    };
+    check(&marked, true, &[DUMMY]);
 }
 
 #[test]
@@ -543,7 +631,7 @@ fn another_variable_and_another_dummy_are_one_write() {
     desk.verdict(&mut table, "a", State::Up);
     desk.reload(&mut table, &[("a", A)]);
     assert_eq!(desk.step(&mut table), [""; 0]);
-    let PrefixFile { variable, prefixes, flaw } = desk.file();
+    let PrefixFile { variable, prefixes, flaw, .. } = desk.file();
     assert_eq!((variable.as_deref(), flaw), (Some("OTHER"), None));
     assert_eq!(prefixes, [other, A].map(prefix));
     assert!(table.is_due());

@@ -388,6 +388,38 @@ fn a_dead_check_thread_ends_it_after_what_waits() {
     assert!(!rig.file().contains("10.0.0.0/32"));
 }
 
+/// A custom command that hangs puts the end off for a moment, and not for its own time-out; a stop that comes meanwhile
+/// makes no clean end of it.
+#[test]
+fn a_dead_check_thread_stays_the_reason_of_the_end_and_custom_commands_do_not_put_it_off() {
+    let mut rig =
+        Rig::new(2, "", "custom_bird_reconfigure_cmd = DIR/birdc custom\ncustom_bird_reconfigure_cmd_timeout = 1000")
+            .started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("exec sleep 1106");
+    rig.say("s0", State::Down);
+    rig.wait("the run", |rig| rig.runs().len() == 2);
+    rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
+    rig.events.send(Event::Stop).unwrap();
+    let start = Instant::now();
+    assert!(matches!(rig.end(), End::Died { service, .. } if &*service == "s1"));
+    assert!(start.elapsed() < Duration::from_secs(500), "the command's own time-out");
+}
+
+#[test]
+fn the_reason_of_a_custom_commands_failure_is_known() {
+    let rig = Rig::new(2, "", "custom_bird_reconfigure_cmd = DIR/birdc custom").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    rig.bird_does("echo no >&2; exit 3");
+    rig.say("s1", State::Down);
+    let why = "reconfiguring BIRD failed with return code: 3 and stderr: b'no\\n' (custom command of s1)";
+    rig.wait("the reason", |rig| rig.problem().as_deref() == Some(why));
+    assert!(!rig.in_sync());
+    rig.bird_does("");
+    rig.wait("in sync again", |rig| rig.in_sync() && rig.problem().is_none());
+    rig.stop();
+}
+
 impl Rig {
     fn leave(&self) {
         self.events.send(Event::Leave).unwrap();
@@ -429,6 +461,28 @@ fn a_leave_that_bird_does_not_take_is_cut_short() {
     rig.give_up.pull();
     assert!(matches!(rig.end(), End::Stopped));
     assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+}
+
+/// As at a host's shutdown. It may be back at the second try; any other answer is none of that.
+#[test]
+fn a_leave_waits_for_no_bird_that_is_gone() {
+    for why in ["No such file or directory", "Connection refused"] {
+        let mut rig = Rig::new(2, "", "on_exit = withdraw").started();
+        rig.wait("in sync at start", Rig::in_sync);
+        rig.bird_does(&format!("echo 'Unable to connect to server control socket (/a): {why}' >&2; exit 1"));
+        rig.leave();
+        assert!(matches!(rig.end(), End::Stopped));
+        assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+        assert_eq!(rig.runs().len(), 3);
+    }
+    for socket in ["not-there", "."] {
+        let mut rig = Rig::new(2, "bird_control_socket = DIR/sock", "on_exit = withdraw").started();
+        let _stale = (socket == ".").then(|| std::os::unix::net::UnixListener::bind(rig.path("sock")).map(drop));
+        rig.wait("the start", |rig| rig.report.lock().ready);
+        rig.leave();
+        assert!(matches!(rig.end(), End::Stopped));
+        assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
+    }
 }
 
 #[test]
