@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test, also outside its function")]
 
 use std::cell::Cell;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -86,7 +87,8 @@ fn any_file() -> impl Strategy<Value = (Family, Vec<u8>)> {
 #[test]
 fn what_has_no_flaw_is_read_by_bird() {
     if !Path::new(BIRD).exists() {
-        println!("SKIPPED what_has_no_flaw_is_read_by_bird: {BIRD} is not installed (package bird2)");
+        let _ =
+            writeln!(io::stderr(), "SKIPPED what_has_no_flaw_is_read_by_bird: {BIRD} is not installed (package bird2)");
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::prefix::{Family, Prefix};
-use crate::sys::alone::this_program;
+use crate::sys::alone::{skipped, this_program};
 
 /// The constant's name.
 pub(crate) const VARIABLE: &str = "ACAST_PS_ADVERTISE";
@@ -30,7 +30,7 @@ impl Programs {
     pub(crate) fn installed() -> Option<Programs> {
         let [bird, birdc] = ["/usr/sbin/bird", "/usr/sbin/birdc"].map(PathBuf::from);
         if !bird.exists() || !birdc.exists() {
-            println!("SKIPPED with BIRD 2: /usr/sbin/bird or /usr/sbin/birdc is not installed (package bird2)");
+            skipped(format_args!("with BIRD 2: /usr/sbin/bird or /usr/sbin/birdc is not installed (package bird2)"));
             return None;
         }
         Some(Programs { bird, birdc, family: Family::V4, modern: true })
@@ -45,7 +45,7 @@ impl Programs {
         let bird = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/birds/bird3");
         let third = installed.clone().filter(|_| bird.exists()).map(|programs| Programs { bird, ..programs });
         if third.is_none() {
-            println!("SKIPPED with BIRD 3: it is not in target/birds (tests/birds fetches it)");
+            skipped(format_args!("with BIRD 3: it is not in target/birds (tests/birds fetches it)"));
         }
         let mut all: Vec<Programs> = installed.into_iter().chain(third).collect();
         match OLD.get_or_init(old) {
@@ -57,7 +57,7 @@ impl Programs {
                     modern: false,
                 },
             )),
-            Err(why) => println!("SKIPPED with BIRD 1.6: Debian's package bird cannot be unpacked: {why}"),
+            Err(why) => skipped(format_args!("with BIRD 1.6: Debian's package bird cannot be unpacked: {why}")),
         }
         all
     }

@@ -42,7 +42,7 @@ pub(crate) fn beside_sudo(name: &str) -> Option<PathBuf> {
         return Some(program.with_file_name("sudo"));
     }
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED {name}: only root can make a program that runs as root");
+        skipped(format_args!("{name}: only root can make a program that runs as root"));
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -75,4 +75,10 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// The test program itself.
 pub(crate) fn this_program() -> PathBuf {
     std::env::current_exe().unwrap()
+}
+
+/// Says loudly that something is not tested, and why: past the test harness, which shows nothing of a test that passes.
+pub(crate) fn skipped(what: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "SKIPPED {what}");
 }

@@ -29,6 +29,7 @@
 //! 8 (a reboot) and 10 (SIGHUP) go with `on_boot` and the reload.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -150,7 +151,7 @@ fn hole_04_a_full_disk_under_the_log() {
 #[test]
 fn hole_05_a_reconfigure_command_that_may_not_be_killed() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: a command that may not be killed: only root can start one");
+        let _ = writeln!(io::stderr(), "SKIPPED: a command that may not be killed: only root can start one");
         return;
     }
     let mut lab = Lab::new([web(), other()]);

@@ -1,5 +1,6 @@
 //! Swapping the Python program for ours and back: neither moves a route, either starts on what the other left.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -75,7 +76,7 @@ fn original() -> Option<&'static Path> {
             }
             let installed = install(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("original-0.9.10"));
             if let Err(why) = &installed {
-                eprintln!("SKIPPED: swapping with the original, as it cannot be installed: {why}");
+                let _ = writeln!(io::stderr(), "SKIPPED: swapping with the original, as it cannot be installed: {why}");
             }
             installed.ok()
         })

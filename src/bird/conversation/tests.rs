@@ -121,7 +121,7 @@ fn a_queue_that_is_full_is_not_waited_for() {
 #[test]
 fn who_has_no_right_is_told_the_group() {
     if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED who_has_no_right_is_told_the_group: only root can become another user");
+        crate::sys::alone::skipped("who_has_no_right_is_told_the_group: only root can become another user");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -144,7 +144,9 @@ fn node_exporter_takes_the_file() {
             "{scraped}"
         );
     } else {
-        println!("SKIPPED: prometheus-node-exporter is not installed, the file was shown to no real node_exporter");
+        crate::sys::alone::skipped(
+            "prometheus-node-exporter is not installed, the file was shown to no real node_exporter",
+        );
     }
     drop(orders);
     thread.join().unwrap();
