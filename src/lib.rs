@@ -40,7 +40,7 @@
 //! | an option: its name, default, help | [`config::options`], then [`config::reading`] and [`config::settings`] |
 //! | what is judged of the machine | [`config::preflight`] |
 //! | when a check runs; when a service is up or down | [`check::schedule`]; [`check::health`] |
-//! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
+//! | how a check runs, and what of it is logged; what of it is published and told | [`check::worker`], [`sys::process`]; `check::standing` |
 //! | what is run when a state changes | [`check::hook`] |
 //! | how the end of a process wakes its check | [`check::pidfile`], [`sys::process_end`] |
 //! | which prefixes are listed; the file's text | [`bird::routes`]; [`bird::prefix_file`] |
@@ -91,6 +91,7 @@ pub mod check {
     pub mod hook;
     pub mod pidfile;
     pub mod schedule;
+    pub(crate) mod standing;
     pub mod threads;
     pub mod worker;
 }

@@ -20,12 +20,13 @@ use crate::check::health::{Health, Outcome, Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::pidfile::Pidfile;
 use crate::check::schedule::Schedule;
+use crate::check::standing::{decided, down, failed, Finding};
 use crate::config::settings::{OnDisabled, Service};
 use crate::event::{Event, Verdict};
 use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
-use crate::report::snapshot::{Published, Run, RunResult, ServiceReport};
+use crate::report::snapshot::{Published, RunResult, ServiceReport};
 use crate::sys::process::{Ended, How, Left, Limits, Program};
 use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
@@ -124,19 +125,6 @@ pub fn declare_stuck(
     true
 }
 
-/// The state of a service whose check is disabled.
-fn decided(decision: OnDisabled) -> State {
-    match decision {
-        OnDisabled::Withdraw => State::Down,
-        OnDisabled::Advertise => State::Up,
-    }
-}
-
-/// What is said of a service whose check is overruled.
-fn down(service: Arc<str>) -> Verdict {
-    Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
-}
-
 struct Worker {
     name: Arc<str>,
     service: Arc<Service>,
@@ -152,15 +140,6 @@ struct Worker {
     told: Verdict,
     /// The service is drained: nothing is run, and the thread only waits for the end of that.
     resting: bool,
-}
-
-/// What one cycle found, before it becomes a verdict.
-struct Finding {
-    outcome: Outcome,
-    took: Option<Duration>,
-    result: RunResult,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
 }
 
 impl Worker {
@@ -414,101 +393,6 @@ impl Worker {
         // Without a receiver the daemon is ending.
         let _ = self.common.events.send(Event::Verdict(verdict));
     }
-}
-
-impl ServiceReport {
-    /// Tells the writer "down" in the place of the check thread, which learns of it when it is about to tell something
-    /// else. To be done under one lock with what the reason is.
-    #[must_use]
-    pub(super) fn overrule(&mut self, service: &Service, events: &Sender<Event>) -> Option<[State; 2]> {
-        self.overruled = true;
-        self.say(service, State::Down, events)
-    }
-
-    /// Tells the writer what `on_disabled` says.
-    #[must_use]
-    pub(super) fn decide(
-        &mut self,
-        service: &Service,
-        decision: OnDisabled,
-        events: &Sender<Event>,
-    ) -> Option<[State; 2]> {
-        self.overruled = false;
-        self.missing.clear();
-        self.say(service, decided(decision), events)
-    }
-
-    fn say(&mut self, service: &Service, state: State, events: &Sender<Event>) -> Option<[State; 2]> {
-        let changed = self.reach(state, SystemTime::now());
-        self.undecided.clear();
-        // Without a receiver the daemon is ending.
-        let _ = events.send(Event::Verdict(Verdict { state, ..down(service.name.as_str().into()) }));
-        changed
-    }
-
-    /// What the writer is to know.
-    pub fn verdict(&self, service: &Arc<str>) -> Verdict {
-        let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
-        Verdict { service: service.clone(), state: self.state, missing, undecided }
-    }
-
-    /// The state is this one by now. Returns the state before and this one, where it is another.
-    #[must_use]
-    fn reach(&mut self, state: State, when: SystemTime) -> Option<[State; 2]> {
-        if self.state == state {
-            return None;
-        }
-        let old = std::mem::replace(&mut self.state, state);
-        self.since = when;
-        self.transitions += 1;
-        Some([old, state])
-    }
-
-    fn record(
-        &mut self,
-        began: SystemTime,
-        missing: &[Prefix],
-        finding: &Finding,
-        progress: Progress,
-    ) -> Option<[State; 2]> {
-        let changed = match progress {
-            // The moment of the verdict, not that of the start of a run which may have taken long.
-            Progress::Changed(state) => self.reach(state, SystemTime::now()),
-            Progress::Confirmed(_) | Progress::GoingUp { .. } | Progress::GoingDown { .. } => None,
-        };
-        let counts = &mut self.counts;
-        match finding.result {
-            RunResult::Exited(0) => counts.passed += 1,
-            RunResult::Exited(_) | RunResult::Signaled(_) | RunResult::NotStarted(_) => counts.failed += 1,
-            RunResult::TimedOut => {
-                counts.timed_out += 1;
-                counts.first_time_out.get_or_insert(began);
-            }
-            RunResult::NotAssigned => counts.not_assigned += 1,
-        }
-        if let Some(code) = finding.result.verdict_code(progress) {
-            self.code = Some(code);
-        }
-        self.progress = Some(progress);
-        if let Progress::Changed(_) | Progress::Confirmed(_) = progress {
-            self.undecided.clear();
-        }
-        if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
-            self.duration = finding.took;
-        }
-        self.missing.clear();
-        self.missing.extend_from_slice(missing);
-        let output = match finding.outcome {
-            Outcome::Failed => String::from_utf8_lossy(&[&finding.stdout[..], &finding.stderr].concat()).into_owned(),
-            Outcome::Passed | Outcome::Withheld => String::new(),
-        };
-        self.last = Some(Run { began, took: finding.took, result: finding.result.clone(), output });
-        changed
-    }
-}
-
-fn failed(result: RunResult) -> Finding {
-    Finding { outcome: Outcome::Failed, took: None, result, stdout: Vec::new(), stderr: Vec::new() }
 }
 
 /// Whether the run looks like one that a supervisor ended together with the daemon: by TERM, INT or HUP, or by a shell
