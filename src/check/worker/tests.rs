@@ -8,7 +8,7 @@ use std::sync::mpsc::{channel, TryRecvError};
 
 use super::*;
 use crate::config::settings::TimedCommand;
-use crate::report::snapshot::Drained;
+use crate::report::snapshot::{Drained, Run};
 use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until};
 use crate::sys::process_end::tests::Sleep;
 
