@@ -5,13 +5,16 @@
 //!   main          signals, the pidfile              signals                 TERM, INT, ABRT; a thread that died
 //!   one a check   its service's health              its own check           a stop line of its own
 //!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
-//!   assignment    the assigned addresses            netlink                 the stop line
-//!   processes     the pidfds of watch_pidfile      the end of a process    the stop line; there where one is watched
+//!   addresses     the assigned addresses            netlink                 the stop line
+//!   processes     the pidfds of watch_pidfile       the end of a process    the stop line; there where one is watched
 //!   hook, 0 to 8  one run of state_change_cmd       that command            the stop line
 //!   drains        nothing                           the drain files         the drop of Drains
-//!   file-watch    nothing                           inotify                 the stop line
-//!   exporter      the metrics file                  disk                    the end of its orders
+//!   files         nothing                           inotify                 the stop line
+//!   status        the status socket                 those who ask           the stop line
+//!   custom-bird   one run of a custom command       that command            its time-out; the give-up line; 8 at most
+//!   metrics       the metrics file                  disk                    the end of its orders
 //!   reload        nothing                           disk                    its own end
+//!   join          the threads that are ending       their ends              those; the main thread goes on after a moment
 //!   log targets   files and sockets of the log      disk, network, pipes    the end of the log
 //! ```
 //!
@@ -67,9 +70,9 @@ pub enum DaemonError {
     #[error(transparent)]
     Running(#[from] Running),
     /// The machine is out of descriptors, threads or memory at the very start.
-    #[error("cannot start {what}: {source}")]
+    #[error("cannot start: {what}: {source}")]
     Start {
-        /// What was to be started.
+        /// What failed.
         what: &'static str,
         /// What the kernel says.
         source: io::Error,
@@ -82,13 +85,16 @@ pub enum DaemonError {
 /// Runs in the foreground until a signal asks for the end. `configuration` was read from `sources`, which are read again
 /// for a reload.
 pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
-    inherited::restore_sigchld().map_err(cannot_start("over with SIGCHLD as it should be"))?;
-    inherited::close_descriptors().map_err(cannot_start("without the descriptors of others"))?;
+    inherited::restore_sigchld().map_err(cannot_start(
+        "SIGCHLD must not be ignored, which is looked up in /proc/self/status and, where it is, undone by \
+         `env --default-signal=CHLD` (coreutils 8.31); one of the two failed",
+    ))?;
+    inherited::close_descriptors().map_err(cannot_start("the open files in /proc/self/fd cannot be listed"))?;
     let (notify, no_systemd) = match Notify::from_environment() {
         Ok(notify) => (notify, None),
         Err(why) => (Notify::default(), Some(why)),
     };
-    let mut signals = Signals::catch().map_err(cannot_start("to wait for signals"))?;
+    let mut signals = Signals::catch().map_err(cannot_start("signals cannot be caught"))?;
     let (settings, warnings) = configuration.into_parts();
     let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, mut log) = sink::start(&settings.daemon.log);
@@ -148,7 +154,7 @@ impl Daemon {
         notify: Arc<Notify>,
         lines_dropped: Dropped,
     ) -> Result<Daemon, DaemonError> {
-        let line = || StopLine::new().map_err(cannot_start("for want of descriptors"));
+        let line = || StopLine::new().map_err(cannot_start("no eventfd can be made"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
         info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
@@ -171,16 +177,18 @@ impl Daemon {
             })
         })?;
         let (assignment, addresses) =
-            Assignment::start(stop.clone()).map_err(cannot_start("to watch the addresses"))?;
+            Assignment::start(stop.clone()).map_err(cannot_start("the assigned addresses cannot be watched"))?;
         let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
         let mut drains = Drains::new(board.clone(), events.clone(), hooks.clone());
-        drains.follow(settings.daemon.drain_file.as_deref()).map_err(cannot_start("to look at the drain files"))?;
+        drains
+            .follow(settings.daemon.drain_file.as_deref())
+            .map_err(cannot_start("no thread can look at the drain files"))?;
         let splay = settings.daemon.splay_startup;
         let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay };
         let mut threads = Threads::new(common);
         threads.start(&board.services.lock().clone());
-        let watch =
-            file_watch::start(files, events.clone(), stop.clone()).map_err(cannot_start("to watch the files"))?;
+        let watch = file_watch::start(files, events.clone(), stop.clone())
+            .map_err(cannot_start("the prefix files cannot be watched"))?;
         let mut others = vec![addresses, watch];
         match server::start(board.clone(), &settings.daemon.status_socket, stop.clone()) {
             Ok(thread) => others.push(thread),
@@ -190,7 +198,7 @@ impl Daemon {
         if let Some(prometheus) = &settings.daemon.prometheus {
             let (orders, receiver) = channel();
             let thread = exporter::start(board.clone(), prometheus, receiver);
-            others.push(thread.map_err(cannot_start("to export metrics"))?);
+            others.push(thread.map_err(cannot_start("no thread can export the metrics"))?);
             exporter = Some(orders);
         }
         Ok(Daemon {
@@ -345,7 +353,7 @@ fn thread<T: Send + 'static>(
     name: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, DaemonError> {
-    std::thread::Builder::new().name(name.to_string()).spawn(run).map_err(cannot_start(name))
+    std::thread::Builder::new().name(name.to_string()).spawn(run).map_err(cannot_start("no thread can be made"))
 }
 
 fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
