@@ -138,9 +138,10 @@ fn exists(path: &Path) -> String {
     format!("test -e {}", path.display())
 }
 
-/// A script that goes on once `path` exists.
+/// A script that goes on once `path` exists, or the test with its directory does no more.
 fn waits_for(path: &Path) -> String {
-    format!("until [ -e {} ]; do sleep 0.01; done", path.display())
+    let directory = path.parent().unwrap().display();
+    format!("while [ -d {directory} -a ! -e {} ]; do sleep 0.01; done", path.display())
 }
 
 /// A number of seconds by which a `sleep` of this test program can be told from those of any other.
