@@ -346,7 +346,13 @@ impl Writer {
                 in_sync: levels.in_sync,
                 out_of_sync_since: (!levels.in_sync)
                     .then(|| before.get(at).and_then(|before| before.out_of_sync_since).unwrap_or(now)),
-                problem: levels.problem.or(channel.problem()).map(String::from).or_else(|| self.problem_of_customs(at)),
+                // What hinders the other family, with which it shares the command, is none of its own.
+                problem: levels
+                    .problem
+                    .or(channel.problem())
+                    .map(String::from)
+                    .or_else(|| self.problem_of_customs(at))
+                    .filter(|_| !levels.in_sync),
                 taken: channel.taken,
                 failed: channel.failed,
                 last_success: channel.last_success,

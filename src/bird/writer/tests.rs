@@ -623,12 +623,16 @@ fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
         let listed = if *state == State::Up { assigned } else { &[] };
         let told = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);
         rig.wait(expected, |rig| rig.runs().len() > before && list(rig, listed) && rig.in_sync() && told(rig));
-        // Each family gathers what follows its last write, so that one of them may be told a moment later.
-        let families: HashSet<Family> = all.iter().map(Prefix::family).collect();
-        let runs = &rig.runs()[before..];
-        assert!(runs.len() <= families.len(), "{state} {missing:?}: {runs:?}");
     }
-    rig.stop();
+    // Each family gathers what follows its last write, so that one of them may be told a moment later.
+    let families: HashSet<Family> = all.iter().map(Prefix::family).collect();
+    let runs = rig.stop().runs();
+    assert!(runs.len() <= 1 + families.len() * verdicts.len(), "{runs:?}");
+    let (mut told, mut expected): (Vec<_>, Vec<_>) =
+        (runs[1..].to_vec(), verdicts.iter().map(|(.., run)| run.to_string()).collect());
+    told.dedup();
+    expected.dedup();
+    assert_eq!(told, expected);
 }
 
 #[test]
