@@ -94,7 +94,7 @@ fn a_drain_is_noticed_however_rarely_the_service_is_checked() {
     let web = Service::new("web", WEB).with("check_interval", "3600").with("drain_file", "{lab}/drain-web");
     let mut lab = Lab::advertising([web]);
     lab.start_daemon();
-    lab.wait_runs("web", 1);
+    lab.wait_until("its first and only check", |lab| lab.runs("web") == 1);
     lab.touch("drain-web");
     lab.wait_withdrawn(WEB);
     assert_eq!(lab.runs("web"), 1, "no check had a part in it");
