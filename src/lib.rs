@@ -44,6 +44,7 @@
 //! | what is run when a state changes | [`check::hook`] |
 //! | how the end of a process wakes its check | [`check::pidfile`], [`sys::process_end`] |
 //! | which prefixes are listed; the file's text | [`bird::routes`]; [`bird::prefix_file`] |
+//! | what the list found at the start counts for | `bird::table::first` |
 //! | what BIRD's answers mean | [`bird::reply`], [`bird::birdc`] |
 //! | when something is tried again | [`bird::pace`] |
 //! | a metric; a field of the status | [`report::metrics`]; [`report::document`] |

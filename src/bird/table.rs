@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::bird::boot::Boot;
-use crate::bird::history::{self, History};
+use crate::bird::history::History;
 use crate::bird::pace::Pace;
 use crate::bird::prefix_file::{self, PrefixFile};
 use crate::bird::question::Question;
@@ -34,9 +34,6 @@ use crate::sys::atomic_file::{self, Durability, Identity, MODE};
 const LONGEST: usize = 4 * 1024 * 1024;
 /// Two programs that both keep putting the file right must not spin.
 const REPAIR: Duration = Duration::from_secs(1);
-
-/// Long enough for a step that is due to come before it.
-const MOMENT: Duration = Duration::from_millis(1);
 
 /// What is known of the services, by name.
 pub type Verdicts = HashMap<Arc<str>, Verdict>;
@@ -200,61 +197,6 @@ impl Table {
         table
     }
 
-    /// Where the file is sound, what it lists counts. Else what is legible of the configured prefixes, else the newest
-    /// good copy in the history; where there is nothing at all, or nothing else was found when the file was written, BIRD is
-    /// not told before the services had their say.
-    fn read_first(&mut self, patience: Duration) {
-        let path = self.path.clone();
-        let path = path.display();
-        let read = self.read();
-        let flaw = read.flaw();
-        self.unread = read.refused.is_some().then_some(patience);
-        let list = match read.file {
-            Some(PrefixFile { flaw: None, prefixes, variable, held }) => {
-                if let Some(name) = variable.filter(|name| *name != self.bird.variable) {
-                    let right = &self.bird.variable;
-                    warn!("found incorrect variable name in {path}, going to add the correct one {name} -> {right}");
-                }
-                if held {
-                    self.hold(patience);
-                }
-                prefixes
-            }
-            broken => {
-                let flaw = flaw.unwrap_or_default();
-                warn!("failed to find variable name in {path}, going to add it ({flaw})");
-                let (legible, held) = broken.map(|file| (file.prefixes, file.held)).unwrap_or_default();
-                self.rescue(legible, held, patience)
-            }
-        };
-        self.begin_with(list);
-    }
-
-    /// This counts as what was listed before.
-    fn begin_with(&mut self, list: Vec<Prefix>) {
-        self.first_read = list.iter().copied().collect();
-        self.distrust();
-        self.list = list.into();
-    }
-
-    /// At the first start since the machine booted, prefixes of services that want it so count as not listed.
-    fn distrust(&mut self) {
-        if self.boot().is_none_or(|boot| !boot.is_first()) {
-            return;
-        }
-        let path = self.path.display();
-        for named in self.known.iter().filter(|named| named.on_boot) {
-            if self.first_read.remove(&named.prefix) {
-                info!("{path} lists {} of {} from before the machine booted: withdrawn", named.prefix, named.service);
-            }
-        }
-    }
-
-    fn boot(&mut self) -> Option<&mut Boot> {
-        let wanted = self.known.iter().any(|named| named.on_boot);
-        wanted.then(|| self.boot.get_or_insert_with(|| Boot::look(&self.path)))
-    }
-
     fn read(&mut self) -> Read {
         let (found, refused) = match atomic_file::read(&self.path, LONGEST) {
             Ok(found) => (found, None),
@@ -263,27 +205,6 @@ impl Table {
         self.identity = found.as_ref().map(|(_, identity)| *identity);
         let bytes = found.map(|(bytes, _)| bytes);
         Read { file: bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family)), bytes, refused }
-    }
-
-    fn rescue(&mut self, legible: Vec<Prefix>, held: bool, patience: Duration) -> Vec<Prefix> {
-        let configured: HashSet<Prefix> = self.known.iter().map(|named| named.prefix).collect();
-        let of_ours = |list: Vec<Prefix>| list.into_iter().filter(|prefix| configured.contains(prefix)).collect();
-        let mut list: Vec<Prefix> = of_ours(legible);
-        if list.is_empty() {
-            list = history::newest_good(&self.path, self.family).map(of_ours).unwrap_or_default();
-        }
-        if list.is_empty() || held {
-            self.hold(patience);
-        }
-        list
-    }
-
-    fn hold(&mut self, patience: Duration) {
-        if !self.known.is_empty() {
-            let path = self.path.display();
-            warn!("nothing tells what {path} listed, so BIRD is told when each service had its verdict");
-            self.hold = Some(Instant::now() + patience);
-        }
     }
 
     /// Goes on with other services, and with what else of the family's options can change. Prefixes that go with their
@@ -575,30 +496,6 @@ impl Table {
         self.known.iter().find(|named| named.prefix == *prefix)
     }
 
-    /// Until when BIRD must not be told, see [`Table::open`].
-    ///
-    /// A verdict that has come is worth nothing to BIRD before it is in the file, so that is waited for too, unless the
-    /// file cannot be written.
-    pub fn held_until(&mut self, verdicts: &Verdicts, now: Instant) -> Option<Instant> {
-        let until = self.hold?;
-        if self.is_held(verdicts, now) {
-            return Some(until);
-        }
-        // The mark goes before BIRD is told, as what BIRD holds is no list from nothing.
-        self.news |= self.marked;
-        if self.news && self.problem.is_none() {
-            return Some(self.pace.earliest().map_or(now, |at| at.max(now)) + MOMENT);
-        }
-        self.hold = None;
-        None
-    }
-
-    /// Whether the list was made from nothing, and a service had neither its verdict nor the time for one.
-    fn is_held(&self, verdicts: &Verdicts, now: Instant) -> bool {
-        let decided = |named: &Named| verdicts.get(&named.service).is_some_and(|found| found.state != State::Unknown);
-        self.hold.is_some_and(|until| until > now) && !self.known.iter().all(decided)
-    }
-
     /// Makes the last write survive a power cut. Comes after the reconfigure, so that no route waits for it.
     pub fn sync_directory(&mut self) {
         if std::mem::take(&mut self.unsynced) {
@@ -664,5 +561,6 @@ fn behind_link(path: &Path) -> PathBuf {
     real
 }
 
+mod first;
 #[cfg(test)]
 mod tests;

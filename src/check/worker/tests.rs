@@ -8,6 +8,7 @@ use std::sync::mpsc::{channel, TryRecvError};
 
 use super::*;
 use crate::config::settings::TimedCommand;
+use crate::report::sample;
 use crate::report::snapshot::{Drained, Run};
 use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until};
 use crate::sys::process_end::tests::Sleep;
@@ -19,25 +20,13 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) fn service(script: &str) -> Service {
     let script = script.replace('\'', "'\\''");
     Service {
-        name: "foo".to_string(),
         check_cmd: crate::command::Command::parse(&format!("sh -c '{script}'")).unwrap(),
         check_interval: DAY,
-        check_fast_interval: None,
         check_timeout: MINUTE,
         check_rise: NonZeroU32::MIN,
         check_fail: NonZeroU32::MIN,
-        disabled: None,
-        prefixes: vec!["10.9.0.1/32".parse().unwrap()],
-        prefix_text: "10.9.0.1/32".to_string(),
         assigned_to: None,
-        interface: "lo".to_string(),
-        custom_reconfigure: None,
-        watch_pidfile: None,
-        drain_file: None,
-        withdraw_on_exit: false,
-        withdraw_on_boot: false,
-        state_change: None,
-        listing: Vec::new(),
+        ..sample::service("foo", "10.9.0.1/32")
     }
 }
 
