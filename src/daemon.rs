@@ -183,8 +183,8 @@ impl Daemon {
         drains
             .follow(settings.daemon.drain_file.as_deref())
             .map_err(cannot_start("no thread can look at the drain files"))?;
-        let splay = settings.daemon.splay_startup;
-        let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay };
+        let (splay, turn) = (settings.daemon.splay_startup, Duration::ZERO);
+        let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay, turn };
         let mut threads = Threads::new(common);
         threads.start(&board.services.lock().clone());
         let watch = file_watch::start(files, events.clone(), stop.clone())

@@ -8,6 +8,7 @@
 //! Leaves out: what a check thread does (`check::worker`).
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -26,6 +27,9 @@ use crate::sys::stop_line::StopLine;
 const ON_TIME: Duration = Duration::from_millis(500);
 /// How long to wait before a thread that could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How much time of one processor a check gets to itself when many start at the same moment. As the grid of each begins
+/// with its first run, they never meet again; all at once they would take turns and all be late, every time.
+const TURN: Duration = Duration::from_micros(1500);
 
 /// What a reload leaves of the services that ran.
 pub struct Replaced {
@@ -180,13 +184,15 @@ impl Threads {
 
     fn start_waiting(&mut self, now: Instant) {
         self.retry = None;
-        for listed in std::mem::take(&mut self.waiting) {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let turn = TURN / u32::try_from(processors).unwrap_or(u32::MAX);
+        for (n, listed) in (0..).zip(std::mem::take(&mut self.waiting)) {
             let (service, report) = &listed;
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
             let orders = Arc::new(orders);
             let started = StopLine::new().and_then(|stop| {
-                let common = Common { stop: stop.clone(), ..self.common.clone() };
+                let common = Common { stop: stop.clone(), turn: turn * n, ..self.common.clone() };
                 let ordering = Arc::downgrade(&orders);
                 Ok((stop, worker::start(service.clone(), report.clone(), ordering, receiver, common)?))
             });

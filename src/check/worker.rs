@@ -62,6 +62,8 @@ pub struct Common {
     pub hooks: Arc<Hooks>,
     /// `splay_startup`.
     pub splay: Duration,
+    /// How long its first run waits for its turn among those of the services that start at the same moment.
+    pub turn: Duration,
 }
 
 /// Starts the thread of `service`. Each message in `orders` runs the check once, at once; `ordering` is their sender, of
@@ -151,7 +153,7 @@ impl Worker {
         if let Some(decision) = self.service.disabled {
             return self.decide_once(decision);
         }
-        let mut next = Instant::now() + self.splay();
+        let mut next = Instant::now() + self.common.turn + self.splay();
         let schedule = Schedule::new(next, self.service.check_interval);
         let silence = self.timeout() + SUPERVISOR + PATIENCE;
         while self.sleep_until(next) {

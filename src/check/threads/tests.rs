@@ -35,7 +35,15 @@ impl Rig {
         let stop = StopLine::new().unwrap();
         let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
         let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
-        let common = Common { events: sender, stop: stop.clone(), assignment, watcher, hooks, splay: Duration::ZERO };
+        let common = Common {
+            events: sender,
+            stop: stop.clone(),
+            assignment,
+            watcher,
+            hooks,
+            splay: Duration::ZERO,
+            turn: Duration::ZERO,
+        };
         let settings = Settings { services: Vec::new(), ..crate::config::change::tests::settings("", "") };
         let (threads, listed, dir) = (Threads::new(common), Arc::new([]), tempfile::tempdir().unwrap());
         let mut rig = Rig { dir, threads, listed, settings, events, stop, watching };
