@@ -12,7 +12,8 @@
 //!
 //! Promises: where both families have the same way, one reconfigure tells both; one that BIRD did not take is tried
 //! again, ever later, and at once when a file changed; over a socket a list is in BIRD when BIRD says so, and BIRD is
-//! left alone where it says so unasked; the log says once what is wrong and once that it is over.
+//! left alone where it says so unasked; BIRD is spoken to once more after a change of a long list, as BIRD 2 would keep
+//! the last of its announcements for 3 s otherwise; the log says once what is wrong and once that it is over.
 //! Leaves out: when it is this thread's turn (`bird::writer`).
 
 use std::fmt;
@@ -32,6 +33,11 @@ use crate::sys::stop_line::StopLine;
 
 /// How often BIRD is asked whether it still holds the lists: somebody may have started it with others.
 const ASK: Duration = Duration::from_secs(60);
+/// BIRD 2.0 walks so many routes of its table at a time, and sends what the last of several such steps found only when
+/// something wakes it, or after 3 s. Where there are fewer, the end of our own connection has woken it.
+const STEP: usize = 256;
+/// How long after a change BIRD is woken: it needs a few milliseconds to walk a table of thousands of routes.
+const WALK: Duration = Duration::from_millis(40);
 
 /// A way to BIRD and what came of it.
 pub struct Channel {
@@ -145,21 +151,31 @@ impl Channel {
         busy_until: Option<Instant>,
         now: Instant,
     ) -> Option<Instant> {
-        if !self.tables.iter().any(|&at| tables[at].is_due()) {
+        let busy_until = busy_until.filter(|_| !self.client.can_ask());
+        if !self.is_due(tables) {
             let settled = self.tables.iter().all(|&at| tables[at].levels().in_sync);
-            return self.ask_at.filter(|_| settled);
+            return self.ask_at.filter(|_| settled).map(|at| busy_until.map_or(at, |busy| at.max(busy)));
         }
         let news = self.told(tables).map(|(_, told)| told.generation).ne(self.tried.iter().copied());
         if news {
             self.pace.news();
         }
-        let busy_until = busy_until.filter(|_| !self.client.can_ask());
         let held = self.tables.iter().filter_map(|&at| tables[at].held_until(verdicts, now)).max();
         Some(self.pace.earliest().max(held).max(busy_until).unwrap_or(now))
     }
 
+    fn is_due(&self, tables: &[Table]) -> bool {
+        self.tables.iter().any(|&at| tables[at].is_due())
+    }
+
     /// Tells BIRD once, where it does not say that it knows. Returns until when it may be busy with it.
     pub fn reconfigure(&mut self, tables: &mut [Table], give_up: &StopLine) -> Option<Instant> {
+        self.ask_at = None;
+        if !self.is_due(tables) && !self.client.can_ask() {
+            // It has taken the list: whether this works changes nothing of that.
+            debug!("waking BIRD {}", self.way);
+            return self.run(give_up).calls_for_rest().then(|| Instant::now() + REST);
+        }
         let told: Vec<(usize, Told)> = self.told(tables).collect();
         let first = self.tried.is_empty();
         // A change of ours is one that BIRD cannot know; in all other cases it may have the right list already.
@@ -189,13 +205,22 @@ impl Channel {
             None => info!("reconfiguring BIRD {}", self.way),
             Some(_) => debug!("reconfiguring BIRD {} again", self.way),
         }
+        let reply = self.run(give_up);
+        self.meet(reply.version, tables);
+        self.conclude(&reply, tables, &told, give_up);
+        let routes: usize = self.tables.iter().map(|&at| tables[at].size()).sum();
+        if changed && self.problem.is_none() && routes >= STEP {
+            self.ask_at = Some(Instant::now() + WALK);
+        }
+        reply.calls_for_rest().then(|| Instant::now() + REST)
+    }
+
+    fn run(&mut self, give_up: &StopLine) -> Reply {
         let Answer { reply, left, .. } = self.client.reconfigure(give_up);
         if let Some(left) = left {
             warn!("{left}. It was started {}, and is reaped when it ends", self.way);
         }
-        self.meet(reply.version, tables);
-        self.conclude(&reply, tables, &told, give_up);
-        reply.calls_for_rest().then(|| Instant::now() + REST)
+        reply
     }
 
     /// BIRD has answered to a reconfigure, or not. What it took it has to hold, where it can be asked.

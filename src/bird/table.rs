@@ -238,6 +238,11 @@ impl Table {
         self.known.iter().filter(move |named| list.contains(&named.prefix)).map(|named| named.service.clone())
     }
 
+    /// How many prefixes the services have, listed or not: about as many routes BIRD has to look at.
+    pub fn size(&self) -> usize {
+        self.known.len()
+    }
+
     /// The file, links resolved.
     pub fn path(&self) -> &Path {
         &self.path

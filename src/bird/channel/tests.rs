@@ -219,6 +219,38 @@ fn an_empty_list_that_is_refused_gets_the_default_dummy() {
     assert!(desk.tables[0].levels().in_file.is_empty());
 }
 
+/// BIRD 2.0 needs it to send the last of many routes at once; of a short list it has sent all by then.
+#[test]
+fn after_a_change_of_a_long_list_bird_is_woken_once() {
+    for (services, wakes) in [(STEP - 1, false), (STEP, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (runs, list) = (dir.path().join("runs"), dir.path().join("list"));
+        let script = format!("echo x >> {}; echo Reconfigured", runs.display());
+        let bird = Bird {
+            reconfigure_cmd: Command::parse(&format!("sh -c '{script}'")).unwrap(),
+            control_socket: None,
+            ..settings(&list, Path::new(""), Some(dummy(Family::V4)))
+        };
+        let named = |prefix| Named { prefix, service: "a".into(), custom: false, on_boot: false };
+        let known = prefixes(Family::V4, 0..u32::try_from(services).unwrap()).into_iter().map(named).collect();
+        let mut desk = Desk {
+            tables: [Table::open(Family::V4, &bird, known, false, Duration::ZERO)],
+            channel: Channel::new(&bird, 0),
+            verdicts: Verdicts::new(),
+            give_up: StopLine::new().unwrap(),
+        };
+        let runs = || std::fs::read_to_string(&runs).unwrap().lines().count();
+        desk.step();
+        for (told, state) in (0..).zip([State::Up, State::Down]) {
+            desk.say("a", state);
+            desk.step();
+            assert_eq!((runs(), desk.counts()), (2 + told + if wakes { told } else { 0 }, (2 + told as u64, 0, true)));
+            assert_eq!(desk.step().is_some(), wakes);
+            assert_eq!(desk.step(), None, "once is enough");
+        }
+    }
+}
+
 /// A restricted socket answers questions, and takes no reconfigure.
 #[test]
 fn a_restricted_socket_is_named_as_the_reason() {
