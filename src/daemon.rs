@@ -184,7 +184,17 @@ impl Daemon {
             .follow(settings.daemon.drain_file.as_deref())
             .map_err(cannot_start("no thread can look at the drain files"))?;
         let (splay, turn) = (settings.daemon.splay_startup, Duration::ZERO);
-        let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay, turn };
+        let (events_of_checks, stop_of_checks, unkilled) = (events.clone(), stop.clone(), Arc::default());
+        let common = Common {
+            events: events_of_checks,
+            stop: stop_of_checks,
+            assignment,
+            watcher,
+            hooks,
+            unkilled,
+            splay,
+            turn,
+        };
         let mut threads = Threads::new(common);
         threads.start(&board.services.lock().clone());
         let watch = file_watch::start(files, events.clone(), stop.clone())

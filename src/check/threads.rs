@@ -25,7 +25,8 @@ use crate::sys::stop_line::StopLine;
 
 /// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
 const ON_TIME: Duration = Duration::from_millis(500);
-/// How long to wait before a thread that could not be started is tried again.
+/// How long to wait before a thread that could not be started is tried again, and before a process that could not be
+/// killed is looked at again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How much time of one processor a check gets to itself when many start at the same moment. As the grid of each begins
 /// with its first run, they never meet again; all at once they would take turns and all be late, every time.
@@ -121,7 +122,6 @@ impl Threads {
 
     /// Tells a thread to end; returns the last that is known of its service.
     fn retire(&mut self, running: Running) -> ServiceReport {
-        self.leaving.retain(|thread| !thread.is_finished());
         self.leaving.push(running.thread);
         let report = running.report.lock();
         running.stop.pull();
@@ -142,8 +142,8 @@ impl Threads {
         }
     }
 
-    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down. Returns when
-    /// to look again.
+    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down, reaps what
+    /// could not be killed and has ended. Returns when to look again.
     pub fn look(&mut self, now: Instant) -> Option<Instant> {
         if self.retry.is_some_and(|at| at <= now) {
             self.start_waiting(now);
@@ -158,6 +158,10 @@ impl Threads {
             let report = report.lock();
             let due = report.due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
             earliest = earliest.into_iter().chain(due).min();
+        }
+        self.leaving.retain(|thread| !thread.is_finished());
+        if !self.leaving.is_empty() || self.common.unkilled.reap() + self.common.hooks.reap() > 0 {
+            earliest = earliest.into_iter().chain([now + RETRY]).min();
         }
         self.planned = earliest;
         earliest

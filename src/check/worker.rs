@@ -21,13 +21,14 @@ use crate::check::hook::Hooks;
 use crate::check::pidfile::Pidfile;
 use crate::check::schedule::Schedule;
 use crate::check::standing::{decided, down, failed, Finding};
+use crate::check::unkilled::Unkilled;
 use crate::config::settings::{OnDisabled, Service};
 use crate::event::{Event, Verdict};
 use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
 use crate::report::snapshot::{Published, RunResult, ServiceReport};
-use crate::sys::process::{Ended, How, Left, Limits, Program};
+use crate::sys::process::{Ended, How, Limits, Program};
 use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
 
@@ -38,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const SUPERVISOR: Duration = Duration::from_millis(200);
 /// How often the thread of a drained service looks whether that is over.
 const REST: Duration = Duration::from_secs(1);
-/// How many runs that could not be killed may be left before no further one is started.
-const MOST_LEFT: usize = 4;
+/// How many runs of a service that could not be killed may be left before no further one is started.
+pub(super) const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
 const KEEP: usize = 4096;
 /// The longest time there is: what the clock can be set forward by without running over.
@@ -60,6 +61,8 @@ pub struct Common {
     pub watcher: Arc<Watcher>,
     /// Runs `state_change_cmd`.
     pub hooks: Arc<Hooks>,
+    /// Earlier runs that could not be killed.
+    pub unkilled: Arc<Unkilled>,
     /// `splay_startup`.
     pub splay: Duration,
     /// How long its first run waits for its turn among those of the services that start at the same moment.
@@ -93,9 +96,9 @@ pub fn start(
         let program = Program::new(service.check_cmd.words());
         let pidfile = service.watch_pidfile.clone();
         let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
-        let (left, died) = (Vec::new(), name.clone());
+        let died = name.clone();
         let mut worker =
-            Worker { name, service, common, report, orders, health, program, pidfile, left, told, resting: false };
+            Worker { name, service, common, report, orders, health, program, pidfile, told, resting: false };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -136,8 +139,6 @@ struct Worker {
     health: Health,
     program: Program,
     pidfile: Option<Pidfile>,
-    /// Earlier runs that could not be killed.
-    left: Vec<Left>,
     /// What the writer knows.
     told: Verdict,
     /// The service is drained: nothing is run, and the thread only waits for the end of that.
@@ -293,8 +294,7 @@ impl Worker {
 
     /// None: the run was interrupted, the daemon stops.
     fn run_check(&mut self) -> Option<Finding> {
-        self.left.retain_mut(|left| !left.try_reap());
-        if self.left.len() >= MOST_LEFT {
+        if self.common.unkilled.reap_of(&self.name) >= MOST_LEFT {
             let why = format!("{MOST_LEFT} earlier runs could not be killed and still run");
             return Some(failed(RunResult::NotStarted(why)));
         }
@@ -302,12 +302,12 @@ impl Worker {
         let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
         let Ended { how, stdout, stderr, took, left } = self.program.run(&limits, &self.common.stop);
         if let Some(left) = left {
-            if self.left.is_empty() {
+            let why = left.to_string();
+            if self.common.unkilled.keep(&self.name, left) == 1 {
                 warn!(
-                    "failed to kill check: {left}. It may run under another user, via sudo; it is reaped when it ends"
+                    "failed to kill check: {why}. It may run under another user, via sudo; it is reaped when it ends"
                 );
             }
-            self.left.push(left);
         }
         let result = match how {
             How::Exited(code) => RunResult::Exited(code),

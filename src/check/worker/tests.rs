@@ -54,8 +54,16 @@ impl Started {
         let stop = StopLine::new().unwrap();
         let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
         let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
-        let common =
-            Common { events: sender, stop: stop.clone(), assignment, watcher, hooks, splay, turn: Duration::ZERO };
+        let common = Common {
+            events: sender,
+            stop: stop.clone(),
+            assignment,
+            watcher,
+            hooks,
+            unkilled: Arc::default(),
+            splay,
+            turn: Duration::ZERO,
+        };
         let ordering = Arc::downgrade(&orders);
         let thread = start(service.clone(), report.clone(), ordering, receiver, common.clone()).unwrap();
         Started { service, report, orders, events, common, stop, threads: [thread, watching] }
