@@ -58,6 +58,14 @@ impl ServiceReport {
         changed
     }
 
+    /// Has the check run at once, where there is a thread for it.
+    pub(super) fn order(&self) {
+        if let Some(orders) = self.orders.upgrade() {
+            // Without a receiver the thread has ended.
+            let _ = orders.send(());
+        }
+    }
+
     /// What the writer is to know.
     pub fn verdict(&self, service: &Arc<str>) -> Verdict {
         let (missing, undecided) = (self.missing.clone(), self.undecided.clone());

@@ -37,8 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
 /// the whole control group, and that must not look like failing services.
 const SUPERVISOR: Duration = Duration::from_millis(200);
-/// How often the thread of a drained service looks whether that is over.
-const REST: Duration = Duration::from_secs(1);
 /// How many runs of a service that could not be killed may be left before no further one is started.
 pub(super) const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
@@ -83,6 +81,7 @@ pub fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     let name: Arc<str> = service.name.as_str().into();
     let events = common.events.clone();
+    report.lock().orders = ordering.clone();
     // The kernel's name of a thread holds 15 bytes and no NUL; this one is for ps and the debugger only.
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
     thread.spawn(move || {
@@ -97,8 +96,7 @@ pub fn start(
         let pidfile = service.watch_pidfile.clone();
         let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
         let died = name.clone();
-        let mut worker =
-            Worker { name, service, common, report, orders, health, program, pidfile, told, resting: false };
+        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, told };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -141,8 +139,6 @@ struct Worker {
     pidfile: Option<Pidfile>,
     /// What the writer knows.
     told: Verdict,
-    /// The service is drained: nothing is run, and the thread only waits for the end of that.
-    resting: bool,
 }
 
 impl Worker {
@@ -167,9 +163,6 @@ impl Worker {
             debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
-            if self.resting {
-                next = next.min(now + REST);
-            }
             self.expect_word_by(next + silence);
             debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
         }
@@ -259,18 +252,18 @@ impl Worker {
     }
 
     /// Takes in that the service was declared down, which the writer knows: it begins anew from there. True where it is
-    /// drained, so that nothing is to be run.
+    /// drained, so that nothing is to be run; an order tells of the end of that.
     fn rest(&mut self) -> bool {
         let mut report = self.report.lock();
-        self.resting = report.drained.is_some();
-        if self.resting || report.overruled && !report.stuck {
+        let resting = report.drained.is_some();
+        if resting || report.overruled && !report.stuck {
             (report.stuck, report.overruled, report.progress) = (false, false, None);
             report.missing.clear();
             drop(report);
             self.health.observe(Outcome::Withheld);
             self.told = down(self.name.clone());
         }
-        self.resting
+        resting
     }
 
     /// The prefixes that are not assigned to the interface.

@@ -6,7 +6,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::check::health::{Progress, State};
@@ -114,6 +115,8 @@ pub struct ServiceReport {
     pub stuck: bool,
     /// Why it is withdrawn and nothing is run, where its operator wants it so.
     pub drained: Option<Drained>,
+    /// Has the check run at once. Weak, as a check thread ends with its last sender.
+    pub orders: Weak<Sender<()>>,
     /// Someone told the writer "down" in the check thread's place, which the thread does not know yet.
     pub overruled: bool,
     /// Why nothing is checked although it should be: the thread cannot be created.
@@ -140,6 +143,7 @@ impl Default for ServiceReport {
             due: None,
             stuck: false,
             drained: None,
+            orders: Weak::new(),
             overruled: false,
             problem: None,
             watched: None,
