@@ -200,7 +200,7 @@ impl Writer {
     pub fn leave(&mut self) {
         info!("going to withdraw {}, as on_exit says", self.leaving.join(","));
         for service in self.leaving.clone() {
-            self.hear(Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() });
+            self.hear(Verdict { service, state: State::Down, missing: BTreeSet::new(), undecided: BTreeSet::new() });
         }
         self.has_left = true;
     }

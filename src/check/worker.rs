@@ -6,6 +6,7 @@
 //! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
+use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Weak};
@@ -267,10 +268,10 @@ impl Worker {
     }
 
     /// The prefixes that are not assigned to the interface.
-    fn missing(&self) -> Vec<Prefix> {
+    fn missing(&self) -> BTreeSet<Prefix> {
         let Some(interface) = &self.service.assigned_to else {
             debug!("checking for IP assignment on interface {} is disabled", self.service.interface);
-            return Vec::new();
+            return BTreeSet::new();
         };
         let (assigned, missing): (Vec<_>, Vec<_>) =
             self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
@@ -282,7 +283,7 @@ impl Worker {
         if !news.is_empty() {
             warn!("{} isn't assigned to {interface} interface", list(&news));
         }
-        missing
+        missing.into_iter().collect()
     }
 
     /// None: the run was interrupted, the daemon stops.
@@ -324,7 +325,7 @@ impl Worker {
     }
 
     /// From a finding to a verdict: counted, logged, published, and sent if it is news.
-    fn judge(&mut self, began: SystemTime, missing: Vec<Prefix>, finding: Finding) {
+    fn judge(&mut self, began: SystemTime, missing: BTreeSet<Prefix>, finding: Finding) {
         let report = self.report.clone();
         let mut report = report.lock();
         // Someone declared the service down while this ran; that stands until check_rise passes.
@@ -355,7 +356,7 @@ impl Worker {
         self.common.hooks.changed(&self.service, &self.report, changed);
     }
 
-    fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
+    fn log_progress(&self, progress: Progress, missing: &BTreeSet<Prefix>) {
         let status = self.health.state();
         match progress {
             Progress::GoingUp { n, of } => info!(%status, "going up {n}/{of}"),
@@ -421,8 +422,8 @@ fn log_failure(repeated: bool, finding: &Finding) {
     }
 }
 
-fn list(prefixes: &[Prefix]) -> String {
-    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+fn list<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> String {
+    prefixes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

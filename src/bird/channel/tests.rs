@@ -1,5 +1,6 @@
 //! A channel over the control socket of a real BIRD, with a real table; the steps are called by hand.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -41,7 +42,7 @@ impl Desk {
     fn say(&mut self, service: &str, state: State) {
         self.verdicts.insert(
             service.into(),
-            Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() },
+            Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() },
         );
         self.tables[0].news();
     }

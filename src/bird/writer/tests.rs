@@ -100,7 +100,7 @@ impl Rig {
     }
 
     fn say(&self, service: &str, state: State) {
-        let verdict = Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() };
+        let verdict = Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
         self.events.send(Event::Verdict(verdict)).unwrap();
     }
 
@@ -263,8 +263,8 @@ fn custom_commands_wait_as_reconfigures_do() {
     let up = |service: &str| Verdict {
         service: service.into(),
         state: State::Up,
-        missing: Vec::new(),
-        undecided: Vec::new(),
+        missing: BTreeSet::new(),
+        undecided: BTreeSet::new(),
     };
     let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
 
@@ -301,7 +301,12 @@ fn a_custom_command_tells_only_the_families_of_its_service() {
     let mut rig = Rig::new(1, ipv6, "custom_bird_reconfigure_cmd = DIR/birdc custom");
     let (mut writer, events) = rig.writer();
     writer.step();
-    writer.hear(Verdict { service: "s0".into(), state: State::Down, missing: Vec::new(), undecided: Vec::new() });
+    writer.hear(Verdict {
+        service: "s0".into(),
+        state: State::Down,
+        missing: BTreeSet::new(),
+        undecided: BTreeSet::new(),
+    });
     writer.tables[0].hurry();
     writer.step();
     assert!(writer.customs.busy());
@@ -514,7 +519,8 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     rig.wait("the withdrawal", |rig| rig.runs().len() == 2 && rig.in_sync());
     let before = rig.file();
     // `s0` keeps its verdict, `s1` goes on without one, and this is what one that changed has to say.
-    let last_word = |state| Verdict { service: "s2".into(), state, missing: Vec::new(), undecided: Vec::new() };
+    let last_word =
+        |state| Verdict { service: "s2".into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
     let (s0, s1, s2) = (("s0", "10.0.0.0/32", ""), ("s1", "10.0.0.1/32", ""), ("s2", "10.0.0.2/32", ""));
     for _ in 0..20 {
         rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
@@ -618,7 +624,12 @@ fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
     for (state, missing, expected) in verdicts {
         let before = rig.runs().len();
         let (missing, assigned) = all.split_at(*missing);
-        let verdict = Verdict { service: "s0".into(), state: *state, missing: missing.to_vec(), undecided: vec![] };
+        let verdict = Verdict {
+            service: "s0".into(),
+            state: *state,
+            missing: missing.iter().copied().collect(),
+            undecided: BTreeSet::new(),
+        };
         rig.events.send(Event::Verdict(verdict)).unwrap();
         let listed = if *state == State::Up { assigned } else { &[] };
         let told = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);

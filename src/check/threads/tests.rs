@@ -1,5 +1,6 @@
 //! Real threads and real programs; a reload is a list of services, their verdicts are what the writer would hear.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
@@ -113,7 +114,7 @@ impl Rig {
 }
 
 fn verdict(service: &str, state: State) -> Verdict {
-    Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() }
+    Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() }
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn prefixes_that_a_service_gains_wait_for_the_verdict_of_its_check() {
     let gained: Prefix = "10.9.0.2/32".parse().unwrap();
     let mut changed = Service { check_rise: 2.try_into().unwrap(), ..rig.service("a", "true") };
     changed.prefixes.push(gained);
-    let undecided = vec![gained];
+    let undecided = BTreeSet::from([gained]);
     assert_eq!(
         rig.reload(vec![changed.clone()]),
         [Verdict { undecided: undecided.clone(), ..verdict("a", State::Up) }]
