@@ -20,7 +20,7 @@ use crate::check::assignment::Assignment;
 use crate::check::health::{Health, Outcome, Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::pidfile::Pidfile;
-use crate::check::schedule::Schedule;
+use crate::check::schedule::{Schedule, AGES, PATIENCE, SUPERVISOR};
 use crate::check::standing::{decided, down, failed, Finding};
 use crate::check::unkilled::Unkilled;
 use crate::config::settings::{OnDisabled, Service};
@@ -33,17 +33,10 @@ use crate::sys::process::{Ended, How, Limits, Program};
 use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
 
-/// How much later than its time-out a check may report before its thread counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
-/// the whole control group, and that must not look like failing services.
-const SUPERVISOR: Duration = Duration::from_millis(200);
 /// How many runs of a service that could not be killed may be left before no further one is started.
 pub(super) const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
 const KEEP: usize = 4096;
-/// The longest time there is: what the clock can be set forward by without running over.
-const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Enough for formatting and a panic's unwinding; 1,000 threads reserve 256 MiB of addresses and touch little of it.
 const STACK: usize = 256 * 1024;
 

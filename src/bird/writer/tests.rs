@@ -342,11 +342,11 @@ fn what_was_left_is_reaped_though_there_is_nothing_to_tell() {
     });
 }
 
-/// With `splay_startup` a service may wait that long before its first run.
 #[test]
 fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
     let needs = |daemon: &str| {
-        let mut rig = Rig::new(1, daemon, "check_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
+        let mut rig =
+            Rig::new(1, daemon, "check_disabled = false\ncheck_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
         put(&rig.path("prefixes"), "", 0o644);
         let start = Instant::now();
         let (mut writer, _events) = rig.writer();
@@ -354,8 +354,8 @@ fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
         // To the minute, as reading the files takes its time.
         (until - start).as_secs() / 60
     };
-    assert_eq!(needs(""), 307 / 60);
-    assert_eq!(needs("splay_startup = 1000"), 1307 / 60);
+    assert_eq!(needs(""), 211 / 60);
+    assert_eq!(needs("splay_startup = 1000"), 1211 / 60);
 }
 
 #[test]
@@ -685,4 +685,26 @@ fn a_prefix_of_several_services_is_in_while_all_are_up_and_told_once() {
     }
     let runs = rig.stop().runs();
     assert_eq!(runs, ["1 configure", "2 custom down", "2 custom up", "2 custom down", "2 custom up"]);
+}
+
+/// All that can make a first verdict late: the start of the threads, the splay, the turn among all services, of whichever
+/// family, and the runs of the slowest one of the family itself.
+#[test]
+fn a_list_made_from_nothing_waits_as_long_as_the_slowest_first_verdict_may_take() {
+    let check = |daemon: &str, services: usize, service: &str, v4: Duration, v6: Duration| {
+        let rig = Rig::new(services, daemon, service);
+        let text = fs::read_to_string(rig.path("services.conf")).unwrap();
+        let six = "[six]\ncheck_cmd = true\nip_prefix = fd00::1/128\ncheck_interval = 1\ncheck_timeout = 40\n";
+        put(&rig.path("services.conf"), format!("{text}{six}check_disabled = false\n"), 0o644);
+        let settings = rig.settings();
+        let turn = schedule::turn(services + 1, std::thread::available_parallelism().unwrap());
+        assert_eq!(patience(&settings, Family::V4), STARTS + turn + v4, "{daemon}, {services} times {service}");
+        assert_eq!(patience(&settings, Family::V6), STARTS + turn + v6, "{daemon}, {services} times {service}");
+    };
+    let seconds = Duration::from_secs_f64;
+    let six = seconds(42.0 + 41.2);
+    check("ipv6 = true", 1, "check_disabled = false", seconds(13.2), six);
+    check("ipv6 = true\nsplay_startup = 7", 2, "check_disabled = false", seconds(20.2), seconds(7.0) + six);
+    check("ipv6 = true", 200, "check_disabled = false\ncheck_rise = 4", seconds(33.2), six);
+    check("ipv6 = true", 3, "check_disabled = true", Duration::ZERO, six);
 }
