@@ -118,6 +118,27 @@ fn a_bird_that_holds_the_list_is_left_alone_and_asked_each_minute() {
 }
 
 #[test]
+fn a_bird_is_gone_where_it_was_there_before() {
+    for programs in Programs::all() {
+        let dummy = dummy(programs.family);
+        let mut bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..2)));
+        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
+        desk.step();
+        bird.kill();
+        desk.say("a", State::Down);
+        desk.step();
+        assert!(!desk.channel.is_gone(), "it may be back at the second try");
+        desk.step();
+        assert!(desk.channel.is_gone(), "{}", desk.problem());
+        let mut never = Desk::of(&bird, programs.family, Some(dummy));
+        for _ in 0..5 {
+            never.step();
+        }
+        assert!(!never.channel.is_gone() && never.counts().1 == 5, "{}", never.problem());
+    }
+}
+
+#[test]
 fn a_bird_that_runs_an_older_list_is_told_at_start() {
     for programs in Programs::all() {
         let dummy = dummy(programs.family);
