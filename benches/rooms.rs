@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot set up gives up")]
 #![allow(missing_docs, reason = "divan's main has none")]
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -162,7 +163,8 @@ impl Desk {
     fn decide(&mut self, services: std::ops::Range<u32>, state: State) -> usize {
         for n in services {
             let service = &self.names[n as usize];
-            let verdict = Verdict { service: service.clone(), state, missing: Vec::new(), undecided: Vec::new() };
+            let verdict =
+                Verdict { service: service.clone(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
             self.verdicts.insert(service.clone(), verdict);
         }
         self.table.news();

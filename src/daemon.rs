@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -70,7 +71,7 @@ pub enum DaemonError {
     #[error(transparent)]
     Running(#[from] Running),
     /// The machine is out of descriptors, threads or memory at the very start.
-    #[error("cannot start: {what}: {source}")]
+    #[error("cannot start: {what}: {source}{}", remedy(source))]
     Start {
         /// What failed.
         what: &'static str,
@@ -184,7 +185,17 @@ impl Daemon {
             .follow(settings.daemon.drain_file.as_deref())
             .map_err(cannot_start("no thread can look at the drain files"))?;
         let (splay, turn) = (settings.daemon.splay_startup, Duration::ZERO);
-        let common = Common { events: events.clone(), stop: stop.clone(), assignment, watcher, hooks, splay, turn };
+        let (events_of_checks, stop_of_checks, unkilled) = (events.clone(), stop.clone(), Arc::default());
+        let common = Common {
+            events: events_of_checks,
+            stop: stop_of_checks,
+            assignment,
+            watcher,
+            hooks,
+            unkilled,
+            splay,
+            turn,
+        };
         let mut threads = Threads::new(common);
         threads.start(&board.services.lock().clone());
         let watch = file_watch::start(files, events.clone(), stop.clone())
@@ -353,7 +364,19 @@ fn thread<T: Send + 'static>(
     name: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, DaemonError> {
-    std::thread::Builder::new().name(name.to_string()).spawn(run).map_err(cannot_start("no thread can be made"))
+    std::thread::Builder::new()
+        .name(name.to_string())
+        .spawn(run)
+        .map_err(cannot_start("no thread can be made for the bird-writer"))
+}
+
+/// What may be done where the kernel says no more than that there is no more.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::AGAIN) => "; more processes and threads must be allowed (systemd: TasksMax=; else: ulimit -u)",
+        Some(Errno::MFILE) => "; more open files must be allowed (systemd: LimitNOFILE=; else: ulimit -n)",
+        _ => "",
+    }
 }
 
 fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
@@ -375,6 +398,26 @@ mod tests {
         check(|| End::Died { service: "a".into(), why: "x".into() }, "the check thread of a died: x. This is a bug");
         check(|| panic!("a bug, for this test"), "the bird-writer died. This is a bug");
         assert!(bug_of(None).is_none());
+    }
+
+    #[test]
+    fn a_failed_start_says_what_failed_and_what_to_do() {
+        let check = |errno: Errno, expected: &str| {
+            assert_eq!(
+                cannot_start("this failed")(errno.into()).to_string(),
+                format!("cannot start: this failed: {expected}")
+            );
+        };
+        check(Errno::NOMEM, "Cannot allocate memory (os error 12)");
+        check(
+            Errno::AGAIN,
+            "Resource temporarily unavailable (os error 11); more processes and threads must be allowed (systemd: \
+             TasksMax=; else: ulimit -u)",
+        );
+        check(
+            Errno::MFILE,
+            "Too many open files (os error 24); more open files must be allowed (systemd: LimitNOFILE=; else: ulimit -n)",
+        );
     }
 
     #[test]

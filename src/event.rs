@@ -4,6 +4,7 @@
 //! stuck; of [`Event::Touched`] the thread that watches the prefix files' directories; of [`Event::CustomDone`] the
 //! thread of that one run; of the others the main thread.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::check::health::State;
@@ -48,9 +49,9 @@ pub struct Verdict {
     /// Unknown only where addresses are missing before the first verdict.
     pub state: State,
     /// Prefixes of the service that are not assigned to its interface: they are withdrawn whatever the state.
-    pub missing: Vec<Prefix>,
+    pub missing: BTreeSet<Prefix>,
     /// Prefixes that the service gained by a reload, and on which its check has not decided yet: they stay as they are.
-    pub undecided: Vec<Prefix>,
+    pub undecided: BTreeSet<Prefix>,
 }
 
 /// What a reload is to the bird-writer.

@@ -94,6 +94,7 @@ pub mod check {
     pub mod schedule;
     pub(crate) mod standing;
     pub mod threads;
+    pub mod unkilled;
     pub mod worker;
 }
 pub mod config {

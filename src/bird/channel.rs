@@ -53,6 +53,8 @@ pub struct Channel {
     client: Client,
     pace: Pace,
     problem: Option<String>,
+    /// BIRD was there once.
+    met: bool,
     /// How often in a row no BIRD was there.
     gone: u32,
     /// What the last run told, so that news need not wait for the next retry.
@@ -103,6 +105,7 @@ impl Channel {
             way,
             pace: Pace::default(),
             problem: None,
+            met: false,
             gone: 0,
             tried: Vec::new(),
             ask_at: None,
@@ -135,9 +138,10 @@ impl Channel {
         self.problem.as_deref()
     }
 
-    /// Whether no BIRD was there at the last two tries: then no route is left that it could withdraw.
+    /// Whether BIRD was there and was not at the last two tries: then no route is left that it could withdraw. Where it
+    /// never was there, it may as well run and be looked for in the wrong place.
     pub fn is_gone(&self) -> bool {
-        self.gone >= 2
+        self.met && self.gone >= 2
     }
 
     /// When BIRD is to be told or asked, if it is; `busy_until` is when it will be done with the last reconfigure, which
@@ -269,6 +273,7 @@ impl Channel {
                 return Asked::Failed(error.meaning());
             }
         };
+        self.met = true;
         self.ask_at = Some(Instant::now() + ASK);
         self.meet(version, tables);
         let mut difference = None;
@@ -301,6 +306,7 @@ impl Channel {
 
     fn count_gone(&mut self, meaning: &Meaning) {
         self.gone = if matches!(meaning, Meaning::Gone { .. }) { self.gone.saturating_add(1) } else { 0 };
+        self.met |= meaning.is_taken();
     }
 
     /// It is tried again, and said once.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, CWD};
-use rustix::io::Errno;
+use rustix::io::{retry_on_intr, Errno};
 use tracing::{debug, info, warn};
 
 use crate::bird::prefix_file;
@@ -271,7 +271,7 @@ fn open_parent(conf: &Path) -> Result<OwnedFd, Errno> {
 /// The history's directory, which must be none behind a link.
 fn open(parent: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, "history", flags, Mode::empty())
+    retry_on_intr(|| rustix::fs::openat(parent, "history", flags, Mode::empty()))
 }
 
 fn open_or_create(conf: &Path) -> Result<OwnedFd, Errno> {
@@ -289,9 +289,9 @@ fn open_or_create(conf: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// A regular file, opened without following a link or waiting for anyone.
-fn open_regular(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Result<File> {
+fn open_regular(directory: impl AsFd, name: impl rustix::path::Arg + std::marker::Copy) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
+    let file = File::from(retry_on_intr(|| rustix::fs::openat(&directory, name, flags, Mode::empty()))?);
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(not_regular()),

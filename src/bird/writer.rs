@@ -15,10 +15,13 @@
 //! Who may block: this thread, on the disk and on the reconfigure command or BIRD's control socket, for no longer than
 //! their limits.
 //! What stops it: [`Event::Stop`], after what waits is applied (and, after [`Event::Leave`], BIRD took it), and
-//! [`Event::Died`], whose end nothing that runs may put off for long; the `give_up` line cuts short what runs then.
+//! [`Event::Died`], whose end a reconfigure under way puts off by its own limit and custom commands by [`LAST_WAIT`]: the
+//! other checks go on meanwhile, and nobody waits for the end of a daemon that has a bug. The `give_up` line cuts short
+//! what runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use crate::bird::channel::Channel;
 use crate::bird::custom::{Customs, Direction};
 use crate::bird::table::{Named, Table, Verdicts};
 use crate::check::health::State;
+use crate::check::schedule::{self, AGES};
 use crate::config::settings::{Service, Settings};
 use crate::event::{Event, Reload, Verdict};
 use crate::prefix::{Family, Prefix};
@@ -41,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long custom commands that run have to end after [`Event::Died`], which nobody but this thread knows of.
 const LAST_WAIT: Duration = Duration::from_millis(1600);
+
+/// How long it may take until all check threads have started, after drain files that cannot be read for a second.
+const STARTS: Duration = Duration::from_secs(3);
 
 /// How often a last change is tried again, where BIRD does not take it.
 const LEAVING: Duration = Duration::from_millis(500);
@@ -97,7 +104,7 @@ impl Writer {
         for family in Family::BOTH {
             let Some(bird) = settings.daemon.bird(family) else { continue };
             let named = named(&settings.services, family);
-            let patience = settings.daemon.splay_startup.saturating_add(patience(&settings.services, family));
+            let patience = patience(settings, family);
             tables.push(Table::open(family, bird, named, settings.daemon.purge_ip_prefixes, patience));
         }
         let channels = channels(settings, &tables, Vec::new());
@@ -200,7 +207,7 @@ impl Writer {
     pub fn leave(&mut self) {
         info!("going to withdraw {}, as on_exit says", self.leaving.join(","));
         for service in self.leaving.clone() {
-            self.hear(Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() });
+            self.hear(Verdict { service, state: State::Down, missing: BTreeSet::new(), undecided: BTreeSet::new() });
         }
         self.has_left = true;
     }
@@ -420,14 +427,15 @@ fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
     services.iter().flat_map(of_family).collect()
 }
 
-/// How long the slowest service of the family needs for its first verdict, from its first run on.
-fn patience(services: &[Arc<Service>], family: Family) -> Duration {
+/// How long the slowest service of the family needs for its first verdict, from now on: until its thread runs, for its
+/// place among all that start, and for its runs.
+fn patience(settings: &Settings, family: Family) -> Duration {
+    let Settings { daemon, services, .. } = settings;
+    let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let begins = STARTS.saturating_add(schedule::turn(services.len(), processors)).saturating_add(daemon.splay_startup);
     let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
-    let needs = of_family.map(|service| {
-        let most = service.check_rise.max(service.check_fail).get();
-        service.check_interval.saturating_mul(most).saturating_add(service.check_timeout)
-    });
-    needs.max().unwrap_or_default()
+    let needs = of_family.map(|service| schedule::first_verdict(service)).max().unwrap_or_default();
+    begins.saturating_add(needs).min(AGES)
 }
 
 #[cfg(test)]

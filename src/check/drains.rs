@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   file there ----> report.drained, "down" to the bird-writer ----> the check thread rests: it runs nothing
-//!   file gone, ----> report.drained taken back --------------------> the check thread goes on from "down", so the
+//!   file gone, ----> report.drained taken back, the check ordered -> the check thread goes on from "down", at once; the
 //!   time over                                                        prefix is back when check_rise checks passed
 //! ```
 //!
@@ -196,7 +196,10 @@ fn settle(
         (drained, None) => {
             *drained = None;
             match service.disabled {
-                None => info!("{name}: the drain is over, {} passing checks make it up again", service.check_rise),
+                None => {
+                    report.order();
+                    info!("{name}: the drain is over, {} passing checks make it up again", service.check_rise);
+                }
                 // Its thread has ended.
                 Some(decision) => {
                     changed = report.decide(service, decision, events);

@@ -163,7 +163,7 @@ impl Hooks {
     fn run_command(&self, transition: &Transition) -> Option<Result<(), String>> {
         let Transition { service, old, new, .. } = transition;
         let TimedCommand { command, timeout } = service.state_change.as_ref()?;
-        if self.too_many_left() {
+        if self.reap() >= MOST {
             return Some(Err(format!("{MOST} earlier runs could not be killed and still run")));
         }
         info!("running {command}: {old} to {new}");
@@ -187,11 +187,11 @@ impl Hooks {
         }
     }
 
-    /// Reaps those that have ended, so that none stays a zombie; true where too many have not.
-    fn too_many_left(&self) -> bool {
+    /// Reaps runs that could not be killed and have ended, so that none stays a zombie. Returns how many have not.
+    pub(super) fn reap(&self) -> usize {
         let mut runs = self.runs.lock();
         runs.left.retain_mut(|left| !left.try_reap());
-        runs.left.len() >= MOST
+        runs.left.len()
     }
 }
 

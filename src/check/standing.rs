@@ -5,6 +5,7 @@
 //! who makes it learns which states it lies between, for the hook.
 //! Leaves out: running checks (`check::worker`), and when a state is reached (`check::health`).
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -58,6 +59,14 @@ impl ServiceReport {
         changed
     }
 
+    /// Has the check run at once, where there is a thread for it.
+    pub(super) fn order(&self) {
+        if let Some(orders) = self.orders.upgrade() {
+            // Without a receiver the thread has ended.
+            let _ = orders.send(());
+        }
+    }
+
     /// What the writer is to know.
     pub fn verdict(&self, service: &Arc<str>) -> Verdict {
         let (missing, undecided) = (self.missing.clone(), self.undecided.clone());
@@ -79,7 +88,7 @@ impl ServiceReport {
     pub(super) fn record(
         &mut self,
         began: SystemTime,
-        missing: &[Prefix],
+        missing: &BTreeSet<Prefix>,
         finding: &Finding,
         progress: Progress,
     ) -> Option<[State; 2]> {
@@ -108,8 +117,7 @@ impl ServiceReport {
         if let RunResult::Exited(_) | RunResult::Signaled(_) = finding.result {
             self.duration = finding.took;
         }
-        self.missing.clear();
-        self.missing.extend_from_slice(missing);
+        self.missing.clone_from(missing);
         let output = match finding.outcome {
             Outcome::Failed => String::from_utf8_lossy(&[&finding.stdout[..], &finding.stderr].concat()).into_owned(),
             Outcome::Passed | Outcome::Withheld => String::new(),
@@ -129,5 +137,5 @@ pub(super) fn decided(decision: OnDisabled) -> State {
 
 /// What is said of a service whose check is overruled.
 pub(super) fn down(service: Arc<str>) -> Verdict {
-    Verdict { service, state: State::Down, missing: Vec::new(), undecided: Vec::new() }
+    Verdict { service, state: State::Down, missing: BTreeSet::new(), undecided: BTreeSet::new() }
 }

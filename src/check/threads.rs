@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use crate::check::schedule::turn;
 use crate::check::worker::{self, Common};
 use crate::config::change::{Change, Fate};
 use crate::config::settings::Service;
@@ -25,11 +26,9 @@ use crate::sys::stop_line::StopLine;
 
 /// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
 const ON_TIME: Duration = Duration::from_millis(500);
-/// How long to wait before a thread that could not be started is tried again.
+/// How long to wait before a thread that could not be started is tried again, and before a process that could not be
+/// killed is looked at again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How much time of one processor a check gets to itself when many start at the same moment. As the grid of each begins
-/// with its first run, they never meet again; all at once they would take turns and all be late, every time.
-const TURN: Duration = Duration::from_micros(1500);
 
 /// What a reload leaves of the services that ran.
 pub struct Replaced {
@@ -121,7 +120,6 @@ impl Threads {
 
     /// Tells a thread to end; returns the last that is known of its service.
     fn retire(&mut self, running: Running) -> ServiceReport {
-        self.leaving.retain(|thread| !thread.is_finished());
         self.leaving.push(running.thread);
         let report = running.report.lock();
         running.stop.pull();
@@ -142,8 +140,8 @@ impl Threads {
         }
     }
 
-    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down. Returns when
-    /// to look again.
+    /// Does what is due: starts threads that could not be started, declares the services of stuck ones down, reaps what
+    /// could not be killed and has ended. Returns when to look again.
     pub fn look(&mut self, now: Instant) -> Option<Instant> {
         if self.retry.is_some_and(|at| at <= now) {
             self.start_waiting(now);
@@ -158,6 +156,10 @@ impl Threads {
             let report = report.lock();
             let due = report.due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
             earliest = earliest.into_iter().chain(due).min();
+        }
+        self.leaving.retain(|thread| !thread.is_finished());
+        if !self.leaving.is_empty() || self.common.unkilled.reap() + self.common.hooks.reap() > 0 {
+            earliest = earliest.into_iter().chain([now + RETRY]).min();
         }
         self.planned = earliest;
         earliest
@@ -184,15 +186,14 @@ impl Threads {
 
     fn start_waiting(&mut self, now: Instant) {
         self.retry = None;
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let turn = TURN / u32::try_from(processors).unwrap_or(u32::MAX);
-        for (n, listed) in (0..).zip(std::mem::take(&mut self.waiting)) {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        for (n, listed) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
             let (service, report) = &listed;
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
             let orders = Arc::new(orders);
             let started = StopLine::new().and_then(|stop| {
-                let common = Common { stop: stop.clone(), turn: turn * n, ..self.common.clone() };
+                let common = Common { stop: stop.clone(), turn: turn(n, processors), ..self.common.clone() };
                 let ordering = Arc::downgrade(&orders);
                 Ok((stop, worker::start(service.clone(), report.clone(), ordering, receiver, common)?))
             });

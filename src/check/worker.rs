@@ -6,6 +6,7 @@
 //! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
+use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Weak};
@@ -19,31 +20,23 @@ use crate::check::assignment::Assignment;
 use crate::check::health::{Health, Outcome, Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::pidfile::Pidfile;
-use crate::check::schedule::Schedule;
+use crate::check::schedule::{Schedule, AGES, PATIENCE, SUPERVISOR};
 use crate::check::standing::{decided, down, failed, Finding};
+use crate::check::unkilled::Unkilled;
 use crate::config::settings::{OnDisabled, Service};
 use crate::event::{Event, Verdict};
 use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
 use crate::report::snapshot::{Published, RunResult, ServiceReport};
-use crate::sys::process::{Ended, How, Left, Limits, Program};
+use crate::sys::process::{Ended, How, Limits, Program};
 use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
 
-/// How much later than its time-out a check may report before its thread counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
-/// the whole control group, and that must not look like failing services.
-const SUPERVISOR: Duration = Duration::from_millis(200);
-/// How often the thread of a drained service looks whether that is over.
-const REST: Duration = Duration::from_secs(1);
-/// How many runs that could not be killed may be left before no further one is started.
-const MOST_LEFT: usize = 4;
+/// How many runs of a service that could not be killed may be left before no further one is started.
+pub(super) const MOST_LEFT: usize = 4;
 /// How much of each of a check's two streams is kept, in bytes.
 const KEEP: usize = 4096;
-/// The longest time there is: what the clock can be set forward by without running over.
-const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Enough for formatting and a panic's unwinding; 1,000 threads reserve 256 MiB of addresses and touch little of it.
 const STACK: usize = 256 * 1024;
 
@@ -60,6 +53,8 @@ pub struct Common {
     pub watcher: Arc<Watcher>,
     /// Runs `state_change_cmd`.
     pub hooks: Arc<Hooks>,
+    /// Earlier runs that could not be killed.
+    pub unkilled: Arc<Unkilled>,
     /// `splay_startup`.
     pub splay: Duration,
     /// How long its first run waits for its turn among those of the services that start at the same moment.
@@ -80,6 +75,7 @@ pub fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     let name: Arc<str> = service.name.as_str().into();
     let events = common.events.clone();
+    report.lock().orders = ordering.clone();
     // The kernel's name of a thread holds 15 bytes and no NUL; this one is for ps and the debugger only.
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
     thread.spawn(move || {
@@ -93,9 +89,8 @@ pub fn start(
         let program = Program::new(service.check_cmd.words());
         let pidfile = service.watch_pidfile.clone();
         let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
-        let (left, died) = (Vec::new(), name.clone());
-        let mut worker =
-            Worker { name, service, common, report, orders, health, program, pidfile, left, told, resting: false };
+        let died = name.clone();
+        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, told };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -136,12 +131,8 @@ struct Worker {
     health: Health,
     program: Program,
     pidfile: Option<Pidfile>,
-    /// Earlier runs that could not be killed.
-    left: Vec<Left>,
     /// What the writer knows.
     told: Verdict,
-    /// The service is drained: nothing is run, and the thread only waits for the end of that.
-    resting: bool,
 }
 
 impl Worker {
@@ -166,9 +157,6 @@ impl Worker {
             debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
-            if self.resting {
-                next = next.min(now + REST);
-            }
             self.expect_word_by(next + silence);
             debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
         }
@@ -258,25 +246,25 @@ impl Worker {
     }
 
     /// Takes in that the service was declared down, which the writer knows: it begins anew from there. True where it is
-    /// drained, so that nothing is to be run.
+    /// drained, so that nothing is to be run; an order tells of the end of that.
     fn rest(&mut self) -> bool {
         let mut report = self.report.lock();
-        self.resting = report.drained.is_some();
-        if self.resting || report.overruled && !report.stuck {
+        let resting = report.drained.is_some();
+        if resting || report.overruled && !report.stuck {
             (report.stuck, report.overruled, report.progress) = (false, false, None);
             report.missing.clear();
             drop(report);
             self.health.observe(Outcome::Withheld);
             self.told = down(self.name.clone());
         }
-        self.resting
+        resting
     }
 
     /// The prefixes that are not assigned to the interface.
-    fn missing(&self) -> Vec<Prefix> {
+    fn missing(&self) -> BTreeSet<Prefix> {
         let Some(interface) = &self.service.assigned_to else {
             debug!("checking for IP assignment on interface {} is disabled", self.service.interface);
-            return Vec::new();
+            return BTreeSet::new();
         };
         let (assigned, missing): (Vec<_>, Vec<_>) =
             self.service.prefixes.iter().partition(|prefix| self.common.assignment.assigned(interface, prefix));
@@ -288,13 +276,12 @@ impl Worker {
         if !news.is_empty() {
             warn!("{} isn't assigned to {interface} interface", list(&news));
         }
-        missing
+        missing.into_iter().collect()
     }
 
     /// None: the run was interrupted, the daemon stops.
     fn run_check(&mut self) -> Option<Finding> {
-        self.left.retain_mut(|left| !left.try_reap());
-        if self.left.len() >= MOST_LEFT {
+        if self.common.unkilled.reap_of(&self.name) >= MOST_LEFT {
             let why = format!("{MOST_LEFT} earlier runs could not be killed and still run");
             return Some(failed(RunResult::NotStarted(why)));
         }
@@ -302,12 +289,12 @@ impl Worker {
         let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
         let Ended { how, stdout, stderr, took, left } = self.program.run(&limits, &self.common.stop);
         if let Some(left) = left {
-            if self.left.is_empty() {
+            let why = left.to_string();
+            if self.common.unkilled.keep(&self.name, left) == 1 {
                 warn!(
-                    "failed to kill check: {left}. It may run under another user, via sudo; it is reaped when it ends"
+                    "failed to kill check: {why}. It may run under another user, via sudo; it is reaped when it ends"
                 );
             }
-            self.left.push(left);
         }
         let result = match how {
             How::Exited(code) => RunResult::Exited(code),
@@ -331,7 +318,7 @@ impl Worker {
     }
 
     /// From a finding to a verdict: counted, logged, published, and sent if it is news.
-    fn judge(&mut self, began: SystemTime, missing: Vec<Prefix>, finding: Finding) {
+    fn judge(&mut self, began: SystemTime, missing: BTreeSet<Prefix>, finding: Finding) {
         let report = self.report.clone();
         let mut report = report.lock();
         // Someone declared the service down while this ran; that stands until check_rise passes.
@@ -362,7 +349,7 @@ impl Worker {
         self.common.hooks.changed(&self.service, &self.report, changed);
     }
 
-    fn log_progress(&self, progress: Progress, missing: &[Prefix]) {
+    fn log_progress(&self, progress: Progress, missing: &BTreeSet<Prefix>) {
         let status = self.health.state();
         match progress {
             Progress::GoingUp { n, of } => info!(%status, "going up {n}/{of}"),
@@ -428,8 +415,8 @@ fn log_failure(repeated: bool, finding: &Finding) {
     }
 }
 
-fn list(prefixes: &[Prefix]) -> String {
-    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+fn list<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> String {
+    prefixes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

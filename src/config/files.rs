@@ -19,6 +19,7 @@ use crate::config::problem::Problem;
 use crate::config::reading::{self, DAEMON};
 use crate::config::settings::Settings;
 use crate::config::unknown;
+use crate::sys::poll::uninterrupted;
 
 /// Where the configuration is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +198,7 @@ fn list(sources: &Sources) -> (Vec<PathBuf>, Vec<Problem>) {
 /// Every `*.conf` that is not hidden, in order of name.
 fn names(directory: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    for entry in uninterrupted(|| fs::read_dir(directory))? {
         let name = entry?.file_name();
         if name.as_bytes().ends_with(b".conf") && !name.as_bytes().starts_with(b".") {
             names.push(name);

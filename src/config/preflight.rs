@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -100,14 +101,34 @@ impl Findings<'_> {
 
     /// Gives the prefix file behind all symbolic links.
     fn bird(&mut self, family: Family, bird: &Bird) -> Option<PathBuf> {
-        let (conf, reconfigure_cmd) = match family {
-            Family::V4 => ("bird_conf", "bird_reconfigure_cmd"),
-            Family::V6 => ("bird6_conf", "bird6_reconfigure_cmd"),
+        let (conf, reconfigure_cmd, control_socket) = match family {
+            Family::V4 => ("bird_conf", "bird_reconfigure_cmd", "bird_control_socket"),
+            Family::V6 => ("bird6_conf", "bird6_reconfigure_cmd", "bird6_control_socket"),
         };
-        if bird.control_socket.is_none() {
-            self.command(DAEMON, reconfigure_cmd, &bird.reconfigure_cmd, Severity::Warning);
+        match &bird.control_socket {
+            None => self.command(DAEMON, reconfigure_cmd, &bird.reconfigure_cmd, Severity::Warning),
+            Some(path) => self.socket(control_socket, path),
         }
         self.file(conf, &bird.conf)
+    }
+
+    /// BIRD's control socket. Whether BIRD answers there the daemon says while it runs.
+    fn socket(&mut self, option: &str, path: &Path) {
+        let wrong = match fs::metadata(path) {
+            Ok(found) if found.file_type().is_socket() => return,
+            Ok(_) => "is no socket",
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                "is not there: BIRD is down, or has it elsewhere (its option -s)"
+            }
+            // Who may not search the directory may be another user than the daemon.
+            Err(_) => return,
+        };
+        self.say(
+            DAEMON,
+            option,
+            Severity::Warning,
+            format!("should be BIRD's control socket, but {} {wrong}", path.display()),
+        );
     }
 
     /// A file that the daemon writes, and creates where it is missing.

@@ -4,9 +4,10 @@
 //! bird-writer its [`BirdReport`]) and any number of readers; a publisher never waits for longer than a reader copies one value.
 //! Leaves out: how it is shown (`report::status`, `report::metrics`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::check::health::{Progress, State};
@@ -101,9 +102,9 @@ pub struct ServiceReport {
     /// How long the last run took that ended by itself.
     pub duration: Option<Duration>,
     /// Prefixes that are not assigned to the interface.
-    pub missing: Vec<Prefix>,
+    pub missing: BTreeSet<Prefix>,
     /// Prefixes that a reload gave to the service, and on which its check has not decided yet.
-    pub undecided: Vec<Prefix>,
+    pub undecided: BTreeSet<Prefix>,
     /// Runs so far, by what they came to.
     pub counts: Counts,
     /// Changes of state so far, the first verdict included.
@@ -114,6 +115,8 @@ pub struct ServiceReport {
     pub stuck: bool,
     /// Why it is withdrawn and nothing is run, where its operator wants it so.
     pub drained: Option<Drained>,
+    /// Has the check run at once. Weak, as a check thread ends with its last sender.
+    pub orders: Weak<Sender<()>>,
     /// Someone told the writer "down" in the check thread's place, which the thread does not know yet.
     pub overruled: bool,
     /// Why nothing is checked although it should be: the thread cannot be created.
@@ -133,13 +136,14 @@ impl Default for ServiceReport {
             progress: None,
             last: None,
             duration: None,
-            missing: Vec::new(),
-            undecided: Vec::new(),
+            missing: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             counts: Counts::default(),
             transitions: 0,
             due: None,
             stuck: false,
             drained: None,
+            orders: Weak::new(),
             overruled: false,
             problem: None,
             watched: None,
@@ -163,7 +167,8 @@ impl ServiceReport {
     /// Where the check of the service starts anew, after a reload that changed it and gave it the prefixes `gained`: the
     /// state and what was counted stay.
     pub fn carried_over(&self, service: &Service, gained: &[Prefix]) -> ServiceReport {
-        let still_named = |prefix: &&Prefix| service.prefixes.contains(prefix);
+        let named: HashSet<&Prefix> = service.prefixes.iter().collect();
+        let still_named = |prefix: &&Prefix| named.contains(prefix);
         let missing = self.missing.iter().filter(|_| service.assigned_to.is_some()).filter(still_named);
         let undecided = self.undecided.iter().filter(still_named).chain(gained);
         ServiceReport {
@@ -348,7 +353,8 @@ pub fn seconds(time: SystemTime) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::prefix::comparisons::{expect_no_square, prefixes};
+    use crate::report::{metrics, sample, status};
 
     #[test]
     fn codes_of_verdicts() {
@@ -376,6 +382,26 @@ mod tests {
         assert_eq!(levels.of(&a), Some(Level { wanted: true, in_file: true, in_bird: false }));
         assert_eq!(levels.of(&b), Some(Level { wanted: false, in_file: false, in_bird: true }));
         assert_eq!(levels.of(&c), None, "nothing was said of its family");
+    }
+
+    #[test]
+    fn a_service_with_many_prefixes_takes_no_square_of_comparisons() {
+        expect_no_square("reloads and reports", |n| {
+            let service = Service { prefixes: prefixes(n), ..sample::service("a", "10.0.0.1/32") };
+            let board = sample::board(vec![service.clone()]);
+            let all: BTreeSet<Prefix> = service.prefixes.iter().copied().collect();
+            let report = ServiceReport {
+                missing: all.clone(),
+                undecided: all,
+                last: Some(Run { began: UNIX_EPOCH, took: None, result: RunResult::Exited(0), output: String::new() }),
+                ..ServiceReport::default()
+            };
+            let carried = report.carried_over(&service, &service.prefixes);
+            assert_eq!((carried.missing.len(), carried.undecided.len()), (n, n));
+            *board.services.lock()[0].1.lock() = carried;
+            assert!(metrics::render(&board, metrics::Process::Up, Now::read()).lines().count() > n);
+            assert_eq!(status::document(&board, Now::read(), &jiff::tz::TimeZone::UTC).services[0].prefixes.len(), n);
+        });
     }
 
     #[test]

@@ -12,11 +12,13 @@ use std::os::unix::process::CommandExt;
 
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
+use crate::sys::poll::uninterrupted;
+
 /// Closes every descriptor behind standard error.
 ///
 /// They would stay open in each check command. What a program of this one opens itself is closed there by the kernel.
 pub fn close_descriptors() -> io::Result<()> {
-    let numbers: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+    let numbers: Vec<i32> = uninterrupted(|| std::fs::read_dir("/proc/self/fd"))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|number| *number > 2)
         .collect();

@@ -1,5 +1,6 @@
 //! A channel over the control socket of a real BIRD, with a real table; the steps are called by hand.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -41,7 +42,7 @@ impl Desk {
     fn say(&mut self, service: &str, state: State) {
         self.verdicts.insert(
             service.into(),
-            Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() },
+            Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() },
         );
         self.tables[0].news();
     }
@@ -113,6 +114,27 @@ fn a_bird_that_holds_the_list_is_left_alone_and_asked_each_minute() {
         assert_eq!(desk.step(), Some(Duration::ZERO));
         assert_eq!(desk.counts(), (1, 0, true), "{}", desk.problem());
         assert_eq!(desk.in_bird(), lists(dummy, 1..2));
+    }
+}
+
+#[test]
+fn a_bird_is_gone_where_it_was_there_before() {
+    for programs in Programs::all() {
+        let dummy = dummy(programs.family);
+        let mut bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..2)));
+        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
+        desk.step();
+        bird.kill();
+        desk.say("a", State::Down);
+        desk.step();
+        assert!(!desk.channel.is_gone(), "it may be back at the second try");
+        desk.step();
+        assert!(desk.channel.is_gone(), "{}", desk.problem());
+        let mut never = Desk::of(&bird, programs.family, Some(dummy));
+        for _ in 0..5 {
+            never.step();
+        }
+        assert!(!never.channel.is_gone() && never.counts().1 == 5, "{}", never.problem());
     }
 }
 

@@ -1,10 +1,12 @@
 //! Real files, no thread, no BIRD: each step is called by hand at a time that the test makes up.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 
 use super::*;
 use crate::command::Command;
+use crate::prefix::comparisons::{expect_no_square, prefixes};
 
 const DUMMY: &str = "10.189.200.255/32";
 const A: &str = "10.0.0.1/32";
@@ -68,7 +70,7 @@ impl Desk {
     fn verdict(&mut self, table: &mut Table, service: &str, state: State) {
         self.verdicts.insert(
             service.into(),
-            Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() },
+            Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() },
         );
         table.news();
     }
@@ -153,7 +155,12 @@ fn an_address_that_is_not_assigned_is_out_whatever_the_state() {
     let mut desk = Desk::listing(&[DUMMY, A]);
     let mut table = desk.open();
     desk.step(&mut table);
-    let verdict = Verdict { service: "a".into(), state: State::Up, missing: vec![prefix(A)], undecided: Vec::new() };
+    let verdict = Verdict {
+        service: "a".into(),
+        state: State::Up,
+        missing: BTreeSet::from([prefix(A)]),
+        undecided: BTreeSet::new(),
+    };
     desk.verdicts.insert("a".into(), verdict);
     table.news();
     assert_eq!(desk.step(&mut table), ["-a"]);
@@ -584,8 +591,8 @@ fn a_prefix_on_which_a_check_has_not_decided_stays_as_it_is() {
     // `a` is up and gains one that is in and one that is new.
     let c = "10.0.0.3/32";
     desk.reload(&mut table, &[("a", A), ("a", B), ("a", c)]);
-    let undecided = vec![prefix(B), prefix(c)];
-    let verdict = |state, undecided| Verdict { service: "a".into(), state, missing: Vec::new(), undecided };
+    let undecided = BTreeSet::from([prefix(B), prefix(c)]);
+    let verdict = |state, undecided| Verdict { service: "a".into(), state, missing: BTreeSet::new(), undecided };
     for state in [State::Up, State::Down, State::Up] {
         desk.verdicts.insert("a".into(), verdict(state, undecided.clone()));
         table.news();
@@ -594,7 +601,7 @@ fn a_prefix_on_which_a_check_has_not_decided_stays_as_it_is() {
         let found: HashSet<Prefix> = table.levels().in_file.iter().copied().collect();
         assert_eq!(found, list.iter().chain(&[DUMMY]).copied().map(prefix).collect(), "{state:?}");
     }
-    desk.verdicts.insert("a".into(), verdict(State::Up, Vec::new()));
+    desk.verdicts.insert("a".into(), verdict(State::Up, BTreeSet::new()));
     table.news();
     desk.step(&mut table);
     assert!(table.levels().in_file.contains(&prefix(c)));
@@ -669,4 +676,32 @@ fn a_prefix_of_several_services_is_told_once() {
         desk.verdict(&mut table, service, state);
         assert_eq!(desk.step(&mut table), changes, "{service} {state}");
     }
+}
+
+/// Thousands of prefixes of one service that are not assigned, or wait for the verdict of a check.
+#[test]
+fn a_service_with_many_prefixes_takes_no_square_of_comparisons() {
+    expect_no_square("steps and questions", |n| {
+        let mut desk = Desk::new();
+        let all = prefixes(n);
+        let named = |prefix: &Prefix| Named { prefix: *prefix, service: "a".into(), custom: false, on_boot: false };
+        desk.known = all.iter().map(named).collect();
+        let mut table = desk.open();
+        let (missing, undecided): (BTreeSet<_>, BTreeSet<_>) = all
+            .iter()
+            .partition(|prefix| matches!(prefix.address(), std::net::IpAddr::V4(ip) if ip.octets()[3] % 2 == 0));
+        for state in [State::Up, State::Down, State::Up] {
+            let (missing, undecided) = (missing.clone(), undecided.clone());
+            desk.verdicts.insert("a".into(), Verdict { service: "a".into(), state, missing, undecided });
+            table.news();
+            desk.step(&mut table);
+            desk.verdict(&mut table, "a", state);
+            desk.step(&mut table);
+            assert!(!table.question().parts().is_empty());
+            desk.told(&mut table);
+        }
+        table.reload(&desk.bird, desk.known.clone(), &desk.verdicts);
+        desk.step(&mut table);
+        assert_eq!(table.levels().in_file.len(), n + 1);
+    });
 }

@@ -100,7 +100,7 @@ impl Rig {
     }
 
     fn say(&self, service: &str, state: State) {
-        let verdict = Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() };
+        let verdict = Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
         self.events.send(Event::Verdict(verdict)).unwrap();
     }
 
@@ -263,8 +263,8 @@ fn custom_commands_wait_as_reconfigures_do() {
     let up = |service: &str| Verdict {
         service: service.into(),
         state: State::Up,
-        missing: Vec::new(),
-        undecided: Vec::new(),
+        missing: BTreeSet::new(),
+        undecided: BTreeSet::new(),
     };
     let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
 
@@ -301,7 +301,12 @@ fn a_custom_command_tells_only_the_families_of_its_service() {
     let mut rig = Rig::new(1, ipv6, "custom_bird_reconfigure_cmd = DIR/birdc custom");
     let (mut writer, events) = rig.writer();
     writer.step();
-    writer.hear(Verdict { service: "s0".into(), state: State::Down, missing: Vec::new(), undecided: Vec::new() });
+    writer.hear(Verdict {
+        service: "s0".into(),
+        state: State::Down,
+        missing: BTreeSet::new(),
+        undecided: BTreeSet::new(),
+    });
     writer.tables[0].hurry();
     writer.step();
     assert!(writer.customs.busy());
@@ -337,11 +342,11 @@ fn what_was_left_is_reaped_though_there_is_nothing_to_tell() {
     });
 }
 
-/// With `splay_startup` a service may wait that long before its first run.
 #[test]
 fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
     let needs = |daemon: &str| {
-        let mut rig = Rig::new(1, daemon, "check_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
+        let mut rig =
+            Rig::new(1, daemon, "check_disabled = false\ncheck_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
         put(&rig.path("prefixes"), "", 0o644);
         let start = Instant::now();
         let (mut writer, _events) = rig.writer();
@@ -349,8 +354,8 @@ fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
         // To the minute, as reading the files takes its time.
         (until - start).as_secs() / 60
     };
-    assert_eq!(needs(""), 307 / 60);
-    assert_eq!(needs("splay_startup = 1000"), 1307 / 60);
+    assert_eq!(needs(""), 211 / 60);
+    assert_eq!(needs("splay_startup = 1000"), 1211 / 60);
 }
 
 #[test]
@@ -475,11 +480,21 @@ fn a_leave_waits_for_no_bird_that_is_gone() {
         assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
         assert_eq!(rig.runs().len(), 3);
     }
-    for socket in ["not-there", "."] {
-        let mut rig = Rig::new(2, "bird_control_socket = DIR/sock", "on_exit = withdraw").started();
-        let _stale = (socket == ".").then(|| std::os::unix::net::UnixListener::bind(rig.path("sock")).map(drop));
+}
+
+/// It may run, with its socket elsewhere.
+#[test]
+fn a_leave_waits_for_a_bird_that_was_never_there() {
+    for stale in [false, true] {
+        let rig = Rig::new(2, "bird_control_socket = DIR/sock", "on_exit = withdraw");
+        let _stale = stale.then(|| std::os::unix::net::UnixListener::bind(rig.path("sock")).map(drop));
+        let mut rig = rig.started();
         rig.wait("the start", |rig| rig.report.lock().ready);
         rig.leave();
+        let failed = |rig: &Rig| rig.report.lock().families.first().map_or(0, |family| family.failed);
+        let before = failed(&rig);
+        rig.wait("more tries than it takes to be gone", |rig| failed(rig) > before + 3);
+        rig.give_up.pull();
         assert!(matches!(rig.end(), End::Stopped));
         assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
     }
@@ -514,7 +529,8 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     rig.wait("the withdrawal", |rig| rig.runs().len() == 2 && rig.in_sync());
     let before = rig.file();
     // `s0` keeps its verdict, `s1` goes on without one, and this is what one that changed has to say.
-    let last_word = |state| Verdict { service: "s2".into(), state, missing: Vec::new(), undecided: Vec::new() };
+    let last_word =
+        |state| Verdict { service: "s2".into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
     let (s0, s1, s2) = (("s0", "10.0.0.0/32", ""), ("s1", "10.0.0.1/32", ""), ("s2", "10.0.0.2/32", ""));
     for _ in 0..20 {
         rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
@@ -618,7 +634,12 @@ fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
     for (state, missing, expected) in verdicts {
         let before = rig.runs().len();
         let (missing, assigned) = all.split_at(*missing);
-        let verdict = Verdict { service: "s0".into(), state: *state, missing: missing.to_vec(), undecided: vec![] };
+        let verdict = Verdict {
+            service: "s0".into(),
+            state: *state,
+            missing: missing.iter().copied().collect(),
+            undecided: BTreeSet::new(),
+        };
         rig.events.send(Event::Verdict(verdict)).unwrap();
         let listed = if *state == State::Up { assigned } else { &[] };
         let told = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);
@@ -674,4 +695,26 @@ fn a_prefix_of_several_services_is_in_while_all_are_up_and_told_once() {
     }
     let runs = rig.stop().runs();
     assert_eq!(runs, ["1 configure", "2 custom down", "2 custom up", "2 custom down", "2 custom up"]);
+}
+
+/// All that can make a first verdict late: the start of the threads, the splay, the turn among all services, of whichever
+/// family, and the runs of the slowest one of the family itself.
+#[test]
+fn a_list_made_from_nothing_waits_as_long_as_the_slowest_first_verdict_may_take() {
+    let check = |daemon: &str, services: usize, service: &str, v4: Duration, v6: Duration| {
+        let rig = Rig::new(services, daemon, service);
+        let text = fs::read_to_string(rig.path("services.conf")).unwrap();
+        let six = "[six]\ncheck_cmd = true\nip_prefix = fd00::1/128\ncheck_interval = 1\ncheck_timeout = 40\n";
+        put(&rig.path("services.conf"), format!("{text}{six}check_disabled = false\n"), 0o644);
+        let settings = rig.settings();
+        let turn = schedule::turn(services + 1, std::thread::available_parallelism().unwrap());
+        assert_eq!(patience(&settings, Family::V4), STARTS + turn + v4, "{daemon}, {services} times {service}");
+        assert_eq!(patience(&settings, Family::V6), STARTS + turn + v6, "{daemon}, {services} times {service}");
+    };
+    let seconds = Duration::from_secs_f64;
+    let six = seconds(42.0 + 41.2);
+    check("ipv6 = true", 1, "check_disabled = false", seconds(13.2), six);
+    check("ipv6 = true\nsplay_startup = 7", 2, "check_disabled = false", seconds(20.2), seconds(7.0) + six);
+    check("ipv6 = true", 200, "check_disabled = false\ncheck_rise = 4", seconds(33.2), six);
+    check("ipv6 = true", 3, "check_disabled = true", Duration::ZERO, six);
 }

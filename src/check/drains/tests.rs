@@ -97,6 +97,24 @@ fn a_file_drains_the_services_that_name_it_and_that_of_the_host_all() {
 }
 
 #[test]
+fn the_end_of_a_drain_has_the_check_run_at_once() {
+    let mut desk = Desk::new(|_| ());
+    let (orders, ordered) = channel();
+    let orders = Arc::new(orders);
+    desk.watch.board.services.lock()[0].1.lock().orders = Arc::downgrade(&orders);
+    for (name, expected) in [("host", 0), ("a", 0)] {
+        desk.put(name, "");
+        desk.look();
+        assert_eq!(ordered.try_iter().count(), expected, "{name} begins");
+    }
+    for (name, expected) in [("host", 0), ("a", 1)] {
+        desk.remove(name);
+        desk.look();
+        assert_eq!(ordered.try_iter().count(), expected, "{name} ends");
+    }
+}
+
+#[test]
 fn a_time_ends_it_and_may_be_changed_meanwhile() {
     let mut desk = Desk::new(|_| ());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);

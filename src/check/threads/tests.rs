@@ -1,5 +1,6 @@
 //! Real threads and real programs; a reload is a list of services, their verdicts are what the writer would hear.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
@@ -8,11 +9,13 @@ use crate::check::assignment::Assignment;
 use crate::check::health::{Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::worker::tests::service;
+use crate::check::worker::MOST_LEFT;
 use crate::config::change::between;
 use crate::config::settings::{OnDisabled, Settings, TimedCommand};
 use crate::event::Event;
 use crate::prefix::Prefix;
-use crate::sys::alone::wait_until;
+use crate::report::snapshot::RunResult;
+use crate::sys::alone::{beside_sudo, wait_until};
 use crate::sys::process_end::tests::Sleep;
 use crate::sys::process_end::Watcher;
 
@@ -41,6 +44,7 @@ impl Rig {
             assignment,
             watcher,
             hooks,
+            unkilled: Arc::default(),
             splay: Duration::ZERO,
             turn: Duration::ZERO,
         };
@@ -110,7 +114,7 @@ impl Rig {
 }
 
 fn verdict(service: &str, state: State) -> Verdict {
-    Verdict { service: service.into(), state, missing: Vec::new(), undecided: Vec::new() }
+    Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() }
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn prefixes_that_a_service_gains_wait_for_the_verdict_of_its_check() {
     let gained: Prefix = "10.9.0.2/32".parse().unwrap();
     let mut changed = Service { check_rise: 2.try_into().unwrap(), ..rig.service("a", "true") };
     changed.prefixes.push(gained);
-    let undecided = vec![gained];
+    let undecided = BTreeSet::from([gained]);
     assert_eq!(
         rig.reload(vec![changed.clone()]),
         [Verdict { undecided: undecided.clone(), ..verdict("a", State::Up) }]
@@ -275,5 +279,48 @@ fn a_changed_check_takes_over_its_process_and_its_hook() {
     rig.expect("a", State::Down);
     wait_until("the hooks", || std::fs::read_to_string(&told).unwrap_or_default() == "unknown up\nup down\n");
     assert_eq!(rig.runs("a"), 3);
+    assert_eq!(rig.end(), []);
+}
+
+/// A check that a reload ends and that may not be killed: while it runs its service gets four of them and no more, also
+/// where each came with a reload; it is reaped when it ends, though no check is left that could do it.
+#[test]
+fn a_check_that_cannot_be_killed_is_reaped_after_the_reload_that_ended_it() {
+    let name = "check::threads::tests::a_check_that_cannot_be_killed_is_reaped_after_the_reload_that_ended_it";
+    let Some(sudo) = beside_sudo(name) else { return };
+    let (go, dir) = (sudo.with_file_name("go"), sudo.parent().unwrap().to_path_buf());
+    let service = |rig: &Rig, n: u64| {
+        let script =
+            format!("touch {0}/$$.pid; while [ -d {0} -a ! -e {1} ]; do sleep 0.01; done", dir.display(), go.display());
+        let command = format!("{} --reuid=0 --clear-groups sh -c '{script}'", sudo.display());
+        let check_cmd = crate::command::Command::parse(&command).unwrap();
+        Service { check_cmd, check_interval: Duration::from_secs(10_000 + n), ..rig.service("a", "") }
+    };
+    let pids = || -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|end| end == "pid")).collect()
+    };
+    let mut rig = Rig::new(|_| Vec::new());
+    for n in 1..=MOST_LEFT {
+        let new = service(&rig, n as u64);
+        rig.reload(vec![new]);
+        wait_until("a check", || pids().len() == n);
+        rig.reload(Vec::new());
+        wait_until("what the reload left", || rig.threads.common.unkilled.reap() == n);
+    }
+    let last = service(&rig, 1000);
+    rig.reload(vec![last]);
+    rig.expect("a", State::Down);
+    let why = format!("{MOST_LEFT} earlier runs could not be killed and still run");
+    let result = rig.report("a").lock().last.as_ref().map(|last| last.result.clone());
+    assert_eq!(result, Some(RunResult::NotStarted(why)));
+    rig.reload(Vec::new());
+    let here = |pid: &PathBuf| PathBuf::from("/proc").join(pid.file_stem().unwrap()).exists();
+    assert!(pids().iter().all(here) && pids().len() == MOST_LEFT);
+    // Nothing runs, and yet the next look is never far.
+    assert!(rig.threads.look(Instant::now()).is_some());
+    std::fs::File::create(&go).unwrap();
+    wait_until("the last look", || rig.threads.look(Instant::now()).is_none());
+    assert!(!pids().iter().any(here), "no zombie");
     assert_eq!(rig.end(), []);
 }

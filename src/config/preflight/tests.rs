@@ -60,7 +60,8 @@ fn nothing_is_said_where_all_is_there() {
     // A link to a file that the daemon will create.
     check("[daemon]\nbird_conf = @/link\n", |root| symlink("target", root.join("link")).unwrap(), &[]);
     // With a control socket no command is run.
-    check("[daemon]\nbird_control_socket = @/ctl\nbird_reconfigure_cmd = /no/birdc\n", |_| (), &[]);
+    let socket = |root: &Path| drop(std::os::unix::net::UnixListener::bind(root.join("ctl")).unwrap());
+    check("[daemon]\nbird_control_socket = @/ctl\nbird_reconfigure_cmd = /no/birdc\n", socket, &[]);
 }
 
 #[test]
@@ -153,4 +154,13 @@ fn sudo_where_no_rights_can_be_gained() {
         check(lines, sudo, &["bird_reconfigure_cmd: must not begin with sudo under NoNewPrivileges, where sudo always fails; put the user into BIRD's group in place of it"]);
     });
     thread.join().unwrap();
+}
+
+#[test]
+fn a_control_socket_that_is_none() {
+    let rule = "warning: bird_control_socket: should be BIRD's control socket, but @/";
+    let gone = "is not there: BIRD is down, or has it elsewhere (its option -s)";
+    check("[daemon]\nbird_control_socket = @/ctl\n", |_| (), &[&format!("{rule}ctl {gone}")]);
+    check("[daemon]\nbird_control_socket = @/a/ctl\n", |_| (), &[&format!("{rule}a/ctl {gone}")]);
+    check("[daemon]\nbird_control_socket = @/s.conf\n", |_| (), &[&format!("{rule}s.conf is no socket")]);
 }

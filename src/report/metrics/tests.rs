@@ -84,7 +84,7 @@ fn original_board(at: SystemTime) -> Board {
     let first_time_out = Some(UNIX_EPOCH + Duration::from_micros(1795341934629076));
     listed[2].1.lock().counts = Counts { timed_out: 3, first_time_out, ..Counts::default() };
     verdict(3, State::Down, 1, None, RunResult::NotAssigned);
-    listed[3].1.lock().missing = listed[3].0.prefixes.clone();
+    listed[3].1.lock().missing = listed[3].0.prefixes.iter().copied().collect();
     board
 }
 
@@ -183,7 +183,7 @@ fn our_series() {
         let mut report = report.lock();
         (report.state, report.code, report.transitions) = (State::Up, Some(0), 7);
         report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });
-        report.missing = vec![service.prefixes[1]];
+        report.missing = [service.prefixes[1]].into();
         report.hook = HookRuns { succeeded: 8, failed: 9, skipped: 10, problem: None };
         report.counts = Counts { passed: 1, failed: 2, not_assigned: 4, ..Counts::default() };
     }

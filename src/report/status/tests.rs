@@ -115,7 +115,7 @@ fn well_is_what_the_exit_code_tells() {
     check(|_| {}, true);
     check(|board| report(board, |report| report.state = State::Down), false);
     check(|board| report(board, |report| report.state = State::Unknown), false);
-    check(|board| report(board, |report| report.missing = vec!["10.0.0.1/32".parse().unwrap()]), false);
+    check(|board| report(board, |report| report.missing = ["10.0.0.1/32".parse().unwrap()].into()), false);
     check(|board| report(board, |report| report.progress = Some(Progress::GoingDown { n: 1, of: 2 })), true);
     check(|board| due(board, 0), false);
     check(|board| due(board, 60), true);
@@ -140,7 +140,7 @@ fn why_names_the_worst() {
     check(&result(RunResult::TimedOut), Some("the check took longer than 2 s"));
     check(&result(RunResult::NotStarted("cannot run x: not there".into())), Some("cannot run x: not there"));
     check(&result(RunResult::NotAssigned), Some("no address is assigned to interface lo"));
-    let missing = |report: &mut ServiceReport| report.missing = vec!["10.0.0.2/32".parse().unwrap()];
+    let missing = |report: &mut ServiceReport| report.missing = ["10.0.0.2/32".parse().unwrap()].into();
     check(&missing, Some("10.0.0.2/32 not assigned to interface lo"));
     check(&|report| report.problem = Some("no thread".into()), Some("no thread"));
     check(&|report| report.last = None, None);
