@@ -233,6 +233,8 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
         libc::SYS_listen => of("listen", descriptor(registers.rdi)),
         libc::SYS_connect => of("connect", descriptor(registers.rdi)),
         libc::SYS_accept4 => of("accept", descriptor(registers.rdi)),
+        // One byte is what a caught signal sends to wake the main thread, within the thread that it came to.
+        libc::SYS_sendto if registers.rdx == 1 => ("wake".into(), descriptor(registers.rdi).1),
         libc::SYS_sendto | libc::SYS_sendmsg => of("send", descriptor(registers.rdi)),
         libc::SYS_recvfrom | libc::SYS_recvmsg => of("receive", descriptor(registers.rdi)),
         libc::SYS_wait4 | libc::SYS_waitid => ("wait".into(), String::new()),
