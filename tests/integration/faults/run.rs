@@ -310,13 +310,14 @@ impl Run<'_> {
         }
     }
 
-    /// Files that should not be there after a stop.
+    /// Files that should not be there after a stop. The status socket may be: a stop does not wait for a thread that gets
+    /// no time in which to remove it, and the next start takes it for a stale one.
     fn litter(&self) -> Vec<String> {
         let names = |directory: &str| -> Vec<String> {
             let entries = fs::read_dir(self.file(directory)).into_iter().flatten().flatten();
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         };
-        let mut litter = names("run");
+        let mut litter: Vec<String> = names("run").into_iter().filter(|name| name != "status.sock").collect();
         for directory in [".", "metrics", "log", "history"] {
             litter.extend(names(directory).into_iter().filter(|name| name.ends_with(".new")));
         }
