@@ -47,6 +47,22 @@ fn the_list_is_synced_before_it_takes_the_old_ones_place() {
     assert_eq!(of_list, ["fsync", "rename", "fsync", "rename"], "{story:#?}");
 }
 
+/// Where others can write, they can neither be there first nor have a file of theirs written to.
+#[test]
+fn temporary_files_are_new_and_have_names_that_nobody_foresees() {
+    let place = Place::new(Way::Command);
+    let mut names = BTreeSet::new();
+    let created: Vec<String> = (0..2).flat_map(|_| place.run(None).1.story).collect();
+    let temporary = created.iter().filter(|line| line.starts_with("create ") && line.contains(".new"));
+    for line in temporary {
+        let path = line.strip_prefix("create ").and_then(|line| line.strip_suffix(" exclusively")).unwrap();
+        let random = path.strip_suffix(".new").unwrap().rsplit('.').next().unwrap();
+        assert!(random.len() == 16 && u64::from_str_radix(random, 16).is_ok(), "{path}");
+        assert!(names.insert(random.to_string()), "{path} comes twice");
+    }
+    assert!(names.len() >= 6, "{created:#?}");
+}
+
 /// The same with a real BIRD and its peer: the lists of the other tests are the script's, not BIRD's.
 #[test]
 fn with_a_real_bird_routes_come_right_whatever_call_fails() {

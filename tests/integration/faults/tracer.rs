@@ -194,10 +194,15 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
     let text = |address: u64| (text_at(pid, address), ());
     let descriptor = |number: u64| kind(pid, number as i32);
     let created = |flags: u64| flags as i32 & libc::O_CREAT != 0;
+    let exclusively = |flags: u64| if flags as i32 & libc::O_EXCL != 0 { " exclusively" } else { "" };
     let (call, object) = match registers.orig_rax as i64 {
-        libc::SYS_openat if created(registers.rdx) => ("create".into(), text(registers.rsi).0),
+        libc::SYS_openat if created(registers.rdx) => {
+            ("create".into(), text(registers.rsi).0 + exclusively(registers.rdx))
+        }
         libc::SYS_openat => ("open".into(), text(registers.rsi).0),
-        libc::SYS_open if created(registers.rsi) => ("create".into(), text(registers.rdi).0),
+        libc::SYS_open if created(registers.rsi) => {
+            ("create".into(), text(registers.rdi).0 + exclusively(registers.rsi))
+        }
         libc::SYS_open => ("open".into(), text(registers.rdi).0),
         libc::SYS_read => of("read", descriptor(registers.rdi)),
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => of("write", descriptor(registers.rdi)),
