@@ -3,7 +3,8 @@
 //! They are caught and not blocked: a caught signal is what it always was in a program that the daemon starts, while a
 //! blocked one stays blocked there (std passes the mask on), and a check command that TERM cannot end is nobody's wish.
 //!
-//! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost; several of one kind that come before
+//! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the kernel has no memory
+//! for the byte that wakes the main thread: then it is seen within a second; several of one kind that come before
 //! they are looked at are one. USR1 and USR2, which end a program that does not know them, do nothing. SIGPIPE does
 //! nothing either: Rust's runtime sees to that.
 //! Leaves out: what they mean (`daemon`).
@@ -11,7 +12,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags};
@@ -26,6 +27,9 @@ pub use nix::sys::signal::Signal;
 const TOLD: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT, Signal::SIGHUP, Signal::SIGURG];
 /// Those that are kept off.
 const KEPT_OFF: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// How often it is looked whether one came without waking anybody.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The caught signals.
 #[derive(Debug)]
@@ -68,13 +72,19 @@ impl Signals {
             }
             let mut fds = vec![PollFd::new(self.delivery.get_read(), PollFlags::IN)];
             fds.extend(lines.iter().map(|line| PollFd::new(*line, PollFlags::IN)));
-            poll_until(&mut fds, until);
+            let look = Instant::now() + LOOK;
+            poll_until(&mut fds, Some(until.map_or(look, |until| until.min(look))));
             let told = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
             // Also where the socket tells of none: a signal is noted before the write that wakes, and that can fail.
             let numbers = self.delivery.pending();
             self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
             if !told[0] && self.waiting.is_empty() {
-                return told[1..].iter().position(|told| *told).map_or(Wake::Time, Wake::Line);
+                if let Some(line) = told[1..].iter().position(|told| *told) {
+                    return Wake::Line(line);
+                }
+                if until.is_some_and(|until| until <= Instant::now()) {
+                    return Wake::Time;
+                }
             }
         }
     }
@@ -82,8 +92,6 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rustix::process::{getpid, kill_process};
 
     use super::*;

@@ -35,7 +35,8 @@ fn children_inherit_stdio_and_the_environment_without_what_is_systemds() {
     let root = "{lab}";
     let web = Service::new("web", WEB)
         .with("check_cmd", &confession(root, "check", "exit 0"))
-        .with("custom_bird_reconfigure_cmd", &confession(root, "custom", "exec birdc -s {lab}/host.ctl configure"));
+        .with("custom_bird_reconfigure_cmd", &confession(root, "custom", "exec birdc -s {lab}/host.ctl configure"))
+        .with("state_change_cmd", &confession(root, "hook", "exit 0"));
     let mut lab = Lab::new([web, Service::new("other", OTHER)]);
     let path = lab.path().display().to_string();
     let reconfigure = confession(&path, "birdc", &format!("exec birdc -s {path}/host.ctl configure"));
@@ -48,7 +49,7 @@ fn children_inherit_stdio_and_the_environment_without_what_is_systemds() {
     );
     lab.wait_advertised(OTHER);
     lab.wait_advertised(WEB);
-    for name in ["check", "custom", "birdc"] {
+    for name in ["check", "custom", "hook", "birdc"] {
         lab.wait_until("a confession", |lab| lab.file(&format!("{name}-fds")).exists());
         assert_eq!(lab.log(&format!("{name}-fds")).split_whitespace().collect::<Vec<_>>(), ["0", "1", "2"], "{name}");
         let environment = lab.log(&format!("{name}-environment"));
@@ -87,6 +88,12 @@ fn planted_links_lead_nowhere() {
     symlink(&precious, lab.file("metrics/anycast_healthchecker.prom")).unwrap();
     symlink(&precious, lab.file("run/daemon.pid")).unwrap();
     symlink(&precious, lab.file("run/status.sock")).unwrap();
+    symlink(&precious, lab.file(".anycast-prefixes.conf.boot")).unwrap();
+    // What is no copy is not the daemon's, whatever it is called.
+    for name in ["notes", "1000000000.1.kept", "9999999999"] {
+        fs::write(lab.file("history").join(name), "mine").unwrap();
+    }
+    fs::create_dir(lab.file("history/1000000000.99")).unwrap();
     for (option, value) in [
         ("bird_keep_changes", "true"),
         ("bird6_keep_changes", "true"),
@@ -98,7 +105,12 @@ fn planted_links_lead_nowhere() {
     lab.option("prometheus_collector_textfile_dir", &lab.file("metrics").display().to_string());
     lab.start_daemon();
     lab.wait_advertised(WEB);
-    for _ in 0..3 {
+    for round in 0..6 {
+        if round == 3 {
+            // The directory is changed for a link under the daemon's hands.
+            fs::rename(lab.file("history"), lab.file("old-history")).unwrap();
+            symlink(lab.file("precious"), lab.file("history")).unwrap();
+        }
         lab.kill("web");
         lab.wait_withdrawn(WEB);
         lab.revive("web");
@@ -108,8 +120,67 @@ fn planted_links_lead_nowhere() {
     lab.stop_daemon();
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     assert_eq!(fs::read_dir(lab.file("precious")).unwrap().count(), 1, "something was written behind a link");
-    let links = fs::read_dir(lab.file("history")).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_symlink());
-    assert_eq!(links.count(), 10, "links in the history are not the daemon's to remove");
+    let left: Vec<_> = fs::read_dir(lab.file("old-history")).unwrap().map(Result::unwrap).collect();
+    let of_kind =
+        |is: &dyn Fn(&fs::FileType) -> bool| left.iter().filter(|entry| is(&entry.file_type().unwrap())).count();
+    assert_eq!(of_kind(&fs::FileType::is_symlink), 10, "links in the history are not the daemon's to remove");
+    assert_eq!(of_kind(&fs::FileType::is_dir), 1);
+    assert_eq!(of_kind(&fs::FileType::is_file), 3 + 2, "of regular files those of others stay, and two copies");
+}
+
+/// A service is not drained by what lies elsewhere, and nobody is held up by what stands there.
+#[test]
+fn a_drain_file_that_is_none_drains_nobody() {
+    let mut lab =
+        Lab::advertising([Service::new("web", WEB).with("drain_file", "{lab}/drain"), Service::new("other", OTHER)]);
+    lab.start_daemon();
+    lab.wait_runs("web", 3);
+    let mark = lab.routes.mark();
+    symlink(lab.file("daemon.conf"), lab.file("drain")).unwrap();
+    // It is looked at once a second.
+    let wait = |lab: &Lab| lab.wait_runs("web", 15);
+    wait(&lab);
+    lab.remove("drain");
+    nix::unistd::mkfifo(&lab.file("drain"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    wait(&lab);
+    lab.routes.expect_none_moved(mark);
+    lab.remove("drain");
+    lab.touch("drain");
+    lab.wait_withdrawn(WEB);
+}
+
+/// The name that keeps two daemons apart may be taken by anybody on the host; the lock on the pidfile may not.
+#[test]
+fn a_name_that_somebody_has_taken_is_a_warning_and_a_second_daemon_is_refused() {
+    let mut lab = Lab::new([Service::new("web", WEB), Service::new("other", OTHER)]);
+    let squatter = "import os, socket, time; name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+        name.bind('\\0anycast-healthchecker'); os.fork() and os._exit(0); os.closerange(0, 3); time.sleep(1000)";
+    lab.on_host("python3", &["-c", squatter]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    let log = lab.log("daemon.log");
+    let warned = |line: &str| line.contains(" WARNING ") && line.contains("cannot take the abstract socket");
+    assert!(log.lines().any(warned), "{log}");
+    let mut second = lab.second_daemon();
+    lab.wait_until("the second to end", |_| second.exited().is_some());
+    assert_eq!(second.exited().unwrap().code(), Some(1), "{}", lab.log("second.log"));
+    assert!(lab.log("second.log").contains("is a running anycast-healthchecker"), "{}", lab.log("second.log"));
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+}
+
+/// What is built is what was looked at: packages of the registry, each of them with the sum that it had then.
+#[test]
+fn packages_come_from_the_registry_and_have_their_sums() {
+    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+    let packages: Vec<&str> = lock.split("[[package]]\n").skip(1).collect();
+    assert!(packages.len() > 20);
+    for package in packages.iter().filter(|package| !package.starts_with("name = \"anycast-healthchecker\"")) {
+        assert!(
+            package.contains("\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \""),
+            "{package}"
+        );
+    }
 }
 
 #[test]
@@ -179,4 +250,26 @@ fn a_giant_in_the_place_of_a_list_is_put_right() {
     let status = fs::read_to_string(format!("/proc/{daemon}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
     assert!(peak.parse::<u64>().unwrap() < 64 * 1024, "{peak} kB at the most");
+}
+
+/// What SECURITY.md names is there.
+#[test]
+fn each_guard_is_shown_by_a_test_that_exists() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let text = fs::read_to_string(format!("{root}/SECURITY.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let tests: Vec<(&str, &str)> = named.iter().filter_map(|name| name.rsplit_once("::")).collect();
+    assert!(tests.len() > 15, "{named:?}");
+    for (room, test) in tests {
+        let path = match room.split_once("::") {
+            Some((floor, room)) => format!("{root}/src/{floor}/{room}/tests.rs"),
+            None => format!("{root}/tests/integration/{room}.rs"),
+        };
+        let text = fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
+        assert!(text.contains(&format!("#[test]\nfn {test}()")), "{path} has no test {test}");
+    }
+    for path in named.iter().filter(|name| name.starts_with("tests/") || name.starts_with("src/")) {
+        assert!(fs::exists(format!("{root}/{path}")).unwrap(), "{path}");
+    }
 }

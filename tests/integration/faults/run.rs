@@ -1,7 +1,8 @@
 //! One run of the daemon with a fault: start, one service down, one up, stop; and what must be true throughout.
 //!
 //! BIRD is a script: it has the real `bird -p` judge the file, and keeps the list that it took. So a run takes a second,
-//! and each file that BIRD was ever told of has been judged.
+//! and each file that BIRD was ever told of has been judged. Where the daemon speaks to BIRD's control socket, a
+//! [`FakeBird`] runs that script.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
+use super::fake_bird::{self, FakeBird};
 use super::tracer::{trace, Deed, Fault, Seen};
 use crate::lab::namespaces::{Namespaces, Running};
 use crate::lab::{logged, prefixes_in};
@@ -44,14 +46,22 @@ pub(crate) enum Outcome {
     Broken(String),
 }
 
+/// How BIRD is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Command,
+    Socket,
+}
+
 /// A place for runs, one at a time.
 pub(crate) struct Place {
     namespaces: Namespaces,
+    way: Way,
 }
 
 impl Place {
-    pub(crate) fn new() -> Place {
-        let place = Place { namespaces: Namespaces::new() };
+    pub(crate) fn new(way: Way) -> Place {
+        let place = Place { namespaces: Namespaces::new(), way };
         for prefix in [STAYS, DIES, COMES] {
             let mut ip = place.namespaces.host("ip");
             crate::lab::output(ip.args(["address", "add", prefix, "dev", "lo"]));
@@ -94,13 +104,16 @@ struct Run<'p> {
     daemon: Option<Running>,
     /// The exit code of the last daemon, nothing where a signal ended it; once it has ended.
     end: Option<Option<i32>>,
+    /// What answers on the control socket, where there is one.
+    _bird: Option<FakeBird>,
     directory: tempfile::TempDir,
 }
 
 impl Run<'_> {
     fn prepare(place: &Place) -> Run<'_> {
         let directory = tempfile::Builder::new().prefix("ahc-").tempdir().unwrap();
-        let run = Run { place, daemon: None, end: None, directory };
+        let bird = (place.way == Way::Socket).then(|| FakeBird::start(directory.path()));
+        let run = Run { place, daemon: None, end: None, _bird: bird, directory };
         for name in ["alive", "run", "log", "metrics", "services.d"] {
             fs::create_dir(run.file(name)).unwrap();
         }
@@ -110,13 +123,17 @@ impl Run<'_> {
             format!(
                 "[daemon]\npidfile = {}\nbird_conf = {}\nbird_reconfigure_cmd = /bin/sh {}\nbird_keep_changes = true\n\
                  bird_changes_counter = 3\nlog_file = {}\nstderr_file = {}\nloglevel = debug\nprometheus_exporter = true\n\
-                 prometheus_exporter_interval = 1\nprometheus_collector_textfile_dir = {}\n",
+                 prometheus_exporter_interval = 1\nprometheus_collector_textfile_dir = {}\n{}\n",
                 at("run/daemon.pid"),
                 at("anycast-prefixes.conf"),
                 at("birdc"),
                 at("log/daemon.log"),
                 at("log/stderr.log"),
                 at("metrics"),
+                match place.way {
+                    Way::Command => String::new(),
+                    Way::Socket => format!("bird_control_socket = {}", at(fake_bird::SOCKET)),
+                }
             ),
         )
         .unwrap();
@@ -136,7 +153,8 @@ impl Run<'_> {
         let birdc = format!(
             "cd {}\ncp anycast-prefixes.conf looked-at.conf\necho 'BIRD 2.0.12 ready.'\n\
              echo 'Reading configuration from bird.conf'\nif bird -p -c looked.conf; then cat looked-at.conf >> took.all\n\
-             mv looked-at.conf taken\necho Reconfigured; else cat looked-at.conf >> refused; exit 1; fi\n",
+             mv looked-at.conf taken\nprintf . >> told\necho Reconfigured\n\
+             else cat looked-at.conf >> refused; exit 1; fi\n",
             run.directory.path().display()
         );
         fs::write(run.file("looked.conf"), format!("router id 192.0.2.1;\ninclude \"looked-at.conf\";\n{uses}"))
@@ -264,14 +282,15 @@ impl Run<'_> {
                 _ => {}
             }
         }
-        let taken_before = self.taken();
+        let told = self.file("told");
+        let told = move || fs::metadata(&told).map_or(0, |told| told.len());
+        let before_start = told();
         self.start(false, None);
         let before = if self.file("alive/dies").exists() { Some(DIES) } else { None };
         let comes = if self.file("alive/comes").exists() { Some(COMES) } else { None };
         let wanted: Vec<&str> = [STAYS].into_iter().chain(before).chain(comes).collect();
-        // It tells BIRD at each start. Before that, a signal might find a program that does not know it yet.
-        let all = self.file("took.all");
-        let started = move || lists_in(&all) > taken_before;
+        // It tells or asks BIRD at each start. Before that, a signal might find a program that does not know it yet.
+        let started = move || told() > before_start;
         let played = self.wait_until("BIRD to be told", started).and_then(|()| self.wait_for(&wanted)).and_then(|()| {
             if before.is_some() {
                 self.set_alive("dies", false);
@@ -291,18 +310,14 @@ impl Run<'_> {
         }
     }
 
-    /// How many lists BIRD took so far.
-    fn taken(&self) -> usize {
-        lists_in(&self.file("took.all"))
-    }
-
-    /// Files that should not be there after a stop.
+    /// Files that should not be there after a stop. The status socket may be: a stop does not wait for a thread that gets
+    /// no time in which to remove it, and the next start takes it for a stale one.
     fn litter(&self) -> Vec<String> {
         let names = |directory: &str| -> Vec<String> {
             let entries = fs::read_dir(self.file(directory)).into_iter().flatten().flatten();
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         };
-        let mut litter = names("run");
+        let mut litter: Vec<String> = names("run").into_iter().filter(|name| name != "status.sock").collect();
         for directory in [".", "metrics", "log", "history"] {
             litter.extend(names(directory).into_iter().filter(|name| name.ends_with(".new")));
         }
@@ -375,8 +390,4 @@ impl Run<'_> {
             text("log/daemon.log")
         )
     }
-}
-
-fn lists_in(path: &Path) -> usize {
-    fs::read_to_string(path).unwrap_or_default().matches("define ").count()
 }

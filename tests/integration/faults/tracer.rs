@@ -194,10 +194,15 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
     let text = |address: u64| (text_at(pid, address), ());
     let descriptor = |number: u64| kind(pid, number as i32);
     let created = |flags: u64| flags as i32 & libc::O_CREAT != 0;
+    let exclusively = |flags: u64| if flags as i32 & libc::O_EXCL != 0 { " exclusively" } else { "" };
     let (call, object) = match registers.orig_rax as i64 {
-        libc::SYS_openat if created(registers.rdx) => ("create".into(), text(registers.rsi).0),
+        libc::SYS_openat if created(registers.rdx) => {
+            ("create".into(), text(registers.rsi).0 + exclusively(registers.rdx))
+        }
         libc::SYS_openat => ("open".into(), text(registers.rsi).0),
-        libc::SYS_open if created(registers.rsi) => ("create".into(), text(registers.rdi).0),
+        libc::SYS_open if created(registers.rsi) => {
+            ("create".into(), text(registers.rdi).0 + exclusively(registers.rsi))
+        }
         libc::SYS_open => ("open".into(), text(registers.rdi).0),
         libc::SYS_read => of("read", descriptor(registers.rdi)),
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => of("write", descriptor(registers.rdi)),
@@ -233,6 +238,8 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
         libc::SYS_listen => of("listen", descriptor(registers.rdi)),
         libc::SYS_connect => of("connect", descriptor(registers.rdi)),
         libc::SYS_accept4 => of("accept", descriptor(registers.rdi)),
+        // One byte is what a caught signal sends to wake the main thread, within the thread that it came to.
+        libc::SYS_sendto if registers.rdx == 1 => ("wake".into(), descriptor(registers.rdi).1),
         libc::SYS_sendto | libc::SYS_sendmsg => of("send", descriptor(registers.rdi)),
         libc::SYS_recvfrom | libc::SYS_recvmsg => of("receive", descriptor(registers.rdi)),
         libc::SYS_wait4 | libc::SYS_waitid => ("wait".into(), String::new()),
