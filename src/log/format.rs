@@ -73,6 +73,8 @@ pub fn write(style: &Style, record: &Record<'_>, line: &mut String) {
     match style {
         Style::Text { width } => {
             let (level, thread) = (level_name(record.level), record.thread);
+            // A greater width would panic.
+            let width = (*width).min(u16::MAX.into());
             let _ = write!(line, "{} {PROGRAM}[{}] {level:8} {thread:width$} ", record.time, record.pid);
             escape_control(record.message, line);
         }

@@ -85,7 +85,8 @@ pub fn show(socket: &Path, json: bool, colours: bool, out: &mut impl Write) -> R
     Ok(document.well)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Document, AskError> {
+/// The document in an answer of the daemon at `path`.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Document, AskError> {
     /// What documents of every schema have.
     #[derive(Deserialize)]
     struct Head {

@@ -1,7 +1,7 @@
 //! The status document as a table that a person reads at a glance.
 //!
-//! Promises: pure; columns are as wide as what stands in them; no control character of a name or a check's output reaches the
-//! terminal; colours only add, nothing is told by them alone.
+//! Promises: pure; columns are as wide as what stands in them, up to 200 characters; no control character of the document
+//! reaches the terminal; colours only add, nothing is told by them alone.
 //! Leaves out: the terminal's width, and characters that are two columns wide.
 
 use std::fmt::Write as _;
@@ -11,6 +11,8 @@ use crate::report::document::{Condition, Document, FamilyStatus, Moment, PrefixS
 /// How many of the last lines of a failed check's output are shown, and how much of each.
 const OUTPUT_LINES: usize = 5;
 const OUTPUT_WIDTH: usize = 200;
+/// How far a column widens with what stands in it: one giant name must not fill every row with blanks.
+const WIDEST: usize = 200;
 
 /// The table, ended by a newline.
 pub fn render(document: &Document, colours: bool) -> String {
@@ -78,7 +80,7 @@ fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> Stri
     };
     let mut line = format!(
         "{} {sync}: {} wanted, {} in {}, {} in BIRD; reconfigures: {} taken ({last}), {} failed\n",
-        family.family,
+        printable(&family.family),
         family.wanted,
         family.in_file,
         printable(&family.file),
@@ -104,7 +106,7 @@ fn services(document: &Document, paint: Paint, text: &mut String) {
     let mut widths = HEADINGS.map(str::len);
     for row in tables.iter().flatten() {
         for (width, (cell, _)) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count().min(WIDEST));
         }
     }
     line(&HEADINGS.map(|heading| (heading.to_string(), None)), &widths, paint, text);
@@ -207,7 +209,7 @@ fn line(row: &[Cell; HEADINGS.len()], widths: &[usize; HEADINGS.len()], paint: P
             blanks = 0;
         }
         // Blanks are due only when something follows.
-        blanks += width - cell.chars().count() + 2;
+        blanks += width.saturating_sub(cell.chars().count()) + 2;
     }
     text.push('\n');
 }

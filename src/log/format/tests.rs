@@ -32,6 +32,13 @@ fn lines_of_the_original() {
         record("two\nlines \u{1b}[31m\tand a tab"),
         "2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  MainThread        two\\nlines \\u{1b}[31m\tand a tab",
     );
+    // A section may have a name of any length.
+    let padded = format!("{:65535}", "MainThread");
+    check(
+        Style::Text { width: 100_000 },
+        record("no updates"),
+        &format!("2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  {padded} no updates"),
+    );
     check(Style::Journal, record("no updates"), "<4>MainThread - no updates");
     check(Style::Bare, record("panicked"), "2026-11-22 10:05:34,116 anycast-healthchecker[18195] MainThread panicked");
 }

@@ -182,3 +182,15 @@ proptest::proptest! {
         proptest::prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{:?}", text);
     }
 }
+
+/// Somebody else may be behind the socket.
+#[test]
+fn nothing_in_a_document_fills_the_screen_or_drives_it() {
+    let name = "n".repeat(100_000);
+    let services = (0..100).map(|_| service("a", Condition::Up, &[("10.0.0.1/32", true)]));
+    let mut document = document(services.chain([service(&name, Condition::Up, &[("10.0.0.2/32", true)])]).collect());
+    document.families[0].family = "\u{1b}[2J".into();
+    let shown = render(&document, false);
+    assert!(shown.contains(&format!("\n{name}  up ")) && shown.len() < 2 * name.len());
+    assert!(shown.contains("\\u{1b}[2J NOT IN SYNC"), "{}", &shown[..500]);
+}
