@@ -1,109 +1,117 @@
-"""What was found, as a table in Markdown and a plot in SVG."""
+"""What was found, as tables in Markdown and a plot in SVG."""
 
 import math
+import os
+import statistics
 
-COLOURS = {"floor": "#888888", "this daemon": "#1f77b4", "this daemon, debug log": "#17becf", "original": "#d62728"}
+HERE = os.path.dirname(os.path.abspath(__file__))
+README, PLOT = os.path.join(HERE, "../../README.md"), os.path.join(HERE, "plot.svg")
+COLOURS = {"floor": "#888888", "this daemon": "#1f77b4", "original": "#d62728"}
 
-
-class Found:
-    """All figures. CPU and times are milliseconds, memory MiB."""
-
-    def __init__(self, options, machine):
-        self.options, self.machine = options, machine
-        self.steady, self.mass, self.start, self.herd = {}, {}, {}, {}
-        self.failover = {}
-
-    def write(self):
-        with open(self.options.table, "w") as file:
-            file.write(self.table())
-        if self.steady:
-            with open(self.options.plot, "w") as file:
-                file.write(plot(self.steady))
-
-    def table(self):
-        options = self.options
-        text = (f"{self.machine}. Rounds: {options.rounds}, in each of which every program had its turn; figures are the medians.\n"
-                "\"kernel\" is its part of both as the clock ticks of the kernel see it, which miss much of programs that "
-                "run for less than one.\n")
-        if self.steady:
-            text += table("One check a second and service, all well",
-                          ["services", "program", "checks run, %", "CPU per check, ms", "of the floor", "own", "checks'",
-                           "kernel", "memory, MiB", "threads", "late, ms: median", "99 %", "most"],
-                          [row for count, found in self.steady.items() for row in steady_rows(count, found)])
-        if self.failover:
-            text += table("One service fails or recovers: from the start of the check to the route's move, ms",
-                          ["program", "down: median", "99 %", "most", "up: median", "99 %", "most"],
-                          [[name, *(failed(result) or numbers(result["down"]) + numbers(result["up"]))]
-                           for name, result in self.failover.items()])
-        if self.mass:
-            text += table("All fail within a second: from the start of each one's check to its route's move, ms",
-                          ["services", "program", "median", "99 %", "most", "reconfigures"],
-                          [[count, name, *(failed(result) or [*numbers(result["down"]), number(result["reconfigured"])])]
-                           for count, found in self.mass.items() for name, result in found.items()])
-        if self.start:
-            text += table("Start, from the launch, ms", ["services", "program", "first check", "last route"],
-                          [[count, name, *(failed(result) or [number(result["first check"]), number(result["all routes"])])]
-                           for count, found in self.start.items() for name, result in found.items()])
-        if self.herd:
-            rows = []
-            for count, found in self.herd.items():
-                for what, key, field in (("SIGURG: after the signal", "SIGURG", "begun"),
-                                         ("with splay_startup = 1: late", "splay", "lateness")):
-                    rows.append([count, what, *(failed(found[key]) or numbers(found[key][field]))])
-            text += table("Beginnings of checks, ms", ["services", "what", "median", "99 %", "most"], rows)
-        return text
+SPREAD = ["median", "99 %", "most"]
+# Of each part: what happens, the columns, and the figures of a row.
+TABLES = {
+    "steady": ("All is well",
+               ["checks run, %", "advertised, %", "CPU per check, ms", "of the floor", "own", "checks'", "kernel",
+                "page faults", "switches", "memory, MiB", "threads", "late, ms: median", *SPREAD[1:]],
+               lambda found, floor: [f"{found['checks']:.0f}", f"{found['advertised']:.0f}", f"{found['cpu']:.3f}",
+                                     ratio(found, floor),
+                                     *(f"{found[name]:.3f}" for name in ("own", "children", "kernel", "faults")),
+                                     f"{found['switches']:.1f}", f"{found['memory']:.1f}", f"{found['threads']:.0f}",
+                                     *spread(found["late"])]),
+    "idle": ("One service, checked every 10 s, for 30 s", ["checks", "wake-ups", "own CPU time, ms"],
+             lambda found, _: [f"{found['checks']:.0f}", f"{found['sleeps']:.0f}", f"{found['own']:.2f}"]),
+    "failover": ("One service fails, or recovers",
+                 ["fails, ms: median", *SPREAD[1:], "recovers, ms: median", *SPREAD[1:]],
+                 lambda found, _: [*spread(found["down"]), *spread(found["up"])]),
+    "crash": ("One service is killed", ["ms: median", *SPREAD[1:]], lambda found, _: spread(found["gone"])),
+    "mass": ("All services fail", ["ms: median", *SPREAD[1:], "last route gone, ms", "reconfigures"],
+             lambda found, _: [*spread(found["down"]), number(found["last"]), f"{found['reconfigured']:.0f}"]),
+    "start": ("Start, and planned restart", ["first check, ms", "last route, ms", "routes lost by a restart"],
+              lambda found, _: [number(found["first check"]), number(found["all routes"]), f"{found['lost']:.0f}"]),
+    "large": ("10,000 prefixes in the list, 100 a service: one service fails",
+              ["own CPU time, ms", "reconfigures", "opened to read", "replaced"],
+              lambda found, _: [number(found["own"]), *("" if found[name] is None else f"{found[name]:.0f}"
+                                                        for name in ("reconfigures", "reads", "writes"))]),
+}
 
 
-def steady_rows(count, found):
-    floor = found.get("floor", {}).get("cpu")
-    for name, result in found.items():
-        if "failed" in result:
-            yield [count, name, result["failed"]]
-            continue
-        ratio = f"{result['cpu'] / floor:.2f}" if floor else ""
-        yield [count, name, f"{result['checks']:.0f}", f"{result['cpu']:.3f}", ratio, f"{result['own']:.3f}",
-               f"{result['children']:.3f}", f"{result['kernel']:.3f}", f"{result['memory']:.1f}",
-               f"{result['threads']:.0f}", *numbers(result["lateness"])]
+def show(setting, found):
+    """Everything that was measured, to read."""
+    return setting + "\n" + "".join(f"\n### {TABLES[part][0]}\n\n{table(part, found[part])}" for part in found)
 
 
-def failed(result):
-    return [result["failed"]] if "failed" in result else None
+def publish(setting, found):
+    """Puts what was measured between its marks in README.md, and draws the plot anew."""
+    with open(README) as file:
+        text = file.read()
+    for mark, new in {"setting": setting + "\n", **{part: table(part, found[part]) for part in found}}.items():
+        begin, end = f"<!-- benchmark {mark}: begin -->\n", f"<!-- benchmark {mark}: end -->\n"
+        before, rest = text.split(begin)
+        text = before + begin + new + end + rest.split(end)[1]
+    with open(README, "w") as file:
+        file.write(text)
+    if any(interval == 1 for _, interval in found.get("steady", {})):
+        with open(PLOT, "w") as file:
+            file.write(plot(found["steady"]))
 
 
-def numbers(spread):
-    return [number(value) for value in spread] if spread else ["", "", ""]
+def table(part, results):
+    _, columns, figures = TABLES[part]
+    columns = ["services", "program", *columns]
+    rows = [columns, ["---"] * len(columns)]
+    for (count, interval), of_all in results.items():
+        services = f"{count:,}" + (f", every {interval} s" if interval != 1 else "")
+        for name, found in of_all.items():
+            cells = [found["failed"]] if "failed" in found else figures(found, of_all.get("floor", {}))
+            rows.append([services, name, *cells, *[""] * (len(columns) - len(cells) - 2)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def ratio(found, floor):
+    return f"{found['cpu'] / floor['cpu']:.2f}" if floor.get("cpu") else ""
+
+
+def spread(times):
+    """Median, 99th percentile and greatest."""
+    times = sorted(times)
+    if not times:
+        return ["", "", ""]
+    return [number(statistics.median(times)), number(percentile_99(times)), number(times[-1])]
+
+
+def percentile_99(times):
+    return times[min(len(times) - 1, len(times) * 99 // 100)]
 
 
 def number(value):
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
-
-
-def table(title, columns, rows):
-    lines = [f"\n### {title}\n", columns, ["---"] * len(columns)]
-    lines += [row + [""] * (len(columns) - len(row)) for row in map(list, rows)]
-    return "\n".join(line if isinstance(line, str) else f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
 def plot(steady):
-    """CPU per check and memory against the number of services, both axes logarithmic."""
-    panels = [panel(0, "CPU per check, ms", steady, lambda found: found["cpu"]),
-              panel(420, "resident memory, MiB", steady, lambda found: found["memory"])]
-    names = list(dict.fromkeys(name for found in steady.values() for name in found))
-    legend = "".join(f'<rect x="{60 + 200 * n}" y="306" width="12" height="12" fill="{COLOURS[name]}"/>'
-                     f'<text x="{78 + 200 * n}" y="316">{name}</text>\n' for n, name in enumerate(names))
-    return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 330" font-family="sans-serif" font-size="12">\n'
-            f'<rect width="840" height="330" fill="white"/>\n{"".join(panels)}{legend}</svg>\n')
+    """Cost and lateness against the number of services that are checked once a second, all axes logarithmic."""
+    steady = {count: results for (count, interval), results in steady.items() if interval == 1}
+    values = {"CPU per check, ms": lambda found: found["cpu"],
+              "resident memory, MiB": lambda found: found["memory"],
+              "late, 99th percentile, ms": lambda found: percentile_99(sorted(found["late"]) or [0])}
+    panels = "".join(panel(420 * n, title, steady, value) for n, (title, value) in enumerate(values.items()))
+    legend = "".join(f'<rect x="{60 + 200 * n}" y="306" width="12" height="12" fill="{colour}"/>'
+                     f'<text x="{78 + 200 * n}" y="316">{name}</text>\n'
+                     for n, (name, colour) in enumerate(COLOURS.items()))
+    return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1260 330" font-family="sans-serif" font-size="12">\n'
+            f'<rect width="1260" height="330" fill="white"/>\n{panels}{legend}</svg>\n')
 
 
 def panel(left, title, steady, value):
     """One pair of axes, 340 by 220."""
     lines = {}
-    for count, found in steady.items():
-        for name, result in found.items():
-            if "failed" not in result and value(result) > 0:
-                lines.setdefault(name, []).append((count, value(result)))
+    for count, results in steady.items():
+        for name in COLOURS:
+            found = results.get(name, {"failed": True})
+            if "failed" not in found and value(found) > 0:
+                lines.setdefault(name, []).append((count, value(found)))
     values = [y for points in lines.values() for _, y in points]
-    low, high = (round_to(function, values) for function in (math.floor, math.ceil))
+    low, high = math.floor(math.log10(min(values))), math.floor(math.log10(max(values))) + 1
     first, last = (math.log10(function(steady)) for function in (min, max))
 
     def x(count):
@@ -125,9 +133,3 @@ def panel(left, title, steady, value):
         text += "".join(f'<circle cx="{x(count):.1f}" cy="{y(number):.1f}" r="3" fill="{COLOURS[name]}"/>'
                         for count, number in points) + "\n"
     return text
-
-
-def round_to(function, values):
-    """The power of ten below the least, or above the greatest; never the same for both."""
-    power = function(math.log10(min(values) if function is math.floor else max(values)))
-    return power + (function is math.ceil and power == math.floor(math.log10(min(values))))

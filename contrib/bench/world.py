@@ -44,18 +44,27 @@ class World:
             with open(os.path.join(TWO_BIRDS, name)) as text:
                 self.write(name, text.read())
         self.list([])
-        self.moves = self.spawn(["nsenter", "--net=/run/netns/router", "ip", "-ts", "-o", "-4", "monitor", "route"],
-                                "routes")
+        self.moves, self.now, self.moves_read = [], set(), 0
+        self.spawn(["nsenter", "--net=/run/netns/router", "ip", "-ts", "-o", "-4", "monitor", "route"], "routes")
         self.spawn(["nsenter", "--net=/run/netns/router", *self.bird("router")], "router.log")
-        self.write("addresses", "".join(f"address add {prefix} dev lo\n" for prefix in self.prefixes))
-        subprocess.run(["ip", "-batch", self.file("addresses")], check=True)
+        self.addressed = 0
+        self.address(services)
         self.spawn(self.bird("host"), "host.log")
         wait_for("a BGP session", lambda: "Established" in self.birdc("show", "protocols", "router4"), 60)
-        for side in ("host", "router"):
-            threading.Thread(target=self.keep_awake, args=(side,), daemon=True).start()
+        threading.Thread(target=self.keep_awake, args=("router",), daemon=True).start()
+
+    def address(self, services):
+        """Has the loopback interface carry the addresses of that many services: more would slow down who reads them."""
+        few, many = sorted((services, self.addressed))
+        word = "add" if services > self.addressed else "del"
+        self.write("addresses", "".join(f"address {word} {prefix} dev lo\n" for prefix in self.prefixes[few:many]))
+        subprocess.run(["ip", "-batch", self.file("addresses")], check=True)
+        self.addressed = services
 
     def keep_awake(self, side):
-        """Asks a BIRD for its status a hundred times a second: 2.0 else may sit on a route for up to three seconds."""
+        """Asks a BIRD for its status a hundred times a second: 2.0 else may sit on a route for up to three seconds.
+
+        The router's alone, the instrument. The host's is left as it would be on any host."""
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(self.file(f"{side}.ctl"))
             while control.recv(65536):
@@ -98,9 +107,10 @@ class World:
             entries = ",\n        ".join([dummy] + (prefixes if variable == "ACAST_PS_ADVERTISE" else []))
             self.write(name or file, f"define {variable} =\n    [\n        {entries}\n    ];\n")
 
-    def reset(self):
-        """Nothing advertised, every check passing, no notes of earlier checks."""
+    def reset(self, services=None):
+        """Nothing advertised, every check passing, no notes of earlier checks, addresses for that many services."""
         self.touch("flag")
+        self.address(self.addressed if services is None else services)
         self.list([])
         self.birdc("configure")
         wait_for("all routes to leave", lambda: not self.advertised(), 30)
@@ -112,24 +122,30 @@ class World:
 
     def moved(self, since=0.0):
         """What happened to the router's routes: (when, prefix, whether it came), in order."""
+        self.read_moves()
+        return [move for move in self.moves if move[0] >= since]
+
+    def advertised(self):
+        """The prefixes that the router has now."""
+        self.read_moves()
+        return set(self.now)
+
+    def read_moves(self):
         offset = time.time() - time.monotonic()
-        found = []
-        for line in self.read("routes").splitlines():
+        with open(self.file("routes"), "rb") as routes:
+            routes.seek(self.moves_read)
+            text = routes.read()
+        text = text[:text.rfind(b"\n") + 1]
+        self.moves_read += len(text)
+        for line in text.decode().splitlines():
             words = line.replace("[", "").replace("]", "").split()
             if "bird" not in words or not words[0][:1].isdigit():
                 continue
             at = datetime.datetime.fromisoformat(words[0]).timestamp() - offset
             gone = words[1] == "Deleted"
-            if at >= since:
-                found.append((at, words[1 + gone] + "/32", not gone))
-        return found
-
-    def advertised(self):
-        """The prefixes that the router has now."""
-        now = {}
-        for _, prefix, came in self.moved():
-            now[prefix] = came
-        return {prefix for prefix, there in now.items() if there}
+            prefix = words[1 + gone] + "/32"
+            self.moves.append((at, prefix, not gone))
+            (self.now.discard if gone else self.now.add)(prefix)
 
     def checks(self, since=0.0):
         """The checks that began since then: (when, which service, whether it failed)."""
@@ -156,6 +172,21 @@ class Program:
                 own += int(stat.read().split()[0])
         tick = os.sysconf("SC_CLK_TCK")
         return own / 1e9, (children + children_system) / tick, (system + children_system) / tick
+
+    def faults(self):
+        """Its own page faults so far."""
+        with open(f"/proc/{self.pid}/stat") as stat:
+            words = stat.read().rsplit(")", 1)[1].split()
+        return int(words[7]) + int(words[9])
+
+    def switches(self):
+        """How often its threads have slept so far, and how often they have been interrupted."""
+        slept = interrupted = 0
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{task}/status") as status:
+                lines = status.read().rsplit("voluntary_ctxt_switches:", 2)
+            slept, interrupted = slept + int(lines[1].split()[0]), interrupted + int(lines[2])
+        return slept, interrupted
 
     def status(self, field):
         """A number of /proc/PID/status."""
