@@ -15,7 +15,7 @@
 //! Who may block: this thread, on the disk and on the reconfigure command or BIRD's control socket, for no longer than
 //! their limits.
 //! What stops it: [`Event::Stop`], after what waits is applied (and, after [`Event::Leave`], BIRD took it), and
-//! [`Event::Died`], whose end a reconfigure under way puts off by its own limit and custom commands by [`LAST_WAIT`]: the
+//! [`Event::Died`], whose end a reconfigure under way puts off by its own limit and custom commands by `LAST_WAIT`: the
 //! other checks go on meanwhile, and nobody waits for the end of a daemon that has a bug. The `give_up` line cuts short
 //! what runs then.
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).

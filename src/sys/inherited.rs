@@ -92,7 +92,7 @@ pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
 /// one `select` breaks in a program that opens very many files, and one that closes all it may have takes longer.
 ///
 /// It inherits the raised one, as nothing safe could come between its fork and its start, and has that for its first
-/// microseconds. One that runs as another user by then, as `sudo` does, keeps it.
+/// moment. One that runs as another user by then, as `sudo` does, keeps it.
 pub fn give_back_limit(child: Pid) {
     if let Some(before) = BEFORE.get() {
         // A child that has ended needs none.
