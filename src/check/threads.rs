@@ -1,13 +1,14 @@
 //! All check threads: starts them, orders checks, replaces those that a reload changes, finds those that are stuck, and
 //! sees them end.
 //!
-//! Promises: a thread that cannot be started (the machine has none left) is tried again until it can, and its service
-//! stays unknown meanwhile; a service whose thread is stuck (in the start of a program on a dead file system, say) is
+//! Promises: a thread that cannot be started (the machine has none left, or the checks that run would lack descriptors)
+//! is tried again until it can, and its service stays unknown meanwhile; a service whose thread is stuck (in the start of a program on a dead file system, say) is
 //! declared down, as nobody knows better. A reload touches no thread whose service is the same, and waits for none that
 //! it ends.
 //! Leaves out: what a check thread does (`check::worker`).
 
 use std::collections::HashMap;
+use std::io;
 use std::num::NonZero;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::config::change::{Change, Fate};
 use crate::config::settings::Service;
 use crate::event::Verdict;
 use crate::report::snapshot::{Listed, Published, ServiceReport};
+use crate::sys::inherited::leaves_descriptors;
 use crate::sys::stop_line::StopLine;
 
 /// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
@@ -193,6 +195,12 @@ impl Threads {
             let (orders, receiver) = channel();
             let orders = Arc::new(orders);
             let started = StopLine::new().and_then(|stop| {
+                if !leaves_descriptors(&stop) {
+                    return Err(io::Error::other(
+                        "the other files that may be open are left for the checks that run: allow more (systemd: \
+                         LimitNOFILE=)",
+                    ));
+                }
                 let common = Common { stop: stop.clone(), turn: turn(n, processors), ..self.common.clone() };
                 let ordering = Arc::downgrade(&orders);
                 Ok((stop, worker::start(service.clone(), report.clone(), ordering, receiver, common)?))

@@ -3,14 +3,16 @@
 //!
 //! Promises: after [`close_descriptors`] and [`restore_sigchld`], children get no descriptor but stdio, and their exit
 //! codes can be learnt. Both are for the first lines of the daemon, before anything is opened or started.
-//! After [`allow_descriptors`] all checks can run at the same time, as far as the hard limit allows; a few services
-//! change no limit.
+//! After [`allow_descriptors`] all checks can run at the same time, as far as the hard limit allows, and children get
+//! back the limit that this program was started with; a few services change no limit.
 //! Leaves out: the environment (`sys::notify` takes its variables) and the signal mask (`sys::signals`).
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
+use std::sync::OnceLock;
 
-use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use rustix::process::{getrlimit, prlimit, setrlimit, Pid, Resource, Rlimit};
 
 use crate::sys::poll::uninterrupted;
 
@@ -65,8 +67,10 @@ pub struct TooFewDescriptors {
     needed: u64,
 }
 
-/// Raises the soft limit of open files to what so many services need, never above the hard one. Children inherit it, so
-/// it is raised no further, and never lowered.
+/// The limit as it was before it was raised for the first time.
+static BEFORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// Raises the soft limit of open files to what so many services need, never above the hard one, and never lowers it.
 pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
     let needed = DESCRIPTORS.saturating_add(DESCRIPTORS_A_SERVICE.saturating_mul(services as u64));
     let limit = getrlimit(Resource::Nofile);
@@ -74,6 +78,7 @@ pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     let raised = needed.min(hard);
     if raised > soft {
+        BEFORE.get_or_init(|| limit);
         // It is within the hard limit, which needs no right; should it fail, nothing is worse than before.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
     }
@@ -81,6 +86,26 @@ pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
         return Err(TooFewDescriptors { hard, services, needed });
     }
     Ok(())
+}
+
+/// Gives a child that has just been started the limit that it would have without [`allow_descriptors`]: with a higher
+/// one `select` breaks in a program that opens very many files, and one that closes all it may have takes longer.
+///
+/// It inherits the raised one, as nothing safe could come between its fork and its start, and has that for its first
+/// moment. One that runs as another user by then, as `sudo` does, keeps it.
+pub fn give_back_limit(child: Pid) {
+    if let Some(before) = BEFORE.get() {
+        // A child that has ended needs none.
+        let _ = prlimit(Some(child), Resource::Nofile, *before);
+    }
+}
+
+/// Whether a further thread may keep `newest`, the descriptor that it needs to itself: what the daemon needs otherwise,
+/// or half of all where that is less, is for checks that run, as without it all of them would fail.
+pub fn leaves_descriptors(newest: impl AsFd) -> bool {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    // A new descriptor has the lowest number that is free, so all below it are in use.
+    u64::from(newest.as_fd().as_raw_fd().unsigned_abs()) < most - DESCRIPTORS.min(most / 2)
 }
 
 #[cfg(test)]
@@ -117,7 +142,9 @@ mod tests {
         check(1, 1760, "");
         check(492, 4096, "");
         check(1000, 4096, "allow 8160 (systemd: LimitNOFILE=8160)");
-        let words = ["sh", "-c", "ulimit -n"].map(String::from);
+        // It may see the raised limit for a moment.
+        let look = "until [ $(ulimit -n) = 1024 ]; do sleep 0.01; done; ulimit -Hn";
+        let words = ["sh", "-c", look].map(String::from);
         let limits = crate::sys::process::Limits {
             deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
             grace: None,

@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 
+use crate::sys::inherited::give_back_limit;
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::StopLine;
 
@@ -159,6 +160,9 @@ impl Program {
         let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let child = self.command.stdout(stdout_writer).stderr(stderr_writer).spawn()?;
+        if let Some(pid) = Pid::from_raw(child.id() as i32) {
+            give_back_limit(pid);
+        }
         Ok(Running { child, stdout: Capture::new(stdout), stderr: Capture::new(stderr) })
     }
 }

@@ -15,7 +15,8 @@ use crate::config::settings::{OnDisabled, Settings, TimedCommand};
 use crate::event::Event;
 use crate::prefix::Prefix;
 use crate::report::snapshot::RunResult;
-use crate::sys::alone::{beside_sudo, wait_until};
+use crate::sys::alone::{alone, beside_sudo, this_program, wait_until};
+use crate::sys::inherited::allow_descriptors;
 use crate::sys::process_end::tests::Sleep;
 use crate::sys::process_end::Watcher;
 
@@ -323,4 +324,47 @@ fn a_check_that_cannot_be_killed_is_reaped_after_the_reload_that_ended_it() {
     wait_until("the last look", || rig.threads.look(Instant::now()).is_none());
     assert!(!pids().iter().any(here), "no zombie");
     assert_eq!(rig.end(), []);
+}
+
+/// The soft limit is one that many systems have. The checks run under it, though the daemon does not.
+#[test]
+fn more_services_than_the_soft_limit_of_open_files() {
+    let name = "check::threads::tests::more_services_than_the_soft_limit_of_open_files";
+    if !alone(name, &["prlimit", "--nofile=256:8192"], &this_program()) {
+        return;
+    }
+    allow_descriptors(300).unwrap();
+    // It may see the raised limit for a moment.
+    let script = "until [ $(ulimit -n) = 256 ]; do sleep 0.01; done";
+    let rig = Rig::new(|_| (0..300).map(|n| Service { name: format!("s{n}"), ..service(script) }).collect());
+    wait_until("all verdicts", || rig.listed.iter().all(|(_, report)| report.lock().state == State::Up));
+    assert_eq!(rig.end().len(), 300);
+}
+
+/// Those that find no descriptor are unknown, and say why; they take none from the checks that run.
+#[test]
+fn more_services_than_the_hard_limit_of_open_files() {
+    let name = "check::threads::tests::more_services_than_the_hard_limit_of_open_files";
+    if !alone(name, &["prlimit", "--nofile=128:128"], &this_program()) {
+        return;
+    }
+    assert!(allow_descriptors(150).is_err());
+    let script = "sleep 0.01";
+    let mut rig = Rig::new(|_| (0..150).map(|n| Service { name: format!("s{n}"), ..service(script) }).collect());
+    // Checks that ran at that moment took some, so a few more find one later.
+    wait_until("half of all to be in use", || {
+        rig.threads.look(Instant::now() + RETRY);
+        rig.threads.running.len() >= 40
+    });
+    let (run, wait): (Vec<_>, Vec<_>) = rig.listed.iter().partition(|(_, report)| report.lock().problem.is_none());
+    assert!(run.len() < 64 && run.len() == rig.threads.running.len(), "{} run", run.len());
+    let problem = wait[0].1.lock().problem.clone().unwrap();
+    assert!(problem.starts_with("cannot start its check thread: the other files that may be open"), "{problem}");
+    wait_until("all verdicts of those that run", || run.iter().all(|(_, report)| report.lock().state == State::Up));
+    assert!(wait.iter().all(|(_, report)| report.lock().state == State::Unknown));
+    let said = rig.end();
+    assert!(
+        said.iter().all(|event| matches!(event, Event::Verdict(verdict) if verdict.state == State::Up)),
+        "{said:?}"
+    );
 }
