@@ -95,7 +95,7 @@ const TAMPERED: [&str; 4] = [
 
 /// Whether it is the bad of two things: less often, as else hardly a service would ever be wanted.
 fn is_bad(number: usize) -> bool {
-    number % 3 == 0
+    number.is_multiple_of(3)
 }
 
 /// Makes a file, or sees that there is none.
@@ -149,7 +149,7 @@ fn service_changes(game: &mut Game, who: usize, number: usize) {
     let name = POOR[who].0;
     let mut section =
         game.sections[who].replace("check_interval = 0.2", &format!("check_interval = 0.{}", 1 + number % 3));
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         section = section.replace(&format!("[{name}]"), &format!("[{name}-renamed]"));
     }
     fs::write(game.section_of(who), section).unwrap();
@@ -157,7 +157,7 @@ fn service_changes(game: &mut Game, who: usize, number: usize) {
 }
 
 fn history_begins_or_ends(game: &mut Game, _: usize, number: usize) {
-    game.lab.option("bird_keep_changes", if number % 2 == 0 { "true" } else { "false" });
+    game.lab.option("bird_keep_changes", if number.is_multiple_of(2) { "true" } else { "false" });
     game.lab.write_options();
     game.reload();
 }
