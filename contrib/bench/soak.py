@@ -52,7 +52,10 @@ def main():
     parser.add_argument("--daemon", help="the program (default: the release build, made anew)")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sys.exit(soak(options) if options.inside else outside(options))
+    try:
+        sys.exit(soak(options) if options.inside else outside(options))
+    except GaveUp as gave_up:
+        sys.exit(f"given up: {gave_up}")
 
 
 def outside(options):
