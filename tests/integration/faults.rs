@@ -259,8 +259,9 @@ table of their own.
 In every run these held, or it would count as broken: BIRD (the real one judges each file that it is told of) accepts
 every list; the service that lives is in every list that BIRD takes; the daemon goes on, and file, BIRD and services
 agree before the next thing happens, or it ends at its start with code 1 and a reason, and the next start is a good one;
-nothing is left over after a stop, where removing itself did not fail, and after the next start and stop in any case; after
-a kill the list, the pidfile, the copies in the history and the metrics are whole.
+nothing is left over after a stop, where removing itself did not fail, and after the next start and stop in any case (but
+the status socket, where its thread got no time to remove it; the next start does); after a kill the list, the pidfile, the
+copies in the history and the metrics are whole.
 
 Left out, as Linux does not return it at the places where the daemon makes the call:
 
