@@ -36,7 +36,7 @@ pub fn read(stdout: &[u8], stderr: &[u8], end: End) -> Reply {
     heard.close();
     let in_progress = matches!(heard.worst, Some(Meaning::TakenSoon | Meaning::Pending));
     let meaning = match (heard.worst, heard.lost) {
-        _ if matches!(end, End::Limit(_)) => Meaning::Silent { why: end.to_string() + &so_far(stdout, stderr) },
+        _ if matches!(end, End::Limit(_)) => Meaning::Silent { why: unanswered(end, stdout, stderr) },
         (None, Some(why)) if is_gone(&why) => Meaning::Gone { why },
         (None, Some(why)) => Meaning::Unreachable { why },
         (Some(good), Some(why)) if good.why().is_none() && end != End::Code(0) => Meaning::Unreachable { why },
@@ -45,7 +45,7 @@ pub fn read(stdout: &[u8], stderr: &[u8], end: End) -> Reply {
             Meaning::Refused { why: heard.other.unwrap_or("BIRD was reached and gave no answer".to_string()) }
         }
         (None, None) if end == End::Code(0) => Meaning::Taken,
-        (None, None) => Meaning::Unreachable { why: end.to_string() + &so_far(stdout, stderr) },
+        (None, None) => Meaning::Unreachable { why: unanswered(end, stdout, stderr) },
     };
     let cut_off = heard.spoke && matches!(meaning, Meaning::Silent { .. });
     Reply { meaning, version: heard.version, busy: in_progress || cut_off }
@@ -189,12 +189,12 @@ fn has_position(text: &str) -> bool {
     text.starts_with('/') && text.split(' ').any(is_position)
 }
 
-/// The output of a command that gave no answer, for the log; stderr where it has any.
-fn so_far(stdout: &[u8], stderr: &[u8]) -> String {
+/// How a command ended that gave no answer, and its output; stderr where it has any.
+fn unanswered(end: End, stdout: &[u8], stderr: &[u8]) -> String {
     let [stdout, stderr] = [stdout, stderr].map(|bytes| one_line(&String::from_utf8_lossy(bytes)));
     match if stderr.is_empty() { stdout } else { stderr } {
-        text if text.is_empty() => text,
-        text => format!(": {text}"),
+        output if output.is_empty() => end.to_string(),
+        output => one_line(&format!("{end}: {output}")),
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::bird::conversation::{Conversation, ConversationError};
 use crate::bird::framing::{Activity, Whole};
 use crate::bird::question::{Difference, Holding, Question};
-use crate::bird::reply::{Meaning, Reply, Version};
+use crate::bird::reply::{one_line, Meaning, Reply, Version};
 use crate::sys::stop_line::StopLine;
 
 /// How soon BIRD is looked at again while it is busy.
@@ -80,7 +80,7 @@ fn until_idle(conversation: &mut Conversation<'_>, limit: Duration) -> Result<Op
             Activity::ShuttingDown => return Ok(Some(Meaning::Refused { why: "BIRD is shutting down".to_string() })),
             Activity::Unknown => {
                 let why = format!("BIRD does not say whether it is busy, but {:?}", status.result().text);
-                return Ok(Some(Meaning::Refused { why }));
+                return Ok(Some(Meaning::Refused { why: one_line(&why) }));
             }
         }
     }

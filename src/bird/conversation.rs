@@ -19,7 +19,7 @@ use rustix::net::{
 };
 
 use crate::bird::framing::{Framing, FramingError, Whole};
-use crate::bird::reply::{Meaning, Version};
+use crate::bird::reply::{one_line, Meaning, Version};
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::StopLine;
 
@@ -73,7 +73,7 @@ pub enum ConversationError {
 impl ConversationError {
     /// What it means for a list that was to be told.
     pub fn meaning(&self) -> Meaning {
-        let why = self.to_string();
+        let why = one_line(&self.to_string());
         match self {
             ConversationError::Silent(_) | ConversationError::Full(_) => Meaning::Silent { why },
             ConversationError::Stopped => Meaning::NotSent { why },

@@ -79,7 +79,7 @@ pub struct Version {
 impl Reply {
     /// Nothing was sent.
     pub fn not_sent(why: String) -> Reply {
-        Reply { meaning: Meaning::NotSent { why }, version: None, busy: false }
+        Reply { meaning: Meaning::NotSent { why: one_line(&why) }, version: None, busy: false }
     }
 
     /// Whether another reconfigure within [`REST`] could kill BIRD. Version 3 does not survive one that comes while it

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::*;
 use crate::bird::real_bird::{prefixes, Programs, RealBird, VARIABLE};
+use crate::bird::reply::LONGEST_WHY;
 use crate::prefix::Prefix;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -125,6 +126,15 @@ fn who_does_not_say_whether_he_is_busy_gets_no_configure() {
         let reply = bird.control().configure(MINUTE, &line());
         assert_eq!(reply.meaning, Meaning::Refused { why: why.to_string() });
         assert_eq!(bird.heard().len(), 1);
+    }
+}
+
+#[test]
+fn a_reason_is_short_however_much_is_said() {
+    for said in ["9001 ".to_string() + &"x".repeat(4000), "no BIRD ".to_string() + &"\u{10ffff}".repeat(200)] {
+        let bird = with_status("3.3.2", &[&(said + "\n")], "0003 Reconfigured\n");
+        let meaning = bird.control().configure(MINUTE, &line()).meaning;
+        assert!(meaning.why().unwrap().len() <= LONGEST_WHY, "{meaning:?}");
     }
 }
 
