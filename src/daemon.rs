@@ -36,6 +36,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::bird::writer::{End, Writer};
 use crate::check::assignment::Assignment;
 use crate::check::drains::Drains;
+use crate::check::gate::Gate;
 use crate::check::hook::Hooks;
 use crate::check::threads::Threads;
 use crate::check::worker::Common;
@@ -192,6 +193,7 @@ impl Daemon {
             assignment,
             watcher,
             hooks,
+            gate: Gate::new(),
             unkilled,
             splay,
             turn,

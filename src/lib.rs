@@ -39,7 +39,8 @@
 //! |---|---|
 //! | an option: its name, default, help | [`config::options`], then [`config::reading`] and [`config::settings`] |
 //! | what is judged of the machine | [`config::preflight`] |
-//! | when a check runs; when a service is up or down | [`check::schedule`]; [`check::health`] |
+//! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::gate`] |
+//! | when a service is up or down | [`check::health`] |
 //! | how a check runs, and what of it is logged; what of it is published and told | [`check::worker`], [`sys::process`]; `check::standing` |
 //! | what is run when a state changes | [`check::hook`] |
 //! | how the end of a process wakes its check | [`check::pidfile`], [`sys::process_end`] |
@@ -88,6 +89,7 @@ pub mod check {
     //! Everything about checks: when, whether, how, and what follows.
     pub mod assignment;
     pub mod drains;
+    pub mod gate;
     pub mod health;
     pub mod hook;
     pub mod pidfile;

@@ -156,7 +156,9 @@ impl Threads {
                 worker::declare_stuck(service, report, &self.common, now);
             }
             let report = report.lock();
-            let due = report.due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
+            // One that has not begun, or waits for its start, says later when it is due.
+            let due = report.due.or(service.disabled.is_none().then_some(now + RETRY));
+            let due = due.filter(|_| !report.stuck).map(|due| due.max(now + ON_TIME));
             earliest = earliest.into_iter().chain(due).min();
         }
         self.leaving.retain(|thread| !thread.is_finished());

@@ -17,6 +17,7 @@ use rand::RngExt as _;
 use tracing::{debug, error, info, warn};
 
 use crate::check::assignment::Assignment;
+use crate::check::gate::{Gate, Start};
 use crate::check::health::{Health, Outcome, Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::pidfile::Pidfile;
@@ -55,6 +56,8 @@ pub struct Common {
     pub hooks: Arc<Hooks>,
     /// Earlier runs that could not be killed.
     pub unkilled: Arc<Unkilled>,
+    /// Where they wait for the start of their programs.
+    pub gate: Arc<Gate>,
     /// `splay_startup`.
     pub splay: Duration,
     /// How long its first run waits for its turn among those of the services that start at the same moment.
@@ -146,10 +149,9 @@ impl Worker {
         }
         let mut next = Instant::now() + self.common.turn + self.splay();
         let schedule = Schedule::new(next, self.service.check_interval);
-        let silence = self.timeout() + SUPERVISOR + PATIENCE;
         while self.sleep_until(next) {
             let began = Instant::now();
-            self.expect_word_by(began + silence);
+            self.expect_word_after(began);
             if !self.cycle() {
                 return;
             }
@@ -157,7 +159,7 @@ impl Worker {
             debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
-            self.expect_word_by(next + silence);
+            self.expect_word_after(next);
             debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
         }
     }
@@ -189,8 +191,17 @@ impl Worker {
         order != Err(RecvTimeoutError::Disconnected) && !self.common.stop.is_pulled()
     }
 
-    fn expect_word_by(&self, due: Instant) {
-        self.report.lock().due = Some(due);
+    /// Its thread counts as stuck where nothing is heard of a run that starts at `start`.
+    fn expect_word_after(&self, start: Instant) {
+        self.report.lock().due = Some(start + self.timeout() + SUPERVISOR + PATIENCE);
+    }
+
+    /// Waits until the check may start; nobody is stuck who has to wait for that.
+    fn enter(&self) -> Start {
+        self.report.lock().due = None;
+        let start = self.common.gate.enter();
+        self.expect_word_after(Instant::now());
+        start
     }
 
     /// `check_disabled`: nothing is run, `on_disabled` decides, and the thread ends, as the original's does.
@@ -285,9 +296,14 @@ impl Worker {
             let why = format!("{MOST_LEFT} earlier runs could not be killed and still run");
             return Some(failed(RunResult::NotStarted(why)));
         }
+        let start = self.enter();
+        if self.common.stop.is_pulled() {
+            return None;
+        }
         debug!("running {}", self.service.check_cmd);
         let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
-        let Ended { how, stdout, stderr, took, left } = self.program.run(&limits, &self.common.stop);
+        let Ended { how, stdout, stderr, took, left } =
+            self.program.run_and_say(&limits, &self.common.stop, || drop(start));
         if let Some(left) = left {
             let why = left.to_string();
             if self.common.unkilled.keep(&self.name, left) == 1 {

@@ -134,14 +134,21 @@ impl Program {
 
     /// Runs it once, to its end or to its limits.
     pub fn run(&mut self, limits: &Limits, stop: &StopLine) -> Ended {
-        let started = Instant::now();
-        let mut ended = match self.start(limits, stop) {
+        self.run_and_say(limits, stop, || ())
+    }
+
+    /// The same; says when the start is over, whatever came of it.
+    pub fn run_and_say(&mut self, limits: &Limits, stop: &StopLine, started: impl FnOnce()) -> Ended {
+        let began = Instant::now();
+        let start = self.start(limits, stop);
+        started();
+        let mut ended = match start {
             Ok(running) => running.see_through(limits, stop),
             Err(how) => Ended::unstarted(how),
         };
         // Lets go of the writing ends of the pipes.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
-        ended.took = started.elapsed();
+        ended.took = began.elapsed();
         ended
     }
 

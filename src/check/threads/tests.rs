@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use super::*;
 use crate::check::assignment::Assignment;
+use crate::check::gate::Gate;
 use crate::check::health::{Progress, State};
 use crate::check::hook::Hooks;
 use crate::check::worker::tests::service;
@@ -45,6 +46,7 @@ impl Rig {
             assignment,
             watcher,
             hooks,
+            gate: Gate::new(),
             unkilled: Arc::default(),
             splay: Duration::ZERO,
             turn: Duration::ZERO,

@@ -60,6 +60,7 @@ impl Started {
             assignment,
             watcher,
             hooks,
+            gate: Gate::new(),
             unkilled: Arc::default(),
             splay,
             turn: Duration::ZERO,

@@ -1,0 +1,124 @@
+//! How many checks are started at the same time.
+//!
+//! A machine that has more checks to run than it can manage must fall behind, and no more than that: were all of them
+//! started at once, each would get so little of the machine that it reaches its time-out, and healthy services would go
+//! down. So only a few programs are in their start at any time, which leaves the rest of the machine to those that run;
+//! as many are started as come to an end, and `check_timeout` begins with the start.
+//!
+//! Promises: nobody waits where fewer than the limit are in their start; a start that hangs (on a dead file system)
+//! takes no place away for longer than [`LONGEST`].
+//! Leaves out: checks that run, however many: most of them wait for something, and cost nothing.
+
+use std::num::NonZero;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a start counts: one takes a millisecond.
+const LONGEST: Duration = Duration::from_millis(250);
+/// How many starts a processor has: one waits for the disk at times.
+const EACH: usize = 2;
+
+/// Where checks wait for their start.
+pub struct Gate {
+    places: usize,
+    inside: Mutex<Inside>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct Inside {
+    /// Who is in the middle of a start, and since when.
+    starts: Vec<(u64, Instant)>,
+    /// How many came in so far.
+    count: u64,
+}
+
+/// A check in the middle of its start, until this is dropped.
+pub struct Start {
+    gate: Arc<Gate>,
+    number: u64,
+}
+
+impl Gate {
+    /// For the processors that there are.
+    pub fn new() -> Arc<Gate> {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Gate::with_places(EACH * processors)
+    }
+
+    fn with_places(places: usize) -> Arc<Gate> {
+        Arc::new(Gate { places, inside: Mutex::default(), left: Condvar::new() })
+    }
+
+    /// Waits for a place.
+    pub fn enter(self: &Arc<Self>) -> Start {
+        let mut inside = self.lock();
+        loop {
+            let now = Instant::now();
+            inside.starts.retain(|(_, since)| now < *since + LONGEST);
+            if inside.starts.len() < self.places {
+                break;
+            }
+            // The time is for the case that all places are taken by starts that hang.
+            inside = self.left.wait_timeout(inside, LONGEST).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let number = inside.count;
+        inside.count += 1;
+        inside.starts.push((number, Instant::now()));
+        Start { gate: self.clone(), number }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        self.gate.lock().starts.retain(|(number, _)| *number != self.number);
+        self.gate.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{channel, TryRecvError};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn as_many_as_there_are_places_and_the_next_when_one_leaves() {
+        let gate = Gate::with_places(2);
+        for _ in 0..100 {
+            let (first, _second) = (gate.enter(), gate.enter());
+            let (sender, entered) = channel();
+            std::thread::scope(|scope| {
+                scope.spawn(|| sender.send(gate.enter()));
+                // Either it waits still, or the machine was so slow that the others count no more.
+                let found = entered.try_recv();
+                assert!(matches!(found, Err(TryRecvError::Empty)) || gate.lock().count > 2);
+                drop(first);
+                if found.is_err() {
+                    entered.recv_timeout(MINUTE).unwrap();
+                }
+            });
+        }
+        assert!(gate.lock().starts.is_empty());
+    }
+
+    #[test]
+    fn starts_that_hang_take_no_place_for_long() {
+        let gate = Gate::with_places(2);
+        let hang = [gate.enter(), gate.enter()];
+        for _ in 0..3 {
+            drop(gate.enter());
+        }
+        // Their end takes nobody else's place away.
+        let (_a, _b) = (gate.enter(), gate.enter());
+        drop(hang);
+        let numbers: Vec<u64> = gate.lock().starts.iter().map(|(number, _)| *number).collect();
+        assert!(numbers.iter().all(|number| *number >= 5));
+    }
+}
