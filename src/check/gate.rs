@@ -6,7 +6,7 @@
 //! as many are started as come to an end, and `check_timeout` begins with the start.
 //!
 //! Promises: nobody waits where fewer than the limit are in their start; a start that hangs (on a dead file system)
-//! takes no place away for longer than [`LONGEST`].
+//! takes no place away for longer than a quarter of a second.
 //! Leaves out: checks that run, however many: most of them wait for something, and cost nothing.
 
 use std::num::NonZero;
