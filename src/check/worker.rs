@@ -79,28 +79,39 @@ pub fn start(
     common: Common,
 ) -> std::io::Result<JoinHandle<()>> {
     let name: Arc<str> = service.name.as_str().into();
-    let events = common.events.clone();
     // The kernel's name of a thread holds 15 bytes and no NUL; this one is for ps and the debugger only.
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
+    let (health, told) = {
+        // Where a reload changed the service, this is where its earlier check ended.
+        let report = report.lock();
+        let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
+        (health, report.verdict(&name))
+    };
+    let program = Program::new(service.check_cmd.words());
+    let pidfile = service.watch_pidfile.clone();
+    let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
+    let left = Vec::new();
+    // Made here and handed over as one pointer: on the thread's stack it would be under everything, several times.
+    let mut worker = Box::new(Worker {
+        name,
+        service,
+        common,
+        report,
+        orders,
+        health,
+        program,
+        pidfile,
+        left,
+        told,
+        resting: false,
+    });
     thread.spawn(move || {
-        name_this_thread(Subject::from(&*service));
-        let (health, told) = {
-            // Where a reload changed the service, this is where its earlier check ended.
-            let report = report.lock();
-            let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
-            (health, report.verdict(&name))
-        };
-        let program = Program::new(service.check_cmd.words());
-        let pidfile = service.watch_pidfile.clone();
-        let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
-        let (left, died) = (Vec::new(), name.clone());
-        let mut worker =
-            Worker { name, service, common, report, orders, health, program, pidfile, left, told, resting: false };
+        name_this_thread(Subject::from(&*worker.service));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Where the writer is gone too the daemon is ending anyway.
-            let _ = events.send(Event::Died { service: died, why });
+            let _ = worker.common.events.send(Event::Died { service: worker.name.clone(), why });
         }
     })
 }
@@ -272,7 +283,8 @@ impl Worker {
         self.resting
     }
 
-    /// The prefixes that are not assigned to the interface.
+    /// The prefixes that are not assigned to the interface. Not inlined for the same reason as [`Worker::judge`].
+    #[inline(never)]
     fn missing(&self) -> Vec<Prefix> {
         let Some(interface) = &self.service.assigned_to else {
             debug!("checking for IP assignment on interface {} is disabled", self.service.interface);
@@ -330,7 +342,9 @@ impl Worker {
         Some(Finding { outcome, took: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
     }
 
-    /// From a finding to a verdict: counted, logged, published, and sent if it is news.
+    /// From a finding to a verdict: counted, logged, published, and sent if it is news. Its frame is to be gone while a
+    /// check runs: a check thread gets by with two pages of stack, the thread's own data included.
+    #[inline(never)]
     fn judge(&mut self, began: SystemTime, missing: Vec<Prefix>, finding: Finding) {
         let report = self.report.clone();
         let mut report = report.lock();
