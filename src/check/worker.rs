@@ -6,6 +6,7 @@
 //! dropped, or its stop line is pulled, which also kills the check that runs.
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
+use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Weak};
@@ -174,14 +175,14 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
-            debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
+            debug!("wall clock time {}ms", Thousandths((now - began).as_micros()));
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
             if self.resting {
                 next = next.min(now + REST);
             }
             self.expect_word_by(next + silence);
-            debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
+            debug!("sleeping for {}secs", Thousandths((next - now).as_millis()));
         }
     }
 
@@ -191,7 +192,7 @@ impl Worker {
             return Duration::ZERO;
         }
         let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
-        info!("delaying startup for {:.3}secs", delay.as_secs_f64());
+        info!("delaying startup for {}secs", Thousandths(delay.as_millis()));
         delay
     }
 
@@ -337,7 +338,7 @@ impl Worker {
             return None;
         }
         if result != RunResult::TimedOut {
-            debug!("check duration {:.3}ms", took.as_secs_f64() * 1e3);
+            debug!("check duration {}ms", Thousandths(took.as_micros()));
         }
         Some(Finding { outcome, took: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
     }
@@ -439,6 +440,16 @@ fn log_failure(repeated: bool, finding: &Finding) {
     }
     if !finding.stdout.is_empty() {
         say!(info, "stdout from the check {}", python_bytes(&finding.stdout));
+    }
+}
+
+/// A count of thousandths as a number with three decimals, cut off. Formatting a float instead would be the deepest call
+/// of a check thread, with a kilobyte of stack.
+struct Thousandths(u128);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
 
