@@ -7,6 +7,7 @@
 //! Leaves out: the decisions (`check::health`, `check::schedule`) and the routes (`bird::writer`).
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Weak};
@@ -77,28 +78,27 @@ pub fn start(
     common: Common,
 ) -> std::io::Result<JoinHandle<()>> {
     let name: Arc<str> = service.name.as_str().into();
-    let events = common.events.clone();
     report.lock().orders = ordering.clone();
     // The kernel's name of a thread holds 15 bytes and no NUL; this one is for ps and the debugger only.
     let thread = std::thread::Builder::new().name(name.replace('\0', "?")).stack_size(STACK);
+    let (health, told) = {
+        // Where a reload changed the service, this is where its earlier check ended.
+        let report = report.lock();
+        let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
+        (health, report.verdict(&name))
+    };
+    let program = Program::new(service.check_cmd.words());
+    let pidfile = service.watch_pidfile.clone();
+    let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
+    // Made here and handed over as one pointer: on the thread's stack it would be under everything, several times.
+    let mut worker = Box::new(Worker { name, service, common, report, orders, health, program, pidfile, told });
     thread.spawn(move || {
-        name_this_thread(Subject::from(&*service));
-        let (health, told) = {
-            // Where a reload changed the service, this is where its earlier check ended.
-            let report = report.lock();
-            let health = Health::new(service.check_rise, service.check_fail).with_state(report.state);
-            (health, report.verdict(&name))
-        };
-        let program = Program::new(service.check_cmd.words());
-        let pidfile = service.watch_pidfile.clone();
-        let pidfile = pidfile.map(|path| Pidfile::new(path, common.watcher.clone(), ordering));
-        let died = name.clone();
-        let mut worker = Worker { name, service, common, report, orders, health, program, pidfile, told };
+        name_this_thread(Subject::from(&*worker.service));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Where the writer is gone too the daemon is ending anyway.
-            let _ = events.send(Event::Died { service: died, why });
+            let _ = worker.common.events.send(Event::Died { service: worker.name.clone(), why });
         }
     })
 }
@@ -156,11 +156,11 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
-            debug!("wall clock time {:.3}ms", (now - began).as_secs_f64() * 1e3);
+            debug!("wall clock time {}ms", Thousandths((now - began).as_micros()));
             let fast = self.service.check_fast_interval.filter(|_| self.health.undecided());
             next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
             self.expect_word_after(next);
-            debug!("sleeping for {:.3}secs", (next - now).as_secs_f64());
+            debug!("sleeping for {}secs", Thousandths((next - now).as_millis()));
         }
     }
 
@@ -170,7 +170,7 @@ impl Worker {
             return Duration::ZERO;
         }
         let delay = rand::rng().random_range(Duration::ZERO..=self.common.splay.min(AGES));
-        info!("delaying startup for {:.3}secs", delay.as_secs_f64());
+        info!("delaying startup for {}secs", Thousandths(delay.as_millis()));
         delay
     }
 
@@ -271,7 +271,8 @@ impl Worker {
         resting
     }
 
-    /// The prefixes that are not assigned to the interface.
+    /// The prefixes that are not assigned to the interface. Not inlined for the same reason as [`Worker::judge`].
+    #[inline(never)]
     fn missing(&self) -> BTreeSet<Prefix> {
         let Some(interface) = &self.service.assigned_to else {
             debug!("checking for IP assignment on interface {} is disabled", self.service.interface);
@@ -328,12 +329,14 @@ impl Worker {
             return None;
         }
         if result != RunResult::TimedOut {
-            debug!("check duration {:.3}ms", took.as_secs_f64() * 1e3);
+            debug!("check duration {}ms", Thousandths(took.as_micros()));
         }
         Some(Finding { outcome, took: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
     }
 
-    /// From a finding to a verdict: counted, logged, published, and sent if it is news.
+    /// From a finding to a verdict: counted, logged, published, and sent if it is news. Its frame is to be gone while a
+    /// check runs: a check thread gets by with two pages of stack, the thread's own data included.
+    #[inline(never)]
     fn judge(&mut self, began: SystemTime, missing: BTreeSet<Prefix>, finding: Finding) {
         let report = self.report.clone();
         let mut report = report.lock();
@@ -428,6 +431,16 @@ fn log_failure(repeated: bool, finding: &Finding) {
     }
     if !finding.stdout.is_empty() {
         say!(info, "stdout from the check {}", python_bytes(&finding.stdout));
+    }
+}
+
+/// A count of thousandths as a number with three decimals, cut off. Formatting a float instead would be the deepest call
+/// of a check thread, with a kilobyte of stack.
+struct Thousandths(u128);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
 

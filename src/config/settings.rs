@@ -173,7 +173,7 @@ pub struct Service {
     /// `state_change_cmd` and `state_change_cmd_timeout`.
     pub state_change: Option<TimedCommand>,
     /// Each known option of the section as the original logs it at start: `check_interval=1.0:<class 'float'>`.
-    pub listing: Vec<String>,
+    pub listing: Vec<Box<str>>,
 }
 
 /// A command with a time limit of its own.

@@ -231,6 +231,8 @@ struct Running {
 }
 
 impl Running {
+    /// Not inlined: what it needs on the stack shall not lie beneath the start of the program, the deepest call there is.
+    #[inline(never)]
     fn see_through(mut self, limits: &Limits, stop: &StopLine) -> Ended {
         let pidfd = self.pidfd(limits, stop);
         let cut_short = match &pidfd {

@@ -99,11 +99,11 @@ fn on_exit(reader: &mut Reader<'_>) -> bool {
 }
 
 /// Each option as the original logs it: name, value, and Python's type of it.
-fn listing(reader: &mut Reader<'_>) -> Vec<String> {
+fn listing(reader: &mut Reader<'_>) -> Vec<Box<str>> {
     let new = OPTIONS.iter().filter(|option| option.scope == Scope::Service && !option.original);
     let listed = LISTED.iter().filter_map(|name| reader.option(name)).chain(new);
     let set: Vec<&Opt> = listed.filter(|option| reader.entry(option.name).is_some()).collect();
-    let value = |option: &Opt| -> Option<String> {
+    let value = |option: &Opt| -> Option<Box<str>> {
         let entry = reader.entry(option.name)?;
         let text = reader.ini.value(reader.section, entry).ok()?;
         let (value, class) = match option.kind {
@@ -112,7 +112,10 @@ fn listing(reader: &mut Reader<'_>) -> Vec<String> {
             Kind::Boolean => (if spelling::boolean(&text)? { "True" } else { "False" }.to_string(), "bool"),
             _ => (text.into_owned(), "str"),
         };
-        Some(format!("{}={value}:<class '{class}'>", option.name))
+        Some(format!("{}={value}:<class '{class}'>", option.name).into_boxed_str())
     };
-    set.into_iter().filter_map(value).collect()
+    let mut lines: Vec<_> = set.into_iter().filter_map(value).collect();
+    // They stay for as long as the service does.
+    lines.shrink_to_fit();
+    lines
 }

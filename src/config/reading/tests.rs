@@ -82,7 +82,7 @@ fn defaults_are_the_originals() {
 fn options_are_listed_as_the_original_logs_them() {
     let listed = good_service("check_interval = 1\ncheck_disabled = No\ncheck_timeout = 1e-5\ncheck_rise = +05");
     assert_eq!(
-        listed.listing,
+        listed.listing.iter().map(|line| &**line).collect::<Vec<_>>(),
         [
             "check_cmd=/bin/true:<class 'str'>",
             "check_interval=1.0:<class 'float'>",
@@ -99,7 +99,7 @@ fn options_are_listed_as_the_original_logs_them() {
     );
     let more = good_service("custom_bird_reconfigure_cmd = /bin/a  b\non_exit = withdraw\ncheck_fast_interval = .5");
     assert_eq!(
-        more.listing[11..],
+        more.listing[11..].iter().map(|line| &**line).collect::<Vec<_>>(),
         [
             "custom_bird_reconfigure_cmd=/bin/a  b:<class 'str'>",
             "check_fast_interval=0.5:<class 'float'>",
