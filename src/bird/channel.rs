@@ -37,7 +37,7 @@ const ASK: Duration = Duration::from_secs(60);
 /// something wakes it, or after 3 s. Where there are fewer, the end of our own connection has woken it.
 const STEP: usize = 256;
 /// How long after a change BIRD is woken: it needs a few milliseconds to walk a table of thousands of routes.
-const WALK: Duration = Duration::from_millis(40);
+const WALK: Duration = Duration::from_millis(42);
 
 /// A way to BIRD and what came of it.
 pub struct Channel {

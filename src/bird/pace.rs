@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// Each reconfigure makes BIRD walk and announce its whole table again, so changes are gathered for this long after one.
-pub const GATHER: Duration = Duration::from_millis(40);
+pub const GATHER: Duration = Duration::from_millis(42);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);

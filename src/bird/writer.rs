@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It pulls the three levels together until they are equal, and sleeps. The first change of a quiet time goes out at
-//! once; what waits by then goes out with it, and what follows within 40 ms goes out together.
+//! once; what waits by then goes out with it, and what follows within 42 ms goes out together.
 //!
 //! Promises: a change is applied as soon as what is in its way is gone, with no need for a further change; no failure
 //! ends the thread; BIRD is never told while it may be busy with the last reconfigure (that kills BIRD 3); a slow

@@ -165,6 +165,8 @@ impl Worker {
     }
 
     /// Not for a check that starts anew after a reload: its service would be without one for so long.
+    /// Not inlined, like [`Worker::judge`].
+    #[inline(never)]
     fn splay(&self) -> Duration {
         if self.common.splay.is_zero() || self.report.lock().last.is_some() {
             return Duration::ZERO;
@@ -196,7 +198,8 @@ impl Worker {
         self.report.lock().due = Some(start + self.timeout() + SUPERVISOR + PATIENCE);
     }
 
-    /// Waits until the check may start; nobody is stuck who has to wait for that.
+    /// Waits until the check may start; nobody is stuck who has to wait for that. Not inlined, like [`Worker::judge`].
+    #[inline(never)]
     fn enter(&self) -> Start {
         self.report.lock().due = None;
         let start = self.common.gate.enter();
@@ -205,6 +208,8 @@ impl Worker {
     }
 
     /// `check_disabled`: nothing is run, `on_disabled` decides, and the thread ends, as the original's does.
+    /// Not inlined, like [`Worker::judge`].
+    #[inline(never)]
     fn decide_once(&mut self, decision: OnDisabled) {
         match decision {
             OnDisabled::Withdraw => info!("Check is disabled and ip_prefix will be withdrawn"),
@@ -258,6 +263,8 @@ impl Worker {
 
     /// Takes in that the service was declared down, which the writer knows: it begins anew from there. True where it is
     /// drained, so that nothing is to be run; an order tells of the end of that.
+    /// Not inlined, like [`Worker::judge`].
+    #[inline(never)]
     fn rest(&mut self) -> bool {
         let mut report = self.report.lock();
         let resting = report.drained.is_some();
@@ -271,7 +278,7 @@ impl Worker {
         resting
     }
 
-    /// The prefixes that are not assigned to the interface. Not inlined for the same reason as [`Worker::judge`].
+    /// The prefixes that are not assigned to the interface. Not inlined, like [`Worker::judge`].
     #[inline(never)]
     fn missing(&self) -> BTreeSet<Prefix> {
         let Some(interface) = &self.service.assigned_to else {
@@ -303,8 +310,14 @@ impl Worker {
         }
         debug!("running {}", self.service.check_cmd);
         let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
-        let Ended { how, stdout, stderr, took, left } =
-            self.program.run_and_say(&limits, &self.common.stop, || drop(start));
+        let ended = self.program.run_and_say(&limits, &self.common.stop, || drop(start));
+        self.find(ended)
+    }
+
+    /// What a run came to. None: it was interrupted. Not inlined, like [`Worker::judge`].
+    #[inline(never)]
+    fn find(&self, ended: Ended) -> Option<Finding> {
+        let Ended { how, stdout, stderr, took, left } = ended;
         if let Some(left) = left {
             let why = left.to_string();
             if self.common.unkilled.keep(&self.name, left) == 1 {
