@@ -120,8 +120,10 @@ def count_and_interval(text):
 def arguments():
     parser = argparse.ArgumentParser(prog="contrib/bench/run", description=__doc__)
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--daemon", help="another binary of this daemon than a fresh release build")
-    parser.add_argument("--original", default=find_original(), help="the Python program [default: the one in PATH]")
+    parser.add_argument("--daemon", type=os.path.abspath,
+                        help="another binary of this daemon than a fresh release build")
+    parser.add_argument("--original", type=os.path.abspath, default=find_original(),
+                        help="the Python program [default: the one in PATH]")
     parser.add_argument("--services", default="1,10,100,1000,3000,3000/3",
                         help="how many, and how many seconds lie between two checks of each [default: %(default)s]")
     parser.add_argument("--rounds", type=int, default=2, help="how often each is measured [default: %(default)s]")

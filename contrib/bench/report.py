@@ -14,25 +14,25 @@ TABLES = {
     "steady": ("All is well",
                ["checks run, %", "advertised, %", "CPU per check, ms", "of the floor", "own", "checks'", "kernel",
                 "page faults", "switches", "memory, MiB", "threads", "late, ms: median", *SPREAD[1:]],
-               lambda found, floor: [f"{found['checks']:.0f}", f"{found['advertised']:.0f}", f"{found['cpu']:.3f}",
+               lambda found, floor: [whole(found["checks"]), whole(found["advertised"]), f"{found['cpu']:.3f}",
                                      ratio(found, floor),
                                      *(f"{found[name]:.3f}" for name in ("own", "children", "kernel", "faults")),
-                                     f"{found['switches']:.1f}", f"{found['memory']:.1f}", f"{found['threads']:.0f}",
+                                     f"{found['switches']:.1f}", f"{found['memory']:.1f}", whole(found["threads"]),
                                      *spread(found["late"])]),
     "idle": ("One service, checked every 10 s, for 30 s", ["checks", "wake-ups", "own CPU time, ms"],
-             lambda found, _: [f"{found['checks']:.0f}", f"{found['sleeps']:.0f}", f"{found['own']:.2f}"]),
+             lambda found, _: [whole(found["checks"]), whole(found["sleeps"]), number(found["own"])]),
     "failover": ("One service fails, or recovers",
                  ["fails, ms: median", *SPREAD[1:], "recovers, ms: median", *SPREAD[1:]],
                  lambda found, _: [*spread(found["down"]), *spread(found["up"])]),
     "crash": ("One service is killed", ["ms: median", *SPREAD[1:]], lambda found, _: spread(found["gone"])),
     "mass": ("All services fail", ["ms: median", *SPREAD[1:], "last route gone, ms", "reconfigures"],
-             lambda found, _: [*spread(found["down"]), number(found["last"]), f"{found['reconfigured']:.0f}"]),
+             lambda found, _: [*spread(found["down"]), number(found["last"]), whole(found["reconfigured"])]),
     "start": ("Start, and planned restart", ["first check, ms", "last route, ms", "routes lost by a restart"],
-              lambda found, _: [number(found["first check"]), number(found["all routes"]), f"{found['lost']:.0f}"]),
+              lambda found, _: [number(found["first check"]), number(found["all routes"]), whole(found["lost"])]),
     "large": ("10,000 prefixes in the list, 100 a service: one service fails",
               ["own CPU time, ms", "reconfigures", "opened to read", "replaced"],
-              lambda found, _: [number(found["own"]), *("" if found[name] is None else f"{found[name]:.0f}"
-                                                        for name in ("reconfigures", "reads", "writes"))]),
+              lambda found, _: [number(found["own"]),
+                                *(whole(found[name]) for name in ("reconfigures", "reads", "writes"))]),
 }
 
 
@@ -82,6 +82,10 @@ def spread(times):
 
 def percentile_99(times):
     return times[min(len(times) - 1, len(times) * 99 // 100)]
+
+
+def whole(value):
+    return "" if value is None else f"{value:.0f}"
 
 
 def number(value):

@@ -25,13 +25,13 @@ def steady(world, services, subject, interval, seconds):
         begin, before = time.monotonic(), used(program)
         time.sleep(seconds)
         end, after = time.monotonic(), used(program)
-        advertised = len(world.advertised()) if subject.has_routes else services
+        advertised = len(world.advertised()) / services * 100 if subject.has_routes else None
         memory, threads = program.status("VmRSS") / 1024, program.status("Threads")
     checks = [(when, service) for when, service, _ in world.checks(begin) if when < end]
     each = {name: (after[name] - before[name]) / max(1, len(checks)) for name in after}
     return {"checks": len(checks) * interval / (end - begin) / services * 100,
-            "advertised": advertised / services * 100, "cpu": each["own"] + each["children"], **each,
-            "memory": memory, "threads": threads, "late": lateness(checks, interval)}
+            "advertised": advertised, "cpu": each["own"] + each["children"], **each, "memory": memory,
+            "threads": threads, "late": lateness(checks, interval)}
 
 
 def idle(world, services, subject, seconds):
@@ -103,11 +103,11 @@ def start_up(world, services, subject):
         wait_advertised(world, program, services)
         routes = [when for when, _, _ in world.moved(program.launched)]
         checks = [when for when, _, _ in world.checks(program.launched)]
-        launched = program.launched
+        launched, stopped = program.launched, time.monotonic()
     with subject.start(world, services) as program:
         wait_for("all to be checked", lambda: len(first_notices(world.checks(program.launched))) == services, START)
         time.sleep(SETTLE)
-        lost = sum(not came for _, _, came in world.moved(launched))
+        lost = sum(not came for _, _, came in world.moved(stopped))
     return {"first check": (min(checks) - launched) * 1e3, "all routes": (max(routes) - launched) * 1e3, "lost": lost}
 
 
