@@ -4,7 +4,7 @@
 //! blocked one stays blocked there (std passes the mask on), and a check command that TERM cannot end is nobody's wish.
 //!
 //! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the kernel has no memory
-//! for the byte that wakes the main thread: then it is seen within a second; several of one kind that come before
+//! for the byte that wakes the main thread: then it is seen within ten seconds; several of one kind that come before
 //! they are looked at are one. USR1 and USR2, which end a program that does not know them, do nothing. SIGPIPE does
 //! nothing either: Rust's runtime sees to that.
 //! Leaves out: what they mean (`daemon`).
@@ -29,7 +29,7 @@ const TOLD: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT, Sig
 const KEPT_OFF: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// How often it is looked whether one came without waking anybody.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The caught signals.
 #[derive(Debug)]
