@@ -25,7 +25,7 @@ import time
 from world import HERE, GaveUp, Program, World, wait_for
 
 EVERY = 5           # seconds between two looks
-SETTLE = 10         # seconds after all routes are there, before the first
+SETTLE = 120        # seconds after all routes are there, before the first: each service has come and gone some times by then
 START = 120         # seconds for all routes to be there
 LOG = 1 << 20       # bytes of a log file, of which there are three
 
