@@ -52,7 +52,7 @@ use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;
 use crate::sys::process_end::Watcher;
 use crate::sys::signals::{Signal, Signals, Wake};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{SlackLine, Stop, StopLine};
 
 mod reload;
 
@@ -186,10 +186,10 @@ impl Daemon {
             .follow(settings.daemon.drain_file.as_deref())
             .map_err(cannot_start("no thread can look at the drain files"))?;
         let (splay, turn) = (settings.daemon.splay_startup, Duration::ZERO);
-        let (events_of_checks, stop_of_checks, unkilled) = (events.clone(), stop.clone(), Arc::default());
+        let (events_of_checks, unkilled) = (events.clone(), Arc::default());
         let common = Common {
             events: events_of_checks,
-            stop: stop_of_checks,
+            stop: SlackLine::default(),
             assignment,
             watcher,
             hooks,

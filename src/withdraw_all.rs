@@ -23,7 +23,7 @@ use crate::prefix::{Family, Prefix};
 use crate::report::snapshot::{BirdReport, FamilyReport, Published};
 use crate::sys::atomic_file;
 use crate::sys::instance::{Instance, Running};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// How long BIRD has to take the lists.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -21,7 +21,7 @@ use rustix::net::{
 use crate::bird::framing::{Framing, FramingError, Whole};
 use crate::bird::reply::{one_line, Meaning, Version};
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// Why a conversation did not come about, or ended.
 #[derive(Debug, thiserror::Error)]

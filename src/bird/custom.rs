@@ -26,7 +26,7 @@ use crate::event::Event;
 use crate::log::format::python_bytes;
 use crate::report::snapshot::Published;
 use crate::sys::process::{How, Left, Limits, Program};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// How many run at the same time.
 pub const MOST: usize = 8;

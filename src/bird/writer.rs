@@ -38,7 +38,7 @@ use crate::config::settings::{Service, Settings};
 use crate::event::{Event, Reload, Verdict};
 use crate::prefix::{Family, Prefix};
 use crate::report::snapshot::{BirdReport, FamilyReport, Published};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ use crate::prefix::Prefix;
 use crate::report::snapshot::Published;
 use crate::sys::addresses::{Addresses, Kernel};
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 use settling::Settling;
 
 mod settling;

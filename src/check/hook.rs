@@ -35,7 +35,7 @@ use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::report::snapshot::{Published, ServiceReport};
 use crate::sys::process::{Ended, How, Left, Limits, Program};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// How many run at the same time, of all services together.
 pub const MOST: usize = 8;

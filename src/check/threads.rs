@@ -8,7 +8,6 @@
 //! Leaves out: what a check thread does (`check::worker`).
 
 use std::collections::HashMap;
-use std::io;
 use std::num::NonZero;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
@@ -23,8 +22,7 @@ use crate::config::change::{Change, Fate};
 use crate::config::settings::Service;
 use crate::event::Verdict;
 use crate::report::snapshot::{Listed, Published, ServiceReport};
-use crate::sys::inherited::leaves_descriptors;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::SlackLine;
 
 /// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
 const ON_TIME: Duration = Duration::from_millis(500);
@@ -59,7 +57,7 @@ struct Running {
     /// Dropped to end the thread.
     orders: Arc<Sender<()>>,
     /// Pulled to end it, and the check that it runs.
-    stop: StopLine,
+    stop: SlackLine,
     thread: JoinHandle<()>,
 }
 
@@ -196,19 +194,11 @@ impl Threads {
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
             let orders = Arc::new(orders);
-            let started = StopLine::new().and_then(|stop| {
-                if !leaves_descriptors(&stop) {
-                    return Err(io::Error::other(
-                        "the other files that may be open are left for the checks that run: allow more (systemd: \
-                         LimitNOFILE=)",
-                    ));
-                }
-                let common = Common { stop: stop.clone(), turn: turn(n, processors), ..self.common.clone() };
-                let ordering = Arc::downgrade(&orders);
-                Ok((stop, worker::start(service.clone(), report.clone(), ordering, receiver, common)?))
-            });
-            match started {
-                Ok((stop, thread)) => {
+            let stop = SlackLine::default();
+            let common = Common { stop: stop.clone(), turn: turn(n, processors), ..self.common.clone() };
+            let ordering = Arc::downgrade(&orders);
+            match worker::start(service.clone(), report.clone(), ordering, receiver, common) {
+                Ok(thread) => {
                     report.lock().problem = None;
                     let (service, report) = (service.clone(), report.clone());
                     self.running.push(Running { service, report, orders, stop, thread });

@@ -33,7 +33,7 @@ use crate::prefix::Prefix;
 use crate::report::snapshot::{Published, RunResult, ServiceReport};
 use crate::sys::process::{Ended, How, Limits, Program};
 use crate::sys::process_end::Watcher;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{SlackLine, Stop};
 
 /// How many runs of a service that could not be killed may be left before no further one is started.
 pub(super) const MOST_LEFT: usize = 4;
@@ -48,7 +48,7 @@ pub struct Common {
     /// To the bird-writer.
     pub events: Sender<Event>,
     /// Pulled when the daemon stops, or a reload ends this thread.
-    pub stop: StopLine,
+    pub stop: SlackLine,
     /// Which addresses are assigned.
     pub assignment: Arc<Assignment>,
     /// Waits for the end of the processes that `watch_pidfile` names.

@@ -27,7 +27,7 @@ use tracing::debug;
 use crate::report::snapshot::{Board, Now};
 use crate::report::status::document;
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// How many are served at a time.
 const MOST: usize = 8;

@@ -24,7 +24,7 @@ use rustix::fs::inotify::{add_watch, init, remove_watch, CreateFlags, ReadFlags,
 use crate::event::Event;
 use crate::prefix::Family;
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::{Stop, StopLine};
 
 /// How long what happens is gathered, so that replacing a file wakes the thread and the writer once.
 const GATHER: Duration = Duration::from_millis(10);

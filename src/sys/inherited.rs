@@ -8,7 +8,6 @@
 //! Leaves out: the environment (`sys::notify` takes its variables) and the signal mask (`sys::signals`).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::sync::OnceLock;
 
@@ -98,14 +97,6 @@ pub fn give_back_limit(child: Pid) {
         // A child that has ended needs none.
         let _ = prlimit(Some(child), Resource::Nofile, *before);
     }
-}
-
-/// Whether a further thread may keep `newest`, the descriptor that it needs to itself: what the daemon needs otherwise,
-/// or half of all where that is less, is for checks that run, as without it all of them would fail.
-pub fn leaves_descriptors(newest: impl AsFd) -> bool {
-    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // A new descriptor has the lowest number that is free, so all below it are in use.
-    u64::from(newest.as_fd().as_raw_fd().unsigned_abs()) < most - DESCRIPTORS.min(most / 2)
 }
 
 #[cfg(test)]

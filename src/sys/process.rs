@@ -23,6 +23,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -32,7 +33,7 @@ use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 
 use crate::sys::inherited::give_back_limit;
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_line::Stop;
 
 /// How long a killed process is waited for.
 pub const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -133,12 +134,12 @@ impl Program {
     }
 
     /// Runs it once, to its end or to its limits.
-    pub fn run(&mut self, limits: &Limits, stop: &StopLine) -> Ended {
+    pub fn run(&mut self, limits: &Limits, stop: &dyn Stop) -> Ended {
         self.run_and_say(limits, stop, || ())
     }
 
     /// The same; says when the start is over, whatever came of it.
-    pub fn run_and_say(&mut self, limits: &Limits, stop: &StopLine, started: impl FnOnce()) -> Ended {
+    pub fn run_and_say(&mut self, limits: &Limits, stop: &dyn Stop, started: impl FnOnce()) -> Ended {
         let began = Instant::now();
         let start = self.start(limits, stop);
         started();
@@ -152,9 +153,9 @@ impl Program {
         ended
     }
 
-    fn start(&mut self, limits: &Limits, stop: &StopLine) -> Result<Running, How> {
+    fn start(&mut self, limits: &Limits, stop: &dyn Stop) -> Result<Running, How> {
         loop {
-            match self.spawn() {
+            match self.spawn(stop) {
                 Ok(running) => return Ok(running),
                 Err(error) => wait_out(error, limits, stop)?,
             }
@@ -163,14 +164,15 @@ impl Program {
 
     /// Starts the process. Both ends of the pipes stay open here: with a writer left, a child that ends does not hang
     /// them up, so that the one event of its end is its end.
-    fn spawn(&mut self) -> io::Result<Running> {
+    fn spawn(&mut self, stop: &dyn Stop) -> io::Result<Running> {
+        let stop = stop.wire()?;
         let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let child = self.command.stdout(stdout_writer).stderr(stderr_writer).spawn()?;
         if let Some(pid) = Pid::from_raw(child.id() as i32) {
             give_back_limit(pid);
         }
-        Ok(Running { child, stdout: Capture::new(stdout), stderr: Capture::new(stderr) })
+        Ok(Running { child, stop, stdout: Capture::new(stdout), stderr: Capture::new(stderr) })
     }
 }
 
@@ -204,7 +206,7 @@ impl Ended {
 }
 
 /// Waits a little where `error` may pass. Else, and at the deadline or a stop, this is how the run ends.
-fn wait_out(error: io::Error, limits: &Limits, stop: &StopLine) -> Result<(), How> {
+fn wait_out(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(), How> {
     let passing = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
     let left = limits.deadline.saturating_duration_since(Instant::now());
     if left.is_zero() || !passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
@@ -226,6 +228,8 @@ fn kill_group(child: &Child, signal: Signal) -> Result<(), Errno> {
 
 struct Running {
     child: Child,
+    /// Can be read once the run is to be ended.
+    stop: Arc<OwnedFd>,
     stdout: Capture,
     stderr: Capture,
 }
@@ -233,10 +237,10 @@ struct Running {
 impl Running {
     /// Not inlined: what it needs on the stack shall not lie beneath the start of the program, the deepest call there is.
     #[inline(never)]
-    fn see_through(mut self, limits: &Limits, stop: &StopLine) -> Ended {
+    fn see_through(mut self, limits: &Limits, stop: &dyn Stop) -> Ended {
         let pidfd = self.pidfd(limits, stop);
         let cut_short = match &pidfd {
-            Ok(pidfd) => self.watch(pidfd, limits, stop),
+            Ok(pidfd) => self.watch(pidfd, limits),
             Err(_) => None,
         };
         let refused = kill_group(&self.child, Signal::KILL).err();
@@ -258,7 +262,7 @@ impl Running {
     }
 
     /// The descriptor that tells of the process's end.
-    fn pidfd(&self, limits: &Limits, stop: &StopLine) -> Result<OwnedFd, How> {
+    fn pidfd(&self, limits: &Limits, stop: &dyn Stop) -> Result<OwnedFd, How> {
         let Some(pid) = Pid::from_raw(self.child.id() as i32) else {
             return Err(How::NotStarted(Errno::SRCH.into()));
         };
@@ -271,7 +275,7 @@ impl Running {
     }
 
     /// Reads along until the process has ended by itself (`None`), or until it is to be killed.
-    fn watch(&mut self, pidfd: &OwnedFd, limits: &Limits, stop: &StopLine) -> Option<How> {
+    fn watch(&mut self, pidfd: &OwnedFd, limits: &Limits) -> Option<How> {
         let mut until = limits.deadline;
         let mut grace = limits.grace;
         let mut cut_short = None;
@@ -280,7 +284,7 @@ impl Running {
             // that has ended is empty for good.
             let mut fds = [
                 PollFd::new(pidfd, PollFlags::IN),
-                PollFd::new(stop, PollFlags::IN),
+                PollFd::new(&self.stop, PollFlags::IN),
                 PollFd::new(&self.stdout.pipe, PollFlags::IN),
                 PollFd::new(&self.stderr.pipe, PollFlags::IN),
             ];

@@ -20,6 +20,7 @@ use crate::sys::alone::{alone, beside_sudo, this_program, wait_until};
 use crate::sys::inherited::allow_descriptors;
 use crate::sys::process_end::tests::Sleep;
 use crate::sys::process_end::Watcher;
+use crate::sys::stop_line::StopLine;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -42,7 +43,7 @@ impl Rig {
         let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
         let common = Common {
             events: sender,
-            stop: stop.clone(),
+            stop: SlackLine::default(),
             assignment,
             watcher,
             hooks,
@@ -352,18 +353,9 @@ fn more_services_than_the_hard_limit_of_open_files() {
     }
     assert!(allow_descriptors(150).is_err());
     let script = "sleep 0.01";
-    let mut rig = Rig::new(|_| (0..150).map(|n| Service { name: format!("s{n}"), ..service(script) }).collect());
-    // Checks that ran at that moment took some, so a few more find one later.
-    wait_until("half of all to be in use", || {
-        rig.threads.look(Instant::now() + RETRY);
-        rig.threads.running.len() >= 40
-    });
-    let (run, wait): (Vec<_>, Vec<_>) = rig.listed.iter().partition(|(_, report)| report.lock().problem.is_none());
-    assert!(run.len() < 64 && run.len() == rig.threads.running.len(), "{} run", run.len());
-    let problem = wait[0].1.lock().problem.clone().unwrap();
-    assert!(problem.starts_with("cannot start its check thread: the other files that may be open"), "{problem}");
-    wait_until("all verdicts of those that run", || run.iter().all(|(_, report)| report.lock().state == State::Up));
-    assert!(wait.iter().all(|(_, report)| report.lock().state == State::Unknown));
+    let rig = Rig::new(|_| (0..150).map(|n| Service { name: format!("s{n}"), ..service(script) }).collect());
+    // A thread takes none; of the checks as many run at a time as find some.
+    wait_until("all verdicts", || rig.listed.iter().all(|(_, report)| report.lock().state == State::Up));
     let said = rig.end();
     assert!(
         said.iter().all(|event| matches!(event, Event::Verdict(verdict) if verdict.state == State::Up)),

@@ -12,6 +12,7 @@ use crate::report::sample;
 use crate::report::snapshot::{Drained, Run};
 use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until};
 use crate::sys::process_end::tests::Sleep;
+use crate::sys::stop_line::StopLine;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +57,7 @@ impl Started {
         let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
         let common = Common {
             events: sender,
-            stop: stop.clone(),
+            stop: SlackLine::default(),
             assignment,
             watcher,
             hooks,
@@ -124,7 +125,7 @@ impl Started {
 
     /// Stops it as a daemon does that ends.
     fn stop(self) -> Vec<Event> {
-        self.stop.pull();
+        self.common.stop.pull();
         self.end()
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::sys::alone::{alone, beside_sudo, this_program};
+use crate::sys::stop_line::StopLine;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
