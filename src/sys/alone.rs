@@ -47,8 +47,11 @@ pub(crate) fn beside_sudo(name: &str) -> Option<PathBuf> {
     }
     let dir = tempfile::tempdir().unwrap();
     let (test, sudo) = (dir.path().join("test"), dir.path().join("sudo"));
-    fs::copy(program, &test).unwrap();
-    fs::copy("/usr/bin/setpriv", &sudo).unwrap();
+    // By a program: what another test starts meanwhile would inherit a file that is being written here, and no file runs
+    // that somebody can write (ETXTBSY).
+    for (from, to) in [(&*program, &test), (Path::new("/usr/bin/setpriv"), &sudo)] {
+        sh(&format!("cp '{}' '{}'", from.display(), to.display()));
+    }
     for (path, mode) in [(dir.path(), 0o777), (&test, 0o755), (&sudo, 0o4755)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
