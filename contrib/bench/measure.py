@@ -136,6 +136,8 @@ def arguments():
     options = parser.parse_args()
     if options.short:
         options.services, options.rounds, options.seconds, options.cycles = "1,100", 1, 5, 5
+    options.asked = (f"--services {options.services} --rounds {options.rounds} --seconds {options.seconds} "
+                     f"--cycles {options.cycles}")
     options.services = [count_and_interval(text) for text in options.services.split(",")]
     options.parts = options.parts.split(",")
     unknown = set(options.parts) - set(PARTS.split(","))
@@ -151,7 +153,7 @@ def setting(options):
     bird = subprocess.run(["bird", "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()
     size = os.path.getsize(options.daemon) / 2**20
     return (f"{os.cpu_count()} cores of {model}, Linux {os.uname().release}, {bird.strip()}; the daemon's binary has "
-            f"{size:.1f} MiB. Rounds: {options.rounds}.")
+            f"{size:.1f} MiB. `contrib/bench/run {options.asked}`.")
 
 
 def main():

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, error, info, warn};
 
 use crate::bird::client::{Answer, Client, GRACE, LIMIT};
-use crate::bird::pace::Pace;
+use crate::bird::pace::{Pace, GATHER};
 use crate::bird::question::{Difference, Question};
 use crate::bird::reply::{Meaning, Reply, Version, REST};
 use crate::bird::table::{Table, Told, Verdicts};
@@ -36,8 +36,6 @@ const ASK: Duration = Duration::from_secs(60);
 /// BIRD 2.0 walks so many routes of its table at a time, and sends what the last of several such steps found only when
 /// something wakes it, or after 3 s. Where there are fewer, the end of our own connection has woken it.
 const STEP: usize = 256;
-/// How long after a change BIRD is woken: it needs a few milliseconds to walk a table of thousands of routes.
-const WALK: Duration = Duration::from_millis(42);
 
 /// A way to BIRD and what came of it.
 pub struct Channel {
@@ -54,7 +52,7 @@ pub struct Channel {
     pace: Pace,
     problem: Option<String>,
     /// BIRD was there once.
-    met: bool,
+    was_there: bool,
     /// How often in a row no BIRD was there.
     gone: u32,
     /// What the last run told, so that news need not wait for the next retry.
@@ -105,7 +103,7 @@ impl Channel {
             way,
             pace: Pace::default(),
             problem: None,
-            met: false,
+            was_there: false,
             gone: 0,
             tried: Vec::new(),
             ask_at: None,
@@ -141,7 +139,7 @@ impl Channel {
     /// Whether BIRD was there and was not at the last two tries: then no route is left that it could withdraw. Where it
     /// never was there, it may as well run and be looked for in the wrong place.
     pub fn is_gone(&self) -> bool {
-        self.met && self.gone >= 2
+        self.was_there && self.gone >= 2
     }
 
     /// When BIRD is to be told or asked, if it is; `busy_until` is when it will be done with the last reconfigure, which
@@ -158,7 +156,8 @@ impl Channel {
         let busy_until = busy_until.filter(|_| !self.client.can_ask());
         if !self.is_due(tables) {
             let settled = self.tables.iter().all(|&at| tables[at].levels().in_sync);
-            return self.ask_at.filter(|_| settled).map(|at| busy_until.map_or(at, |busy| at.max(busy)));
+            let at = self.ask_at.filter(|_| settled)?;
+            return Some(at).max(busy_until);
         }
         let news = self.told(tables).map(|(_, told)| told.generation).ne(self.tried.iter().copied());
         if news {
@@ -214,7 +213,9 @@ impl Channel {
         self.conclude(&reply, tables, &told, give_up);
         let routes: usize = self.tables.iter().map(|&at| tables[at].size()).sum();
         if changed && self.problem.is_none() && routes >= STEP {
-            self.ask_at = Some(Instant::now() + WALK);
+            // It needs a few milliseconds to walk a table of thousands of routes; a change that comes meanwhile wakes it
+            // as well.
+            self.ask_at = Some(Instant::now() + GATHER);
         }
         reply.calls_for_rest().then(|| Instant::now() + REST)
     }
@@ -273,7 +274,7 @@ impl Channel {
                 return Asked::Failed(error.meaning());
             }
         };
-        self.met = true;
+        self.was_there = true;
         self.ask_at = Some(Instant::now() + ASK);
         self.meet(version, tables);
         let mut difference = None;
@@ -306,7 +307,7 @@ impl Channel {
 
     fn count_gone(&mut self, meaning: &Meaning) {
         self.gone = if matches!(meaning, Meaning::Gone { .. }) { self.gone.saturating_add(1) } else { 0 };
-        self.met |= meaning.is_taken();
+        self.was_there |= meaning.is_taken();
     }
 
     /// It is tried again, and said once.

@@ -21,7 +21,6 @@
 //! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -32,6 +31,7 @@ use tracing::{info, warn};
 use crate::bird::channel::Channel;
 use crate::bird::custom::{Customs, Direction};
 use crate::bird::table::{Named, Table, Verdicts};
+use crate::check::gate::processors;
 use crate::check::health::State;
 use crate::check::schedule::{self, AGES};
 use crate::config::settings::{Service, Settings};
@@ -431,8 +431,8 @@ fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
 /// place among all that start, and for its runs.
 fn patience(settings: &Settings, family: Family) -> Duration {
     let Settings { daemon, services, .. } = settings;
-    let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let begins = STARTS.saturating_add(schedule::turn(services.len(), processors)).saturating_add(daemon.splay_startup);
+    let turns = schedule::turn(services.len(), processors());
+    let begins = STARTS.saturating_add(turns).saturating_add(daemon.splay_startup);
     let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
     let needs = of_family.map(|service| schedule::first_verdict(service)).max().unwrap_or_default();
     begins.saturating_add(needs).min(AGES)

@@ -29,8 +29,8 @@ pub fn turn(n: usize, processors: NonZero<usize>) -> Duration {
 }
 
 /// When a service has its first verdict at the latest, after the start of its first run, where all its runs come to the
-/// same: each may last as long as it can before it counts as stuck, and the next waits for the grid. Where they do not come to the same
-/// there is no such time.
+/// same: each may last as long as it can before it counts as stuck, and the next waits for the grid. Where they do not
+/// come to the same there is no such time.
 pub fn first_verdict(service: &Service) -> Duration {
     if service.disabled.is_some() {
         return Duration::ZERO;

@@ -1,14 +1,13 @@
 //! All check threads: starts them, orders checks, replaces those that a reload changes, finds those that are stuck, and
 //! sees them end.
 //!
-//! Promises: a thread that cannot be started (the machine has none left, or the checks that run would lack descriptors)
-//! is tried again until it can, and its service stays unknown meanwhile; a service whose thread is stuck (in the start of a program on a dead file system, say) is
+//! Promises: a thread that cannot be started (the machine has none left) is tried again until it can, and its service
+//! stays unknown meanwhile; a service whose thread is stuck (in the start of a program on a dead file system, say) is
 //! declared down, as nobody knows better. A reload touches no thread whose service is the same, and waits for none that
 //! it ends.
 //! Leaves out: what a check thread does (`check::worker`).
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use crate::check::gate::processors;
 use crate::check::schedule::turn;
 use crate::check::worker::{self, Common};
 use crate::config::change::{Change, Fate};
@@ -188,14 +188,13 @@ impl Threads {
 
     fn start_waiting(&mut self, now: Instant) {
         self.retry = None;
-        let processors = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         for (n, listed) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
             let (service, report) = &listed;
             debug!("launching thread for {}", service.name);
             let (orders, receiver) = channel();
             let orders = Arc::new(orders);
             let stop = SlackLine::default();
-            let common = Common { stop: stop.clone(), turn: turn(n, processors), ..self.common.clone() };
+            let common = Common { stop: stop.clone(), turn: turn(n, processors()), ..self.common.clone() };
             let ordering = Arc::downgrade(&orders);
             match worker::start(service.clone(), report.clone(), ordering, receiver, common) {
                 Ok(thread) => {

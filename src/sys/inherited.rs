@@ -51,7 +51,7 @@ pub fn restore_sigchld() -> io::Result<()> {
 /// What the daemon needs besides its services: files, sockets, log targets, eight hooks and eight custom commands, which
 /// hold six each while they run.
 const DESCRIPTORS: u64 = 64 + 16 * 6;
-/// What a service needs: its thread one, a check that runs six, and one where a process is watched.
+/// What a service needs: a check that runs seven, and one where a process is watched. Its thread needs none.
 const DESCRIPTORS_A_SERVICE: u64 = 8;
 
 /// The hard limit is too low. The services that find no descriptor wait for one until their time-out.

@@ -51,6 +51,12 @@ impl StopLine {
     }
 }
 
+impl AsFd for StopLine {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Stop for StopLine {
     fn wire(&self) -> io::Result<Arc<OwnedFd>> {
         Ok(self.0.clone())
@@ -133,12 +139,6 @@ fn ring(wire: &OwnedFd) {
 
 fn hear(wire: &OwnedFd, timeout: Duration) -> bool {
     poll_until(&mut [PollFd::new(wire, PollFlags::IN)], Instant::now().checked_add(timeout))
-}
-
-impl AsFd for StopLine {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 #[cfg(test)]

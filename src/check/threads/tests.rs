@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use super::*;
-use crate::check::assignment::Assignment;
-use crate::check::gate::Gate;
 use crate::check::health::{Progress, State};
-use crate::check::hook::Hooks;
-use crate::check::worker::tests::service;
+use crate::check::worker::tests::{common, service};
 use crate::check::worker::MOST_LEFT;
 use crate::config::change::between;
 use crate::config::settings::{OnDisabled, Settings, TimedCommand};
@@ -19,7 +16,6 @@ use crate::report::snapshot::RunResult;
 use crate::sys::alone::{alone, beside_sudo, this_program, wait_until};
 use crate::sys::inherited::allow_descriptors;
 use crate::sys::process_end::tests::Sleep;
-use crate::sys::process_end::Watcher;
 use crate::sys::stop_line::StopLine;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,21 +33,8 @@ struct Rig {
 
 impl Rig {
     fn new(services: impl FnOnce(&Rig) -> Vec<Service>) -> Rig {
-        let (sender, events) = channel();
         let stop = StopLine::new().unwrap();
-        let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
-        let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
-        let common = Common {
-            events: sender,
-            stop: SlackLine::default(),
-            assignment,
-            watcher,
-            hooks,
-            gate: Gate::new(),
-            unkilled: Arc::default(),
-            splay: Duration::ZERO,
-            turn: Duration::ZERO,
-        };
+        let (common, events, watching) = common(&stop, Duration::ZERO);
         let settings = Settings { services: Vec::new(), ..crate::config::change::tests::settings("", "") };
         let (threads, listed, dir) = (Threads::new(common), Arc::new([]), tempfile::tempdir().unwrap());
         let mut rig = Rig { dir, threads, listed, settings, events, stop, watching };

@@ -31,6 +31,25 @@ pub(crate) fn service(script: &str) -> Service {
     }
 }
 
+/// What check threads share, where they say what they have to say, and the thread that watches the addresses. `stop` ends
+/// all but the checks.
+pub(crate) fn common(stop: &StopLine, splay: Duration) -> (Common, Receiver<Event>, JoinHandle<()>) {
+    let (sender, events) = channel();
+    let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
+    let common = Common {
+        events: sender,
+        stop: SlackLine::default(),
+        assignment,
+        watcher: Watcher::new(stop.clone()),
+        hooks: Hooks::new(stop.clone()),
+        gate: Gate::new(),
+        unkilled: Arc::default(),
+        splay,
+        turn: Duration::ZERO,
+    };
+    (common, events, watching)
+}
+
 /// A check thread and all its ends.
 struct Started {
     service: Arc<Service>,
@@ -50,22 +69,9 @@ impl Started {
     /// One that goes on from what is known.
     fn from(service: Service, report: ServiceReport, splay: Duration) -> Started {
         let (service, report) = (Arc::new(service), Arc::new(Published::new(report)));
-        let ((orders, receiver), (sender, events)) = (channel(), channel());
+        let ((orders, receiver), stop) = (channel(), StopLine::new().unwrap());
         let orders = Arc::new(orders);
-        let stop = StopLine::new().unwrap();
-        let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
-        let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
-        let common = Common {
-            events: sender,
-            stop: SlackLine::default(),
-            assignment,
-            watcher,
-            hooks,
-            gate: Gate::new(),
-            unkilled: Arc::default(),
-            splay,
-            turn: Duration::ZERO,
-        };
+        let (common, events, watching) = common(&stop, splay);
         let ordering = Arc::downgrade(&orders);
         let thread = start(service.clone(), report.clone(), ordering, receiver, common.clone()).unwrap();
         Started { service, report, orders, events, common, stop, threads: [thread, watching] }
