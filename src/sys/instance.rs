@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Promises: the original and this never run together in one network namespace, nor two of this with one pidfile. Nobody else
-//! can keep the daemon from starting, neither by taking the name nor by having the number that a stale pidfile holds.
+//! can keep the daemon from starting, neither by taking the name nor by having the number that a stale pidfile holds; what
+//! is left of a daemon that was killed does so for a moment only, which is waited for.
 //! The lock is on the pidfile itself, which is therefore never replaced but written in place: in one write, as long as what stood
 //! there, so that whoever reads it or crashes at any moment finds one number or the other.
 //! Leaves out: where the pidfile lies and whether that directory exists (`config::preflight`).
@@ -25,6 +26,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{flock, FlockOperation, OFlags};
 
@@ -32,6 +34,11 @@ use rustix::fs::{flock, FlockOperation, OFlags};
 const NAME: &str = "anycast-healthchecker";
 /// How much of a pidfile is read: no number is longer.
 const LONGEST: u64 = 64;
+/// How long a daemon that seems to run may be one that was killed: a child that it was about to start has its lock, its
+/// name and its command line until it runs its own program.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How soon it is looked at again.
+const AGAIN: Duration = Duration::from_millis(10);
 /// How often the pidfile is opened again because somebody removed it between its opening and its locking.
 const TRIES: usize = 100;
 
@@ -88,8 +95,18 @@ impl Instance {
     /// Takes the name and the pidfile.
     ///
     /// # Errors
-    /// A daemon is running.
+    /// A daemon is running, and still is a second later.
     pub fn take(pidfile: &Path) -> Result<(Instance, Vec<Finding>), Running> {
+        let until = Instant::now() + LAST_MOMENT;
+        loop {
+            match Instance::try_to_take(pidfile) {
+                Err(_) if Instant::now() < until => std::thread::sleep(AGAIN),
+                taken => return taken,
+            }
+        }
+    }
+
+    fn try_to_take(pidfile: &Path) -> Result<(Instance, Vec<Finding>), Running> {
         let mut findings = Vec::new();
         let name = SocketAddr::from_abstract_name(NAME).and_then(|name| UnixDatagram::bind_addr(&name));
         // Before the pidfile is created, which may be another one than the running daemon's.

@@ -70,6 +70,31 @@ fn a_second_one_is_refused_by_the_lock() {
     assert_eq!(read(&path), ours());
 }
 
+/// What a daemon leaves that is killed as it starts a program: a child with copies of its descriptors.
+#[test]
+fn what_is_left_of_one_that_was_killed_is_waited_for() {
+    if !in_own_network("sys::instance::tests::what_is_left_of_one_that_was_killed_is_waited_for") {
+        return;
+    }
+    let (_dir, path) = pidfile("");
+    for _ in 0..5 {
+        let (left, _) = Instance::take(&path).unwrap();
+        std::thread::scope(|scope| {
+            let (sender, begins) = std::sync::mpsc::channel();
+            let path = &path;
+            let next = scope.spawn(move || {
+                sender.send(()).unwrap();
+                Instance::take(path).map(|(_, findings)| findings.len())
+            });
+            begins.recv().unwrap();
+            // It has most likely been refused by then.
+            std::thread::sleep(AGAIN * 2);
+            drop(left);
+            assert!(matches!(next.join().unwrap(), Ok(0)));
+        });
+    }
+}
+
 #[test]
 fn stale_pidfiles_are_no_obstacle() {
     if !in_own_network("sys::instance::tests::stale_pidfiles_are_no_obstacle") {
