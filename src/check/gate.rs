@@ -108,7 +108,6 @@ mod tests {
                     entered.recv_timeout(MINUTE).unwrap();
                 }
             });
-            drop(entered);
         }
     }
 

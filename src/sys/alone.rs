@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The variable that tells the second process that it is the one.
 const ALONE: &str = "TEST_RUNS_ALONE";
+/// The time limit of a program that is not to be killed before it is root, see [`beside_sudo`]: also a busy machine has
+/// started it by then.
+pub(crate) const BECOMES_ROOT: Duration = Duration::from_secs(1);
 
 /// Runs the test `name` again, alone in a process started through `wrapper`, and expects it to pass there. True inside
 /// that process: what the test does is done there only.
@@ -68,10 +72,10 @@ pub(crate) fn sh(script: &str) {
 
 /// Waits, at most a minute, until `condition` holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let bound = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let bound = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(std::time::Instant::now() < bound, "{what} did not come about in a minute");
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(Instant::now() < bound, "{what} did not come about in a minute");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

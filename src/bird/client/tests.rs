@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::*;
 use crate::bird::real_bird::{Programs, RealBird};
 use crate::bird::reply::{Meaning, Version};
-use crate::sys::alone::{beside_sudo, wait_until};
+use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
 
 fn line() -> StopLine {
     StopLine::new().unwrap()
@@ -86,7 +86,7 @@ fn what_may_not_be_killed_is_left() {
     let waits = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
     let command = format!("{} --reuid=0 --clear-groups sh -c '{waits}'", sudo.display());
     let mut client = Client::new(&Command::parse(&command).unwrap());
-    client.limit = Duration::from_millis(50);
+    client.limit = BECOMES_ROOT;
     for n in 1..=MOST_LEFT {
         let answer = client.reconfigure(&line());
         assert_eq!(answer.reply.meaning.label(), "timed_out");

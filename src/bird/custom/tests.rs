@@ -5,7 +5,7 @@ use std::sync::mpsc::{channel, Receiver};
 use super::*;
 use crate::command::Command;
 use crate::report::sample::service;
-use crate::sys::alone::{beside_sudo, wait_until};
+use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
 
 /// Services `s0` to `sN`, each with the same command.
 fn customs(services: usize, command: &str) -> (Customs, Receiver<Event>, StopLine) {
@@ -87,7 +87,7 @@ fn no_more_than_four_runs_are_left() {
     let go = sudo.with_file_name("go");
     let script = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
     let (mut customs, events, _) = customs(1, &format!("{} --reuid=0 --clear-groups sh -c '{script}'", sudo.display()));
-    customs.commands.get_mut("s0").unwrap().command.as_mut().unwrap().timeout = Duration::from_millis(50);
+    customs.commands.get_mut("s0").unwrap().command.as_mut().unwrap().timeout = BECOMES_ROOT;
     customs.changed("s0", Direction::Down);
     let run = |customs: &mut Customs| {
         customs.start_due(customs.earliest(Instant::now()).unwrap(), &[]);

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::settings::TimedCommand;
 use crate::report::sample;
 use crate::report::snapshot::{Drained, Run};
-use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until};
+use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until, BECOMES_ROOT};
 use crate::sys::process_end::tests::Sleep;
 use crate::sys::stop_line::StopLine;
 
@@ -522,7 +522,7 @@ fn no_more_than_four_runs_are_left() {
     let go = sudo.with_file_name("go");
     let command = format!("{} --reuid=0 --clear-groups sh -c '{}'", sudo.display(), waits_for(&go));
     let check_cmd = crate::command::Command::parse(&command).unwrap();
-    let thread = begin(Service { check_cmd, check_timeout: Duration::from_millis(100), ..service("") });
+    let thread = begin(Service { check_cmd, check_timeout: BECOMES_ROOT, ..service("") });
     for n in 1..=4 {
         thread.wait_for_runs(n);
         assert_eq!(thread.last().result, RunResult::TimedOut, "run {n}");

@@ -80,15 +80,15 @@ fn what_is_left_of_one_that_was_killed_is_waited_for() {
     for _ in 0..5 {
         let (left, _) = Instance::take(&path).unwrap();
         std::thread::scope(|scope| {
-            let (sender, begins) = std::sync::mpsc::channel();
+            let (sender, tid) = std::sync::mpsc::channel();
             let path = &path;
             let next = scope.spawn(move || {
-                sender.send(()).unwrap();
+                sender.send(rustix::thread::gettid()).unwrap();
                 Instance::take(path).map(|(_, findings)| findings.len())
             });
-            begins.recv().unwrap();
-            // It has most likely been refused by then.
-            std::thread::sleep(AGAIN * 2);
+            let stat = format!("/proc/self/task/{}/stat", tid.recv().unwrap().as_raw_nonzero());
+            let sleeps = || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S "));
+            wait_until("the refusal of the next", || next.is_finished() || sleeps());
             drop(left);
             assert!(matches!(next.join().unwrap(), Ok(0)));
         });

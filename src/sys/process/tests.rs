@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::sys::alone::{alone, beside_sudo, this_program};
+use crate::sys::alone::{alone, beside_sudo, this_program, BECOMES_ROOT};
 use crate::sys::stop_line::StopLine;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -206,9 +206,9 @@ fn children_have_stdio_alone_and_a_group_of_their_own() {
 #[test]
 fn what_may_not_be_killed_is_handed_out() {
     let Some(sudo) = beside_sudo("sys::process::tests::what_may_not_be_killed_is_handed_out") else { return };
-    let words = [sudo.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "1"].map(String::from);
+    let words = [sudo.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "3"].map(String::from);
     for grace in [None, Some(MINUTE)] {
-        let limits = Limits { grace, ..within(Duration::from_millis(100)) };
+        let limits = Limits { grace, ..within(BECOMES_ROOT) };
         let ended = Program::new(&words).run(&limits, &StopLine::new().unwrap());
         assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
         let mut left = ended.left.unwrap();
