@@ -3,15 +3,15 @@
 //! ```text
 //!   thread        owns                              may block on            is stopped by
 //!   main          signals, the pidfile              signals                 TERM, INT, ABRT; a thread that died
-//!   one a check   its service's health              its own check           a stop line of its own
-//!   bird-writer   prefix files, BIRD, the verdicts  disk, birdc             Event::Stop; cut short by the give-up line
+//!   one a check   nothing                           its own check           its check's trigger
+//!   bird-writer   prefix files, BIRD                disk, birdc             Event::Stop; cut short by the give-up line
 //!   addresses     the assigned addresses            netlink                 the stop line
 //!   processes     the pidfds of watch_pidfile       the end of a process    the stop line; there where one is watched
 //!   hook, 0 to 8  one run of state_change_cmd       that command            the stop line
 //!   drains        nothing                           the drain files         the drop of Drains
 //!   files         nothing                           inotify                 the stop line
 //!   status        the status socket                 those who ask           the stop line
-//!   custom-bird   one run of a custom command       that command            its time-out; the give-up line; 8 at most
+//!   custom-bird   one run of a custom command       that command            its time-out; the give-up line; 1 at most
 //!   metrics       the metrics file                  disk                    the end of its orders
 //!   reload        nothing                           disk                    its own end
 //!   join          the threads that are ending       their ends              those; the main thread goes on after a moment
@@ -34,25 +34,27 @@ use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::bird::writer::{End, Writer};
+use crate::check::announcer::Announcer;
 use crate::check::assignment::Assignment;
 use crate::check::drains::Drains;
+use crate::check::event::Event;
 use crate::check::gate::Gate;
 use crate::check::hook::Hooks;
-use crate::check::threads::Threads;
-use crate::check::worker::Common;
+use crate::check::supervisor::Supervisor;
+use crate::check::worker::Context;
 use crate::config::files::{Configuration, Sources};
 use crate::config::settings::{Prometheus, Settings};
-use crate::event::Event;
+use crate::daemon_state::DaemonState;
 use crate::log::sink::{self, Dropped, Guards};
-use crate::report::snapshot::Board;
 use crate::report::{exporter, server, status};
 use crate::sys::file_watch;
 use crate::sys::inherited;
 use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;
+use crate::sys::orphans::Orphans;
 use crate::sys::process_end::Watcher;
 use crate::sys::signals::{Signal, Signals, Wake};
-use crate::sys::stop_line::{SlackLine, Stop, StopLine};
+use crate::sys::stop_line::{Stop, StopLine};
 
 mod reload;
 
@@ -130,14 +132,15 @@ struct Daemon {
     settings: Settings,
     /// The reload under way.
     reading: Option<reload::Reading>,
-    threads: Threads,
+    supervisor: Supervisor,
+    hooks: Hooks,
     drains: Drains,
     /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
     others: Vec<JoinHandle<()>>,
     exporter: Option<Sender<Option<Prometheus>>>,
     events: Sender<Event>,
     writer: Option<JoinHandle<End>>,
-    board: Arc<Board>,
+    state: Arc<DaemonState>,
     notify: Arc<Notify>,
     /// Pulled to end all threads but the writer.
     stop: StopLine,
@@ -160,12 +163,15 @@ impl Daemon {
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
         info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let board = Board { lines_dropped: Box::new(move || lines_dropped.get()), ..Board::new(settings) };
-        let board = Arc::new(board);
+        let state = DaemonState { lines_dropped: Box::new(move || lines_dropped.get()), ..DaemonState::new(settings) };
+        let state = Arc::new(state);
+        let checks = state.checks.lock().clone();
         let (events, received) = channel();
-        let writer = Writer::new(settings, events.clone(), board.bird.clone(), give_up.clone());
+        let orphans = Arc::<Orphans>::default();
+        let (bird, limit) = (state.bird.clone(), give_up.clone());
+        let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, limit);
         let files = writer.files();
-        let (at_end, seen, told) = (PullAtEnd(ended.clone()), board.clone(), notify.clone());
+        let (at_end, seen, told) = (PullAtEnd(ended.clone()), state.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;
             let (mut ready, mut last) = (false, String::new());
@@ -178,39 +184,28 @@ impl Daemon {
                 }
             })
         })?;
-        let (assignment, addresses) =
-            Assignment::start(stop.clone()).map_err(cannot_start("the assigned addresses cannot be watched"))?;
-        let (watcher, hooks) = (Watcher::new(stop.clone()), Hooks::new(stop.clone()));
-        let mut drains = Drains::new(board.clone(), events.clone(), hooks.clone());
+        let hooks = Hooks::new(orphans.clone(), stop.clone());
+        let announcer = Announcer { events: events.clone(), hooks: hooks.clone() };
+        let (assignment, addresses) = Assignment::start(announcer.clone(), stop.clone())
+            .map_err(cannot_start("the assigned addresses cannot be watched"))?;
+        let mut drains = Drains::new(announcer.clone());
         drains
-            .follow(settings.daemon.drain_file.as_deref())
+            .follow(settings.daemon.drain_file.as_deref(), checks.clone())
             .map_err(cannot_start("no thread can look at the drain files"))?;
-        let (splay, turn) = (settings.daemon.splay_startup, Duration::ZERO);
-        let (events_of_checks, unkilled) = (events.clone(), Arc::default());
-        let common = Common {
-            events: events_of_checks,
-            stop: SlackLine::default(),
-            assignment,
-            watcher,
-            hooks,
-            gate: Gate::new(),
-            unkilled,
-            splay,
-            turn,
-        };
-        let mut threads = Threads::new(common);
-        threads.start(&board.services.lock().clone());
+        let watcher = Watcher::new(stop.clone());
+        let mut supervisor = Supervisor::new(Context { announcer, assignment, watcher, orphans, gate: Gate::new() });
+        supervisor.start(&checks, settings.daemon.splay_startup);
         let watch = file_watch::start(files, events.clone(), stop.clone())
             .map_err(cannot_start("the prefix files cannot be watched"))?;
         let mut others = vec![addresses, watch];
-        match server::start(board.clone(), &settings.daemon.status_socket, stop.clone()) {
+        match server::start(state.clone(), &settings.daemon.status_socket, stop.clone()) {
             Ok(thread) => others.push(thread),
             Err(why) => warn!("{why}"),
         }
         let mut exporter = None;
         if let Some(prometheus) = &settings.daemon.prometheus {
             let (orders, receiver) = channel();
-            let thread = exporter::start(board.clone(), prometheus, receiver);
+            let thread = exporter::start(state.clone(), prometheus, receiver);
             others.push(thread.map_err(cannot_start("no thread can export the metrics"))?);
             exporter = Some(orders);
         }
@@ -218,13 +213,14 @@ impl Daemon {
             sources,
             settings: settings.clone(),
             reading: None,
-            threads,
+            supervisor,
+            hooks,
             drains,
             others,
             exporter,
             events,
             writer: Some(writer),
-            board,
+            state,
             notify,
             stop,
             give_up,
@@ -260,11 +256,11 @@ impl Daemon {
                 return Err(bug(&format!("the thread {name} died")));
             }
             let again = unwritten.is_some().then(|| now + AGAIN);
-            let until = self.threads.look(now).into_iter().chain(feeding).chain(again).min();
+            let until = self.supervisor.look(now).into_iter().chain(feeding).chain(again).min();
             let lines: Vec<&StopLine> =
                 std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
             match signals.wait(until, &lines) {
-                Wake::Signal(Signal::SIGURG) => self.threads.check_now(),
+                Wake::Signal(Signal::SIGURG) => self.supervisor.check_now(),
                 Wake::Signal(Signal::SIGHUP) => self.begin_reload(),
                 Wake::Signal(signal) => {
                     info!("received {signal}");
@@ -280,31 +276,39 @@ impl Daemon {
 
     /// Whether the step that the writer is in, if it is in one, is not overdue.
     fn writer_makes_progress(&self, now: Instant) -> bool {
-        self.board.bird.lock().due.is_none_or(|due| due > now)
+        self.state.bird.lock().due.is_none_or(|due| due > now)
     }
 
-    /// Whether the end is one at which services leave, and one of them does.
-    fn someone_leaves(&self) -> bool {
-        let services = self.board.services.lock();
-        self.clean && services.iter().any(|(service, _)| service.withdraw_on_exit)
+    /// Has the services leave for which `on_exit` says so, where the end is one at which they do. Whether there are any.
+    fn withdraw_leaving(&self) -> bool {
+        let checks = self.state.checks.lock().clone();
+        let leaving: Vec<_> = checks.iter().filter(|check| self.clean && check.service.withdraw_on_exit).collect();
+        if leaving.is_empty() {
+            return false;
+        }
+        let names: Vec<&str> = leaving.iter().map(|check| check.name()).collect();
+        info!("going to withdraw {}, as on_exit says", names.join(","));
+        for check in leaving {
+            check.leave();
+            // Without a receiver the writer has ended.
+            let _ = self.events.send(Event::Changed(check.clone()));
+        }
+        true
     }
 
     /// Ends all threads, in the order that lets what waits be applied. Fails where a bug came to light meanwhile.
     fn stop(mut self) -> Result<(), DaemonError> {
-        let leave = self.someone_leaves();
+        let leaving = self.withdraw_leaving();
         drop(self.drains);
         // As above.
         let _ = self.notify.stopping();
         self.stop.pull();
-        self.threads.stop();
+        self.supervisor.stop();
         self.exporter = None;
         // Without a receiver the writer has ended.
-        if leave {
-            let _ = self.events.send(Event::Leave);
-        }
-        let _ = self.events.send(Event::Stop);
-        if !self.ended.wait(if leave { LEAVE } else { STOP }) {
-            match leave {
+        let _ = self.events.send(Event::Stop { leaving });
+        if !self.ended.wait(if leaving { LEAVE } else { STOP }) {
+            match leaving {
                 true => error!("BIRD has not confirmed in {LEAVE:?} that services left, as on_exit says"),
                 false => warn!(
                     "the bird-writer is cut short by the stop after {STOP:?}: a reconfigure, a custom command or the disk \
@@ -314,9 +318,27 @@ impl Daemon {
             self.give_up.pull();
             self.ended.wait(LAST_WAIT);
         }
-        self.threads.end(self.others, LAST_WAIT);
+        self.hooks.wait(LAST_WAIT);
+        let threads = self.supervisor.into_threads().into_iter().chain(self.others);
+        join(threads.collect(), LAST_WAIT);
         // A writer that hangs is not waited for.
         bug_of(self.writer.filter(|_| self.ended.is_pulled())).map_or(Ok(()), Err)
+    }
+}
+
+/// Waits for the end of threads that were told to stop, no longer than that; what is stuck ends with the process.
+fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
+    let (all_ended, ended) = channel::<()>();
+    let join = move || {
+        for thread in threads {
+            // A panic was told by the thread itself.
+            let _ = thread.join();
+        }
+        drop(all_ended);
+    };
+    if std::thread::Builder::new().name("join".to_string()).spawn(join).is_ok() {
+        // Both the dropped sender and the time-out end the wait.
+        let _ = ended.recv_timeout(timeout);
     }
 }
 

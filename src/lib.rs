@@ -56,49 +56,16 @@
 //! that act are thin, and each thing of the operating system has one room in [`sys`]: programs are started in
 //! [`sys::process`] alone, files replaced in [`sys::atomic_file`] alone.
 
+pub mod bird;
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod daemon;
+pub mod daemon_state;
 pub mod drain;
 pub mod draining;
-pub mod event;
 pub mod prefix;
 pub mod withdraw_all;
-pub mod bird {
-    //! Everything about BIRD: the list, its file, and telling BIRD of it.
-    pub mod birdc;
-    pub mod boot;
-    pub mod channel;
-    pub mod client;
-    pub mod control;
-    pub mod conversation;
-    pub mod custom;
-    pub mod framing;
-    pub mod history;
-    pub mod pace;
-    pub mod prefix_file;
-    pub mod question;
-    #[cfg(test)]
-    mod real_bird;
-    pub mod reply;
-    pub mod routes;
-    pub mod table;
-    pub mod writer;
-}
-pub mod check {
-    //! Everything about checks: when, whether, how, and what follows.
-    pub mod assignment;
-    pub mod drains;
-    pub mod gate;
-    pub mod health;
-    pub mod hook;
-    pub mod pidfile;
-    pub mod schedule;
-    pub(crate) mod standing;
-    pub mod threads;
-    pub mod unkilled;
-    pub mod worker;
-}
 pub mod config {
     //! From files to settings that exist only valid.
     pub mod change;
@@ -123,30 +90,21 @@ pub mod log {
     pub mod stream;
     pub mod syslog;
 }
-pub mod report {
-    //! What is known, and how it is shown.
-    pub mod client;
-    pub mod document;
-    pub mod exporter;
-    pub mod metrics;
-    pub mod nagios;
-    #[cfg(test)]
-    pub(crate) mod sample;
-    pub mod server;
-    pub mod snapshot;
-    pub mod status;
-    pub mod table;
-}
+pub mod report;
 pub mod sys {
     //! The operating system, one thing a room.
     pub mod addresses;
     #[cfg(test)]
     pub(crate) mod alone;
     pub mod atomic_file;
+    pub mod background;
+    pub mod clock;
     pub mod file_watch;
     pub mod inherited;
     pub mod instance;
+    pub mod mutex;
     pub mod notify;
+    pub mod orphans;
     pub(crate) mod poll;
     pub mod process;
     pub mod process_end;

@@ -14,15 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bird::prefix_file;
+use crate::bird::state::{BirdState, FamilyState};
 use crate::bird::writer::Writer;
+use crate::check::event::Event;
+use crate::check::Check;
 use crate::config::files::{self, Sources};
 use crate::config::problem::Problem;
-use crate::config::settings::{Service, Settings};
-use crate::event::Event;
+use crate::config::settings::Settings;
 use crate::prefix::{Family, Prefix};
-use crate::report::snapshot::{BirdReport, FamilyReport, Published};
 use crate::sys::atomic_file;
 use crate::sys::instance::{Instance, Running};
+use crate::sys::mutex::Mutex;
 use crate::sys::stop_line::{Stop, StopLine};
 
 /// How long BIRD has to take the lists.
@@ -73,7 +75,6 @@ pub fn run(sources: &Sources) -> Result<Done, (WithdrawError, Vec<Problem>)> {
     };
     // What no service names goes too.
     settings.daemon.purge_ip_prefixes = true;
-    settings.services = settings.services.iter().map(|service| leaving(service)).collect();
     let (instance, findings) = match Instance::take(&settings.daemon.pidfile) {
         Ok(taken) => taken,
         Err(running) => return Err((running.into(), problems)),
@@ -87,21 +88,19 @@ pub fn run(sources: &Sources) -> Result<Done, (WithdrawError, Vec<Problem>)> {
     }
 }
 
-/// The service as one that goes when the daemon does.
-fn leaving(service: &Service) -> Arc<Service> {
-    Arc::new(Service { withdraw_on_exit: true, ..service.clone() })
-}
-
 /// Runs the writer to its end; a sentence a family, and whether all went well.
 fn withdraw(settings: &Settings) -> io::Result<(Vec<String>, bool)> {
     let (give_up, ended) = (StopLine::new()?, StopLine::new()?);
-    let report: Arc<Published<BirdReport>> = Arc::default();
+    let report: Arc<Mutex<BirdState>> = Arc::default();
     let before = listed(settings);
     let (events, received) = channel();
-    let mut writer = Writer::new(settings, events.clone(), report.clone(), give_up.clone());
-    writer.leave();
+    let checks: Arc<[Arc<Check>]> =
+        settings.services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
+    checks.iter().for_each(|check| check.leave());
+    let (orphans, state) = (Arc::default(), report.clone());
+    let writer = Writer::new(settings, checks, orphans, events.clone(), state, give_up.clone());
     // The receiver is here.
-    let _ = events.send(Event::Stop);
+    let _ = events.send(Event::Stop { leaving: true });
     let at_end = ended.clone();
     std::thread::Builder::new().name("bird-writer".into()).spawn(move || {
         writer.run(&received, || ());
@@ -136,7 +135,7 @@ fn listed(settings: &Settings) -> Vec<(Family, PathBuf, usize)> {
     families.map(count).collect()
 }
 
-fn sentence(family: Family, file: &std::path::Path, count: usize, found: Option<&FamilyReport>) -> String {
+fn sentence(family: Family, file: &std::path::Path, count: usize, found: Option<&FamilyState>) -> String {
     let file = file.display();
     let gone = match count {
         0 => format!("{file} lists no prefix of a service"),

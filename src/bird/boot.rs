@@ -1,4 +1,5 @@
-//! Whether a prefix file is from before the machine's last boot, for services with `on_boot = withdraw`.
+//! Whether a prefix file is from before the machine's last boot, for services with `on_boot = withdraw`; and whether
+//! one was ever written.
 //!
 //! The kernel draws a new id at each boot. It is kept beside the prefix file, as `.NAME.boot`, a name that no `include` of
 //! BIRD's for `*.conf` matches, and it is written after the list, so that a daemon that ended in between distrusts the
@@ -28,6 +29,8 @@ pub struct Boot {
     id: Option<Vec<u8>>,
     /// The kept one is this boot's.
     kept: bool,
+    /// One is kept, this boot's or an earlier one's.
+    marked: bool,
     first: bool,
     problem: Option<String>,
 }
@@ -58,7 +61,13 @@ impl Boot {
         }
         let kept = found.as_ref().is_ok_and(|found| found.as_ref().map(|(bytes, _)| bytes) == id.as_ref());
         let first = id.is_some() && found.is_ok() && !kept;
-        Boot { path, kept: kept && id.is_some(), id, first, problem: None }
+        let marked = !matches!(found, Ok(None));
+        Boot { path, kept: kept && id.is_some(), marked, id, first, problem: None }
+    }
+
+    /// Whether a list was ever written here: an id is kept, of whatever boot.
+    pub fn is_marked(&self) -> bool {
+        self.marked
     }
 
     /// Whether this is the first start since the machine booted, as far as can be told. Where nothing is kept it is.

@@ -59,6 +59,17 @@ impl Control {
         attempt().unwrap_or_else(|error: ConversationError| Reply { meaning: error.meaning(), version, busy: sent })
     }
 
+    /// Asks whether BIRD is busy with a reconfiguration; nothing where there is no answer.
+    pub fn is_busy(&self, limit: Duration, stop: &StopLine) -> Option<bool> {
+        let mut conversation = Conversation::open(&self.path, limit, stop).ok()?;
+        let request = status_request(conversation.version);
+        match conversation.ask(request).ok()?.activity() {
+            Activity::Idle => Some(false),
+            Activity::Busy | Activity::Queued => Some(true),
+            Activity::ShuttingDown | Activity::Unknown => None,
+        }
+    }
+
     /// Asks whether BIRD holds these lists.
     pub fn ask(&self, questions: &[Question], limit: Duration, stop: &StopLine) -> Result<Asked, ConversationError> {
         let open = || Conversation::open(&self.path, limit, stop);
@@ -68,11 +79,19 @@ impl Control {
     }
 }
 
+/// What BIRD is asked to learn whether it is busy.
+fn status_request(version: Option<Version>) -> &'static str {
+    match version.is_some_and(|version| version >= KNOWS_STATUS) {
+        true => "configure status\n",
+        false => "show status\n",
+    }
+}
+
 /// Waits until BIRD is idle; otherwise what keeps it from being that.
 fn until_idle(conversation: &mut Conversation<'_>, limit: Duration) -> Result<Option<Meaning>, ConversationError> {
-    let knows = conversation.version.is_some_and(|version| version >= KNOWS_STATUS);
+    let request = status_request(conversation.version);
     loop {
-        let status = conversation.ask(if knows { "configure status\n" } else { "show status\n" })?;
+        let status = conversation.ask(request)?;
         match status.activity() {
             Activity::Idle => return Ok(None),
             Activity::Busy | Activity::Queued if conversation.lasted() >= limit => return Ok(Some(Meaning::Pending)),

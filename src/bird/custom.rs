@@ -1,43 +1,48 @@
 //! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefixes changed.
 //!
-//! A service with several prefixes gets one run for all that are written together, in both families. The direction tells of the
-//! service and not of the prefix that moved: `up` while any of its prefixes is in the list, `down` when none is left. So
-//! one missing address among several is no `down`. A prefix that several services share is told by the first of them.
+//! ```text
+//!   told      what the list held of the service when its command last succeeded; nothing after a start where only
+//!             custom commands tell BIRD, and after a reload that changed the command
+//!   listed    what the list holds of it now
 //!
-//! Promises: each net change gets one run, on a thread of its own, so that a slow command holds up nobody else; one at
-//! a time for a service and [`MOST`] in all; a run that fails is tried again with the direction the service has then.
-//! What may not be killed is looked after until it ends, and no more than four such of a service are left.
-//! What runs when this ends, be it by a panic, is killed.
-//! A run that succeeds counts as BIRD having taken the list as it was when the run started.
-//! Leaves out: which changes there are (`bird::writer`).
+//!   told != listed  -->  run it  --exit code 0-->  told = listed as of its start, which BIRD took
+//!                          ^ |
+//!                          | +-- else: again, ever later, with the direction the service has then
+//!                          +---- the list changed meanwhile
+//! ```
+//!
+//! The direction tells of the service and not of the prefix that moved: `up` while any of its prefixes is in the list,
+//! `down` when none is left. So one missing address among several is no `down`. A prefix that several services share is
+//! told by the first of them.
+//!
+//! Promises: a service's command owes BIRD its prefixes until it has succeeded with them; one runs at a time, as each may
+//! make BIRD reconfigure, and the one that has waited longest comes first. A command that cannot be run at all leaves the
+//! telling to the family's transport, and so does one whose service is gone: that one is run until the family has told.
+//! Leaves out: when BIRD may be told (`bird::writer`), running (`sys::background`).
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::bird::pace::Pace;
-use crate::bird::table::Told;
+use crate::bird::backoff::Pace;
+use crate::bird::birdc;
+use crate::bird::revision::Revision;
+use crate::bird::state::Counts;
+use crate::check::event::{CustomError, CustomRun, Event};
 use crate::config::settings::{Service, TimedCommand};
-use crate::event::Event;
 use crate::log::format::python_bytes;
-use crate::report::snapshot::Published;
-use crate::sys::process::{How, Left, Limits, Program};
+use crate::prefix::{Family, Prefix};
+use crate::sys::background::{Background, Finished, NotRun, Task};
+use crate::sys::orphans::Orphans;
+use crate::sys::process::{How, Program};
 use crate::sys::stop_line::{Stop, StopLine};
 
-/// How many run at the same time.
-pub const MOST: usize = 8;
-/// How long a command that was told to end (TERM) has before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
-/// How many runs of a service that could not be killed may be left before no further one is started.
-const MOST_LEFT: usize = 4;
-/// How long runs that are killed at the very end have for that.
+/// How long a run that is killed at the very end has for that.
 const LAST_WAIT: Duration = Duration::from_millis(150);
-/// How much of its output is kept, in bytes.
-const KEEP: usize = 1024;
 
 /// The last argument of the command: where the service stands after the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,218 +65,303 @@ impl fmt::Display for Direction {
 /// The custom commands of all services that have one.
 pub struct Customs {
     commands: HashMap<Arc<str>, Custom>,
-    running: usize,
-    /// Runs that could not be killed, and their services.
-    left: LeftRuns,
+    /// The service whose command runs.
+    running: Option<Arc<str>>,
+    background: Arc<Background>,
     events: Sender<Event>,
     stop: StopLine,
-    /// Each run holds a clone of it to its end, which the receiver sees.
-    alive: Sender<()>,
-    ended: Receiver<()>,
 }
 
-type LeftRuns = Arc<Published<Vec<(Arc<str>, Left)>>>;
-
+/// One service's command.
 struct Custom {
-    /// None where a reload took it from the service while it ran.
-    command: Option<TimedCommand>,
-    /// A reload took the service away: it tells of its withdrawal, and is forgotten when that is done.
-    leaves: bool,
-    /// The change that no run has carried yet.
-    due: Option<Direction>,
-    /// The run under way: its direction, and each family's list when it started.
-    running: Option<(Direction, Vec<Told>)>,
-    pace: Pace,
-    /// What was logged about the last failure, so that the next equal one is not.
-    problem: Option<String>,
+    command: TimedCommand,
+    /// Prefixes of which the service is the first to name them.
+    prefixes: Vec<Prefix>,
+    families: HashSet<Family>,
+    /// A reload took the service away; how often its command was tried since.
+    gone: Option<u32>,
+    told: Told,
+    listed: Vec<Prefix>,
+    /// What the run under way tells.
+    run: Option<Run>,
+    last_start: Option<Instant>,
+    backoff: Pace,
+    problem: Option<CustomError>,
+    counts: Counts,
+}
+
+/// What BIRD was told of a service's prefixes by its command.
+#[derive(Debug, PartialEq)]
+enum Told {
+    /// Nothing, or nobody knows.
+    Nothing,
+    /// The family's transport tells what is listed at the next look.
+    WhateverIsListed,
+    /// These are listed.
+    Prefixes(Vec<Prefix>),
+}
+
+/// A run under way.
+struct Run {
+    listed: Vec<Prefix>,
+    revisions: Vec<(Family, Revision)>,
+    /// What it tells is not to be counted on: its command was replaced, or somebody else's file may have been read.
+    is_outdated: bool,
+}
+
+/// What came of a run, for the lists.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Exit code 0: BIRD took these revisions.
+    pub taken: Vec<(Family, Revision)>,
+    /// The command cannot be run: the transports of these families have to tell what it was to tell.
+    pub left_to_families: HashSet<Family>,
 }
 
 impl Customs {
     /// None yet. A run tells its end to `events`; `stop` kills it.
-    pub fn new(events: Sender<Event>, stop: StopLine) -> Customs {
-        let (alive, ended) = channel();
-        Customs { commands: HashMap::new(), running: 0, left: Arc::default(), events, stop, alive, ended }
+    pub fn new(orphans: Arc<Orphans>, events: Sender<Event>, stop: StopLine) -> Customs {
+        let background = Background::new("custom-bird", 1, orphans, stop.clone());
+        Customs { commands: HashMap::new(), running: None, background, events, stop }
     }
 
-    /// From now on there are the commands of these services. True where one is gone whose service is still there: what
-    /// it was to tell, or tells now, has to be told in another way.
-    pub fn reload(&mut self, services: &[Arc<Service>]) -> bool {
-        let all: HashSet<&str> = services.iter().map(|service| service.name.as_str()).collect();
-        let mut commands: HashMap<&str, &TimedCommand> = services
-            .iter()
-            .filter_map(|service| Some((service.name.as_str(), service.custom_reconfigure.as_ref()?)))
-            .collect();
-        let mut lost = false;
-        self.commands.retain(|service, custom| {
-            if let Some(command) = commands.remove(&**service) {
-                (custom.command, custom.leaves) = (Some(command.clone()), false);
-                custom.pace.news();
-                true
-            } else if all.contains(&**service) {
-                (custom.command, custom.due) = (None, None);
-                lost = true;
-                custom.running.is_some()
-            } else {
-                let idle = custom.due.is_none() && custom.running.is_none();
-                !(std::mem::replace(&mut custom.leaves, true) && idle)
+    /// From now on there are the commands of these services. `is_told` says whether the family's transport tells, or has
+    /// told, what is listed of a service whose command is new. Returns the families that have to tell for commands that are
+    /// no more.
+    pub fn reload(&mut self, services: &[Arc<Service>], is_told: impl Fn(&Service) -> bool) -> HashSet<Family> {
+        let mut owned: HashSet<Prefix> = HashSet::new();
+        let mut left_to_families = HashSet::new();
+        let mut before = std::mem::take(&mut self.commands);
+        for service in services {
+            let prefixes = service.prefixes.iter().filter(|prefix| owned.insert(**prefix)).copied().collect();
+            let old = before.remove(&*service.name);
+            let Some(command) = &service.custom_reconfigure else {
+                left_to_families.extend(old.into_iter().flat_map(|old| old.families));
+                continue;
+            };
+            let families = service.prefixes.iter().map(Prefix::family).collect();
+            let mut custom = old.unwrap_or_else(|| Custom::new(command, is_told(service)));
+            if custom.command != *command {
+                custom = Custom { run: custom.run, counts: custom.counts, ..Custom::new(command, false) };
+                custom.run.iter_mut().for_each(|run| run.is_outdated = true);
             }
-        });
-        self.commands.extend(commands.into_iter().map(|(service, command)| {
-            let command = Some(command.clone());
-            let (due, running, problem) = (None, None, None);
-            (service.into(), Custom { command, leaves: false, due, running, pace: Pace::default(), problem })
-        }));
-        lost
+            self.commands.insert(service.name.as_str().into(), Custom { prefixes, families, gone: None, ..custom });
+        }
+        for (name, custom) in before {
+            left_to_families.extend(&custom.families);
+            self.commands.insert(name, Custom { gone: Some(custom.gone.unwrap_or(0)), ..custom });
+        }
+        left_to_families
+    }
+
+    /// Takes in what the lists hold now, and `owed`, the families whose transport owes BIRD a revision.
+    pub fn update<'a>(&mut self, lists: impl Iterator<Item = &'a Arc<[Prefix]>>, owed: &HashSet<Family>) {
+        if self.commands.is_empty() {
+            return;
+        }
+        let all: HashSet<Prefix> = lists.flat_map(|list| list.iter().copied()).collect();
+        for custom in self.commands.values_mut() {
+            let listed: Vec<Prefix> = custom.prefixes.iter().filter(|prefix| all.contains(prefix)).copied().collect();
+            if custom.listed != listed {
+                custom.listed = listed;
+                custom.backoff.news();
+            }
+            if custom.told == Told::WhateverIsListed {
+                custom.told = Told::Prefixes(custom.listed.clone());
+            }
+        }
+        self.commands.retain(|_, custom| !custom.is_done(owed));
+    }
+
+    /// BIRD may hold something else than it was told: each command has to tell it anew.
+    pub fn forget(&mut self, family: Family) {
+        for custom in self.commands.values_mut().filter(|custom| custom.families.contains(&family)) {
+            custom.told = Told::Nothing;
+            custom.run.iter_mut().for_each(|run| run.is_outdated = true);
+        }
     }
 
     /// Whether a run is under way.
-    pub fn busy(&self) -> bool {
-        self.running > 0
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
-    /// Prefixes of the service moved, and this is where it stands now.
-    pub fn changed(&mut self, service: &str, direction: Direction) {
-        if let Some(custom) = self.commands.get_mut(service).filter(|custom| custom.command.is_some()) {
-            custom.due = Some(direction);
-            custom.pace.news();
-        }
+    /// Whether a command owes BIRD prefixes of this family, which its family does not tell instead.
+    pub fn owes(&self, family: Family) -> bool {
+        let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
+        let mut of_ours = of_family.filter(|custom| custom.gone.is_none() && !custom.cannot_run());
+        of_ours.any(|custom| custom.is_owed() || custom.run.is_some())
     }
 
-    /// The services whose last run failed, and why.
-    pub fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
-        let of_ours = self.commands.iter().filter(|(_, custom)| custom.command.is_some());
-        of_ours.filter_map(|(service, custom)| Some((&**service, custom.problem.as_deref()?)))
+    /// Why the command of a service of the family failed, the first in order of name where several did.
+    pub fn problem(&self, family: Family) -> Option<String> {
+        let of_family = self.commands.iter().filter(|(_, custom)| custom.families.contains(&family));
+        let (name, why) = of_family
+            .filter_map(|(name, custom)| Some((name, custom.problem.as_ref()?)))
+            .min_by_key(|(name, _)| name.to_string())?;
+        Some(format!("{why} (custom command of {name})"))
     }
 
-    /// Starts what is due, as far as the numbers allow; nothing once the stop line is pulled. `told` is each family's
-    /// list now.
-    pub fn start_due(&mut self, now: Instant, told: &[Told]) {
-        self.left.lock().retain_mut(|(_, left)| !left.try_reap());
-        if self.stop.is_pulled() {
+    /// What came of the runs for the family's services.
+    pub fn counts(&self, family: Family) -> Counts {
+        let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
+        of_family.fold(Counts::default(), |sum, custom| sum + custom.counts)
+    }
+
+    /// Starts the run that has waited longest, if one is due; nothing once the stop line is pulled. `revisions` are those
+    /// of the lists now.
+    pub fn start_due(&mut self, now: Instant, revisions: &[(Family, Revision)]) {
+        if self.running.is_some() || self.stop.is_pulled() {
             return;
         }
-        for (service, custom) in &mut self.commands {
-            if self.running >= MOST {
-                return;
-            }
-            if custom.running.is_some() || !custom.pace.ready(now) {
-                continue;
-            }
-            let (Some(command), Some(direction)) = (&custom.command, custom.due) else { continue };
-            custom.due = None;
-            custom.running = Some((direction, told.to_vec()));
-            self.running += 1;
-            info!("reconfiguring BIRD by running custom command {} {direction}", command.command);
-            let (left, events, stop) = (self.left.clone(), self.events.clone(), self.stop.clone());
-            spawn(service.clone(), command.clone(), direction, left, events, stop, self.alive.clone());
-        }
+        let due = self.commands.iter_mut().filter(|(_, custom)| custom.is_owed() && custom.backoff.ready(now));
+        let Some((name, custom)) = due.min_by_key(|(name, custom)| (custom.last_start, name.to_string())) else {
+            return;
+        };
+        let direction = if custom.listed.is_empty() { Direction::Down } else { Direction::Up };
+        let of_service = revisions.iter().filter(|(family, _)| custom.families.contains(family)).cloned();
+        custom.run = Some(Run { listed: custom.listed.clone(), revisions: of_service.collect(), is_outdated: false });
+        custom.last_start = Some(now);
+        custom.gone = custom.gone.map(|tries| tries.saturating_add(1));
+        info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
+        self.running = Some(name.clone());
+        let task = task(name.clone(), &custom.command, direction, self.events.clone());
+        self.background.run(task);
     }
 
-    /// A run ended. Returns what BIRD took with it, if it took anything.
-    pub fn done(&mut self, service: &str, result: Result<(), String>, now: Instant) -> Option<Vec<Told>> {
-        let custom = self.commands.get_mut(service)?;
-        let (direction, told) = custom.running.take()?;
-        self.running -= 1;
-        let done = match result {
+    /// A run ended. Returns what that is to the lists.
+    pub fn end(&mut self, CustomRun { service, result, .. }: &CustomRun, now: Instant) -> Outcome {
+        self.running.take_if(|running| running == service);
+        let Some(custom) = self.commands.get_mut(service) else { return Outcome::default() };
+        let Some(run) = custom.run.take() else { return Outcome::default() };
+        match result {
             Ok(()) => {
                 info!("custom command successfully reconfigured Bird");
-                custom.pace = Pace::default();
-                custom.problem = None;
-                Some(told)
+                (custom.backoff, custom.problem) = (Pace::default(), None);
+                custom.counts.taken += 1;
+                custom.counts.last_success = Some(SystemTime::now());
+                if run.is_outdated {
+                    return Outcome::default();
+                }
+                custom.told = Told::Prefixes(run.listed);
+                Outcome { taken: run.revisions, left_to_families: HashSet::new() }
             }
             Err(why) => {
-                if custom.problem.as_ref() != Some(&why) {
+                custom.counts.failed += 1;
+                custom.backoff.failed(now);
+                if custom.problem.as_ref() != Some(why) {
                     error!("{why} (custom command of {service})");
-                    custom.problem = Some(why);
+                    custom.problem = Some(why.clone());
                 }
-                if custom.command.is_some() {
-                    custom.due.get_or_insert(direction);
-                }
-                custom.pace.failed(now);
-                None
+                let left_to_families = if custom.cannot_run() { custom.families.clone() } else { HashSet::new() };
+                Outcome { taken: Vec::new(), left_to_families }
             }
-        };
-        let told_of_its_end = custom.leaves && direction == Direction::Down;
-        if custom.due.is_none() && (told_of_its_end || custom.command.is_none()) {
-            self.commands.remove(service);
         }
-        done
     }
 
-    /// When the next one is to be started. While no more may run, that is when one has ended, and after the stop never.
-    pub fn earliest(&self, now: Instant) -> Option<Instant> {
-        if self.running >= MOST {
+    /// When the next one is to be started. While one runs, that is when it has ended, and after the stop never.
+    pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
+        if self.running.is_some() || self.stop.is_pulled() {
             return None;
         }
-        let waiting = self.commands.values().filter(|custom| custom.due.is_some() && custom.running.is_none());
-        waiting.map(|custom| custom.pace.earliest().unwrap_or(now)).min().filter(|_| !self.stop.is_pulled())
+        let owed = self.commands.values().filter(|custom| custom.is_owed());
+        owed.map(|custom| custom.backoff.earliest().unwrap_or(now)).min()
+    }
+
+    /// Nothing more is waited for: the daemon stops.
+    pub fn skip_backoff(&mut self) {
+        self.commands.values_mut().for_each(|custom| custom.backoff.hurry());
     }
 }
 
 /// Nobody would look after what still runs.
 impl Drop for Customs {
     fn drop(&mut self) {
-        if self.busy() {
+        if self.is_running() {
             self.stop.pull();
-            self.alive = channel().0;
-            // The end of the wait is the last run's: nothing is ever sent.
-            let _ = self.ended.recv_timeout(LAST_WAIT);
+            self.background.wait(LAST_WAIT);
         }
     }
 }
 
-/// Runs the command on a thread of its own, which ends with the event.
-fn spawn(
-    service: Arc<str>,
-    command: TimedCommand,
-    direction: Direction,
-    left: LeftRuns,
-    events: Sender<Event>,
-    stop: StopLine,
-    alive: Sender<()>,
-) {
-    let failed = (events.clone(), service.clone());
-    let run = move || {
-        let _alive = alive;
-        let result = run(&service, &command, direction, &left, &stop);
-        // Without a receiver the daemon has ended.
-        let _ = events.send(Event::CustomDone { service, result });
-    };
-    if let Err(why) = std::thread::Builder::new().name("custom-bird".to_string()).spawn(run) {
-        let (events, service) = failed;
-        let result = Err(format!("reconfiguring BIRD failed, no thread for the custom command: {why}"));
-        let _ = events.send(Event::CustomDone { service, result });
+impl Custom {
+    fn new(command: &TimedCommand, is_told: bool) -> Custom {
+        Custom {
+            command: command.clone(),
+            prefixes: Vec::new(),
+            families: HashSet::new(),
+            gone: None,
+            told: if is_told { Told::WhateverIsListed } else { Told::Nothing },
+            listed: Vec::new(),
+            run: None,
+            last_start: None,
+            backoff: Pace::default(),
+            problem: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Whether it is to be run, and does not run.
+    fn is_owed(&self) -> bool {
+        self.run.is_none() && !matches!(&self.told, Told::Prefixes(told) if *told == self.listed)
+    }
+
+    fn cannot_run(&self) -> bool {
+        matches!(self.problem, Some(CustomError::CannotRun(_)))
+    }
+
+    /// Whether it is gone, and the prefixes of its service with it: BIRD took that from it, or from the family after it was
+    /// tried once.
+    fn is_done(&self, owed: &HashSet<Family>) -> bool {
+        let Some(tries) = self.gone else { return false };
+        let told_by_family = tries > 0 && self.families.is_disjoint(owed);
+        self.listed.is_empty() && self.run.is_none() && (!self.is_owed() || told_by_family)
     }
 }
 
-fn run(
-    service: &Arc<str>,
-    command: &TimedCommand,
-    direction: Direction,
-    left: &LeftRuns,
-    stop: &StopLine,
-) -> Result<(), String> {
-    if left.lock().iter().filter(|(of, _)| of == service).count() >= MOST_LEFT {
-        return Err(format!("reconfiguring BIRD failed: {MOST_LEFT} earlier runs could not be killed and still run"));
-    }
-    let mut program = Program::new(command.command.words()).arg(direction.to_string());
-    let limits = Limits { deadline: Instant::now() + command.timeout, grace: Some(GRACE), keep: KEEP };
-    let ended = program.run(&limits, stop);
-    if let Some(run) = ended.left {
-        warn!("{run}. It was started by the custom command of {service}, and is reaped when it ends");
-        left.lock().push((service.clone(), run));
-    }
-    let failed_with = |code| {
-        let stderr = python_bytes(&ended.stderr.kept);
-        format!("reconfiguring BIRD failed with return code: {code} and stderr: {stderr}")
+/// The run of a service's command, which ends with an event.
+fn task(service: Arc<str>, custom: &TimedCommand, direction: Direction, events: Sender<Event>) -> Task {
+    let TimedCommand { command, timeout } = custom;
+    let program = Program::new(command.words()).arg(direction.to_string());
+    let (key, owner) = (service.clone(), format!("the custom command of {service}").into());
+    let name = command.program().to_string();
+    let end = move |finished| {
+        let busy = is_busy(&finished);
+        let run = CustomRun { service, result: judge(finished, &name), busy };
+        // Without a receiver the daemon has ended.
+        let _ = events.send(Event::CustomEnded(run));
     };
-    match ended.how {
+    Task { key, owner, program, timeout: *timeout, begin: Box::new(|| ()), end: Box::new(end) }
+}
+
+/// Whether BIRD may still be working on it, as its output is read like that of BIRD's client.
+fn is_busy(finished: &Result<Finished, NotRun>) -> bool {
+    let Ok(Finished { how, stdout, stderr }) = finished else { return false };
+    let end = match how {
+        How::Exited(code) => birdc::End::Code(*code),
+        How::Signaled(signal) => birdc::End::Signal(*signal),
+        How::TimedOut | How::Stopped => birdc::End::Limit(Duration::ZERO),
+        How::NotStarted(_) => return false,
+    };
+    birdc::read(&stdout.kept, &stderr.kept, end).calls_for_rest()
+}
+
+fn judge(finished: Result<Finished, NotRun>, program: &str) -> Result<(), CustomError> {
+    let Finished { how, stderr, .. } =
+        finished.map_err(|why| CustomError::Failed(format!("reconfiguring BIRD failed: {why}")))?;
+    let failed_with = |code| {
+        let stderr = python_bytes(&stderr.kept);
+        CustomError::Failed(format!("reconfiguring BIRD failed with return code: {code} and stderr: {stderr}"))
+    };
+    match how {
         How::Exited(0) => Ok(()),
         How::Exited(code) => Err(failed_with(code)),
         How::Signaled(signal) => Err(failed_with(-signal)),
-        How::TimedOut => Err("reconfiguring bird timed out".to_string()),
-        How::Stopped => Err("reconfiguring BIRD was ended by the daemon's stop".to_string()),
-        How::NotStarted(why) => Err(format!("reconfiguring BIRD failed with: {why}: '{}'", command.command.program())),
+        How::TimedOut => Err(CustomError::Failed("reconfiguring bird timed out".to_string())),
+        How::Stopped => Err(CustomError::Failed("reconfiguring BIRD was ended by the daemon's stop".to_string())),
+        How::NotStarted(why) => {
+            Err(CustomError::CannotRun(format!("reconfiguring BIRD failed with: {why}: '{program}'")))
+        }
     }
 }
 

@@ -190,6 +190,13 @@ impl History {
     }
 }
 
+/// Whether there is a history beside the prefix file `conf`.
+pub fn exists(conf: &Path) -> bool {
+    open_parent(conf)
+        .and_then(|parent| open(&parent))
+        .is_ok_and(|directory| copies(&directory).is_ok_and(|found| !found.is_empty()))
+}
+
 /// The list of the family's newest copy that has no flaw, and was not made from nothing.
 pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
     let directory = open(&open_parent(conf).ok()?).ok()?;

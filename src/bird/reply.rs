@@ -117,19 +117,6 @@ impl Meaning {
             | Meaning::NotSent { why } => Some(why),
         }
     }
-
-    /// The value of the metric's label `result`.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Meaning::Taken => "taken",
-            Meaning::TakenSoon => "in_progress",
-            Meaning::Pending => "queued",
-            Meaning::Refused { .. } => "refused",
-            Meaning::Gone { .. } | Meaning::Unreachable { .. } => "unreachable",
-            Meaning::Silent { .. } => "timed_out",
-            Meaning::NotSent { .. } => "not_sent",
-        }
-    }
 }
 
 /// The log's sentence: the original's, where it has one.
@@ -156,6 +143,12 @@ impl fmt::Display for Meaning {
 }
 
 impl Version {
+    /// Whether it sends what it found at the end of a long table only when something wakes it, or after 3 s. 2.0 does, and
+    /// 2.19 does not; of those in between nothing is known.
+    pub fn has_to_be_woken(&self) -> bool {
+        *self < Version { major: 2, minor: 19, patch: 0 }
+    }
+
     /// Whether it reads `[ ]` as a list.
     pub fn reads_empty_lists(&self) -> bool {
         *self >= Version { major: 2, minor: 0, patch: 11 }

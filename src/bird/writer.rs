@@ -1,26 +1,28 @@
 //! The bird-writer: the one thread that touches the prefix files and BIRD.
 //!
 //! ```text
-//!   wanted (verdicts) --[table: archive, write, rename]--> in file --[channel: reconfigure, read the answer]--> in BIRD
-//!        ^                        ^        |                             ^                  |
-//!   check threads          somebody else   +-- failed: again, ever later +                  +-- not taken: again, ever later
+//!   wanted --[prefix_list: archive, write, rename]--> in file --[reconfigurer: tell, read the answer]--> in BIRD
+//!     ^                   ^        |                               ^            |
+//!   states of checks  somebody else  +-- failed: again, ever later   +------------+-- not taken: again, ever later
 //! ```
 //!
-//! It pulls the three levels together until they are equal, and sleeps. The first change of a quiet time goes out at
-//! once; what waits by then goes out with it, and what follows within 42 ms goes out together.
+//! It pulls the three levels together until they are equal, and sleeps. What is wanted is read from the states of the
+//! checks at each step; a hint wakes it, and without one it looks once a second. The first change of a quiet time goes
+//! out at once; what waits by then goes out with it, and what follows within 42 ms goes out together.
 //!
 //! Promises: a change is applied as soon as what is in its way is gone, with no need for a further change; no failure
-//! ends the thread; BIRD is never told while it may be busy with the last reconfigure (that kills BIRD 3); a slow
-//! custom command holds up nobody.
+//! ends the thread; of the reconfigures of this daemon, custom commands included, one is under way at a time, and none
+//! is sent while BIRD may be busy with the last one (that kills BIRD 3). So a slow custom command holds up the others
+//! until it ends, or for its own time limit.
 //! Who may block: this thread, on the disk and on the reconfigure command or BIRD's control socket, for no longer than
 //! their limits.
-//! What stops it: [`Event::Stop`], after what waits is applied (and, after [`Event::Leave`], BIRD took it), and
+//! What stops it: [`Event::Stop`], after what waits is applied (and, where services leave, BIRD took it), and
 //! [`Event::Died`], whose end a reconfigure under way puts off by its own limit and custom commands by `LAST_WAIT`: the
 //! other checks go on meanwhile, and nobody waits for the end of a daemon that has a bug. The `give_up` line cuts short
 //! what runs then.
-//! Leaves out: the list and its file (`bird::table`), the answer's meaning (`bird::reply`).
+//! Leaves out: the list and its file (`bird::prefix_list`), the answer's meaning (`bird::reply`).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -28,54 +30,60 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::bird::channel::Channel;
-use crate::bird::custom::{Customs, Direction};
-use crate::bird::table::{Named, Table, Verdicts};
+use crate::bird::custom::Customs;
+use crate::bird::prefix_list::PrefixList;
+use crate::bird::reconfigurer::{Gate, Reconfigurer};
+use crate::bird::reply::REST;
+use crate::bird::revision::Revision;
+use crate::bird::startup::MAX_HOLD;
+use crate::bird::state::{BirdState, FamilyState};
+use crate::check::event::{CustomRun, Event, Reload};
 use crate::check::gate::processors;
 use crate::check::health::State;
-use crate::check::schedule::{self, AGES};
+use crate::check::schedule;
+use crate::check::state::Verdict;
+use crate::check::Check;
 use crate::config::settings::{Service, Settings};
-use crate::event::{Event, Reload, Verdict};
 use crate::prefix::{Family, Prefix};
-use crate::report::snapshot::{BirdReport, FamilyReport, Published};
+use crate::sys::mutex::Mutex;
+use crate::sys::orphans::Orphans;
 use crate::sys::stop_line::{Stop, StopLine};
 
 /// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DISK_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// How long custom commands that run have to end after [`Event::Died`], which nobody but this thread knows of.
 const LAST_WAIT: Duration = Duration::from_millis(1600);
 
 /// How long it may take until all check threads have started, after drain files that cannot be read for a second.
-const STARTS: Duration = Duration::from_secs(3);
+const START_ALLOWANCE: Duration = Duration::from_secs(3);
 
 /// How often a last change is tried again, where BIRD does not take it.
-const LEAVING: Duration = Duration::from_millis(500);
+const LEAVE_RETRY: Duration = Duration::from_millis(500);
+
+/// How often the checks' states are read though nobody sent a hint.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon a busy BIRD is asked again before a custom command.
+const BUSY_RETRY: Duration = Duration::from_millis(50);
 
 /// Everything the bird-writer owns.
 pub struct Writer {
-    tables: Vec<Table>,
-    channels: Vec<Channel>,
+    /// The checks of the running configuration, in its order.
+    checks: Arc<[Arc<Check>]>,
+    reconfigurers: Vec<Reconfigurer>,
     customs: Customs,
-    verdicts: Verdicts,
-    /// What a verdict on a service concerns, by its name.
-    concerned: HashMap<Arc<str>, Concerned>,
-    /// Services with `on_exit = withdraw`.
-    leaving: Vec<Arc<str>>,
-    /// They are withdrawn, and the end waits until BIRD took that.
-    has_left: bool,
-    /// While BIRD may be busy with a reconfigure, nobody sends it another.
+    /// The end waits until BIRD took that services with `on_exit = withdraw` have left.
+    leaving: bool,
+    /// Until when BIRD may be busy with a reconfigure of ours: nobody sends it another.
     busy_until: Option<Instant>,
-    report: Arc<Published<BirdReport>>,
+    /// Until when no custom command is started, as BIRD said that it is busy.
+    customs_wait: Option<Instant>,
+    /// BIRD was asked for the lists that were lost.
+    started: bool,
+    orphans: Arc<Orphans>,
+    state: Arc<Mutex<BirdState>>,
     give_up: StopLine,
-}
-
-/// What a verdict on a service concerns.
-struct Concerned {
-    /// The tables that hold prefixes of it.
-    tables: Vec<usize>,
-    /// All of them, for the log.
-    prefixes: String,
 }
 
 /// How the bird-writer ended.
@@ -93,44 +101,39 @@ pub enum End {
 }
 
 impl Writer {
-    /// Reads the prefix files for the first time; nothing is written yet.
+    /// Reads the prefix files for the first time; nothing is written yet. `checks` are those of all services.
     pub fn new(
         settings: &Settings,
+        checks: Arc<[Arc<Check>]>,
+        orphans: Arc<Orphans>,
         events: Sender<Event>,
-        report: Arc<Published<BirdReport>>,
+        state: Arc<Mutex<BirdState>>,
         give_up: StopLine,
     ) -> Writer {
-        let mut tables: Vec<Table> = Vec::new();
-        for family in Family::BOTH {
-            let Some(bird) = settings.daemon.bird(family) else { continue };
-            let named = named(&settings.services, family);
-            let patience = patience(settings, family);
-            tables.push(Table::open(family, bird, named, settings.daemon.purge_ip_prefixes, patience));
-        }
-        let channels = channels(settings, &tables, Vec::new());
-        let concerned = concerned(settings, &tables);
-        let mut customs = Customs::new(events, give_up.clone());
-        customs.reload(&settings.services);
-        Writer {
-            tables,
-            channels,
-            customs,
-            verdicts: Verdicts::new(),
-            concerned,
-            leaving: leaving(&settings.services),
-            has_left: false,
+        let (daemon, services) = (&settings.daemon, &settings.services);
+        let open = |family: Family| {
+            let bird = daemon.bird(family)?;
+            let first_verdict = first_verdict(settings, family);
+            Some(PrefixList::open(family, bird, services, daemon.purge_ip_prefixes, first_verdict))
+        };
+        let lists = Family::BOTH.into_iter().filter_map(open).collect();
+        let mut writer = Writer {
+            checks,
+            reconfigurers: Reconfigurer::group(lists, &orphans),
+            customs: Customs::new(orphans.clone(), events, give_up.clone()),
+            leaving: false,
             busy_until: None,
-            report,
+            customs_wait: None,
+            started: false,
+            orphans,
+            state,
             give_up,
-        }
+        };
+        writer.reload_customs(settings);
+        writer
     }
 
-    /// The files that somebody else may touch, links resolved.
-    pub fn files(&self) -> Vec<(Family, PathBuf)> {
-        self.tables.iter().map(|table| (table.family, table.path().to_path_buf())).collect()
-    }
-
-    /// Works until it is told to stop. `stepped` is called after each step, when the report is up to date.
+    /// Works until it is told to stop. `stepped` is called after each step, when the state is up to date.
     pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> End {
         let mut end = None;
         let mut last: Option<Instant> = None;
@@ -140,15 +143,15 @@ impl Writer {
                 last = None;
             }
             if end.is_some() {
-                self.hurry();
+                self.skip_backoff();
             }
             self.step();
             stepped();
             match end.take() {
-                Some(end) if !self.customs.busy() && !self.is_leaving() => return end,
+                Some(end) if !self.customs.is_running() && !self.is_leaving() => return end,
                 kept => end = kept,
             }
-            let again = if end.is_some() && self.has_left { Some(Instant::now() + LEAVING) } else { None };
+            let again = if end.is_some() && self.leaving { Some(Instant::now() + LEAVE_RETRY) } else { None };
             for event in self.receive(events, earlier(again, last)) {
                 match (&end, self.apply(event)) {
                     // A bug stays one, whoever asks for the end meanwhile.
@@ -165,64 +168,89 @@ impl Writer {
     /// Waits for the next event or until then, or else for the next thing to do; returns all events that wait by then.
     fn receive(&mut self, events: &Receiver<Event>, until: Option<Instant>) -> Vec<Event> {
         let now = Instant::now();
-        let first = match until.or_else(|| self.earliest(now)) {
-            Some(at) => events.recv_timeout(at.saturating_duration_since(now)),
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match first {
+        let until = until.unwrap_or_else(|| earlier(self.next_wakeup(now), Some(now + LOOK_INTERVAL)).unwrap_or(now));
+        match events.recv_timeout(until.saturating_duration_since(now)) {
             Ok(event) => std::iter::once(event).chain(events.try_iter()).collect(),
             Err(RecvTimeoutError::Timeout) => Vec::new(),
             // The customs hold a sender, so this cannot happen; were it to, nobody could ask for anything any more.
-            Err(RecvTimeoutError::Disconnected) => vec![Event::Stop],
+            Err(RecvTimeoutError::Disconnected) => vec![Event::Stop { leaving: false }],
         }
     }
 
     /// Takes an event in. Returns how the thread is to end, once it is.
     fn apply(&mut self, event: Event) -> Option<End> {
         match event {
-            Event::Verdict(verdict) => self.hear(verdict),
+            Event::Changed(check) => self.log_hint(&check),
             Event::Touched(family) => {
-                self.tables.iter_mut().filter(|table| table.family == family).for_each(Table::touched);
+                self.lists_mut().filter(|list| list.family() == family).for_each(PrefixList::recheck)
             }
-            Event::CustomDone { service, result } => {
-                let taken = self.customs.done(&service, result, Instant::now());
-                // Where the families have BIRDs of their own, the command has told only the service's.
-                let concerned = self.concerned.get(&service);
-                for (at, told) in taken.iter().flatten().enumerate() {
-                    if concerned.is_none_or(|concerned| concerned.tables.contains(&at)) {
-                        self.tables[at].took(told);
-                    }
-                }
-            }
-            Event::Leave => self.leave(),
+            Event::CustomEnded(run) => self.end_custom(&run),
             Event::Reload(reload) => self.reload(*reload),
             Event::Died { service, why } => return Some(End::Died { service, why }),
-            Event::Stop => return Some(End::Stopped),
+            Event::Stop { leaving } => {
+                self.leaving |= leaving;
+                // One last try; where services leave, more follow at their usual pace.
+                self.customs.skip_backoff();
+                return Some(End::Stopped);
+            }
         }
         None
     }
 
-    /// Services with `on_exit = withdraw` count as down, and nothing that is said by now changes that. Where this comes
-    /// before [`Writer::run`], it is part of the first change.
-    pub fn leave(&mut self) {
-        info!("going to withdraw {}, as on_exit says", self.leaving.join(","));
-        for service in self.leaving.clone() {
-            self.hear(Verdict { service, state: State::Down, missing: BTreeSet::new(), undecided: BTreeSet::new() });
+    /// A hint is worth a line in the log, as the original has it. What it is about is read with the next step.
+    fn log_hint(&self, check: &Arc<Check>) {
+        if !self.checks.iter().any(|ours| Arc::ptr_eq(ours, check)) {
+            return;
         }
-        self.has_left = true;
+        let verdict = check.state().verdict();
+        let action = if verdict.state == State::Up && !verdict.withheld { "add to" } else { "delete from" };
+        let prefixes: Vec<String> = check.service.prefixes.iter().map(Prefix::to_string).collect();
+        info!(
+            "returned an item from the queue for {} with IP prefix {} and action to {action} Bird configuration",
+            check.name(),
+            prefixes.join(",")
+        );
+    }
+
+    fn end_custom(&mut self, run: &CustomRun) {
+        let outcome = self.customs.end(run, Instant::now());
+        if run.busy {
+            self.busy_until = self.busy_until.max(Some(Instant::now() + REST));
+        }
+        for reconfigurer in &mut self.reconfigurers {
+            let mut is_concerned = false;
+            for list in reconfigurer.lists_mut() {
+                let family = list.family();
+                for (_, revision) in outcome.taken.iter().filter(|(of, _)| *of == family) {
+                    list.confirm_by_custom(revision);
+                    is_concerned = true;
+                }
+                if outcome.left_to_families.contains(&list.family()) {
+                    list.owe_revision();
+                }
+            }
+            if is_concerned {
+                reconfigurer.wake_after_custom();
+            }
+        }
     }
 
     /// Whether BIRD has to take a last change, and there is still time for that. A BIRD that is gone, as at the host's
     /// shutdown, has taken its routes along, and the next one reads the file.
     fn is_leaving(&self) -> bool {
-        if !self.has_left || self.give_up.is_pulled() {
+        if !self.leaving || self.give_up.is_pulled() {
             return false;
         }
         let (mut open, mut gone) = (false, false);
-        for (at, table) in self.tables.iter().enumerate().filter(|(_, table)| !table.levels().in_sync) {
-            let is_gone = self.channels.iter().any(|channel| channel.tables.contains(&at) && channel.is_gone());
-            let waits_for_bird_alone = table.is_due() && table.levels().problem.is_none();
-            *(if is_gone && waits_for_bird_alone { &mut gone } else { &mut open }) = true;
+        for reconfigurer in &self.reconfigurers {
+            for list in reconfigurer.lists().iter().filter(|list| !self.is_in_sync(list)) {
+                let waits_for_bird_alone = list.is_fit() && list.problem().is_none();
+                if reconfigurer.is_gone() && waits_for_bird_alone {
+                    gone = true;
+                } else {
+                    open = true;
+                }
+            }
         }
         if gone && !open {
             warn!("BIRD is gone, and the routes with it: nothing has to confirm that services left, as on_exit says");
@@ -230,142 +258,195 @@ impl Writer {
         open
     }
 
-    fn hear(&mut self, verdict: Verdict) {
-        if self.has_left {
-            return;
-        }
-        // A service that nothing is known of has just gone with a reload.
-        let Some(Concerned { tables, prefixes }) = self.concerned.get(&verdict.service) else { return };
-        let action = if verdict.state == State::Up { "add to" } else { "delete from" };
-        info!(
-            "returned an item from the queue for {} with IP prefix {prefixes} and action to {action} Bird configuration",
-            verdict.service
-        );
-        tables.iter().for_each(|&at| self.tables[at].news());
-        self.verdicts.insert(verdict.service.clone(), verdict);
+    /// Whether the file lists what it should and BIRD took it, from whoever had to tell it.
+    fn is_in_sync(&self, list: &PrefixList) -> bool {
+        list.is_in_sync() && !self.customs.owes(list.family())
     }
 
     /// Goes on with another configuration. What it changes goes out with the next step, in one write and one reconfigure;
-    /// what BIRD took, what waits for it and what failed stays known.
-    fn reload(&mut self, Reload { settings, last_words }: Reload) {
-        for table in &mut self.tables {
-            if let Some(bird) = settings.daemon.bird(table.family) {
-                table.reload(bird, named(&settings.services, table.family), &self.verdicts);
+    /// what BIRD took, what waits for it and what failed stays known, but for a transport that is another one.
+    fn reload(&mut self, Reload { settings, checks }: Reload) {
+        let verdicts = self.verdicts();
+        let mut became_custom_only = Vec::new();
+        for list in self.lists_mut() {
+            if let Some(bird) = settings.daemon.bird(list.family()) {
+                let before = list.is_custom_only();
+                list.reload(bird, &settings.services, &verdicts);
+                if list.is_custom_only() && !before {
+                    became_custom_only.push(list.family());
+                }
             }
         }
-        self.channels = channels(&settings, &self.tables, std::mem::take(&mut self.channels));
-        self.concerned = concerned(&settings, &self.tables);
-        self.leaving = leaving(&settings.services);
-        self.verdicts.retain(|service, _| self.concerned.contains_key(service));
-        self.verdicts.extend(last_words.into_iter().map(|verdict| (verdict.service.clone(), verdict)));
-        if self.customs.reload(&settings.services) {
-            self.tables.iter_mut().for_each(Table::tell_all);
-        }
+        self.reconfigurers =
+            Reconfigurer::regroup(std::mem::take(&mut self.reconfigurers), &settings.daemon, &self.orphans);
+        self.checks = checks;
+        self.reload_customs(&settings);
+        became_custom_only.into_iter().for_each(|family| self.customs.forget(family));
+    }
+
+    /// The services' own commands are these from now on, and the lists are what they were told of.
+    fn reload_customs(&mut self, settings: &Settings) {
+        let custom_only: HashSet<Family> =
+            self.lists().filter(|list| list.is_custom_only()).map(PrefixList::family).collect();
+        let is_told = |service: &Service| !service.prefixes.iter().any(|prefix| custom_only.contains(&prefix.family()));
+        let left = self.customs.reload(&settings.services, is_told);
+        self.lists_mut().filter(|list| left.contains(&list.family())).for_each(PrefixList::owe_revision);
+        self.update_customs();
+    }
+
+    fn update_customs(&mut self) {
+        let owed = self.lists().filter(|list| !list.is_in_sync()).map(PrefixList::family).collect();
+        let lists: Vec<Arc<[Prefix]>> = self.lists().map(|list| list.list().clone()).collect();
+        self.customs.update(lists.iter(), &owed);
     }
 
     /// Does everything that can be done now.
     fn step(&mut self) {
         let now = Instant::now();
-        let limits: Duration = self.channels.iter().map(Channel::limit).sum();
-        let due = now + limits + PATIENCE;
-        self.report.lock().due = Some(due);
-        let mut changed = Vec::new();
-        for table in self.tables.iter_mut().filter(|table| table.earliest(now).is_some_and(|at| at <= now)) {
-            changed.extend(table.converge(&self.verdicts, now).into_iter().map(|(service, _)| service));
+        let limits: Duration = self.reconfigurers.iter().map(Reconfigurer::max_duration).sum();
+        let due = now + limits + DISK_ALLOWANCE;
+        self.state.lock().due = Some(due);
+        if !std::mem::replace(&mut self.started, true) {
+            self.reconfigurers.iter_mut().for_each(|reconfigurer| reconfigurer.recover_lost(&self.give_up));
+            self.update_customs();
         }
-        self.tell_customs(&changed);
+        self.write(now);
         // A command may take its time, and the file is ahead of BIRD meanwhile.
         self.publish(Some(due));
-        let told: Vec<_> = self.tables.iter().map(Table::tell).collect();
-        if self.customs_wait_until(now).is_none_or(|at| at <= now) {
-            self.customs.start_due(now, &told);
+        self.tell();
+        self.lists_mut().for_each(PrefixList::sync_directory);
+        self.publish(None);
+        self.state.lock().ready = true;
+    }
+
+    /// Brings the files in line with the states of the checks.
+    fn write(&mut self, now: Instant) {
+        let verdicts = self.verdicts();
+        let mut foreign = Vec::new();
+        for list in self.lists_mut() {
+            list.update(&verdicts, now);
+            if list.is_due(now) && list.converge(&verdicts, now).foreign {
+                foreign.push(list.family());
+            }
         }
-        for channel in &mut self.channels {
-            let now = Instant::now();
-            if channel.earliest(&mut self.tables, &self.verdicts, self.busy_until, now).is_some_and(|at| at <= now) {
-                let busy = channel.reconfigure(&mut self.tables, &self.give_up);
+        foreign.into_iter().for_each(|family| self.customs.forget(family));
+        self.update_customs();
+    }
+
+    /// Brings BIRD in line with the files, as far as it may be told now.
+    fn tell(&mut self) {
+        for at in 0..self.reconfigurers.len() {
+            let (gate, now) = (self.gate(), Instant::now());
+            let reconfigurer = &mut self.reconfigurers[at];
+            if reconfigurer.next_wakeup(gate, now).is_some_and(|at| at <= now) {
+                let busy = reconfigurer.advance(&self.give_up);
                 self.busy_until = self.busy_until.max(busy);
             }
         }
-        self.channels.iter_mut().for_each(Channel::reap);
-        self.tables.iter_mut().for_each(Table::sync_directory);
-        self.publish(None);
-        self.report.lock().ready = true;
+        self.update_customs();
+        let now = Instant::now();
+        if self.customs_wakeup(now).is_some_and(|at| at <= now) && self.may_start_custom() {
+            let revisions: Vec<(Family, Revision)> =
+                self.lists().map(|list| (list.family(), list.revision())).collect();
+            self.customs.start_due(now, &revisions);
+        }
     }
 
-    /// Has the services' own commands tell what changed.
-    fn tell_customs(&mut self, changed: &[Arc<str>]) {
-        if changed.is_empty() {
-            return;
+    /// Before a custom command BIRD is asked whether it is busy, where it can be asked: over a socket it says that of
+    /// everybody's reconfigurations.
+    fn may_start_custom(&mut self) -> bool {
+        let answers = self.reconfigurers.iter().filter_map(|reconfigurer| reconfigurer.is_busy(&self.give_up));
+        let is_busy = answers.fold(None, |all, busy| Some(all.unwrap_or(false) || busy));
+        match is_busy {
+            Some(false) => self.busy_until = None,
+            Some(true) => {
+                self.customs_wait = Some(Instant::now() + BUSY_RETRY);
+                return false;
+            }
+            None => {}
         }
-        let listed: HashSet<Arc<str>> = self.tables.iter().flat_map(Table::listed_services).collect();
-        for service in changed {
-            let direction = if listed.contains(service) { Direction::Up } else { Direction::Down };
-            self.customs.changed(service, direction);
-        }
+        true
+    }
+
+    fn gate(&self) -> Gate {
+        Gate { custom_runs: self.customs.is_running(), busy_until: self.busy_until }
     }
 
     /// When the next step is due, if nothing happens.
-    fn earliest(&mut self, now: Instant) -> Option<Instant> {
-        let tables = self.tables.iter().filter_map(|table| table.earliest(now)).min();
-        let mut channels = None;
-        for channel in &mut self.channels {
-            let at = channel.earliest(&mut self.tables, &self.verdicts, self.busy_until, now);
-            channels = earlier(channels, at);
-        }
-        let wait = self.customs_wait_until(now);
-        let customs = self.customs.earliest(now).map(|at| wait.map_or(at, |wait| at.max(wait)));
-        earlier(earlier(tables, channels), customs)
+    fn next_wakeup(&self, now: Instant) -> Option<Instant> {
+        let lists = self.lists().filter_map(|list| list.next_wakeup(now)).min();
+        let gate = self.gate();
+        let reconfigurers = self.reconfigurers.iter().filter_map(|found| found.next_wakeup(gate, now)).min();
+        earlier(earlier(lists, reconfigurers), self.customs_wakeup(now))
     }
 
-    /// Until when no custom command is started: like the others, they make BIRD read the files.
-    fn customs_wait_until(&mut self, now: Instant) -> Option<Instant> {
-        let held = self.tables.iter_mut().filter_map(|table| table.held_until(&self.verdicts, now)).max();
-        held.max(self.busy_until)
+    /// When the next custom command may be started: like a reconfigure, it makes BIRD read the files.
+    fn customs_wakeup(&self, now: Instant) -> Option<Instant> {
+        if self.lists().any(|list| list.is_held() || !list.is_fit()) {
+            return None;
+        }
+        let at = self.customs.next_wakeup(now)?;
+        let can_ask = self.reconfigurers.iter().any(Reconfigurer::can_ask);
+        let busy_until = self.busy_until.filter(|_| !can_ask);
+        [Some(at), busy_until, self.customs_wait].into_iter().flatten().max()
     }
 
     /// The last step: nothing is gathered, and no retry waited for.
-    fn hurry(&mut self) {
-        self.tables.iter_mut().for_each(Table::hurry);
-        self.channels.iter_mut().for_each(Channel::hurry);
+    fn skip_backoff(&mut self) {
+        self.reconfigurers.iter_mut().for_each(Reconfigurer::skip_backoff);
     }
 
-    /// Why the command of a service with prefixes in the table failed, the first in order of name where several did.
-    fn problem_of_customs(&self, table: usize) -> Option<String> {
-        let of_table = |service: &str| self.concerned.get(service).is_none_or(|found| found.tables.contains(&table));
-        let (service, why) = self.customs.problems().filter(|(service, _)| of_table(service)).min()?;
-        Some(format!("{why} (custom command of {service})"))
+    /// What is known of each service now.
+    fn verdicts(&self) -> Vec<Verdict> {
+        self.checks.iter().map(|check| check.state().verdict()).collect()
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &PrefixList> {
+        self.reconfigurers.iter().flat_map(Reconfigurer::lists)
+    }
+
+    fn lists_mut(&mut self) -> impl Iterator<Item = &mut PrefixList> {
+        self.reconfigurers.iter_mut().flat_map(Reconfigurer::lists_mut)
     }
 
     /// What is known now; the step has to be over by `due`, where it is not.
     fn publish(&self, due: Option<Instant>) {
-        let mut report = self.report.lock();
+        let mut families: Vec<FamilyState> = self
+            .reconfigurers
+            .iter()
+            .flat_map(|reconfigurer| reconfigurer.lists().iter().map(move |list| self.family_state(list, reconfigurer)))
+            .collect();
+        families.sort_by_key(|found| found.family);
+        let mut state = self.state.lock();
         let now = Instant::now();
-        let before = std::mem::take(&mut report.families);
-        for (at, table) in self.tables.iter().enumerate() {
-            let levels = table.levels();
-            let Some(channel) = self.channels.iter().find(|channel| channel.tables.contains(&at)) else { continue };
-            report.families.push(FamilyReport {
-                family: table.family,
-                wanted: levels.wanted,
-                in_file: levels.in_file,
-                in_bird: levels.in_bird,
-                in_sync: levels.in_sync,
-                out_of_sync_since: (!levels.in_sync)
-                    .then(|| before.get(at).and_then(|before| before.out_of_sync_since).unwrap_or(now)),
-                // What hinders the other family, with which it shares the command, is none of its own.
-                problem: levels
-                    .problem
-                    .or(channel.problem())
-                    .map(String::from)
-                    .or_else(|| self.problem_of_customs(at))
-                    .filter(|_| !levels.in_sync),
-                taken: channel.taken,
-                failed: channel.failed,
-                last_success: channel.last_success,
-            });
+        for found in families.iter_mut().filter(|found| !found.in_sync) {
+            let before = state.families.iter().find(|before| before.family == found.family);
+            found.out_of_sync_since = before.and_then(|before| before.out_of_sync_since).or(Some(now));
         }
-        report.due = due;
+        state.families = families;
+        state.due = due;
+    }
+
+    fn family_state(&self, list: &PrefixList, reconfigurer: &Reconfigurer) -> FamilyState {
+        let (family, in_sync) = (list.family(), self.is_in_sync(list));
+        // What hinders the other family, with which it shares the command, is none of its own.
+        let problem = list.problem().or(reconfigurer.problem()).map(String::from);
+        FamilyState {
+            family,
+            wanted: list.wanted(),
+            in_file: list.in_file(),
+            in_bird: list.in_bird(),
+            in_sync,
+            out_of_sync_since: None,
+            problem: problem.or_else(|| self.customs.problem(family)).filter(|_| !in_sync),
+            hold: list.hold(),
+            counts: reconfigurer.counts() + self.customs.counts(family),
+        }
+    }
+
+    /// The files that somebody else may touch, as configured: links are not resolved.
+    pub fn files(&self) -> Vec<(Family, PathBuf)> {
+        self.lists().map(|list| (list.family(), list.bird().conf.clone())).collect()
     }
 }
 
@@ -373,69 +454,15 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
 }
 
-/// The ways to tell BIRD of these tables. Those of `before` that go on do so with all that they know, others with what
-/// they counted.
-fn channels(settings: &Settings, tables: &[Table], mut before: Vec<Channel>) -> Vec<Channel> {
-    let mut channels: Vec<Channel> = Vec::new();
-    for (at, table) in tables.iter().enumerate() {
-        let Some(bird) = settings.daemon.bird(table.family) else { continue };
-        if let Some(channel) = channels.iter_mut().find(|channel| channel.is_for(bird)) {
-            channel.tables.push(at);
-            continue;
-        }
-        let new = Channel::new(bird, at);
-        channels.push(match before.iter().find(|channel| channel.tables.contains(&at)) {
-            Some(before) => new.counting_on(before),
-            None => new,
-        });
-    }
-    for channel in &mut channels {
-        let Some(bird) = settings.daemon.bird(tables[channel.tables[0]].family) else { continue };
-        if let Some(same) = before.iter().position(|channel| channel.is_for(bird)) {
-            let new = std::mem::replace(channel, before.swap_remove(same));
-            channel.tables = new.tables;
-        }
-    }
-    channels
-}
-
-/// What a verdict on each service concerns.
-fn concerned(settings: &Settings, tables: &[Table]) -> HashMap<Arc<str>, Concerned> {
-    let at = |prefix: &Prefix| tables.iter().position(|table| table.family == prefix.family());
-    let of = |service: &Service| {
-        let tables: BTreeSet<usize> = service.prefixes.iter().filter_map(at).collect();
-        let prefixes: Vec<String> = service.prefixes.iter().map(Prefix::to_string).collect();
-        Concerned { tables: tables.into_iter().collect(), prefixes: prefixes.join(",") }
-    };
-    settings.services.iter().map(|service| (service.name.as_str().into(), of(service))).collect()
-}
-
-/// Services with `on_exit = withdraw`.
-fn leaving(services: &[Arc<Service>]) -> Vec<Arc<str>> {
-    services.iter().filter(|service| service.withdraw_on_exit).map(|service| service.name.as_str().into()).collect()
-}
-
-/// The family's prefixes in order of configuration.
-fn named(services: &[Arc<Service>], family: Family) -> Vec<Named> {
-    let of_family = |service: &Arc<Service>| {
-        let name: Arc<str> = service.name.as_str().into();
-        let custom = service.custom_reconfigure.is_some();
-        let prefixes = service.prefixes.clone().into_iter().filter(move |prefix| prefix.family() == family);
-        let on_boot = service.withdraw_on_boot;
-        prefixes.map(move |prefix| Named { prefix, service: name.clone(), custom, on_boot })
-    };
-    services.iter().flat_map(of_family).collect()
-}
-
-/// How long the slowest service of the family needs for its first verdict, from now on: until its thread runs, for its
-/// place among all that start, and for its runs.
-fn patience(settings: &Settings, family: Family) -> Duration {
+/// How long the slowest service of the family needs for its first verdict where it is healthy, from now on: until its
+/// thread runs, for its place among all that start, and for its runs; [`MAX_HOLD`] at most.
+fn first_verdict(settings: &Settings, family: Family) -> Duration {
     let Settings { daemon, services, .. } = settings;
-    let turns = schedule::turn(services.len(), processors());
-    let begins = STARTS.saturating_add(turns).saturating_add(daemon.splay_startup);
+    let offsets = schedule::turn(services.len(), processors());
+    let begins = START_ALLOWANCE.saturating_add(offsets).saturating_add(daemon.splay_startup);
     let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
     let needs = of_family.map(|service| schedule::first_verdict(service)).max().unwrap_or_default();
-    begins.saturating_add(needs).min(AGES)
+    begins.saturating_add(needs).min(MAX_HOLD)
 }
 
 #[cfg(test)]

@@ -1,19 +1,18 @@
 //! Which prefixes are assigned to which interfaces, for all check threads; and the thread that keeps this true.
 //!
 //! What checks see are the settled addresses: one that went or came counts as gone or there half a second later, and at
-//! that moment the checks it concerns are woken. So a network restart, which takes addresses away and puts them back,
-//! is seen by no check, whenever it looks; and an address that is gone is withdrawn after half a second, whatever the
-//! interval of its check, or when the check that runs at that moment has ended.
+//! that moment the checks it concerns are told. So a network restart, which takes addresses away and puts them back, is
+//! seen by no check, whenever it looks; and an address that is gone is withdrawn after half a second, whatever the
+//! interval of its check and whether it runs at that moment.
 //!
 //! Promises: looking costs no system call and waits for nothing but another look. What cannot be learnt stays as it was,
 //! and before anything was learnt every prefix counts as assigned: a machine without a descriptor left withdraws nothing
-//! for that, and the check's command goes on deciding. Once the stop line is pulled the watching thread holds no
-//! sender any more, and takes none.
+//! for that, and the check's command goes on deciding.
 //! Who may block: only the watching thread, on the kernel.
-//! Leaves out: what a missing address means (`check::worker`).
+//! Leaves out: what a missing address means (`check::state`).
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,10 +20,15 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use tracing::{info, warn};
 
+use crate::check::announcer::Announcer;
+use crate::check::health::State;
+use crate::check::worker::{list, not_assigned};
+use crate::check::Check;
 use crate::config::settings::Service;
+use crate::log::layer::{with_name, Subject};
 use crate::prefix::Prefix;
-use crate::report::snapshot::Published;
 use crate::sys::addresses::{Addresses, Kernel};
+use crate::sys::mutex::Mutex;
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::{Stop, StopLine};
 use settling::Settling;
@@ -40,15 +44,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// For the thread: it calls nothing deep.
 const STACK: usize = 256 * 1024;
 
-/// A service and the orders of its check thread.
-pub type Concerned = (Arc<Service>, Sender<()>);
-
 /// Which addresses are assigned.
-#[derive(Debug)]
 pub struct Assignment {
     /// Nothing before the kernel answered for the first time.
-    settling: Published<Option<Settling>>,
-    concerned: Published<Vec<Concerned>>,
+    settling: Mutex<Option<Settling>>,
+    /// The checks of the running configuration.
+    checks: Mutex<Arc<[Arc<Check>]>>,
     stop: StopLine,
 }
 
@@ -57,9 +58,10 @@ impl Assignment {
     ///
     /// # Errors
     /// The thread cannot be created: to be tried again.
-    pub fn start(stop: StopLine) -> io::Result<(Arc<Assignment>, JoinHandle<()>)> {
-        let assignment = Arc::new(Assignment { settling: Published::default(), concerned: Published::default(), stop });
-        let mut watch = Watch { assignment: assignment.clone(), kernel: None, failed: false };
+    pub fn start(announcer: Announcer, stop: StopLine) -> io::Result<(Arc<Assignment>, JoinHandle<()>)> {
+        let checks = Mutex::new(Arc::from([]));
+        let assignment = Arc::new(Assignment { settling: Mutex::default(), checks, stop });
+        let mut watch = Watch { assignment: assignment.clone(), announcer, kernel: None, failed: false };
         watch.look();
         let thread = std::thread::Builder::new().name("addresses".into()).stack_size(STACK);
         Ok((assignment, thread.spawn(move || watch.run())?))
@@ -70,29 +72,22 @@ impl Assignment {
         self.settling.lock().as_ref().is_none_or(|settling| settling.settled().has(interface, prefix))
     }
 
-    /// Who is to be woken from now on: each service's check, when one of its prefixes comes or goes.
-    ///
-    /// The list holds a sender of each thread's orders, so a thread that is to end has to be taken out of it too.
-    pub fn concern(&self, services: Vec<Concerned>) {
-        let mut concerned = self.concerned.lock();
-        // Under the lock, as the watching thread drops the list when it stops: either it or this sees the other's deed.
-        *concerned = if self.stop.is_pulled() { Vec::new() } else { services };
+    /// The prefixes of the service that are not assigned to its interface; none where that does not count.
+    pub fn missing(&self, service: &Service) -> BTreeSet<Prefix> {
+        let Some(interface) = &service.assigned_to else { return BTreeSet::new() };
+        service.prefixes.iter().filter(|prefix| !self.assigned(interface, prefix)).copied().collect()
     }
 
-    fn wake(&self, changed: &Addresses) {
-        for (service, orders) in &*self.concerned.lock() {
-            let Some(interface) = &service.assigned_to else { continue };
-            if service.prefixes.iter().any(|prefix| changed.has(interface, prefix)) {
-                // A disabled check has no thread.
-                let _ = orders.send(());
-            }
-        }
+    /// These checks are told from now on when their addresses come and go.
+    pub fn follow(&self, checks: Arc<[Arc<Check>]>) {
+        *self.checks.lock() = checks;
     }
 }
 
 /// The watching thread.
 struct Watch {
     assignment: Arc<Assignment>,
+    announcer: Announcer,
     kernel: Option<Kernel>,
     /// The last look failed, which is said already.
     failed: bool,
@@ -112,14 +107,13 @@ impl Watch {
                 None => stop.wait(RETRY),
             };
             if told && stop.wait(GATHER) {
-                self.assignment.concerned.lock().clear();
                 return;
             }
             self.look();
         }
     }
 
-    /// Asks the kernel, publishes what has settled and wakes whom it concerns.
+    /// Asks the kernel, and tells the checks of what has settled.
     fn look(&mut self) {
         match self.ask() {
             Ok(seen) => {
@@ -135,7 +129,7 @@ impl Watch {
                     }
                 };
                 drop(settling);
-                self.assignment.wake(&changed);
+                self.tell(&changed);
             }
             Err(error) => {
                 self.kernel = None;
@@ -144,6 +138,35 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// An address that has gone is withdrawn at once, whatever its check does at this moment; one that has come has the
+    /// check run.
+    fn tell(&self, changed: &Addresses) {
+        let checks = self.assignment.checks.lock().clone();
+        for check in checks.iter() {
+            let service = &check.service;
+            let Some(interface) = &service.assigned_to else { continue };
+            if service.prefixes.iter().any(|prefix| changed.has(interface, prefix)) {
+                self.withdraw(check, interface);
+                check.trigger.check_now();
+            }
+        }
+    }
+
+    fn withdraw(&self, check: &Arc<Check>, interface: &str) {
+        let service = &check.service;
+        let (change, new) = check.state_mut().addresses_gone(service, self.assignment.missing(service));
+        let lines = || {
+            if !new.is_empty() {
+                warn!("{} isn't assigned to {interface} interface", list(&new));
+            }
+            if change.states.is_some_and(|[_, new]| new == State::Down) {
+                warn!(status = %State::Down, "{}", not_assigned(&service.prefixes, service));
+            }
+        };
+        with_name(Subject::from(&**service), lines);
+        self.announcer.announce(check, change);
     }
 
     fn ask(&mut self) -> io::Result<Addresses> {

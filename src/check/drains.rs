@@ -1,14 +1,15 @@
 //! The drain files, looked at once a second: whose service is to be out, whatever its check says.
 //!
 //! ```text
-//!   file there ----> report.drained, "down" to the bird-writer ----> the check thread rests: it runs nothing
-//!   file gone, ----> report.drained taken back, the check ordered -> the check thread goes on from "down", at once; the
-//!   time over                                                        prefix is back when check_rise checks passed
+//!   file there ----> CheckState::drain, a hint to the bird-writer ----> the check thread rests: it runs nothing
+//!   file gone, ----> CheckState::end_drain, the check triggered ------> the check thread goes on from "down", at once;
+//!   time over                                                           the prefix is back when check_rise checks passed
 //! ```
 //!
-//! Promises: a prefix leaves within a second though its check hangs, as the writer is told from here; a file that cannot
-//! be read changes nothing; a drain that was found when the daemon started is older than every check. Where no
-//! service has a drain file there is no thread.
+//! Promises: a prefix leaves within a second though its check hangs; a file that cannot be read changes nothing; a drain
+//! that was found when the daemon started is older than every check. Where no service has a drain file there is no
+//! thread. A look that is under way during a reload acts on the checks of the old configuration, which nobody reads any
+//! more; the look that the reload asks for follows it.
 //! Who may block: this thread, on the files; one on a dead file system holds up the look at the others. What stops it:
 //! the drop of [`Drains`].
 //! Leaves out: what a file says (`drain`).
@@ -22,54 +23,47 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{error, info, warn};
 
-use crate::check::health::State;
-use crate::check::hook::Hooks;
-use crate::config::settings::Service;
+use crate::check::announcer::Announcer;
+use crate::check::state::Change;
+use crate::check::Check;
 use crate::drain::{self, End};
-use crate::event::Event;
-use crate::report::snapshot::{Board, Drained, Published, ServiceReport};
 use crate::sys::atomic_file;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long the daemon waits for a look that must come before the checks.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The code of a service that is down whatever its check says: as where its address is not assigned.
-const WITHHELD: i32 = 1;
 /// For the thread: it calls nothing deep.
 const STACK: usize = 256 * 1024;
 
 /// The thread that looks, where one is needed.
 pub struct Drains {
-    board: Arc<Board>,
-    events: Sender<Event>,
-    hooks: Arc<Hooks>,
+    announcer: Announcer,
     looks: Option<Sender<Look>>,
 }
 
-/// An order to look now.
+/// An order to look now, and to go on with these.
 struct Look {
-    /// `drain_file` of `[daemon]`.
+    /// `drain_file` of `[daemon]`, which concerns all checks.
     host: Option<PathBuf>,
+    checks: Arc<[Arc<Check>]>,
     /// Told when it is done.
     done: Sender<()>,
 }
 
 impl Drains {
     /// No file is looked at yet.
-    pub fn new(board: Arc<Board>, events: Sender<Event>, hooks: Arc<Hooks>) -> Drains {
-        Drains { board, events, hooks, looks: None }
+    pub fn new(announcer: Announcer) -> Drains {
+        Drains { announcer, looks: None }
     }
 
-    /// Looks at the drain files of the services that are on the board now, and at `host`, which concerns them all; then
-    /// once a second. Returns when that look is done, or after a second. To be called before the check threads of
-    /// services that are new on the board are started.
+    /// Looks at the drain files of these checks, and at `host`, which concerns them all; then once a second. Returns when
+    /// that look is done, or after a second. To be called before the threads of new checks are started.
     ///
     /// # Errors
     /// The thread cannot be created.
-    pub fn follow(&mut self, host: Option<&Path>) -> io::Result<()> {
-        let services = self.board.services.lock().clone();
-        let needed = host.is_some() || services.iter().any(|(service, _)| service.drain_file.is_some());
+    pub fn follow(&mut self, host: Option<&Path>, checks: Arc<[Arc<Check>]>) -> io::Result<()> {
+        let needed = host.is_some() || checks.iter().any(|check| check.service.drain_file.is_some());
         let looks = match self.looks.take() {
             Some(looks) => looks,
             None if !needed => return Ok(()),
@@ -77,7 +71,7 @@ impl Drains {
         };
         let (done, looked) = channel();
         // Without a receiver the thread has ended by a bug, which is logged.
-        let _ = looks.send(Look { host: host.map(Path::to_path_buf), done });
+        let _ = looks.send(Look { host: host.map(Path::to_path_buf), checks, done });
         if looked.recv_timeout(PATIENCE).is_err() {
             warn!("the drain files cannot be read in {PATIENCE:?}; until they can, nothing new is drained");
         }
@@ -88,8 +82,8 @@ impl Drains {
 
     fn start(&self) -> io::Result<Sender<Look>> {
         let (looks, orders) = channel();
-        let (board, events, hooks) = (self.board.clone(), self.events.clone(), self.hooks.clone());
-        let mut watch = Watch { board, events, hooks, host: None, answers: HashMap::new() };
+        let announcer = self.announcer.clone();
+        let mut watch = Watch { announcer, host: None, checks: Arc::from([]), answers: HashMap::new() };
         let thread = std::thread::Builder::new().name("drains".into()).stack_size(STACK);
         thread.spawn(move || watch.run(&orders))?;
         Ok(looks)
@@ -98,10 +92,9 @@ impl Drains {
 
 /// The looking thread.
 struct Watch {
-    board: Arc<Board>,
-    events: Sender<Event>,
-    hooks: Arc<Hooks>,
+    announcer: Announcer,
     host: Option<PathBuf>,
+    checks: Arc<[Arc<Check>]>,
     /// What each file said last.
     answers: HashMap<PathBuf, Answer>,
 }
@@ -117,8 +110,8 @@ impl Watch {
     fn run(&mut self, orders: &Receiver<Look>) {
         loop {
             match orders.recv_timeout(EVERY) {
-                Ok(Look { host, done }) => {
-                    self.host = host;
+                Ok(Look { host, checks, done }) => {
+                    (self.host, self.checks) = (host, checks);
                     self.look(SystemTime::now());
                     // Nobody waits any more where the look took long.
                     let _ = done.send(());
@@ -130,22 +123,21 @@ impl Watch {
     }
 
     fn look(&mut self, now: SystemTime) {
-        let services = self.board.services.lock().clone();
-        let host = self.host.take();
+        let files: Vec<&PathBuf> =
+            self.host.iter().chain(self.checks.iter().filter_map(|check| check.service.drain_file.as_ref())).collect();
         let mut before = std::mem::take(&mut self.answers);
-        for file in host.iter().chain(services.iter().filter_map(|(service, _)| service.drain_file.as_ref())) {
+        for file in files {
             if !self.answers.contains_key(file) {
                 self.answers.insert(file.clone(), ask(file, before.remove(file).unwrap_or_default()));
             }
         }
-        for (service, report) in &*services {
-            let files = host.iter().chain(&service.drain_file);
+        for check in self.checks.iter() {
+            let files = self.host.iter().chain(&check.service.drain_file);
             let found = files.filter_map(|file| Some((self.answers.get(file)?.end?, &**file)));
             let found = found.filter(|(end, _)| end.is_after(now)).max_by_key(|(end, _)| *end);
-            let changed = settle(service, report, found, &self.events);
-            self.hooks.changed(service, report, changed);
+            let change = settle(check, found);
+            self.announcer.announce(check, change);
         }
-        self.host = host;
     }
 }
 
@@ -169,46 +161,38 @@ fn ask(file: &Path, last: Answer) -> Answer {
     }
 }
 
-/// Makes the service what the files say. Returns the state before and after, where that changed it.
-fn settle(
-    service: &Service,
-    report: &Published<ServiceReport>,
-    found: Option<(End, &Path)>,
-    events: &Sender<Event>,
-) -> Option<[State; 2]> {
-    let mut changed = None;
-    let mut report = report.lock();
-    let name = &service.name;
-    match (&mut report.drained, found) {
-        (None, None) => {}
-        (Some(drained), Some((end, file))) => {
-            if (drained.end, &*drained.file) != (end, file) {
-                (drained.end, drained.file) = (end, file.to_path_buf());
-                info!("{name}: drained by {} {end} from now on", file.display());
+/// Makes the service what the files say.
+fn settle(check: &Check, found: Option<(End, &Path)>) -> Change {
+    let (service, name) = (&check.service, check.name());
+    let mut state = check.state_mut();
+    match (state.drained(), found) {
+        (None, None) => Change::default(),
+        (Some(drained), Some((end, file))) if (drained.end, &*drained.file) == (end, file) => Change::default(),
+        (before, Some((end, file))) => {
+            let is_new = before.is_none();
+            let change = state.drain(file.to_path_buf(), end);
+            drop(state);
+            let file = file.display();
+            match is_new {
+                true => warn!("{name}: drained by {file} {end}: nothing is run, its prefixes are withdrawn"),
+                false => info!("{name}: drained by {file} {end} from now on"),
             }
+            change
         }
-        (none, Some((end, file))) => {
-            *none = Some(Drained { file: file.to_path_buf(), end, since: SystemTime::now() });
-            report.code = Some(WITHHELD);
-            changed = report.overrule(service, events);
-            warn!("{name}: drained by {} {end}: nothing is run, its prefixes are withdrawn", file.display());
-        }
-        (drained, None) => {
-            *drained = None;
+        (Some(_), None) => {
+            let change = state.end_drain(service);
+            drop(state);
             match service.disabled {
                 None => {
-                    report.order();
+                    check.trigger.check_now();
                     info!("{name}: the drain is over, {} passing checks make it up again", service.check_rise);
                 }
                 // Its thread has ended.
-                Some(decision) => {
-                    changed = report.decide(service, decision, events);
-                    info!("{name}: the drain is over, and on_disabled decides again");
-                }
+                Some(_) => info!("{name}: the drain is over, and on_disabled decides again"),
             }
+            change
         }
     }
-    changed
 }
 
 #[cfg(test)]

@@ -22,238 +22,108 @@
 //! second later), the stop line.
 //! Leaves out: which changes there are (`check::worker`); telling them again where a run failed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use crate::check::health::State;
-use crate::config::settings::{Service, TimedCommand};
+use crate::check::Check;
+use crate::config::settings::TimedCommand;
 use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
-use crate::report::snapshot::{Published, ServiceReport};
-use crate::sys::process::{Ended, How, Left, Limits, Program};
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::background::{Background, Finished, NotRun, Task};
+use crate::sys::orphans::Orphans;
+use crate::sys::process::{How, Program};
+use crate::sys::stop_line::StopLine;
 
 /// How many run at the same time, of all services together.
-pub const MOST: usize = 8;
-/// How long a command that was told to end (TERM) has before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
-/// How much of its standard error is kept, in bytes.
-const KEEP: usize = 1024;
-/// As for a check thread: enough for formatting.
-const STACK: usize = 256 * 1024;
+pub const LIMIT: usize = 8;
+/// Whose orphans the programs are that cannot be killed: those of all services count together.
+const OWNER: &str = "state_change_cmd";
 
-/// One change of a service's state.
+/// The hooks of all services; clones are the same hooks.
 #[derive(Clone)]
-pub struct Transition {
-    /// As configured when it changed.
-    pub service: Arc<Service>,
-    /// Where runs are counted.
-    pub report: Arc<Published<ServiceReport>>,
-    /// The state before.
-    pub old: State,
-    /// The state since.
-    pub new: State,
-}
-
-/// The hooks of all services.
-pub struct Hooks {
-    runs: Published<Runs>,
-    stop: StopLine,
-}
-
-#[derive(Default)]
-struct Runs {
-    queue: Queue<Transition>,
-    /// The threads that run them, some of which may have ended.
-    threads: Vec<JoinHandle<()>>,
-    /// How many of them have not.
-    working: usize,
-    /// Earlier runs that could not be killed.
-    left: Vec<Left>,
-}
-
-/// What waits to be run, and for whom something runs: first come, first served, one at a time each.
-struct Queue<T> {
-    order: VecDeque<Arc<str>>,
-    waiting: HashMap<Arc<str>, T>,
-    running: HashSet<Arc<str>>,
-}
+pub struct Hooks(Arc<Background>);
 
 impl Hooks {
     /// None waits. `stop` kills what runs.
-    pub fn new(stop: StopLine) -> Arc<Hooks> {
-        Arc::new(Hooks { runs: Published::default(), stop })
+    pub fn new(orphans: Arc<Orphans>, stop: StopLine) -> Hooks {
+        Hooks(Background::new("hook", LIMIT, orphans, stop))
     }
 
-    /// Has the service's command run where its state changed: from the first state to the second. To be called when the
-    /// verdict has been sent; returns at once.
-    pub fn changed(
-        self: &Arc<Self>,
-        service: &Arc<Service>,
-        report: &Arc<Published<ServiceReport>>,
-        changed: Option<[State; 2]>,
-    ) {
-        if let Some([old, new]) = changed {
-            self.run(Transition { service: service.clone(), report: report.clone(), old, new });
-        }
-    }
-
-    /// Has the service's command run, if it has one. To be called when the verdict has been sent; returns at once.
-    pub fn run(self: &Arc<Self>, transition: Transition) {
-        if transition.service.state_change.is_none() {
-            return;
-        }
-        let mut runs = self.runs.lock();
-        if let Some(skipped) = runs.queue.put(transition.service.name.as_str().into(), transition) {
-            skipped.report.lock().hook.skipped += 1;
-        }
-        if runs.working == MOST || !runs.queue.has_next() {
-            // Whoever runs now takes it up next.
-            return;
-        }
-        runs.threads.retain(|thread| !thread.is_finished());
-        let hooks = self.clone();
-        match std::thread::Builder::new().name("hook".into()).stack_size(STACK).spawn(move || hooks.work()) {
-            Ok(thread) => {
-                runs.working += 1;
-                runs.threads.push(thread);
-            }
-            // With a thread at work it is only later; without one nobody would ever take it up.
-            Err(why) if runs.working == 0 => {
-                while let Some((name, transition)) = runs.queue.take() {
-                    runs.queue.done(&name);
-                    count(&transition, Err(format!("no thread for it: {why}")));
-                }
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// The threads at work, to be waited for once the stop line is pulled.
-    pub fn threads(&self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.runs.lock().threads)
-    }
-
-    /// Runs one after the other until none is left.
-    fn work(&self) {
-        while let Some((name, transition)) = self.next() {
-            name_this_thread(Subject::from(&*transition.service));
-            let result = self.run_command(&transition);
-            self.runs.lock().queue.done(&name);
-            if let Some(result) = result {
-                count(&transition, result);
-            }
-        }
-    }
-
-    fn next(&self) -> Option<(Arc<str>, Transition)> {
-        let mut runs = self.runs.lock();
-        let next = if self.stop.is_pulled() { None } else { runs.queue.take() };
-        if next.is_none() {
-            runs.working -= 1;
-        }
-        next
-    }
-
-    /// Nothing where the daemon stops.
-    fn run_command(&self, transition: &Transition) -> Option<Result<(), String>> {
-        let Transition { service, old, new, .. } = transition;
-        let TimedCommand { command, timeout } = service.state_change.as_ref()?;
-        if self.reap() >= MOST {
-            return Some(Err(format!("{MOST} earlier runs could not be killed and still run")));
-        }
-        info!("running {command}: {old} to {new}");
+    /// Has the service's command run, if it has one, as its state changed from the first to the second. To be called when
+    /// the hint has been sent; returns at once.
+    pub fn run(&self, check: &Arc<Check>, [old, new]: [State; 2]) {
+        let service = &check.service;
+        let Some(TimedCommand { command, timeout }) = &service.state_change else { return };
         let prefixes: Vec<String> = service.prefixes.iter().map(ToString::to_string).collect();
-        let mut program = Program::new(command.words())
+        let program = Program::new(command.words())
             .env("SERVICE", &service.name)
             .env("OLD_STATE", old.to_string())
             .env("NEW_STATE", new.to_string())
             .env("PREFIXES", prefixes.join(" "));
-        let limits = Limits { deadline: Instant::now() + *timeout, grace: Some(GRACE), keep: KEEP };
-        let Ended { how, stderr, left, .. } = program.run(&limits, &self.stop);
-        self.runs.lock().left.extend(left);
-        let stderr = python_bytes(&stderr.kept);
-        match how {
-            How::Exited(0) => Some(Ok(())),
-            How::Exited(code) => Some(Err(format!("exit code {code}, stderr {stderr}"))),
-            How::Signaled(signal) => Some(Err(format!("ended by signal {signal}, stderr {stderr}"))),
-            How::TimedOut => Some(Err(format!("ended after {} s, stderr {stderr}", timeout.as_secs_f64()))),
-            How::NotStarted(why) => Some(Err(why.to_string())),
-            How::Stopped => None,
+        let (begins, ends, timeout) = (service.clone(), check.clone(), *timeout);
+        let begin = move || {
+            name_this_thread(Subject::from(&*begins));
+            if let Some(TimedCommand { command, .. }) = &begins.state_change {
+                info!("running {command}: {old} to {new}");
+            }
+        };
+        let end = move |result| {
+            if let Some(result) = judge(result, timeout) {
+                count(&ends, result);
+            }
+        };
+        let (begin, end) = (Box::new(begin), Box::new(end));
+        let task = Task { key: service.name.as_str().into(), owner: OWNER.into(), program, timeout, begin, end };
+        if self.0.run(task).is_some() {
+            check.state_mut().hook.skipped += 1;
         }
     }
 
-    /// Reaps runs that could not be killed and have ended, so that none stays a zombie. Returns how many have not.
-    pub(super) fn reap(&self) -> usize {
-        let mut runs = self.runs.lock();
-        runs.left.retain_mut(|left| !left.try_reap());
-        runs.left.len()
+    /// Waits for the end of those that run, once the stop line is pulled.
+    pub fn wait(&self, timeout: Duration) {
+        self.0.wait(timeout);
+    }
+}
+
+/// Whether a run did its work, or why not; nothing where the daemon's stop ended it.
+fn judge(result: Result<Finished, NotRun>, timeout: Duration) -> Option<Result<(), String>> {
+    let Finished { how, stderr, .. } = match result {
+        Ok(finished) => finished,
+        Err(why) => return Some(Err(why.to_string())),
+    };
+    let stderr = python_bytes(&stderr.kept);
+    match how {
+        How::Exited(0) => Some(Ok(())),
+        How::Exited(code) => Some(Err(format!("exit code {code}, stderr {stderr}"))),
+        How::Signaled(signal) => Some(Err(format!("ended by signal {signal}, stderr {stderr}"))),
+        How::TimedOut => Some(Err(format!("ended after {} s, stderr {stderr}", timeout.as_secs_f64()))),
+        How::NotStarted(why) => Some(Err(why.to_string())),
+        How::Stopped => None,
     }
 }
 
 /// Counts a run that ended. The same failure again is logged at debug level.
-fn count(transition: &Transition, result: Result<(), String>) {
-    let mut report = transition.report.lock();
-    let hook = &mut report.hook;
-    let before = match &result {
-        Ok(()) => {
-            hook.succeeded += 1;
-            hook.problem.take()
-        }
-        Err(why) => {
-            hook.failed += 1;
-            hook.problem.replace(why.clone())
+fn count(check: &Check, result: Result<(), String>) {
+    let before = {
+        let hook = &mut check.state_mut().hook;
+        match &result {
+            Ok(()) => {
+                hook.succeeded += 1;
+                hook.problem.take()
+            }
+            Err(why) => {
+                hook.failed += 1;
+                hook.problem.replace(why.clone())
+            }
         }
     };
-    drop(report);
     match result {
         Ok(()) => debug!("state_change_cmd succeeded"),
         Err(why) if before.as_ref() == Some(&why) => debug!("state_change_cmd failed: {why}"),
         Err(why) => warn!("state_change_cmd failed: {why}"),
-    }
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Queue<T> {
-        Queue { order: VecDeque::new(), waiting: HashMap::new(), running: HashSet::new() }
-    }
-}
-
-impl<T> Queue<T> {
-    /// Has `name` wait with this; returns what it waited with before, whose place it takes.
-    fn put(&mut self, name: Arc<str>, what: T) -> Option<T> {
-        let before = self.waiting.insert(name.clone(), what);
-        if before.is_none() {
-            self.order.push_back(name);
-        }
-        before
-    }
-
-    /// Whether [`Queue::take`] would give something.
-    fn has_next(&self) -> bool {
-        self.next().is_some()
-    }
-
-    /// The first for whom nothing runs, who counts as running from now on.
-    fn take(&mut self) -> Option<(Arc<str>, T)> {
-        let name = self.order.remove(self.next()?)?;
-        let what = self.waiting.remove(&name)?;
-        self.running.insert(name.clone());
-        Some((name, what))
-    }
-
-    /// Nothing runs for `name` any more.
-    fn done(&mut self, name: &str) {
-        self.running.remove(name);
-    }
-
-    /// Found soon: no more can stand before it than run.
-    fn next(&self) -> Option<usize> {
-        self.order.iter().position(|name| !self.running.contains(name))
     }
 }
 

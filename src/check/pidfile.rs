@@ -8,12 +8,12 @@
 //! Leaves out: waiting for the end (`sys::process_end`), and what the check makes of it.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use rustix::process::Pid;
 use tracing::{info, warn};
 
+use crate::check::Check;
 use crate::sys::atomic_file::read_start;
 use crate::sys::process_end::{WatchError, Watched, Watcher};
 
@@ -24,17 +24,17 @@ const READ: usize = 64;
 pub struct Pidfile {
     path: PathBuf,
     watcher: Arc<Watcher>,
-    /// Of the check thread. Weak, as the thread owns this and ends when the last sender is gone.
-    orders: Weak<Sender<()>>,
+    /// Checked when the process ends.
+    check: Arc<Check>,
     watched: Option<Watched>,
     /// What was logged, so that the next equal one is not.
     problem: Option<String>,
 }
 
 impl Pidfile {
-    /// Nothing is read yet. The end of the process sends an order to check.
-    pub fn new(path: PathBuf, watcher: Arc<Watcher>, orders: Weak<Sender<()>>) -> Pidfile {
-        Pidfile { path, watcher, orders, watched: None, problem: None }
+    /// Nothing is read yet. The end of the process has `check` run at once.
+    pub fn new(path: PathBuf, watcher: Arc<Watcher>, check: Arc<Check>) -> Pidfile {
+        Pidfile { path, watcher, check, watched: None, problem: None }
     }
 
     /// Reads the file and watches the process that it names now; returns that process, if one is watched. To be called
@@ -58,14 +58,9 @@ impl Pidfile {
         if self.watched.as_ref().is_some_and(|watched| watched.pid() == pid) {
             return Ok(());
         }
-        let orders = self.orders.clone();
-        let order_a_check = move || {
-            if let Some(orders) = orders.upgrade() {
-                // Without a receiver the check thread has ended.
-                let _ = orders.send(());
-            }
-        };
-        let watched = self.watcher.watch(pid, order_a_check).map_err(|why| self.problem_with(&why))?;
+        let check = self.check.clone();
+        let watched =
+            self.watcher.watch(pid, move || check.trigger.check_now()).map_err(|why| self.problem_with(&why))?;
         self.watched = Some(watched);
         info!("watching process {pid} of {}", self.path.display());
         Ok(())

@@ -18,12 +18,12 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use super::{allow_descriptors, Daemon, PullAtEnd};
+use crate::check::event::{Event, Reload};
 use crate::config::change::{self, Change, Fate};
 use crate::config::files::{self, Configuration, Sources};
 use crate::config::preflight;
 use crate::config::problem::{Problem, Severity};
 use crate::config::settings::Prometheus;
-use crate::event::{Event, Reload};
 use crate::log::sink::Guards;
 use crate::report::exporter;
 use crate::sys::stop_line::StopLine;
@@ -62,7 +62,7 @@ impl Daemon {
             return;
         }
         // Before the start is over READY=1 would say that it is. A systemd that does not listen does not wait either.
-        if self.board.bird.lock().ready {
+        if self.state.bird.lock().ready {
             let _ = self.notify.reloading();
         }
         match Reading::start(&self.sources) {
@@ -96,7 +96,7 @@ impl Daemon {
     }
 
     fn end_reload(&self) {
-        if self.board.bird.lock().ready {
+        if self.state.bird.lock().ready {
             // As above.
             let _ = self.notify.ready();
         }
@@ -113,7 +113,7 @@ impl Daemon {
         error!("the reload is refused, the configuration that runs stays as it is");
         let mut errors = problems.iter().filter(|problem| problem.is_error());
         let first = errors.next().map(ToString::to_string).unwrap_or_default();
-        *self.board.reload_error.lock() = Some(match errors.count() {
+        *self.state.reload_error.lock() = Some(match errors.count() {
             0 => first,
             more => format!("{first} (and {more} more, see the log)"),
         });
@@ -128,17 +128,17 @@ impl Daemon {
             warn!("[daemon] {option} cannot change while the daemon runs, it keeps its value until the next start");
         }
         allow_descriptors(&change.settings);
-        // In this order: what ends has said its last word, the writer hears of the reload, what is new begins (with the
-        // next look at the threads).
-        let replaced = self.threads.replace(&change);
-        *self.board.services.lock() = replaced.listed;
-        *self.board.configured.lock() = SystemTime::now();
-        *self.board.reload_error.lock() = None;
-        let reload = Reload { settings: change.settings.clone(), last_words: replaced.last_words };
+        // In this order: the checks that go on or end are settled, the writer hears of the reload, drains are looked at, and
+        // the threads of new checks begin (with the next look at them).
+        let old = self.state.checks.lock().clone();
+        let checks = self.supervisor.replace(&old, &change);
+        *self.state.checks.lock() = checks.clone();
+        *self.state.configured.lock() = SystemTime::now();
+        *self.state.reload_error.lock() = None;
+        let reload = Reload { settings: change.settings.clone(), checks: checks.clone() };
         // Without a receiver the writer has ended, which the main thread is about to see.
         let _ = self.events.send(Event::Reload(Box::new(reload)));
-        // After the writer heard of the reload and before new threads begin: a drain is older than every check.
-        if let Err(why) = self.drains.follow(change.settings.daemon.drain_file.as_deref()) {
+        if let Err(why) = self.drains.follow(change.settings.daemon.drain_file.as_deref(), checks) {
             error!("cannot look at the drain files: {why}; it is tried again with the next reload");
         }
         self.export(change.settings.daemon.prometheus.as_ref());
@@ -158,7 +158,7 @@ impl Daemon {
         }
         let Some(prometheus) = prometheus else { return };
         let (orders, receiver) = channel();
-        match exporter::start(self.board.clone(), prometheus, receiver) {
+        match exporter::start(self.state.clone(), prometheus, receiver) {
             Ok(thread) => {
                 self.others.push(thread);
                 self.exporter = Some(orders);

@@ -57,6 +57,13 @@ pub fn name_this_thread(subject: Subject) {
     SUBJECT.set(Some(subject));
 }
 
+/// Makes what is logged meanwhile a service's, on a thread that works for all of them.
+pub fn with_name(subject: Subject, log: impl FnOnce()) {
+    let before = SUBJECT.replace(Some(subject));
+    log();
+    SUBJECT.set(before);
+}
+
 /// One target: how its lines look and the queue that they go into.
 #[derive(Clone)]
 pub struct Target {

@@ -221,6 +221,9 @@ pub struct FamilyStatus {
     pub out_of_sync_s: Option<f64>,
     /// What failed and still stands.
     pub problem: Option<String>,
+    /// Why BIRD is not told of the file, though nothing is wrong; null where it is told.
+    #[serde(default)]
+    pub hold: Option<HoldStatus>,
     /// How many prefixes are to be advertised, the dummy included.
     pub wanted: usize,
     /// How many the file lists.
@@ -233,6 +236,30 @@ pub struct FamilyStatus {
     pub failed: u64,
     /// When BIRD took the file the last time; null where it never has.
     pub last_success: Option<Moment>,
+}
+
+/// The list was lost, and BIRD is not told of the new one before each service had its first verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// When BIRD is told at the latest.
+    pub until: Moment,
+    /// The services that have no verdict yet.
+    pub waiting_for: Vec<String>,
+}
+
+/// For a sentence.
+impl fmt::Display for HoldStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMED: usize = 5;
+        let named = self.waiting_for.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = self.waiting_for.len().saturating_sub(NAMED);
+        write!(f, "held until {}", self.until.text)?;
+        match (named.is_empty(), more) {
+            (true, _) => Ok(()),
+            (false, 0) => write!(f, ", waiting for the first verdict of {named}"),
+            (false, more) => write!(f, ", waiting for the first verdict of {named} and {more} more"),
+        }
+    }
 }
 
 impl fmt::Display for Summary {

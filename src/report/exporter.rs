@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::config::settings::Prometheus;
+use crate::daemon_state::DaemonState;
 use crate::report::metrics::{render, Process};
-use crate::report::snapshot::{Board, Now};
 use crate::sys::atomic_file::{remove_leftovers, replace, Durability};
+use crate::sys::clock::Now;
 
 /// The file's name, which is the original's.
 pub const FILE: &str = "anycast_healthchecker.prom";
@@ -29,17 +30,17 @@ pub const FILE: &str = "anycast_healthchecker.prom";
 /// # Errors
 /// The thread cannot be created (EAGAIN: no more threads): to be tried again.
 pub fn start(
-    board: Arc<Board>,
+    state: Arc<DaemonState>,
     prometheus: &Prometheus,
     orders: Receiver<Option<Prometheus>>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut exporter = Exporter { board, path: prometheus.dir.join(FILE), failing: None };
+    let mut exporter = Exporter { state, path: prometheus.dir.join(FILE), failing: None };
     let interval = prometheus.interval;
     std::thread::Builder::new().name("metrics".into()).spawn(move || exporter.run(interval, &orders))
 }
 
 struct Exporter {
-    board: Arc<Board>,
+    state: Arc<DaemonState>,
     path: PathBuf,
     /// The failure that was logged and still stands.
     failing: Option<String>,
@@ -65,7 +66,7 @@ impl Exporter {
                     let path = prometheus.dir.join(FILE);
                     if path != self.path {
                         self.remove();
-                        *self = Exporter { board: self.board.clone(), path, failing: None };
+                        *self = Exporter { state: self.state.clone(), path, failing: None };
                         let _ = remove_leftovers(&self.path);
                     }
                     (interval, next) = (prometheus.interval, Instant::now());
@@ -85,7 +86,7 @@ impl Exporter {
     }
 
     fn write(&mut self, process: Process) {
-        let text = render(&self.board, process, Now::read());
+        let text = render(&self.state, process, Now::read());
         let path = self.path.display();
         match replace(&self.path, text.as_bytes(), Durability::Unsynced) {
             Ok(_) => {

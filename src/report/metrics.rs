@@ -6,11 +6,18 @@
 //! Leaves out: writing the file (`report::exporter`).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use crate::bird::state::BirdState;
 use crate::check::health::State;
+use crate::check::state::{CheckState, RunResult};
+use crate::check::Check;
 use crate::config::settings::Service;
+use crate::daemon_state::DaemonState;
 use crate::prefix::{Family, Prefix};
-use crate::report::snapshot::{seconds, BirdReport, Board, Level, Levels, Listed, Now, RunResult, ServiceReport};
+use crate::report::levels::{Level, Levels};
+use crate::report::seconds;
+use crate::sys::clock::Now;
 
 /// What `anycast_healthchecker_state` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +29,20 @@ pub enum Process {
 }
 
 /// The whole text: the original's metrics first, in its order, then ours.
-pub fn render(board: &Board, process: Process, now: Now) -> String {
-    let bird = board.bird.lock().clone();
+pub fn render(state: &DaemonState, process: Process, now: Now) -> String {
+    let bird = state.bird.lock().clone();
     let levels = Levels::new(&bird);
-    let listed = board.services.lock().clone();
+    let checks = state.checks.lock().clone();
     let mut services = ServiceMetrics::new();
-    for (service, report) in &*listed {
-        let report = report.lock();
-        for prefix in &service.prefixes {
-            services.add(service, prefix, &report, levels.of(prefix));
+    for check in &*checks {
+        let state = check.state();
+        for prefix in &check.service.prefixes {
+            services.add(&check.service, prefix, &state, levels.of(prefix));
         }
     }
     let (original, ours) = services.into_texts();
-    let hooks = hook_metrics(&listed);
-    [original, process_metrics(board, process, now), ours, hooks, bird_metrics(board, &bird)].concat()
+    let hooks = hook_metrics(&checks);
+    [original, process_metrics(state, process, now), ours, hooks, bird_metrics(state, &bird)].concat()
 }
 
 /// One metric and its series.
@@ -125,7 +132,7 @@ impl ServiceMetrics {
         }
     }
 
-    fn add(&mut self, service: &Service, prefix: &Prefix, report: &ServiceReport, level: Option<Level>) {
+    fn add(&mut self, service: &Service, prefix: &Prefix, report: &CheckState, level: Option<Level>) {
         let text = prefix.to_string();
         let plain = labels(&[("ip_prefix", &text), ("service_name", &service.name)]);
         // With one prefix the original shows it as it is written in the configuration.
@@ -134,7 +141,7 @@ impl ServiceMetrics {
         if let Some(level) = level {
             self.advertised.add(&plain, flag(level.in_file));
         }
-        self.drained.add(&plain, flag(report.drained.is_some()));
+        self.drained.add(&plain, flag(report.drained().is_some()));
         if service.disabled.is_some() {
             return;
         }
@@ -157,7 +164,7 @@ impl ServiceMetrics {
         if let Some(last) = &report.last {
             self.last_check.add(&plain, seconds(last.began));
             if service.assigned_to.is_some() {
-                self.assignment.add(&plain, flag(!report.missing.contains(prefix)));
+                self.assignment.add(&plain, flag(!report.missing().contains(prefix)));
             }
         }
         if let Some(took) = report.duration {
@@ -165,17 +172,17 @@ impl ServiceMetrics {
         }
     }
 
-    fn add_verdict(&mut self, labels: &str, prefix: &Prefix, report: &ServiceReport) {
+    fn add_verdict(&mut self, labels: &str, prefix: &Prefix, report: &CheckState) {
         let code = match report.code {
-            _ if report.stuck => Some(RunResult::TimedOut.code()),
+            _ if report.is_stuck() => Some(RunResult::TimedOut.code()),
             // A prefix without an address is withdrawn though its service is up.
-            Some(0) if report.missing.contains(prefix) => Some(RunResult::NotAssigned.code()),
+            Some(0) if report.missing().contains(prefix) => Some(RunResult::NotAssigned.code()),
             code => code,
         };
         if let Some(code) = code {
             self.state.add(labels, code.into());
         }
-        match report.state {
+        match report.state() {
             State::Unknown => {}
             State::Up => self.up.add(labels, 1.0),
             State::Down => self.up.add(labels, 0.0),
@@ -204,9 +211,9 @@ impl ServiceMetrics {
     }
 }
 
-fn process_metrics(board: &Board, process: Process, now: Now) -> String {
+fn process_metrics(state: &DaemonState, process: Process, now: Now) -> String {
     let mut uptime = Metric::gauge("uptime", "Uptime of the process in seconds");
-    let up_for = now.monotonic.saturating_duration_since(board.started.monotonic);
+    let up_for = now.monotonic.saturating_duration_since(state.started.monotonic);
     uptime.add("", up_for.as_secs() as f64);
     let mut state = Metric::gauge("state", "The current state of the process: 0 = down, 1 = up");
     state.add("", flag(process == Process::Up));
@@ -216,13 +223,13 @@ fn process_metrics(board: &Board, process: Process, now: Now) -> String {
 }
 
 /// Nothing where no service has a hook.
-fn hook_metrics(listed: &[Listed]) -> String {
+fn hook_metrics(checks: &[Arc<Check>]) -> String {
     let mut hooks = Metric::counter(
         "state_change_cmd_total",
         "The number of state changes of the service by what came of running state_change_cmd for them",
     );
-    for (service, report) in listed.iter().filter(|(service, _)| service.state_change.is_some()) {
-        let runs = report.lock().hook.clone();
+    for check in checks.iter().filter(|check| check.service.state_change.is_some()) {
+        let (service, runs) = (&check.service, check.state().hook.clone());
         for (result, runs) in [("succeeded", runs.succeeded), ("failed", runs.failed), ("skipped", runs.skipped)] {
             hooks.add(&labels(&[("result", result), ("service_name", &service.name)]), runs as f64);
         }
@@ -233,13 +240,18 @@ fn hook_metrics(listed: &[Listed]) -> String {
     concat([hooks])
 }
 
-fn bird_metrics(board: &Board, bird: &BirdReport) -> String {
+fn bird_metrics(state: &DaemonState, bird: &BirdState) -> String {
     let mut reconfigures = Metric::counter(
         "bird_reconfigure_total",
         "The number of times BIRD was told of the prefix file, by whether it took it",
     );
     let mut in_sync =
         Metric::gauge("bird_in_sync", "Whether BIRD took the prefix file as it is: 0 = the file is ahead, 1 = yes");
+    let mut held = Metric::gauge(
+        "bird_held",
+        "Whether BIRD is not told of the prefix file until each service had its first verdict, as the list was lost: 0 = no, \
+         1 = held",
+    );
     let mut success = Metric::gauge(
         "bird_last_success_timestamp_seconds",
         "When BIRD took the prefix file the last time, in seconds since 1970",
@@ -249,28 +261,29 @@ fn bird_metrics(board: &Board, bird: &BirdReport) -> String {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
         };
-        for (result, times) in [("taken", report.taken), ("failed", report.failed)] {
+        for (result, times) in [("taken", report.counts.taken), ("failed", report.counts.failed)] {
             reconfigures.add(&labels(&[("family", family), ("result", result)]), times as f64);
         }
         let labels = labels(&[("family", family)]);
         in_sync.add(&labels, flag(report.in_sync));
-        if let Some(last) = report.last_success {
+        held.add(&labels, flag(report.hold.is_some()));
+        if let Some(last) = report.counts.last_success {
             success.add(&labels, seconds(last));
         }
     }
     let mut dropped = Metric::counter("log_lines_dropped_total", "The number of log lines that no target took");
-    dropped.add("", (board.lines_dropped)() as f64);
+    dropped.add("", (state.lines_dropped)() as f64);
     let mut reloaded = Metric::gauge(
         "config_reload_success",
         "Whether the configuration was good when it was read the last time: 0 = no, an older one runs, 1 = yes",
     );
-    reloaded.add("", flag(board.reload_error.lock().is_none()));
+    reloaded.add("", flag(state.reload_error.lock().is_none()));
     let mut configured = Metric::gauge(
         "config_reload_timestamp_seconds",
         "When the configuration that runs was read, in seconds since 1970",
     );
-    configured.add("", seconds(*board.configured.lock()));
-    concat([reconfigures, in_sync, success, reloaded, configured, dropped])
+    configured.add("", seconds(*state.configured.lock()));
+    concat([reconfigures, in_sync, held, success, reloaded, configured, dropped])
 }
 
 fn concat<const N: usize>(metrics: [Metric; N]) -> String {

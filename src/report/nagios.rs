@@ -170,7 +170,8 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
         // Where nobody knows since when, it is since the start.
         let behind = family.out_of_sync_s.unwrap_or(document.uptime_s);
         if behind >= thresholds.behind_s {
-            let problem = family.problem.as_deref().unwrap_or("BIRD did not take the prefix file");
+            let hold = family.hold.as_ref().map(ToString::to_string);
+            let problem = family.problem.as_deref().or(hold.as_deref()).unwrap_or("BIRD did not take the prefix file");
             problems.push((Status::Critical, format!("{} not in sync for {behind} s: {problem}", family.family)));
         }
     }
@@ -229,7 +230,8 @@ fn perfdata(document: &Document, thresholds: &Thresholds) -> String {
 fn family_line(family: &FamilyStatus) -> String {
     let sync = if family.in_sync { "in sync" } else { "not in sync" };
     let (wanted, in_file, in_bird) = (family.wanted, family.in_file, family.in_bird);
-    let problem = family.problem.as_ref().map_or(String::new(), |problem| format!(": {problem}"));
+    let hold = family.hold.as_ref().map(ToString::to_string);
+    let problem = family.problem.as_ref().or(hold.as_ref()).map_or(String::new(), |problem| format!(": {problem}"));
     one_line(&format!(
         "{} {sync}, {wanted} wanted, {in_file} in {}, {in_bird} in BIRD{problem}",
         family.family, family.file

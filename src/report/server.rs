@@ -24,8 +24,9 @@ use rustix::net::{
 };
 use tracing::debug;
 
-use crate::report::snapshot::{Board, Now};
+use crate::daemon_state::DaemonState;
 use crate::report::status::document;
+use crate::sys::clock::Now;
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::{Stop, StopLine};
 
@@ -61,7 +62,7 @@ pub enum ServeError {
 
 /// Makes the socket and starts its thread. A socket that stands there is taken for a stale one: the caller holds the lock
 /// that makes it so.
-pub fn start(board: Arc<Board>, path: &Path, stop: StopLine) -> Result<JoinHandle<()>, ServeError> {
+pub fn start(state: Arc<DaemonState>, path: &Path, stop: StopLine) -> Result<JoinHandle<()>, ServeError> {
     let create = |source| ServeError::Create { path: path.into(), source };
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(create)?,
@@ -72,7 +73,7 @@ pub fn start(board: Arc<Board>, path: &Path, stop: StopLine) -> Result<JoinHandl
     let made = fs::symlink_metadata(path).map_err(create)?;
     let place = path.to_path_buf();
     let thread = std::thread::Builder::new().name("status".into()).spawn(move || {
-        Server { board, listener, readers: Vec::new(), rest: None }.run(&stop);
+        Server { state, listener, readers: Vec::new(), rest: None }.run(&stop);
         let is_ours = |found: &fs::Metadata| (found.dev(), found.ino()) == (made.dev(), made.ino());
         if fs::symlink_metadata(&place).is_ok_and(|found| is_ours(&found)) {
             // Nothing can be done about a failure; the next start takes it for a stale one.
@@ -102,7 +103,7 @@ fn listen_at(path: &Path) -> io::Result<OwnedFd> {
 }
 
 struct Server {
-    board: Arc<Board>,
+    state: Arc<DaemonState>,
     listener: OwnedFd,
     readers: Vec<Reader>,
     /// Nobody is accepted before.
@@ -157,7 +158,7 @@ impl Server {
 
     fn reader(&self, socket: OwnedFd) -> Reader {
         // The document consists of texts and finite numbers, which serde_json always writes.
-        let document = serde_json::to_vec(&document(&self.board, Now::read(), &TimeZone::system()));
+        let document = serde_json::to_vec(&document(&self.state, Now::read(), &TimeZone::system()));
         let mut document = document.unwrap_or_default();
         document.push(b'\n');
         Reader { socket, document, sent: 0, until: Instant::now() + PATIENCE }

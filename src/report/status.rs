@@ -4,30 +4,35 @@
 //! Leaves out: what the fields mean (`report::document`), how the document travels (`report::server`, `report::client`)
 //! and how people see it (`report::table`).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::tz::TimeZone;
 
+use crate::bird::state::{FamilyState, Hold};
 use crate::check::health::Progress;
+use crate::check::state::{self, CheckState, Drained, Run, RunResult};
+use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
+use crate::daemon_state::DaemonState;
 use crate::drain::End;
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
-    Checks, Condition, Document, DrainStatus, FamilyStatus, HookRuns, LastRun, Moment, PrefixStatus, ServiceStatus,
-    Steps, Summary, SCHEMA,
+    Checks, Condition, Document, DrainStatus, FamilyStatus, HoldStatus, HookRuns, LastRun, Moment, PrefixStatus,
+    ServiceStatus, Steps, Summary, SCHEMA,
 };
-use crate::report::snapshot::{
-    self, seconds, Board, Drained, FamilyReport, Levels, Listed, Now, Run, RunResult, ServiceReport,
-};
+use crate::report::levels::Levels;
+use crate::report::seconds;
+use crate::sys::clock::Now;
 
 /// The document of this moment; `zone` is that of the texts.
-pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
-    let bird = board.bird.lock().clone();
+pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
+    let bird = state.bird.lock().clone();
     let levels = Levels::new(&bird);
-    let listed = board.services.lock().clone();
+    let checks = state.checks.lock().clone();
     let services: Vec<ServiceStatus> =
-        listed.iter().map(|(service, report)| service_status(service, &report.lock(), &levels, now, zone)).collect();
-    let families: Vec<FamilyStatus> = board
+        checks.iter().map(|check| service_status(&check.service, &check.state(), &levels, now, zone)).collect();
+    let families: Vec<FamilyStatus> = state
         .files
         .iter()
         .map(|(family, file)| {
@@ -46,31 +51,31 @@ pub fn document(board: &Board, now: Now, zone: &TimeZone) -> Document {
         version: env!("CARGO_PKG_VERSION").to_string(),
         pid: std::process::id(),
         time: moment(now.wall, zone),
-        started: moment(board.started.wall, zone),
-        uptime_s: rounded(now.monotonic.saturating_duration_since(board.started.monotonic)),
+        started: moment(state.started.wall, zone),
+        uptime_s: rounded(now.monotonic.saturating_duration_since(state.started.monotonic)),
         ready: bird.ready,
         well,
         summary,
         services,
         families,
         writer_overdue_s,
-        log_lines_dropped: (board.lines_dropped)(),
-        reload_error: board.reload_error.lock().clone(),
+        log_lines_dropped: (state.lines_dropped)(),
+        reload_error: state.reload_error.lock().clone(),
     }
 }
 
 /// The numbers alone; as a text they are one line: `17 of 18 services up, BIRD in sync`.
-pub fn summary(board: &Board) -> Summary {
+pub fn summary(state: &DaemonState) -> Summary {
     let in_sync = {
-        let bird = board.bird.lock();
-        bird.families.len() == board.files.len() && bird.families.iter().all(|family| family.in_sync)
+        let bird = state.bird.lock();
+        bird.families.len() == state.files.len() && bird.families.iter().all(|family| family.in_sync)
     };
-    let listed = board.services.lock().clone();
-    let of_service = |(service, report): &Listed| {
-        let report = report.lock();
-        (service.disabled.is_some(), report.drained.is_some(), report.state.into())
+    let checks = state.checks.lock().clone();
+    let of_service = |check: &Arc<Check>| {
+        let state = check.state();
+        (check.service.disabled.is_some(), state.drained().is_some(), state.state().into())
     };
-    summarize(listed.iter().map(of_service), in_sync)
+    summarize(checks.iter().map(of_service), in_sync)
 }
 
 /// For each service: whether it is disabled, whether it is drained, and its state.
@@ -90,25 +95,19 @@ fn summarize(services: impl Iterator<Item = (bool, bool, Condition)>, in_sync: b
     summary
 }
 
-fn service_status(
-    service: &Service,
-    report: &ServiceReport,
-    levels: &Levels,
-    now: Now,
-    zone: &TimeZone,
-) -> ServiceStatus {
+fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: Now, zone: &TimeZone) -> ServiceStatus {
     let disabled = service.disabled.map(|decision| match decision {
         OnDisabled::Withdraw => "withdraw".to_string(),
         OnDisabled::Advertise => "advertise".to_string(),
     });
-    let overdue_s = overdue(report.due, now);
+    let overdue_s = overdue(report.deadline(), now);
     let counts = &report.counts;
     ServiceStatus {
         name: service.name.clone(),
-        state: report.state.into(),
+        state: report.state().into(),
         since: moment(report.since, zone),
         disabled,
-        drained: report.drained.as_ref().map(|drained| drain_status(drained, zone)),
+        drained: report.drained().map(|drained| drain_status(drained, zone)),
         interval_s: service.check_interval.as_secs_f64(),
         timeout_s: service.check_timeout.as_secs_f64(),
         last: report.last.as_ref().map(|run| last_run(run, zone)),
@@ -130,25 +129,25 @@ fn service_status(
         problem: report.problem.clone(),
         watched_pid: report.watched,
         state_change_cmd: service.state_change.as_ref().map(|_| {
-            let snapshot::HookRuns { succeeded, failed, skipped, problem } = report.hook.clone();
+            let state::HookRuns { succeeded, failed, skipped, problem } = report.hook.clone();
             HookRuns { succeeded, failed, skipped, problem }
         }),
     }
 }
 
 /// The most telling thing that is wrong.
-fn why(service: &Service, report: &ServiceReport, overdue_s: Option<f64>) -> Option<String> {
+fn why(service: &Service, report: &CheckState, overdue_s: Option<f64>) -> Option<String> {
     if let Some(problem) = &report.problem {
         return Some(problem.clone());
     }
     if let Some(overdue) = overdue_s {
         return Some(format!("the check is stuck, it should have reported {overdue} s ago"));
     }
-    if let Some(Drained { file, end, .. }) = &report.drained {
+    if let Some(Drained { file, end, .. }) = report.drained() {
         return Some(format!("drained by {} {end}", file.display()));
     }
-    if !report.missing.is_empty() {
-        let missing: Vec<String> = report.missing.iter().map(ToString::to_string).collect();
+    if !report.missing().is_empty() {
+        let missing: Vec<String> = report.missing().iter().map(ToString::to_string).collect();
         return Some(format!("{} not assigned to interface {}", missing.join(", "), service.interface));
     }
     match &report.last.as_ref()?.result {
@@ -190,21 +189,21 @@ fn last_run(run: &Run, zone: &TimeZone) -> LastRun {
     }
 }
 
-fn prefix_status(prefix: &Prefix, report: &ServiceReport, levels: &Levels) -> PrefixStatus {
+fn prefix_status(prefix: &Prefix, report: &CheckState, levels: &Levels) -> PrefixStatus {
     let level = levels.of(prefix);
     PrefixStatus {
         prefix: prefix.to_string(),
         wanted: level.map(|level| level.wanted),
         in_file: level.map(|level| level.in_file),
         in_bird: level.map(|level| level.in_bird),
-        missing: report.missing.contains(prefix),
+        missing: report.missing().contains(prefix),
     }
 }
 
 fn family_status(
     family: Family,
     file: String,
-    report: Option<&FamilyReport>,
+    report: Option<&FamilyState>,
     now: Now,
     zone: &TimeZone,
 ) -> FamilyStatus {
@@ -215,13 +214,20 @@ fn family_status(
         in_sync: report.is_some_and(|report| report.in_sync),
         out_of_sync_s: since.map(|since| rounded(now.monotonic.saturating_duration_since(since))),
         problem: report.and_then(|report| report.problem.clone()),
+        hold: report.and_then(|report| report.hold.as_ref()).map(|hold| hold_status(hold, now, zone)),
         wanted: report.map_or(0, |report| report.wanted.len()),
         in_file: report.map_or(0, |report| report.in_file.len()),
         in_bird: report.map_or(0, |report| report.in_bird.len()),
-        taken: report.map_or(0, |report| report.taken),
-        failed: report.map_or(0, |report| report.failed),
-        last_success: report.and_then(|report| report.last_success).map(|last| moment(last, zone)),
+        taken: report.map_or(0, |report| report.counts.taken),
+        failed: report.map_or(0, |report| report.counts.failed),
+        last_success: report.and_then(|report| report.counts.last_success).map(|last| moment(last, zone)),
     }
+}
+
+fn hold_status(hold: &Hold, now: Now, zone: &TimeZone) -> HoldStatus {
+    let left = hold.until.saturating_duration_since(now.monotonic);
+    let waiting_for = hold.waiting_for.iter().map(ToString::to_string).collect();
+    HoldStatus { until: moment(now.wall + left, zone), waiting_for }
 }
 
 fn overdue(due: Option<Instant>, now: Now) -> Option<f64> {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{add_watch, init, remove_watch, CreateFlags, ReadFlags, Reader, WatchFlags};
 
-use crate::event::Event;
+use crate::check::event::Event;
 use crate::prefix::Family;
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::{Stop, StopLine};

@@ -28,7 +28,7 @@ use rustix::event::{epoll, PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{getrlimit, pidfd_open, Pid, PidfdFlags, Resource};
 
-use crate::report::snapshot::Published;
+use crate::sys::mutex::Mutex;
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::StopLine;
 
@@ -43,7 +43,7 @@ const STOP: u64 = 0;
 
 /// Whoever waits for the end of processes.
 pub struct Watcher {
-    waiting: Published<Waiting>,
+    waiting: Mutex<Waiting>,
     stop: StopLine,
 }
 
@@ -89,7 +89,7 @@ pub enum WatchError {
 impl Watcher {
     /// One that watches nothing, and ends with the stop line.
     pub fn new(stop: StopLine) -> Arc<Watcher> {
-        Arc::new(Watcher { waiting: Published::default(), stop })
+        Arc::new(Watcher { waiting: Mutex::default(), stop })
     }
 
     /// Has `tell` called on the watching thread, once, when the process ends. It must not block.

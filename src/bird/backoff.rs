@@ -51,6 +51,11 @@ impl Pace {
         (self.gathering, self.retry) = (None, None);
     }
 
+    /// The same where there is something new to do, which waits for no retry.
+    pub fn earliest_with_news(&self) -> Option<Instant> {
+        self.gathering
+    }
+
     /// From when on it may be tried; none: at once.
     pub fn earliest(&self) -> Option<Instant> {
         self.gathering.max(self.retry)

@@ -1,0 +1,184 @@
+//! The prefix file of one list on the disk: where it is, what it holds, and its replacement.
+//!
+//! Promises: `bird_conf` is resolved at each step, so that a link which points elsewhere now, or a file in its place, is
+//! what is read and written; a replacement is archived, atomic and synced; a failure is logged once.
+//! Leaves out: what the file should list (`bird::prefix_list`), its text (`bird::prefix_file`).
+
+use std::path::{Path, PathBuf};
+
+use tracing::{debug, error, info};
+
+use crate::bird::history::History;
+use crate::bird::prefix_file::{self, PrefixFile};
+use crate::prefix::Family;
+use crate::sys::atomic_file::{self, Durability, Identity, MODE};
+
+/// A longer file is none of ours: 10,000 prefixes need half a megabyte at most.
+const MAX_LEN: usize = 4 * 1024 * 1024;
+
+/// The file of one list.
+pub struct ListFile {
+    family: Family,
+    /// As configured.
+    conf: PathBuf,
+    /// Links resolved, as of the last look.
+    path: PathBuf,
+    keep_changes: Option<usize>,
+    history: Option<History>,
+    /// The file at the last look.
+    identity: Option<Identity>,
+    /// The file when it last listed what it should. BIRD is told of no other: somebody may have emptied it.
+    right: Option<Identity>,
+    /// A replacement was not synced with its directory yet.
+    unsynced: bool,
+    problem: Option<String>,
+}
+
+/// One look at the file: what it holds and its text; nothing where it is missing or cannot be read.
+pub struct Contents {
+    /// What it holds.
+    pub file: Option<PrefixFile>,
+    /// Its text.
+    pub bytes: Option<Vec<u8>>,
+    /// Why it cannot be read.
+    pub refused: Option<String>,
+}
+
+impl Contents {
+    /// What is wrong with it, for a sentence.
+    pub fn flaw(&self) -> Option<String> {
+        match (&self.refused, &self.file) {
+            (Some(refused), _) => Some(refused.clone()),
+            (None, None) => Some("it is not there".to_string()),
+            (None, Some(file)) => file.flaw.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl ListFile {
+    /// The file at `bird_conf`; `keep_changes` is how many old files are kept.
+    pub fn new(family: Family, conf: &Path, keep_changes: Option<usize>) -> ListFile {
+        let path = resolve(conf);
+        if path != conf {
+            info!("{} is a symbolic link, the file behind it is used: {}", conf.display(), path.display());
+        }
+        if let Err(why) = atomic_file::remove_leftovers(&path) {
+            debug!("cannot look for left-over temporary files of {}: {why}", path.display());
+        }
+        ListFile {
+            family,
+            conf: conf.into(),
+            history: keep_changes.map(|most| History::new(&path, family, most)),
+            path,
+            keep_changes,
+            identity: None,
+            right: None,
+            unsynced: false,
+            problem: None,
+        }
+    }
+
+    /// The file, links resolved as of the last look.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why it could not be replaced the last time.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// How many old files are kept from now on.
+    pub fn keep_changes(&mut self, most: Option<usize>) {
+        if most != self.keep_changes {
+            self.keep_changes = most;
+            self.history = most.map(|most| History::new(&self.path, self.family, most));
+        }
+    }
+
+    /// Whether it is the file that was last found right, as of the last look.
+    pub fn is_right(&self) -> bool {
+        self.right.is_some() && self.right == self.identity
+    }
+
+    /// It was found to be what it should be.
+    pub fn mark_right(&mut self) {
+        self.right = self.identity;
+    }
+
+    /// Whether it is the same file as at the last look, by what can be told without reading it.
+    pub fn is_unchanged(&self) -> bool {
+        self.identity.is_some()
+            && resolve(&self.conf) == self.path
+            && atomic_file::identity(&self.path).is_ok_and(|found| found == self.identity)
+    }
+
+    /// Reads it. Returns its contents, and whether it is another file than at the last look.
+    pub fn read(&mut self) -> (Contents, bool) {
+        self.follow_link();
+        let (found, refused) = match atomic_file::read(&self.path, MAX_LEN) {
+            Ok(found) => (found, None),
+            Err(why) => (None, Some(format!("it cannot be read: {why}"))),
+        };
+        let before = std::mem::replace(&mut self.identity, found.as_ref().map(|(_, identity)| *identity));
+        let bytes = found.map(|(bytes, _)| bytes);
+        let file = bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family));
+        (Contents { file, bytes, refused }, before != self.identity)
+    }
+
+    fn follow_link(&mut self) {
+        let path = resolve(&self.conf);
+        if path != self.path {
+            info!("the file behind {} is another one now: {}", self.conf.display(), path.display());
+            self.path = path;
+            self.history = self.keep_changes.map(|most| History::new(&self.path, self.family, most));
+        }
+    }
+
+    /// Whether BIRD, another user, may read it.
+    pub fn is_readable_for_all(&self) -> bool {
+        self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
+    }
+
+    /// Archives the file and puts this text in its place; false where that fails, which is said once.
+    pub fn replace(&mut self, text: &str) -> bool {
+        if let Some(history) = &mut self.history {
+            history.archive();
+        }
+        debug!("going to write to {}", self.path.display());
+        match atomic_file::replace(&self.path, text.as_bytes(), Durability::Synced) {
+            Ok(identity) => {
+                self.identity = Some(identity);
+                self.unsynced = true;
+                if self.problem.take().is_some() {
+                    info!("{} can be written again", self.path.display());
+                }
+                true
+            }
+            Err(why) => {
+                let problem = format!("failed to write Bird configuration: {why}");
+                if self.problem.as_ref() != Some(&problem) {
+                    error!("{problem}; the change waits and is tried again");
+                    self.problem = Some(problem);
+                }
+                false
+            }
+        }
+    }
+
+    /// Makes the last replacement survive a power cut. Comes after the reconfigure, so that no route waits for it.
+    pub fn sync_directory(&mut self) {
+        if std::mem::take(&mut self.unsynced) {
+            if let Err(why) = atomic_file::sync_directory_of(&self.path) {
+                debug!("cannot sync the directory of {}: {why}", self.path.display());
+            }
+        }
+    }
+}
+
+/// The file that is replaced: what a symbolic link points to, also where nothing stands there yet.
+fn resolve(path: &Path) -> PathBuf {
+    let Ok(target) = std::fs::read_link(path) else { return path.to_path_buf() };
+    let joined = path.parent().unwrap_or(Path::new("")).join(target);
+    std::fs::canonicalize(path).unwrap_or(joined)
+}

@@ -1,0 +1,73 @@
+//! What the bird-writer knows of its lists and of BIRD. The writer publishes it; reports read it.
+
+use std::ops::Add;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::prefix::{Family, Prefix};
+
+/// How the prefix files and BIRD stand to each other.
+#[derive(Clone, Debug, Default)]
+pub struct BirdState {
+    /// One for each family that is on.
+    pub families: Vec<FamilyState>,
+    /// When the step that the writer is in has to be over: after that it is stuck. None while it waits for work.
+    pub due: Option<Instant>,
+    /// Whether the first reconfigure was tried (or none is needed): from then on the daemon is ready.
+    pub ready: bool,
+}
+
+/// One family's levels: wanted, in the file, in BIRD.
+#[derive(Clone, Debug)]
+pub struct FamilyState {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// What the services' states say, dummy included.
+    pub wanted: Arc<[Prefix]>,
+    /// What the file lists, as of the last time it was read.
+    pub in_file: Arc<[Prefix]>,
+    /// What BIRD took last, or over a control socket what it said it holds.
+    pub in_bird: Arc<[Prefix]>,
+    /// Whether the file lists what it should and BIRD took it as it is.
+    pub in_sync: bool,
+    /// Since when it is not in sync; none where it is.
+    pub out_of_sync_since: Option<Instant>,
+    /// What is wrong: the last failure of writing the file or reconfiguring BIRD that still stands.
+    pub problem: Option<String>,
+    /// Why BIRD is not told of the file, though nothing is wrong; none where it is.
+    pub hold: Option<Hold>,
+    /// What came of telling BIRD so far, by custom commands too.
+    pub counts: Counts,
+}
+
+/// What came of telling BIRD so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Reconfigures that BIRD took, finishing later included.
+    pub taken: u64,
+    /// Those that it did not take, and questions that it did not answer.
+    pub failed: u64,
+    /// When BIRD took the files the last time, or said that it holds them.
+    pub last_success: Option<SystemTime>,
+}
+
+impl Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            taken: self.taken + other.taken,
+            failed: self.failed + other.failed,
+            last_success: self.last_success.max(other.last_success),
+        }
+    }
+}
+
+/// The list was lost, and BIRD is not told of the new one before each service had its first verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// At the latest.
+    pub until: Instant,
+    /// The services that have none yet.
+    pub waiting_for: Vec<Arc<str>>,
+}

@@ -1,0 +1,228 @@
+//! Commands that run in the background: `state_change_cmd` and `custom_bird_reconfigure_cmd`.
+//!
+//! ```text
+//!   run(task) --> waits for its key and for a place --> a thread runs it --> ended(result), on that thread
+//!        |             |                                   |
+//!        |             +-- a later task of the same key takes its place: that one is returned
+//!        +------------------ the stop line kills what runs and drops what waits
+//! ```
+//!
+//! Promises: nothing waits for a task but a later task of the same key; at most so many run at a time, and one of a key;
+//! tasks of a key run in the order in which they came, and the last one is always run, but for a stop. A command that
+//! has reached its time limit gets TERM, and KILL a second later; its output is bounded; what cannot be killed is kept
+//! in [`Orphans`] under its owner's name.
+//! Who may block: only a task's own thread, on its command. What stops it: the time limit, the stop line.
+//! Leaves out: what a task means, and trying it again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use crate::sys::mutex::Mutex;
+use crate::sys::orphans::{Orphans, TooManyOrphans};
+use crate::sys::process::{Ended, How, Limits, Output, Program};
+use crate::sys::stop_line::{Stop, StopLine};
+
+/// How long a command that was told to end (TERM) has before it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+/// How much of each of its outputs is kept, in bytes.
+const KEEP: usize = 4096;
+/// Enough for formatting.
+const STACK: usize = 256 * 1024;
+
+/// One command to be run.
+pub struct Task {
+    /// Tasks of one key run one after the other.
+    pub key: Arc<str>,
+    /// Whose orphans count against it.
+    pub owner: Arc<str>,
+    /// The command.
+    pub program: Program,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Called on the task's thread before the command is started.
+    pub begin: Box<dyn FnOnce() + Send>,
+    /// Called on the task's thread when the command has ended.
+    pub end: Box<dyn FnOnce(Result<Finished, NotRun>) + Send>,
+}
+
+/// A command that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub how: How,
+    /// The last of its standard output.
+    pub stdout: Output,
+    /// The last of its standard error.
+    pub stderr: Output,
+}
+
+/// Why a task was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRun {
+    /// Too many earlier ones are left.
+    #[error(transparent)]
+    Orphans(#[from] TooManyOrphans),
+    /// The machine is out of threads.
+    #[error("no thread for it: {0}")]
+    Thread(io::Error),
+}
+
+/// Runs tasks, a few at a time.
+pub struct Background {
+    /// Names its threads.
+    name: &'static str,
+    limit: usize,
+    slots: Mutex<Slots>,
+    orphans: Arc<Orphans>,
+    stop: StopLine,
+    /// Dropped by each thread when it ends, which [`Background::wait`] sees.
+    ended: Mutex<Receiver<()>>,
+}
+
+struct Slots {
+    queue: Queue<Task>,
+    working: usize,
+    /// Each thread holds a clone of it.
+    alive: Option<Sender<()>>,
+}
+
+impl Background {
+    /// Nothing runs yet. At most `limit` tasks run at a time, on threads with this name.
+    pub fn new(name: &'static str, limit: usize, orphans: Arc<Orphans>, stop: StopLine) -> Arc<Background> {
+        let (alive, ended) = channel();
+        let slots = Slots { queue: Queue::default(), working: 0, alive: Some(alive) };
+        Arc::new(Background { name, limit, slots: Mutex::new(slots), orphans, stop, ended: Mutex::new(ended) })
+    }
+
+    /// Has the task run when it is its turn, and returns at once; gives back the task of the same key that waited until
+    /// now, in whose place it stands.
+    pub fn run(self: &Arc<Self>, task: Task) -> Option<Task> {
+        let mut slots = self.slots.lock();
+        let replaced = slots.queue.put(task.key.clone(), task);
+        // Where as many run as may, one of them takes it up next.
+        if slots.working < self.limit && slots.queue.has_next() {
+            self.start_thread(&mut slots);
+        }
+        replaced
+    }
+
+    /// Waits until nothing runs any more, at most so long. For the end, after the stop line is pulled.
+    pub fn wait(&self, timeout: Duration) {
+        self.slots.lock().alive = None;
+        // The end of the wait is the end of the last sender: nothing is ever sent.
+        let _ = self.ended.lock().recv_timeout(timeout);
+    }
+
+    fn start_thread(self: &Arc<Self>, slots: &mut Slots) {
+        let (background, alive) = (self.clone(), slots.alive.clone());
+        let work = move || {
+            let _alive = alive;
+            background.work();
+        };
+        match std::thread::Builder::new().name(self.name.into()).stack_size(STACK).spawn(work) {
+            Ok(_) => slots.working += 1,
+            // With a thread at work it is only later; without one nobody would ever take it up.
+            Err(why) if slots.working == 0 => {
+                while let Some((key, task)) = slots.queue.take() {
+                    slots.queue.done(&key);
+                    let kind = why.kind();
+                    (task.end)(Err(NotRun::Thread(
+                        why.raw_os_error().map_or(kind.into(), io::Error::from_raw_os_error),
+                    )));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Runs one task after the other until none is left.
+    fn work(&self) {
+        while let Some((key, task)) = self.next() {
+            let result = self.run_now(task.owner, task.program, task.timeout, task.begin);
+            self.slots.lock().queue.done(&key);
+            (task.end)(result);
+        }
+    }
+
+    fn next(&self) -> Option<(Arc<str>, Task)> {
+        let mut slots = self.slots.lock();
+        let next = if self.stop.is_pulled() { None } else { slots.queue.take() };
+        if next.is_none() {
+            slots.working -= 1;
+        }
+        next
+    }
+
+    fn run_now(
+        &self,
+        owner: Arc<str>,
+        mut program: Program,
+        timeout: Duration,
+        begin: Box<dyn FnOnce() + Send>,
+    ) -> Result<Finished, NotRun> {
+        self.orphans.admit(&owner)?;
+        begin();
+        let limits = Limits { deadline: Instant::now() + timeout, grace: Some(GRACE), keep: KEEP };
+        let Ended { how, stdout, stderr, left, .. } = program.run(&limits, &self.stop);
+        if let Some(orphan) = left {
+            warn!("{orphan}. It was started for {owner}, and is reaped when it ends");
+            self.orphans.keep(&owner, orphan);
+        }
+        Ok(Finished { how, stdout, stderr })
+    }
+}
+
+/// What waits to be run, and the keys for which something runs: first come, first served, one at a time for each.
+struct Queue<T> {
+    order: VecDeque<Arc<str>>,
+    waiting: HashMap<Arc<str>, T>,
+    running: HashSet<Arc<str>>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue { order: VecDeque::new(), waiting: HashMap::new(), running: HashSet::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Has `key` wait with this; returns what it waited with before, whose place it takes.
+    fn put(&mut self, key: Arc<str>, what: T) -> Option<T> {
+        let before = self.waiting.insert(key.clone(), what);
+        if before.is_none() {
+            self.order.push_back(key);
+        }
+        before
+    }
+
+    /// Whether [`Queue::take`] would give something.
+    fn has_next(&self) -> bool {
+        self.next().is_some()
+    }
+
+    /// The first for whom nothing runs, who counts as running from now on.
+    fn take(&mut self) -> Option<(Arc<str>, T)> {
+        let key = self.order.remove(self.next()?)?;
+        let what = self.waiting.remove(&key)?;
+        self.running.insert(key.clone());
+        Some((key, what))
+    }
+
+    /// Nothing runs for `key` any more.
+    fn done(&mut self, key: &str) {
+        self.running.remove(key);
+    }
+
+    /// Found soon: no more can stand before it than run.
+    fn next(&self) -> Option<usize> {
+        self.order.iter().position(|key| !self.running.contains(key))
+    }
+}
+
+#[cfg(test)]
+mod tests;
