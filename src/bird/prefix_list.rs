@@ -436,6 +436,11 @@ impl PrefixList {
         self.file.is_right()
     }
 
+    /// Whether nobody has changed the file since the last look.
+    pub fn is_file_unchanged(&self) -> bool {
+        self.file.is_unchanged()
+    }
+
     /// Whether BIRD must not be told now: the list is held, or the mark that says so has to leave the file first.
     pub fn is_held(&self) -> bool {
         let is_to_be_unmarked = self.startup.is_marked() && self.pending.dirty && self.file.problem().is_none();

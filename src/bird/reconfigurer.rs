@@ -222,6 +222,10 @@ impl Reconfigurer {
     pub fn advance(&mut self, give_up: &StopLine) -> Option<Instant> {
         self.ask_at = None;
         if !self.is_owed() && !self.transport.can_ask() {
+            // Somebody may have changed a file by now, which nobody asks BIRD to read before it is put right.
+            if self.lists.iter().any(|list| !list.is_file_unchanged()) {
+                return None;
+            }
             // It has taken the list: whether this works changes nothing of that.
             debug!("waking BIRD {}", self.transport.address());
             return self.run(give_up).calls_for_rest().then(|| Instant::now() + REST);

@@ -71,6 +71,8 @@ const BUSY_RETRY: Duration = Duration::from_millis(50);
 pub struct Writer {
     /// The checks of the running configuration, in its order.
     checks: Arc<[Arc<Check>]>,
+    /// The same, to be found.
+    current: HashSet<usize>,
     reconfigurers: Vec<Reconfigurer>,
     customs: Customs,
     /// The end waits until BIRD took that services with `on_exit = withdraw` have left.
@@ -118,6 +120,7 @@ impl Writer {
         };
         let lists = Family::BOTH.into_iter().filter_map(open).collect();
         let mut writer = Writer {
+            current: checks.iter().map(identity).collect(),
             checks,
             reconfigurers: Reconfigurer::group(lists, &orphans),
             customs: Customs::new(orphans.clone(), events, give_up.clone()),
@@ -199,7 +202,7 @@ impl Writer {
 
     /// A hint is worth a line in the log, as the original has it. What it is about is read with the next step.
     fn log_hint(&self, check: &Arc<Check>) {
-        if !self.checks.iter().any(|ours| Arc::ptr_eq(ours, check)) {
+        if !self.current.contains(&identity(check)) {
             return;
         }
         let verdict = check.state().verdict();
@@ -279,6 +282,7 @@ impl Writer {
         }
         self.reconfigurers =
             Reconfigurer::regroup(std::mem::take(&mut self.reconfigurers), &settings.daemon, &self.orphans);
+        self.current = checks.iter().map(identity).collect();
         self.checks = checks;
         self.reload_customs(&settings);
         became_custom_only.into_iter().for_each(|family| self.customs.forget(family));
@@ -335,20 +339,21 @@ impl Writer {
 
     /// Brings BIRD in line with the files, as far as it may be told now.
     fn tell(&mut self) {
-        for at in 0..self.reconfigurers.len() {
-            let (gate, now) = (self.gate(), Instant::now());
-            let reconfigurer = &mut self.reconfigurers[at];
+        let mut gate = self.gate();
+        for reconfigurer in &mut self.reconfigurers {
+            let now = Instant::now();
             if reconfigurer.next_wakeup(gate, now).is_some_and(|at| at <= now) {
-                let busy = reconfigurer.advance(&self.give_up);
-                self.busy_until = self.busy_until.max(busy);
+                gate.busy_until = gate.busy_until.max(reconfigurer.advance(&self.give_up));
             }
         }
+        self.busy_until = gate.busy_until;
         self.update_customs();
         let now = Instant::now();
         if self.customs_wakeup(now).is_some_and(|at| at <= now) && self.may_start_custom() {
-            let revisions: Vec<(Family, Revision)> =
-                self.lists().map(|list| (list.family(), list.revision())).collect();
-            self.customs.start_due(now, &revisions);
+            let fit = self.lists().filter(|list| list.is_fit());
+            let revisions: Vec<(Family, Revision)> = fit.map(|list| (list.family(), list.revision())).collect();
+            let held = self.held_families();
+            self.customs.start_due(&held, now, &revisions);
         }
     }
 
@@ -382,13 +387,23 @@ impl Writer {
 
     /// When the next custom command may be started: like a reconfigure, it makes BIRD read the files.
     fn customs_wakeup(&self, now: Instant) -> Option<Instant> {
-        if self.lists().any(|list| list.is_held() || !list.is_fit()) {
-            return None;
-        }
-        let at = self.customs.next_wakeup(now)?;
+        let at = self.customs.next_wakeup(&self.held_families(), now)?;
         let can_ask = self.reconfigurers.iter().any(Reconfigurer::can_ask);
         let busy_until = self.busy_until.filter(|_| !can_ask);
         [Some(at), busy_until, self.customs_wait].into_iter().flatten().max()
+    }
+
+    /// The families of which BIRD must not be told: a list that is held holds up all that the same BIRD may read. Only
+    /// sockets tell one BIRD from another.
+    fn held_families(&self) -> HashSet<Family> {
+        let is_held = |reconfigurer: &&Reconfigurer| reconfigurer.lists().iter().any(PrefixList::is_held);
+        let held = self.reconfigurers.iter().filter(is_held).flat_map(Reconfigurer::lists);
+        let held: HashSet<Family> = held.map(PrefixList::family).collect();
+        let may_be_one = !self.reconfigurers.iter().all(Reconfigurer::can_ask);
+        if may_be_one && !held.is_empty() {
+            return self.lists().map(PrefixList::family).collect();
+        }
+        held
     }
 
     /// The last step: nothing is gathered, and no retry waited for.
@@ -448,6 +463,11 @@ impl Writer {
     pub fn files(&self) -> Vec<(Family, PathBuf)> {
         self.lists().map(|list| (list.family(), list.bird().conf.clone())).collect()
     }
+}
+
+/// What tells one check from another of the same name.
+fn identity(check: &Arc<Check>) -> usize {
+    Arc::as_ptr(check) as usize
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -63,6 +63,8 @@ pub struct CheckState {
 struct Overrides {
     /// Its operator wants it out.
     drained: Option<Drained>,
+    /// It was up when it was drained.
+    drained_while_up: bool,
     /// Its thread missed its time.
     stuck: bool,
     /// The daemon stops, and the service leaves with it.
@@ -85,7 +87,7 @@ struct Watchdog {
 pub struct Verdict {
     /// Unknown before the first verdict.
     pub state: State,
-    /// Its operator withdraws it: it is drained, or leaves with the daemon.
+    /// Its operator withdraws it: it was drained while it was up, or leaves with the daemon.
     pub withheld: bool,
     missing: BTreeSet<Prefix>,
     unconfirmed: BTreeSet<Prefix>,
@@ -287,7 +289,7 @@ impl CheckState {
     pub fn verdict(&self) -> Verdict {
         Verdict {
             state: self.state(),
-            withheld: self.overrides.leaving || self.overrides.drained.is_some(),
+            withheld: self.overrides.leaving || self.overrides.drained_while_up,
             missing: self.missing.clone(),
             unconfirmed: self.unconfirmed.clone(),
         }
@@ -431,6 +433,7 @@ impl CheckState {
         let since = self.overrides.drained.as_ref().map_or_else(SystemTime::now, |drained| drained.since);
         let is_new = self.overrides.drained.replace(Drained { file, end, since }).is_none();
         if is_new {
+            self.overrides.drained_while_up = self.state() == State::Up;
             self.missing.clear();
             self.force_down(WITHHELD);
         }
@@ -440,7 +443,7 @@ impl CheckState {
     /// The drain is over: the service is down until its check says otherwise, or `on_disabled` does.
     pub fn end_drain(&mut self, service: &Service) -> Change {
         let before = (self.state(), self.verdict());
-        self.overrides.drained = None;
+        (self.overrides.drained, self.overrides.drained_while_up) = (None, false);
         if let Some(decision) = service.disabled {
             self.apply(decision);
         }

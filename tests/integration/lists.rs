@@ -148,5 +148,6 @@ fn a_full_disk_beside_the_list_is_survived_and_made_good() {
     lab.on_host("rm", &[&format!("{directory}/fill")]);
     lab.wait_withdrawn(WEB6);
     let left = lab.on_host("ls", &["-A", &directory]);
-    assert_eq!(left.lines().filter(|name| *name != "dd.err").collect::<Vec<_>>(), ["anycast-prefixes.conf"]);
+    let expected = [".anycast-prefixes.conf.boot", "anycast-prefixes.conf"];
+    assert_eq!(left.lines().filter(|name| *name != "dd.err").collect::<Vec<_>>(), expected);
 }
