@@ -20,7 +20,7 @@ use crate::lab::Lab;
 mod fake_bird;
 mod run;
 mod table;
-mod tracer;
+pub(crate) mod tracer;
 
 /// How many faults the sample of one table has at most.
 const SAMPLE: usize = 70;

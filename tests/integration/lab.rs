@@ -3,7 +3,9 @@
 //! Promises: nothing is waited for by sleeping, each wait has a generous limit; a failing test prints the logs of all
 //! who took part; nothing is left when the test ends, however it ends.
 
+pub(crate) mod machine;
 pub(crate) mod namespaces;
+mod operator;
 pub(crate) mod router;
 pub(crate) mod service;
 
@@ -419,7 +421,7 @@ pub(crate) fn daemon_program() -> String {
     std::env::var("DAEMON").unwrap_or_else(|_| env!("CARGO_BIN_EXE_anycast-healthchecker").into())
 }
 
-fn bird_program(name: &str) -> String {
+pub(crate) fn bird_program(name: &str) -> String {
     std::env::var("BIRD_DIR").map_or_else(|_| format!("/usr/sbin/{name}"), |folder| format!("{folder}/{name}"))
 }
 

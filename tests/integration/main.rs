@@ -22,6 +22,7 @@ mod checks;
 mod drains;
 mod holes;
 mod leaving;
+mod levels;
 mod lists;
 mod process;
 mod reload;

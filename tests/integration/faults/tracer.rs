@@ -277,7 +277,7 @@ fn kind(pid: Pid, descriptor: i32) -> (&'static str, String) {
 }
 
 /// A path in the daemon's memory, as far as it is of interest.
-fn text_at(pid: Pid, address: u64) -> String {
+pub(crate) fn text_at(pid: Pid, address: u64) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < 256 && !bytes.contains(&0) {
         match ptrace::read(pid, (address + bytes.len() as u64) as _) {

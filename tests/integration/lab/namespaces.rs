@@ -157,7 +157,7 @@ impl Drop for Running {
 }
 
 /// All processes of the machine that can be seen.
-fn all_processes() -> impl Iterator<Item = Process> {
+pub(super) fn all_processes() -> impl Iterator<Item = Process> {
     std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         // Process id, name in parentheses (which may hold any byte), state, parent.

@@ -1,0 +1,280 @@
+//! Who configures BIRD, and when: one at a time, whoever sends it, and once more where BIRD 2.0 would sleep.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+
+use crate::lab::service::Service;
+use crate::lab::Lab;
+
+const A: &str = "10.52.12.1/32";
+const B: &str = "10.52.12.2/32";
+const C: &str = "10.52.12.3/32";
+const A6: &str = "2001:db8:52::1/128";
+
+fn with_custom_command(name: &'static str, prefix: &'static str) -> Service {
+    Service::new(name, prefix).with("custom_bird_reconfigure_cmd", &format!("{{lab}}/custom {name}"))
+}
+
+/// Two services with a custom command, two without, one of either family.
+fn services() -> [Service; 4] {
+    [with_custom_command("a", A), with_custom_command("c", C), Service::new("b", B), Service::new("a6", A6)]
+}
+
+/// All services die, and all come back, at one moment.
+fn all_change_at_once(lab: &Lab, round: usize) {
+    let names = ["a", "c", "b", "a6"];
+    match round % 2 {
+        0 => names.iter().for_each(|name| lab.kill(name)),
+        _ => names.iter().for_each(|name| lab.revive(name)),
+    }
+    // Twice: a check that runs by then runs again after it.
+    lab.signal(Signal::SIGURG);
+    lab.signal(Signal::SIGURG);
+    for prefix in [A, B, C, A6] {
+        lab.wait_until("the routes to follow", |lab| lab.routes.has(prefix) == (round % 2 == 1));
+    }
+}
+
+#[test]
+fn two_configures_are_never_under_way_at_a_time_whether_custom_or_of_a_family() {
+    let mut lab = Lab::new(services());
+    let script = "echo begin $1 >> order; $BIRDC; status=$?; sleep 0.05; echo end $1 >> order; exit $status";
+    lab.executable("custom", script);
+    lab.reconfigure_script(&format!("set family; {script}"));
+    lab.start_daemon();
+    [A, B, C, A6].iter().for_each(|prefix| lab.wait_advertised(prefix));
+    for round in 0..6 {
+        all_change_at_once(&lab, round);
+    }
+    let order = |lab: &Lab| lab.log("order");
+    lab.wait_until("the last one to end", |lab| {
+        lab.status().contains("BIRD in sync")
+            && order(lab).matches("begin").count() == order(lab).matches("end").count()
+    });
+    let order = order(&lab);
+    let lines: Vec<&str> = order.lines().collect();
+    for pair in lines.chunks(2) {
+        let names = [pair[0].strip_prefix("begin "), pair[1].strip_prefix("end ")];
+        assert!(names[0].is_some() && names[0] == names[1], "two at a time: {order}");
+    }
+    for name in ["a", "c", "family"] {
+        assert!(order.contains(&format!("begin {name}")), "{name} was never run: {order}");
+    }
+}
+
+/// A command that does what BIRD 3 does: it is busy for three seconds after each configure, and one that comes
+/// meanwhile ends it, which leaves the file `crashed`.
+const LIKE_BIRD_3: &str = "
+    echo $1 >> sent
+    test -n \"$(find . -name busy -newermt '3 seconds ago')\" && echo $1 >> crashed
+    touch busy
+    $BIRDC > /dev/null || exit 1
+    printf 'BIRD 3.3.2 ready.\\nReading configuration from /etc/bird/bird.conf\\nReconfiguration in progress\\n'";
+
+#[test]
+fn nobody_configures_a_bird_3_that_a_custom_command_has_left_busy() {
+    let mut lab = Lab::new(services());
+    lab.executable("custom", LIKE_BIRD_3);
+    lab.reconfigure_script(&format!("set family; {LIKE_BIRD_3}"));
+    lab.start_daemon();
+    [A, B, C, A6].iter().for_each(|prefix| lab.wait_advertised(prefix));
+    lab.wait_in_sync();
+    all_change_at_once(&lab, 0);
+    lab.wait_in_sync();
+    assert!(!lab.file("crashed").exists(), "sent: {}crashed by: {}", lab.log("sent"), lab.log("crashed"));
+}
+
+#[test]
+fn nobody_configures_a_bird_3_that_one_of_two_custom_commands_has_left_busy() {
+    let mut lab = Lab::new([with_custom_command("a", A), with_custom_command("c", C)]);
+    lab.leave_bird_to_custom_commands();
+    lab.executable("custom", LIKE_BIRD_3);
+    lab.start_daemon();
+    [A, C].iter().for_each(|prefix| lab.wait_advertised(prefix));
+    lab.wait_in_sync();
+    ["a", "c"].iter().for_each(|service| lab.kill(service));
+    lab.signal(Signal::SIGURG);
+    [A, C].iter().for_each(|prefix| lab.wait_withdrawn(prefix));
+    lab.wait_in_sync();
+    assert!(!lab.file("crashed").exists(), "sent: {}crashed by: {}", lab.log("sent"), lab.log("crashed"));
+}
+
+/// A control socket in front of the host's BIRD. It says that it is BIRD 3.3.2, and busy while the file `busy` exists;
+/// what configures BIRD over it is written to the file `sent`. It answers as long as the lab lives.
+fn start_busy_bird(lab: &Lab) -> PathBuf {
+    let socket = lab.file("busy.ctl");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let directory = lab.path().to_path_buf();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok).take_while(|_| directory.exists()) {
+            let directory = directory.clone();
+            // It ends with its client.
+            std::thread::spawn(move || talk(&directory, client));
+        }
+    });
+    socket
+}
+
+fn talk(directory: &Path, client: UnixStream) -> Option<()> {
+    let bird = UnixStream::connect(directory.join("host.ctl")).ok()?;
+    let mut answers = client.try_clone().ok()?;
+    let mut requests = bird.try_clone().ok()?;
+    let mut bird = BufReader::new(bird);
+    read_answer(&mut bird)?;
+    answers.write_all(b"0001 BIRD 3.3.2 ready.\n").ok()?;
+    for request in BufReader::new(client).lines().map_while(Result::ok) {
+        let is_busy = directory.join("busy").exists();
+        if request.starts_with("configure") {
+            let mut sent = fs::OpenOptions::new().create(true).append(true).open(directory.join("sent")).ok()?;
+            writeln!(sent, "{}", if is_busy { "socket, busy" } else { "socket" }).ok()?;
+        }
+        requests.write_all(format!("{request}\n").as_bytes()).ok()?;
+        let answer = read_answer(&mut bird)?;
+        let answer = match request.as_str() {
+            "show status" if is_busy => "1000-BIRD 3.3.2\n0004-Reconfiguration in progress\n0000 \n".into(),
+            "show status" => answer.replace("BIRD 2.0", "BIRD 3.3"),
+            _ => answer,
+        };
+        answers.write_all(answer.as_bytes()).ok()?;
+    }
+    Some(())
+}
+
+/// All lines of one answer of BIRD's: the last one has a blank after its number.
+fn read_answer(bird: &mut BufReader<UnixStream>) -> Option<String> {
+    let mut answer = String::new();
+    loop {
+        let mut line = String::new();
+        if bird.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        answer += &line;
+        let numbered = line.len() > 4 && line.as_bytes()[..4].iter().all(u8::is_ascii_digit);
+        if numbered && line.as_bytes()[4] == b' ' {
+            return Some(answer);
+        }
+    }
+}
+
+/// A custom command of one service leaves BIRD busy; nothing is sent until BIRD says over its socket that it is idle.
+fn nothing_is_sent_until_bird_is_idle(says_busy: &str) {
+    let mut lab = Lab::new(services());
+    let socket = start_busy_bird(&lab).display().to_string();
+    lab.option("bird_control_socket", &socket);
+    lab.option("bird6_control_socket", &socket);
+    let script = format!(
+        "if test -e busy; then echo $1, busy >> sent; else echo $1 >> sent; fi
+         test -e gets-busy && touch busy
+         $BIRDC > /dev/null || exit 1
+         printf '{says_busy}'"
+    );
+    lab.executable("custom", &script);
+    lab.start_daemon();
+    [A, B, C, A6].iter().for_each(|prefix| lab.wait_advertised(prefix));
+    lab.wait_in_sync();
+    let before = lab.log("sent");
+    lab.touch("gets-busy");
+    lab.kill("a");
+    lab.wait_until("BIRD to be busy", |lab| lab.file("busy").exists());
+    ["c", "b", "a6"].iter().for_each(|service| lab.kill(service));
+    ["c", "b", "a6"].iter().for_each(|service| lab.wait_runs(service, 20));
+    let sent = lab.log("sent");
+    assert_eq!(&sent[before.len()..], "a\n", "what was sent since BIRD is busy");
+    lab.remove("gets-busy");
+    lab.remove("busy");
+    [A, B, C, A6].iter().for_each(|prefix| lab.wait_withdrawn(prefix));
+    lab.wait_in_sync();
+    assert!(!lab.log("sent").contains("busy"), "{}", lab.log("sent"));
+}
+
+#[test]
+fn bird_is_asked_over_its_socket_whether_it_is_idle_after_a_custom_command_that_says_it_is_busy() {
+    nothing_is_sent_until_bird_is_idle(
+        "BIRD 3.3.2 ready.\\nReading configuration from /etc/bird/bird.conf\\nReconfiguration in progress\\n",
+    );
+}
+
+#[test]
+fn bird_is_asked_over_its_socket_whether_it_is_idle_after_a_custom_command_that_speaks_to_the_socket() {
+    nothing_is_sent_until_bird_is_idle("0001 BIRD 3.3.2 ready.\\n0002-Reading\\n0004 Reconfiguration in progress\\n");
+}
+
+/// A slow custom command holds up the others for its time limit at most.
+#[test]
+fn a_custom_command_that_hangs_holds_up_no_other_one_for_longer_than_its_time_limit() {
+    let slow = with_custom_command("a", A).with("custom_bird_reconfigure_cmd_timeout", "1");
+    let mut lab = Lab::new([slow, with_custom_command("c", C), Service::new("b", B)]);
+    lab.executable("custom", "test -e hangs && test $1 = a && exec sleep 1008; exec $BIRDC");
+    lab.start_daemon();
+    [A, B, C].iter().for_each(|prefix| lab.wait_advertised(prefix));
+    lab.touch("hangs");
+    lab.kill("a");
+    lab.wait_until("the command to hang", |lab| !lab.processes("sleep 1008").is_empty());
+    for (service, prefix) in [("b", B), ("c", C)] {
+        lab.kill(service);
+        lab.wait_withdrawn(prefix);
+    }
+    lab.remove("hangs");
+    lab.wait_withdrawn(A);
+    lab.wait_in_sync();
+}
+
+/// Twelve services beside 500 other routes, changed more than 3 s apart, which is when BIRD 2.0 looks by itself. The
+/// reconfigure command prints `greeting` in place of BIRD's, or BIRD's own. Each change runs it so many times.
+fn each_change_configures(times: usize, greeting: Option<&str>) {
+    const NAMES: [&str; 12] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11"];
+    let prefix = |n: usize| -> &'static str { format!("10.52.13.{n}/32").leak() };
+    let mut lab = Lab::new(NAMES.iter().enumerate().map(|(n, name)| Service::new(name, prefix(n))));
+    let routes: String = (0..500).map(|n| format!("route 10.99.{}.{}/32 blackhole;\n", n / 250, n % 250)).collect();
+    let conf = lab.log("host.conf");
+    fs::write(lab.file("host.conf"), format!("{conf}\nprotocol static {{\nipv4;\n{routes}}}\n")).unwrap();
+    lab.birdc(&["configure"]);
+    lab.wait_until("BIRD to have them", |lab| lab.birdc(&["show", "route", "count"]).contains("51"));
+    let output = match greeting {
+        Some(greeting) => {
+            format!("> /dev/null || exit 1; printf '{greeting}Reading configuration from x\\nReconfigured\\n'")
+        }
+        None => String::new(),
+    };
+    lab.reconfigure_script(&format!("printf . >> runs/birdc; $BIRDC {output}"));
+    lab.start_daemon();
+    (0..NAMES.len()).for_each(|n| lab.wait_advertised(prefix(n)));
+    lab.wait_in_sync();
+    for round in 0..4 {
+        lab.wait_runs("s11", 17);
+        let before = lab.runs("birdc");
+        match round % 2 {
+            0 => lab.kill("s3"),
+            _ => lab.revive("s3"),
+        }
+        lab.wait_until("the route to follow", |lab| lab.routes.has(prefix(3)) == (round % 2 == 1));
+        // Whatever else the change brings has its time.
+        lab.wait_runs("s11", 5);
+        assert_eq!(lab.runs("birdc"), before + times, "reconfigures of one change");
+    }
+    assert_eq!(times == 2, lab.log("daemon.log").contains("waking BIRD"));
+}
+
+#[test]
+fn a_bird_whose_version_is_2_0_is_woken_after_each_change() {
+    each_change_configures(2, Some("BIRD 2.0.12 ready.\\n"));
+}
+
+#[test]
+fn a_bird_of_unknown_version_is_woken_after_each_change() {
+    each_change_configures(2, Some(""));
+}
+
+#[test]
+fn a_bird_whose_version_is_2_19_is_woken_after_no_change() {
+    each_change_configures(1, Some("BIRD 2.19.2 ready.\\n"));
+}
+
+#[test]
+fn a_bird_whose_version_is_3_is_woken_after_no_change() {
+    each_change_configures(1, Some("BIRD 3.3.2 ready.\\n"));
+}

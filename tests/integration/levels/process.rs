@@ -1,0 +1,88 @@
+//! What others delete is put back, and the instance lock is asked before anybody says that no daemon runs.
+
+use std::fs;
+
+use crate::lab::service::Service;
+use crate::lab::Lab;
+
+const A: &str = "10.52.12.1/32";
+
+fn running() -> Lab {
+    let mut lab = Lab::new([Service::new("a", A).with("drain_file", "{lab}/drain-a")]);
+    lab.start_daemon();
+    lab.wait_advertised(A);
+    lab.wait_until("the status socket", |lab| lab.file("run/status.sock").exists());
+    lab
+}
+
+#[test]
+fn a_status_socket_that_is_deleted_is_put_back() {
+    let mut lab = running();
+    lab.remove("run/status.sock");
+    lab.wait_until("the status to be told again", |lab| lab.operate(&["--status"]).0 == Some(0));
+    lab.stop_daemon();
+    assert!(!lab.file("run/status.sock").exists(), "it is left behind");
+}
+
+#[test]
+fn a_pidfile_that_is_deleted_is_put_back() {
+    let mut lab = running();
+    let pid = fs::read_to_string(lab.file("run/daemon.pid")).unwrap();
+    lab.remove("run/daemon.pid");
+    lab.wait_until("the pidfile", |lab| lab.log("run/daemon.pid") == pid);
+    let mut second = lab.second_daemon();
+    lab.wait_until("a second daemon to be refused", |_| second.exited().is_some());
+    assert_eq!(second.exited().unwrap().code(), Some(1), "{}", lab.log("second.log"));
+    assert_eq!(lab.log("run/daemon.pid"), pid);
+    lab.stop_daemon();
+    assert!(!lab.file("run/daemon.pid").exists(), "it is left behind");
+}
+
+#[test]
+fn a_directory_with_socket_and_pidfile_that_is_deleted_is_put_back() {
+    let lab = running();
+    fs::remove_dir_all(lab.file("run")).unwrap();
+    fs::create_dir(lab.file("run")).unwrap();
+    lab.wait_until("the status to be told again", |lab| lab.operate(&["--status"]).0 == Some(0));
+    lab.wait_until("the pidfile", |lab| lab.log("run/daemon.pid").trim().parse::<u32>().is_ok());
+}
+
+/// The daemon runs and cannot put its socket back.
+fn without_socket() -> Lab {
+    let lab = running();
+    fs::rename(lab.file("run/status.sock"), lab.file("away.sock")).unwrap();
+    fs::create_dir(lab.file("run/status.sock")).unwrap();
+    lab.touch("run/status.sock/in-the-way");
+    lab
+}
+
+#[test]
+fn the_status_without_a_socket_does_not_say_that_no_daemon_runs() {
+    let lab = without_socket();
+    let (code, said) = lab.operate(&["--status"]);
+    assert!(code != Some(0) && code != Some(3), "exit code {code:?}: {said}");
+    assert!(!said.contains("is not running"), "{said}");
+    assert!(said.contains("status.sock"), "{said}");
+}
+
+#[test]
+fn a_drain_without_a_socket_does_not_say_that_no_daemon_runs() {
+    let lab = without_socket();
+    for (argument, drains) in [("--drain", true), ("--undrain", false)] {
+        let (_, said) = lab.operate(&[argument, "a"]);
+        assert!(!said.contains("no daemon runs"), "{argument}: {said}");
+        lab.wait_until("the daemon to follow", |lab| lab.routes.has(A) != drains);
+    }
+}
+
+#[test]
+fn without_a_daemon_the_status_says_that_none_runs() {
+    let mut lab = running();
+    lab.stop_daemon();
+    // A stale socket and a stale pidfile are no daemon.
+    fs::write(lab.file("run/daemon.pid"), "1\n").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(lab.file("run/status.sock")).unwrap());
+    let (code, said) = lab.operate(&["--status"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("is not running"), "{said}");
+}
