@@ -1,9 +1,10 @@
 //! What others delete is put back, and the instance lock is asked before anybody says that no daemon runs.
 
 use std::fs;
+use std::path::Path;
 
 use crate::lab::service::Service;
-use crate::lab::Lab;
+use crate::lab::{daemon_program, Lab};
 
 const A: &str = "10.52.12.1/32";
 
@@ -66,6 +67,16 @@ fn the_status_without_a_socket_does_not_say_that_no_daemon_runs() {
 }
 
 #[test]
+fn the_monitoring_plugin_without_a_socket_does_not_say_that_no_daemon_runs() {
+    let lab = without_socket();
+    let plugin = Path::new(&daemon_program()).with_file_name("check_anycast_healthchecker").display().to_string();
+    let [main, services] = ["daemon.conf", "services.d"].map(|name| lab.file(name).display().to_string());
+    let said = lab.on_host("sh", &["-c", &format!("{plugin} -f {main} -d {services} 2>&1; echo exit code $?")]);
+    assert!(!said.contains("is not running"), "{said}");
+    assert!(said.contains("status.sock") && !said.contains("exit code 0"), "{said}");
+}
+
+#[test]
 fn a_drain_without_a_socket_does_not_say_that_no_daemon_runs() {
     let lab = without_socket();
     for (argument, drains) in [("--drain", true), ("--undrain", false)] {
@@ -85,4 +96,25 @@ fn without_a_daemon_the_status_says_that_none_runs() {
     let (code, said) = lab.operate(&["--status"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("is not running"), "{said}");
+}
+
+#[test]
+fn a_log_behind_a_symbolic_link_is_never_rotated_by_renaming_the_link() {
+    let mut lab = Lab::new([Service::new("a", A)]);
+    fs::create_dir(lab.file("logs")).unwrap();
+    std::os::unix::fs::symlink(lab.file("logs/real.log"), lab.file("link.log")).unwrap();
+    lab.option("log_file", &lab.file("link.log").display().to_string());
+    lab.option("log_maxbytes", "2000");
+    lab.option("log_backups", "2");
+    let (code, said) = lab.operate(&["--check"]);
+    if code != Some(0) && said.contains("link.log") {
+        return;
+    }
+    lab.start_daemon();
+    lab.wait_advertised(A);
+    // More than all the files may hold.
+    lab.wait_runs("a", 50);
+    assert!(lab.file("link.log").is_symlink(), "the link is gone");
+    assert!(lab.file("logs/real.log.1").exists(), "the target is rotated");
+    lab.stop_daemon();
 }

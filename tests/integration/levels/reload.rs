@@ -65,80 +65,107 @@ fn a_service_that_is_down_and_gains_a_prefix_by_a_reload_loses_it() {
     lab.wait_advertised(B);
 }
 
-/// A reload while the drain watcher opens the first of its files: what it finds then belongs to the old configuration.
+/// A reload that comes while the drain watcher looks at the files for the old configuration.
 #[cfg(target_arch = "x86_64")]
-fn reloads_in_the_middle_of_a_look(before: Option<&str>, drained_before: bool, after: Option<&str>, drained: bool) {
-    let x = |file: Option<&str>| match file {
-        Some(file) => Service::new("x", A).with("drain_file", &format!("{{lab}}/{file}")),
-        None => Service::new("x", A),
-    };
-    // Their looks show that the watcher has done what it was doing.
-    let looked_at = Service::new("looked-at", B).with("drain_file", "{lab}/drain-looked-at");
-    let mut lab = Lab::new([x(before), looked_at, witness()]);
-    let slow = lab.file("slow");
-    lab.option("drain_file", &slow.display().to_string());
-    if drained_before {
-        lab.touch("drain-old");
-        start(&mut lab, &[B, C]);
-    } else {
-        start(&mut lab, &[A, B, C]);
-    }
-    for round in 0..3 {
-        eprintln!("round {round}");
-        lab.wait_until("the state before", |lab| lab.routes.has(A) != drained_before);
-        let held = super::held_open::HeldOpen::by_drain_watcher(&lab, &slow);
-        lab.touch("drain-old");
-        if drained {
-            lab.touch("drain-new");
-        }
-        lab.define(&x(after));
-        lab.reload();
-        drop(held);
-        for drains in [true, false] {
-            match drains {
-                true => lab.touch("drain-looked-at"),
-                false => lab.remove("drain-looked-at"),
+struct MeetsLook {
+    /// The `drain_file` of the service before.
+    before: Option<&'static str>,
+    /// The drain files that exist before.
+    files_before: &'static [&'static str],
+    /// Its `drain_file` after the reload.
+    after: Option<&'static str>,
+    /// The drain files that exist from the middle of the look on.
+    files_after: &'static [&'static str],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl MeetsLook {
+    fn ends_as_the_new_configuration_and_the_files_say(&self) {
+        let is_drained = |file: Option<&str>, files: &[&str]| file.is_some_and(|file| files.contains(&file));
+        let drained_before = is_drained(self.before, self.files_before);
+        let drained = is_drained(self.after, self.files_after);
+        let x = |file: Option<&str>| match file {
+            Some(file) => Service::new("x", A).with("drain_file", &format!("{{lab}}/{file}")),
+            None => Service::new("x", A),
+        };
+        let have = |lab: &Lab, files: &[&str]| {
+            for file in ["drain-old", "drain-new"] {
+                match files.contains(&file) {
+                    true => lab.touch(file),
+                    // It may not be there.
+                    false => drop(fs::remove_file(lab.file(file))),
+                }
             }
-            lab.wait_until("a look of the watcher", |lab| lab.routes.has(B) != drains);
+        };
+        // Its drains show that the watcher has ended the look.
+        let looked_at = Service::new("looked-at", B).with("drain_file", "{lab}/drain-looked-at");
+        let mut lab = Lab::new([x(self.before), looked_at, witness()]);
+        // The first file that is opened.
+        let slow = lab.file("slow");
+        lab.option("drain_file", &slow.display().to_string());
+        have(&lab, self.files_before);
+        start(&mut lab, &[B, C]);
+        for round in 0..3 {
+            eprintln!("round {round}");
+            lab.wait_until("the state before", |lab| lab.routes.has(A) != drained_before);
+            let held = super::held_open::HeldOpen::by_drain_watcher(&lab, &slow);
+            have(&lab, self.files_after);
+            lab.define(&x(self.after));
+            lab.reload();
+            drop(held);
+            for drains in [true, false] {
+                match drains {
+                    true => lab.touch("drain-looked-at"),
+                    false => lab.remove("drain-looked-at"),
+                }
+                lab.wait_until("a look of the watcher", |lab| lab.routes.has(B) != drains);
+            }
+            lab.wait_until("the state that the files ask for", |lab| lab.routes.has(A) != drained);
+            lab.wait_runs("witness", 5);
+            assert_eq!(lab.routes.has(A), !drained);
+            assert_eq!(lab.status_of("x")["drained"].is_null(), !drained);
+            lab.define(&x(self.before));
+            have(&lab, self.files_before);
+            lab.reload();
         }
-        lab.wait_until("the state that the files ask for", |lab| lab.routes.has(A) != drained);
-        lab.wait_runs("witness", 5);
-        assert_eq!(lab.routes.has(A), !drained);
-        assert_eq!(lab.status_of("x")["drained"].is_null(), !drained);
-        // Back to what was before.
-        lab.define(&x(before));
-        for file in ["drain-old", "drain-new"] {
-            let _ = fs::remove_file(lab.file(file));
-        }
-        if drained_before {
-            lab.touch("drain-old");
-        }
-        lab.reload();
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_drain_file_that_a_reload_takes_away_during_a_look_drains_nobody() {
-    reloads_in_the_middle_of_a_look(Some("drain-old"), false, None, false);
+    MeetsLook { before: Some("drain-old"), files_before: &[], after: None, files_after: &["drain-old"] }
+        .ends_as_the_new_configuration_and_the_files_say();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_drain_ends_with_a_reload_that_takes_its_file_away_during_a_look() {
-    reloads_in_the_middle_of_a_look(Some("drain-old"), true, None, false);
+    MeetsLook { before: Some("drain-old"), files_before: &["drain-old"], after: None, files_after: &["drain-old"] }
+        .ends_as_the_new_configuration_and_the_files_say();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_drain_ends_with_a_reload_that_names_a_file_which_is_not_there_during_a_look() {
+    let after = Some("drain-new");
+    MeetsLook { before: Some("drain-old"), files_before: &["drain-old"], after, files_after: &["drain-old"] }
+        .ends_as_the_new_configuration_and_the_files_say();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_drain_file_that_a_reload_brings_during_a_look_drains_its_service() {
-    reloads_in_the_middle_of_a_look(None, false, Some("drain-new"), true);
+    MeetsLook { before: None, files_before: &[], after: Some("drain-new"), files_after: &["drain-new"] }
+        .ends_as_the_new_configuration_and_the_files_say();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_drain_file_that_a_reload_replaces_during_a_look_is_the_one_that_counts() {
-    reloads_in_the_middle_of_a_look(Some("drain-old"), true, Some("drain-new"), false);
+fn a_drain_goes_on_through_a_reload_that_moves_its_file_during_a_look() {
+    let after = Some("drain-new");
+    MeetsLook { before: Some("drain-old"), files_before: &["drain-old"], after, files_after: &["drain-new"] }
+        .ends_as_the_new_configuration_and_the_files_say();
 }
 
 #[test]
