@@ -18,7 +18,7 @@ fn no_healthy_route_moves_when_the_machine_stalls() {
     const SERVICES: usize = 60;
     let service = |n: usize| {
         let [name, prefix] = [format!("s{n}"), format!("10.52.13.{n}/32")].map(|text| &*text.leak());
-        Service::new(name, prefix).with("check_interval", "5").with("check_timeout", "1").with("check_fail", "2")
+        Service::new(name, prefix).with("check_interval", "5").with("check_timeout", "1").with("check_fail", "3")
     };
     let services: Vec<Service> = (0..SERVICES).map(service).collect();
     let prefixes: Vec<&str> = services.iter().map(|service| service.prefix).collect();
