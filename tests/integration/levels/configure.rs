@@ -130,14 +130,15 @@ fn talk(directory: &Path, client: UnixStream) -> Option<()> {
     answers.write_all(b"0001 BIRD 3.3.2 ready.\n").ok()?;
     for request in BufReader::new(client).lines().map_while(Result::ok) {
         let is_busy = directory.join("busy").exists();
-        if request.starts_with("configure") {
+        if request.starts_with("configure") && request != "configure status" {
             let mut sent = fs::OpenOptions::new().create(true).append(true).open(directory.join("sent")).ok()?;
             writeln!(sent, "{}", if is_busy { "socket, busy" } else { "socket" }).ok()?;
         }
         requests.write_all(format!("{request}\n").as_bytes()).ok()?;
         let answer = read_answer(&mut bird)?;
         let answer = match request.as_str() {
-            "show status" if is_busy => "1000-BIRD 3.3.2\n0004-Reconfiguration in progress\n0000 \n".into(),
+            "configure status" if is_busy => "0004-Reconfiguration in progress\n0000 \n".into(),
+            "show status" if is_busy => "1000-BIRD 3.3.2\n0013 Reconfiguration in progress\n".into(),
             "show status" => answer.replace("BIRD 2.0", "BIRD 3.3"),
             _ => answer,
         };
