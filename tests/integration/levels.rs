@@ -9,6 +9,8 @@
 //! | a custom command failed before a restart, or was gone | the route of a dead service stayed | `levels::custom` |
 //! | two commands configured BIRD at one moment | BIRD 3 ended | `levels::configure` |
 //! | the list was a link that was replaced, or was lost with a history | routes stayed, left or came back | `levels::lists` |
+//! | a service's first verdict was not in sight | its host was held for ever, and nothing said so | `levels::lists` |
+//! | the status socket or the pidfile was deleted | the daemon that ran was said not to run | `levels::process` |
 //! | the machine stalled, was a container, limited file sizes | routes left, zombies stayed, the daemon ended | `levels::machine` |
 
 mod configure;

@@ -163,3 +163,74 @@ fn a_family_in_sync_is_verified_each_minute_while_the_other_one_cannot_be_writte
     lab.wait_withdrawn(C6);
     lab.wait_in_sync();
 }
+
+/// A service whose checks hang while there is a file `hangs`: a daemon that starts then has no verdict of it.
+fn hangs(name: &'static str, prefix: &'static str) -> Service {
+    let check = "test -e hangs && exec sleep 1009; test -e $ALIVE";
+    Service::new(name, prefix)
+        .with("check_timeout", "900")
+        .with("check_interval", "10")
+        .with("check_rise", "2")
+        .check(check)
+}
+
+/// The daemon was stopped, with `a` and `b` advertised; the next check of `b` hangs. Nothing is left of the IPv4 list.
+fn lab_with_lost_list(prepare: impl FnOnce(&mut Lab)) -> Lab {
+    let mut lab = Lab::advertising([Service::new("a", A), hangs("b", B)]);
+    prepare(&mut lab);
+    lab.start_daemon();
+    lab.wait_runs("a", 5);
+    lab.wait_listed(&[A, B]);
+    lab.stop_daemon();
+    lab.touch("hangs");
+    lab.touch("anycast-prefixes.conf");
+    lab
+}
+
+#[test]
+fn the_first_start_on_a_host_without_any_list_holds_nothing() {
+    let mut lab = Lab::new([Service::new("a", A), hangs("b", B)]);
+    lab.touch("hangs");
+    lab.remove("anycast-prefixes.conf");
+    lab.remove("6/anycast-prefixes.conf");
+    lab.start_daemon();
+    lab.wait_advertised(A);
+    let status = lab.status();
+    assert!(!status.contains("held"), "{status}");
+    lab.kill("a");
+    lab.wait_withdrawn(A);
+    assert_eq!(lab.runs("b"), 1, "nothing is known of b");
+}
+
+#[test]
+fn a_lost_list_is_held_until_the_first_verdicts_or_for_a_bounded_time_and_the_status_says_so() {
+    let mut lab = lab_with_lost_list(|_| ());
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_until("the status to say what is waited for", |lab| {
+        let status = lab.status();
+        assert!(!status.contains("did not take"), "{status}");
+        status.contains("held until") && status.contains("first verdict of b")
+    });
+    // The routes of both are there as long as it is held.
+    lab.wait_runs("a", 5);
+    lab.routes.expect_none_moved(mark);
+    lab.kill("a");
+    lab.wait_withdrawn(A);
+    assert_eq!(lab.processes("sleep 1009").len(), 1, "b has had no verdict");
+}
+
+#[test]
+fn a_lost_list_is_asked_of_bird_over_its_socket_and_nothing_is_held() {
+    let mut lab = lab_with_lost_list(Lab::use_control_socket);
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_listed(&[A, B]);
+    lab.kill("a");
+    lab.wait_withdrawn(A);
+    lab.wait_listed(&[B]);
+    lab.routes.expect_still(B, mark);
+    assert_eq!(lab.processes("sleep 1009").len(), 1, "b has had no verdict");
+    let status = lab.status();
+    assert!(!status.contains("held"), "{status}");
+}
