@@ -1,14 +1,12 @@
 //! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefixes changed.
 //!
 //! ```text
-//!   told      what the list held of the service when its command last succeeded; nothing after a start where only
-//!             custom commands tell BIRD, and after a reload that changed the command
-//!   listed    what the list holds of it now
-//!
-//!   told != listed  -->  run it  --exit code 0-->  told = listed as of its start, which BIRD took
-//!                          ^ |
-//!                          | +-- else: again, ever later, with the direction the service has then
-//!                          +---- the list changed meanwhile
+//!   owes --run it--> exit code 0, and nothing of the service changed meanwhile --> told: BIRD took the list of its start
+//!    ^ ^                 |
+//!    | +-----------------+ else: again, after a failure ever later, with the direction the service has then
+//!    |
+//!    +-- what the list holds of the service changes, also there and back: BIRD may have read it in between
+//!    +-- a start where only custom commands tell BIRD; a reload that changed the command; a file of somebody else's
 //! ```
 //!
 //! The direction tells of the service and not of the prefix that moved: `up` while any of its prefixes is in the list,
@@ -80,33 +78,16 @@ struct Custom {
     families: HashSet<Family>,
     /// A reload took the service away; how often its command was tried since.
     gone: Option<u32>,
-    told: Told,
-    listed: Vec<Prefix>,
+    /// It is to be run; a run under way does not count.
+    owes: bool,
+    /// What the list holds of the service; none before the first look.
+    listed: Option<Vec<Prefix>>,
     /// What the run under way tells.
-    run: Option<Run>,
+    run: Option<Vec<(Family, Revision)>>,
     last_start: Option<Instant>,
     backoff: Pace,
     problem: Option<CustomError>,
     counts: Counts,
-}
-
-/// What BIRD was told of a service's prefixes by its command.
-#[derive(Debug, PartialEq)]
-enum Told {
-    /// Nothing, or nobody knows.
-    Nothing,
-    /// The family's transport tells what is listed at the next look.
-    WhateverIsListed,
-    /// These are listed.
-    Prefixes(Vec<Prefix>),
-}
-
-/// A run under way.
-struct Run {
-    listed: Vec<Prefix>,
-    revisions: Vec<(Family, Revision)>,
-    /// What it tells is not to be counted on: its command was replaced, or somebody else's file may have been read.
-    is_outdated: bool,
 }
 
 /// What came of a run, for the lists.
@@ -143,7 +124,6 @@ impl Customs {
             let mut custom = old.unwrap_or_else(|| Custom::new(command, is_told(service)));
             if custom.command != *command {
                 custom = Custom { run: custom.run, counts: custom.counts, ..Custom::new(command, false) };
-                custom.run.iter_mut().for_each(|run| run.is_outdated = true);
             }
             self.commands.insert(service.name.as_str().into(), Custom { prefixes, families, gone: None, ..custom });
         }
@@ -162,13 +142,11 @@ impl Customs {
         let all: HashSet<Prefix> = lists.flat_map(|list| list.iter().copied()).collect();
         for custom in self.commands.values_mut() {
             let listed: Vec<Prefix> = custom.prefixes.iter().filter(|prefix| all.contains(prefix)).copied().collect();
-            if custom.listed != listed {
-                custom.listed = listed;
+            if custom.listed.as_ref().is_some_and(|before| *before != listed) {
+                custom.owes = true;
                 custom.backoff.news();
             }
-            if custom.told == Told::WhateverIsListed {
-                custom.told = Told::Prefixes(custom.listed.clone());
-            }
+            custom.listed = Some(listed);
         }
         self.commands.retain(|_, custom| !custom.is_done(owed));
     }
@@ -176,8 +154,7 @@ impl Customs {
     /// BIRD may hold something else than it was told: each command has to tell it anew.
     pub fn forget(&mut self, family: Family) {
         for custom in self.commands.values_mut().filter(|custom| custom.families.contains(&family)) {
-            custom.told = Told::Nothing;
-            custom.run.iter_mut().for_each(|run| run.is_outdated = true);
+            custom.owes = true;
         }
     }
 
@@ -190,7 +167,7 @@ impl Customs {
     pub fn owes(&self, family: Family) -> bool {
         let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
         let mut of_ours = of_family.filter(|custom| custom.gone.is_none() && !custom.cannot_run());
-        of_ours.any(|custom| custom.is_owed() || custom.run.is_some())
+        of_ours.any(|custom| custom.owes || custom.run.is_some())
     }
 
     /// Why the command of a service of the family failed, the first in order of name where several did.
@@ -221,9 +198,10 @@ impl Customs {
         let Some((name, custom)) = due.min_by_key(|(name, custom)| (custom.last_start, name.to_string())) else {
             return;
         };
-        let direction = if custom.listed.is_empty() { Direction::Down } else { Direction::Up };
+        let direction = if custom.is_listed() { Direction::Up } else { Direction::Down };
         let of_service = revisions.iter().filter(|(family, _)| custom.families.contains(family)).cloned();
-        custom.run = Some(Run { listed: custom.listed.clone(), revisions: of_service.collect(), is_outdated: false });
+        custom.run = Some(of_service.collect());
+        custom.owes = false;
         custom.last_start = Some(now);
         custom.gone = custom.gone.map(|tries| tries.saturating_add(1));
         info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
@@ -243,13 +221,11 @@ impl Customs {
                 (custom.backoff, custom.problem) = (Pace::default(), None);
                 custom.counts.taken += 1;
                 custom.counts.last_success = Some(SystemTime::now());
-                if run.is_outdated {
-                    return Outcome::default();
-                }
-                custom.told = Told::Prefixes(run.listed);
-                Outcome { taken: run.revisions, left_to_families: HashSet::new() }
+                Outcome { taken: run, left_to_families: HashSet::new() }
             }
             Err(why) => {
+                // It may have reached BIRD, or not.
+                custom.owes = true;
                 custom.counts.failed += 1;
                 custom.backoff.failed(now);
                 if custom.problem.as_ref() != Some(why) {
@@ -294,8 +270,8 @@ impl Custom {
             prefixes: Vec::new(),
             families: HashSet::new(),
             gone: None,
-            told: if is_told { Told::WhateverIsListed } else { Told::Nothing },
-            listed: Vec::new(),
+            owes: !is_told,
+            listed: None,
             run: None,
             last_start: None,
             backoff: Pace::default(),
@@ -306,7 +282,12 @@ impl Custom {
 
     /// Whether it is to be run, and does not run.
     fn is_owed(&self) -> bool {
-        self.run.is_none() && !matches!(&self.told, Told::Prefixes(told) if *told == self.listed)
+        self.owes && self.run.is_none()
+    }
+
+    /// Whether the list holds a prefix of the service.
+    fn is_listed(&self) -> bool {
+        self.listed.as_ref().is_some_and(|listed| !listed.is_empty())
     }
 
     fn cannot_run(&self) -> bool {
@@ -318,7 +299,7 @@ impl Custom {
     fn is_done(&self, owed: &HashSet<Family>) -> bool {
         let Some(tries) = self.gone else { return false };
         let told_by_family = tries > 0 && self.families.is_disjoint(owed);
-        self.listed.is_empty() && self.run.is_none() && (!self.is_owed() || told_by_family)
+        !self.is_listed() && self.run.is_none() && (!self.owes || told_by_family)
     }
 }
 
