@@ -245,6 +245,18 @@ impl Lab {
         self.log("host-bird.log").matches("Reconfigured").count()
     }
 
+    /// Waits until the daemon has nothing more to say to it: after a change BIRD 2.0 is woken once more. What somebody does
+    /// to a list then is read by nobody before the daemon has seen it.
+    pub(crate) fn wait_bird_left_alone(&self) {
+        self.wait_until("BIRD to be left alone", |lab| {
+            let log = lab.log("daemon.log");
+            let told = |what: &str| log.rfind(what);
+            let runs = ["reconfiguring BIRD by", "waking BIRD"].map(|what| log.matches(what).count());
+            let is_woken = !log.contains("BIRD 2.0.") || told("waking BIRD") > told("reconfiguring BIRD by");
+            is_woken && lab.reconfigured() >= runs.iter().sum()
+        });
+    }
+
     // --- the daemon ---
 
     /// Sets an option of its `[daemon]` section for the next start.

@@ -27,6 +27,7 @@ fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
     let mut lab = Lab::advertising(services());
     lab.start_daemon();
     lab.wait_runs("web", 3);
+    lab.wait_bird_left_alone();
     let mark = lab.routes.mark();
     let damages = DAMAGED.iter().map(|(how, text)| (*how, Some(*text)));
     for (how, text) in damages.chain([("deleted", None)]) {
@@ -39,6 +40,7 @@ fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
         lab.wait_listed(&[WEB, WEB6]);
         // Only then is the next damage not read by BIRD in the mended list's place.
         lab.wait_until("BIRD to take the mended list", |lab| lab.reconfigured() > reconfigured);
+        lab.wait_bird_left_alone();
     }
     lab.routes.expect_none_moved(mark);
     lab.kill("web");

@@ -18,6 +18,7 @@ fn lab_with_link() -> Lab {
     lab.start_daemon();
     lab.wait_advertised(A);
     lab.wait_advertised(B);
+    lab.wait_bird_left_alone();
     lab
 }
 
