@@ -15,8 +15,9 @@ use clap::error::ErrorKind;
 use clap::Parser;
 
 use crate::config::files::{self, ServiceFiles, Sources};
+use crate::config::lint;
 use crate::config::options;
-use crate::config::preflight;
+use crate::config::preflight::{self, lints::Machine};
 use crate::config::problem::{Problem, Severity};
 use crate::config::settings::Settings;
 use crate::daemon;
@@ -153,13 +154,14 @@ impl Arguments {
 
 /// `--check`.
 fn check(sources: &Sources, strict: bool, files_only: bool) -> Exit {
-    let mut problems = match files::load(sources) {
-        Ok(configuration) => {
-            let of_machine = if files_only { Vec::new() } else { preflight::judge(&configuration, Severity::Error) };
-            [configuration.warnings, of_machine].concat()
-        }
-        Err(problems) => problems,
-    };
+    let mut examined = files::examine(sources);
+    if !files_only {
+        examined.extend(|configuration| {
+            let of_machine = preflight::judge(configuration, Severity::Error);
+            [of_machine, lint::judge_machine(&Machine::new(configuration))].concat()
+        });
+    }
+    let mut problems = examined.problems;
     if strict {
         problems.iter_mut().for_each(|problem| problem.severity = Severity::Error);
     }

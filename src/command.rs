@@ -31,7 +31,7 @@ pub enum CommandError {
 impl Command {
     /// Splits `text` into words and checks that they can be run.
     pub fn parse(text: &str) -> Result<Command, CommandError> {
-        let words = split(text)?;
+        let words: Vec<String> = split(text)?;
         if words.first().is_none_or(String::is_empty) {
             return Err(CommandError::Empty);
         }
@@ -59,17 +59,54 @@ impl fmt::Display for Command {
     }
 }
 
+/// One word of a command line, as a program gets it and as a shell would have read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// What the program gets.
+    pub text: String,
+    /// The same with an `x` for each character that means nothing to a shell, as it is quoted or escaped.
+    pub bare: String,
+}
+
+/// Splits `text` into words as [`Command::parse`] does, and keeps what stands outside quotes.
+pub fn words(text: &str) -> Result<Vec<Word>, CommandError> {
+    split(text)
+}
+
+/// What the characters of a word become.
+trait Characters: Default {
+    /// Adds a character. `quote` is the quote around it, a backslash for an escaped one, or nothing.
+    fn add(&mut self, c: char, quote: Option<char>);
+}
+
+impl Characters for String {
+    fn add(&mut self, c: char, _: Option<char>) {
+        self.push(c);
+    }
+}
+
+impl Characters for Word {
+    fn add(&mut self, c: char, quote: Option<char>) {
+        self.text.push(c);
+        let counts = quote.is_none() || quote == Some('"') && matches!(c, '$' | '`');
+        self.bare.push(if counts { c } else { 'x' });
+    }
+}
+
 /// Python's `shlex.split(text)`: POSIX quoting, no comments; only blank, tab, CR and LF separate words.
-fn split(text: &str) -> Result<Vec<String>, CommandError> {
+fn split<W: Characters>(text: &str) -> Result<Vec<W>, CommandError> {
     let mut words = Vec::new();
-    let mut word: Option<String> = None;
+    let mut word: Option<W> = None;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             ' ' | '\t' | '\r' | '\n' => words.extend(word.take()),
-            '\\' => word.get_or_insert_default().push(chars.next().ok_or(CommandError::Escape)?),
+            '\\' => {
+                let escaped = chars.next().ok_or(CommandError::Escape)?;
+                word.get_or_insert_default().add(escaped, Some('\\'));
+            }
             '\'' | '"' => quoted(c, &mut chars, word.get_or_insert_default())?,
-            _ => word.get_or_insert_default().push(c),
+            _ => word.get_or_insert_default().add(c, None),
         }
     }
     words.extend(word);
@@ -77,15 +114,18 @@ fn split(text: &str) -> Result<Vec<String>, CommandError> {
 }
 
 /// Reads up to the closing `quote`. In double quotes a backslash escapes only itself and the quote.
-fn quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), CommandError> {
+fn quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut impl Characters) -> Result<(), CommandError> {
     while let Some(c) = chars.next() {
         match c {
             _ if c == quote => return Ok(()),
-            '\\' if quote == '"' => match chars.next().ok_or(CommandError::Escape)? {
-                escaped @ ('"' | '\\') => word.push(escaped),
-                other => word.extend(['\\', other]),
-            },
-            _ => word.push(c),
+            '\\' if quote == '"' => {
+                let next = chars.next().ok_or(CommandError::Escape)?;
+                if !matches!(next, '"' | '\\') {
+                    word.add('\\', Some('\\'));
+                }
+                word.add(next, Some('\\'));
+            }
+            _ => word.add(c, Some(quote)),
         }
     }
     Err(CommandError::Quotation)
@@ -107,9 +147,18 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../tests/data/shlex.json")).unwrap();
         assert!(cases.len() > 100);
         for case in cases {
-            let found = split(&case.r#in).map_err(|error| format!("ValueError: {error}"));
+            let found = split::<String>(&case.r#in).map_err(|error| format!("ValueError: {error}"));
             assert_eq!(found, case.ok.ok_or(case.error.unwrap_or_default()), "{:?}", case.r#in);
         }
+    }
+
+    #[test]
+    fn what_stands_outside_quotes_is_kept() {
+        let found = words("a>b '$c|' \"$d|`\" e\\;f '' \"g\\$h\"").unwrap();
+        let bare: Vec<&str> = found.iter().map(|word| &*word.bare).collect();
+        assert_eq!(bare, ["a>b", "xxx", "$xx`", "exf", "", "xxxx"]);
+        let text: Vec<&str> = found.iter().map(|word| &*word.text).collect();
+        assert_eq!(text, ["a>b", "$c|", "$d|`", "e;f", "", "g\\$h"]);
     }
 
     #[test]

@@ -39,6 +39,7 @@
 //! |---|---|
 //! | an option: its name, default, help | [`config::options`], then [`config::reading`] and [`config::settings`] |
 //! | what is judged of the machine | [`config::preflight`] |
+//! | what `--check` warns of | [`config::lint`], and `config::preflight::lints` for the machine |
 //! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::gate`] |
 //! | when a service is up or down | [`check::health`] |
 //! | how a check runs, and what of it is logged; what of it is published and told | [`check::worker`], [`sys::process`]; `check::standing` |
@@ -71,6 +72,7 @@ pub mod config {
     pub mod change;
     pub mod files;
     pub mod ini;
+    pub mod lint;
     pub mod options;
     pub mod preflight;
     pub mod problem;

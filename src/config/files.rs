@@ -12,11 +12,13 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::ini::{Ini, DEFAULT};
+use crate::config::lint::{self, Files};
 use crate::config::options::{self, Scope};
-use crate::config::problem::Problem;
-use crate::config::reading::{self, DAEMON};
+use crate::config::problem::{self, Problem};
+use crate::config::reading::{self, Parts, DAEMON};
 use crate::config::settings::Settings;
 use crate::config::unknown;
 use crate::sys::poll::uninterrupted;
@@ -63,7 +65,7 @@ pub struct Salvaged {
 
 /// Reads `[daemon]` where [`load`] refuses the whole for these problems.
 pub fn salvage(sources: &Sources, problems: Vec<Problem>) -> Salvaged {
-    let (mut ini, faults) = read(sources);
+    let Read { mut ini, problems: faults, .. } = read(sources);
     let of_main = |problem: &&Problem| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
     let main = faults.iter().find(of_main);
     let (daemon, wrong) = reading::salvage(&mut ini);
@@ -76,47 +78,128 @@ pub fn salvage(sources: &Sources, problems: Vec<Problem>) -> Salvaged {
 
 /// Reads all files. What is returned in place of a configuration holds at least one error, and the warnings too.
 pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
-    let (ini, mut problems) = read(sources);
-    if problems.iter().any(Problem::is_error) {
-        return Err(problems);
-    }
-    problems.extend(unknown::judge(&ini));
-    let (settings, found) = reading::read(&ini);
-    problems.extend(found);
-    let mut seen = HashSet::new();
-    // A value inherited by many services is told of once.
-    problems.retain(|problem| seen.insert(problem.clone()));
-    let main = Some(&*sources.main);
-    problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
-    match settings {
-        Some(settings) => Ok(Configuration { settings, warnings: problems, ini }),
+    let Judged { parts: Parts { daemon, services, problems }, ini, .. } = judge(sources);
+    match daemon.filter(|_| !problems.iter().any(Problem::is_error)) {
+        Some(daemon) => Ok(Configuration { settings: Settings { daemon, services }, warnings: problems, ini }),
         None => Err(problems),
     }
+}
+
+/// What `--check` looks at: all problems of the files, and as much of a configuration as can be compared with the machine.
+#[derive(Debug)]
+pub struct Examined {
+    /// Everything that is wrong with the files.
+    pub problems: Vec<Problem>,
+    readable: Option<Configuration>,
+    faults: Faults,
+}
+
+/// Reads all files, and goes on where [`load`] refuses the whole.
+pub fn examine(sources: &Sources) -> Examined {
+    let Judged { parts: Parts { daemon, services, problems }, ini, faults } = judge(sources);
+    let daemon = daemon.or_else(|| reading::salvage(&mut ini.clone()).0);
+    let settings = daemon.map(|daemon| Settings { daemon, services });
+    let readable = settings.map(|settings| Configuration { settings, warnings: Vec::new(), ini });
+    Examined { problems, readable, faults }
+}
+
+impl Examined {
+    /// Adds what `judge` says of the machine, except where it may follow from a fault of the files.
+    pub fn extend(&mut self, judge: impl FnOnce(&Configuration) -> Vec<Problem>) {
+        let found = self.readable.as_ref().map(judge).unwrap_or_default();
+        let faulty: HashSet<_> = self.problems.iter().filter(|problem| problem.is_error()).map(option_of).collect();
+        let sound = |problem: &Problem| self.faults.leave(problem) && !faulty.contains(&option_of(problem));
+        let found: Vec<Problem> = found.into_iter().filter(sound).collect();
+        self.problems.extend(found);
+    }
+}
+
+fn option_of(problem: &Problem) -> (Option<String>, Option<String>) {
+    (problem.section.clone(), problem.option.clone())
+}
+
+/// The files that could not be read, or not to their end, and so what cannot be told from the rest.
+#[derive(Debug, Default)]
+struct Faults {
+    files: HashSet<Arc<Path>>,
+    /// What is missing in `[daemon]` and `[DEFAULT]` may stand in there.
+    of_all: bool,
+}
+
+impl Faults {
+    fn new(sources: &Sources, problems: &[Problem]) -> Faults {
+        let errors = || problems.iter().filter(|problem| problem.is_error());
+        let of_all = errors().any(|problem| {
+            problem.file.as_deref() == Some(&*sources.main)
+                || matches!(problem.section.as_deref(), Some(DAEMON | DEFAULT))
+        });
+        Faults { files: errors().filter_map(|problem| problem.file.clone()).collect(), of_all }
+    }
+
+    /// Whether the problem is there whatever the faulty files were meant to say: it is one of a value that is given as it
+    /// stands, or concerns none of those files.
+    fn leave(&self, problem: &Problem) -> bool {
+        let trusted = !self.of_all && !problem.file.as_ref().is_some_and(|file| self.files.contains(file));
+        trusted || problem.line.is_some() && problem.value.as_ref().is_some_and(|value| !value.contains("%("))
+    }
+}
+
+/// All files, read and judged.
+struct Judged {
+    ini: Ini,
+    /// The problems of the files and the lints' among them.
+    parts: Parts,
+    faults: Faults,
+}
+
+fn judge(sources: &Sources) -> Judged {
+    let Read { ini, mut problems, passed_over } = read(sources);
+    let faults = Faults::new(sources, &problems);
+    let mut parts = reading::parts(&ini, !faults.of_all);
+    let mut found = unknown::judge(&ini);
+    found.append(&mut parts.problems);
+    let (whole, whole_daemon) = (faults.files.is_empty(), !faults.of_all);
+    found.extend(lint::judge(&Files { ini: &ini, sources, passed_over: &passed_over, whole, whole_daemon }));
+    found.retain(|problem| faults.leave(problem));
+    problems.extend(found);
+    // A value inherited by many services is told of once.
+    problem::once(&mut problems);
+    let main = Some(&*sources.main);
+    problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
+    Judged { ini, parts: Parts { problems, ..parts }, faults }
 }
 
 /// Where the files say that the status socket is. Faults of other options and of services do not matter: who asks may
 /// want to know why the daemon did not take them.
 pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Problem>> {
-    let (ini, problems) = read(sources);
+    let Read { ini, problems, .. } = read(sources);
     reading::status_socket(&ini).map_err(|found| [problems, found].concat())
 }
 
-/// All files as one, and what cannot be read of them.
-fn read(sources: &Sources) -> (Ini, Vec<Problem>) {
+/// All files as one.
+struct Read {
+    ini: Ini,
+    /// What cannot be read of them.
+    problems: Vec<Problem>,
+    /// What else is in the directory of the services.
+    passed_over: Vec<PathBuf>,
+}
+
+fn read(sources: &Sources) -> Read {
     let mut ini = Ini::default();
     for (section, scope) in [(DEFAULT, Scope::Service), (DAEMON, Scope::Daemon)] {
         for (name, value) in options::defaults(scope) {
             ini.preset(section, name, value);
         }
     }
-    let (paths, mut problems) = list(sources);
+    let Listed { paths, mut problems, passed_over } = list(sources);
     for path in paths {
         match fs::read(&path) {
             Ok(bytes) => problems.extend(ini.read(&path, &bytes).into_iter().map(Problem::from)),
             Err(error) => problems.push(unreadable(&path, &error)),
         }
     }
-    (ini, problems)
+    Read { ini, problems, passed_over }
 }
 
 impl Configuration {
@@ -165,17 +248,21 @@ impl Configuration {
 }
 
 /// The files to read, in their order, and what is wrong with them at first sight.
-fn list(sources: &Sources) -> (Vec<PathBuf>, Vec<Problem>) {
+struct Listed {
+    paths: Vec<PathBuf>,
+    problems: Vec<Problem>,
+    passed_over: Vec<PathBuf>,
+}
+
+fn list(sources: &Sources) -> Listed {
     let mut problems = Vec::new();
     let mut paths = vec![sources.main.clone()];
     let of_directory = match &sources.services {
-        ServiceFiles::File(path) => Ok(vec![path.clone()]),
-        ServiceFiles::Directory(directory) => {
-            let joined = |names: Vec<OsString>| names.iter().map(|name| directory.join(name)).collect();
-            names(directory).map(joined).map_err(|error| (directory, error))
-        }
+        ServiceFiles::File(path) => Ok((vec![path.clone()], Vec::new())),
+        ServiceFiles::Directory(directory) => names(directory).map_err(|error| (directory, error)),
     };
-    paths.extend(of_directory.as_ref().ok().into_iter().flatten().cloned());
+    let (of_services, passed_over) = of_directory.as_ref().ok().cloned().unwrap_or_default();
+    paths.extend(of_services);
     // Anything but a regular file could keep the reader waiting, or never end.
     paths.retain(|path| match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => true,
@@ -192,20 +279,19 @@ fn list(sources: &Sources) -> (Vec<PathBuf>, Vec<Problem>) {
         let rule = format!("the directory with the files of the services cannot be read: {error}");
         problems.push(Problem::error(rule).in_file(directory));
     }
-    (paths, problems)
+    Listed { paths, problems, passed_over }
 }
 
-/// Every `*.conf` that is not hidden, in order of name.
-fn names(directory: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
+/// Every `*.conf` that is not hidden, and whatever else is not hidden; both in order of name.
+fn names(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut names: Vec<OsString> = Vec::new();
     for entry in uninterrupted(|| fs::read_dir(directory))? {
-        let name = entry?.file_name();
-        if name.as_bytes().ends_with(b".conf") && !name.as_bytes().starts_with(b".") {
-            names.push(name);
-        }
+        names.push(entry?.file_name());
     }
+    names.retain(|name| !name.as_bytes().starts_with(b"."));
     names.sort();
-    Ok(names)
+    let paths = names.iter().map(|name| directory.join(name));
+    Ok(paths.partition(|path| path.as_os_str().as_bytes().ends_with(b".conf")))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {

@@ -48,6 +48,9 @@ pub enum Fault {
     /// An option twice in one section of one file.
     #[error("this option already stands in the same section, at line {0}; remove one of the two")]
     OptionTwice(usize),
+    /// `[name` without its end.
+    #[error("begins like a section, but has no closing bracket; write {0}]")]
+    NoBracket(String),
     /// Too many faults.
     #[error("more faults follow, which are not listed")]
     More,
@@ -109,6 +112,8 @@ pub struct Section {
     pub name: Arc<str>,
     /// Where it stands, in the last file that has it; nowhere for one of the program's.
     pub place: Option<Place>,
+    /// Where it stands in each file that has it, in their order.
+    pub places: Vec<Place>,
     entries: Vec<Entry>,
     index: HashMap<Arc<str>, usize>,
     file: usize,
@@ -126,6 +131,45 @@ impl Section {
     }
 }
 
+/// An option's value that the value of a later file replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replaced {
+    /// The section.
+    pub section: Arc<str>,
+    /// The option.
+    pub option: Arc<str>,
+    /// The value that does not count any more, as written.
+    pub raw: String,
+    /// Where that stands.
+    pub old: Place,
+    /// Where the value stands that took its place.
+    pub new: Place,
+}
+
+/// A line that continues a value, but reads like an option or a section of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Continuation {
+    /// The section.
+    pub section: Arc<str>,
+    /// The option whose value it continues.
+    pub option: Arc<str>,
+    /// Where it stands.
+    pub place: Place,
+    /// The line without blanks at its ends.
+    pub text: String,
+}
+
+impl Continuation {
+    /// The name of the option that the line would set if it stood for itself, in lower case.
+    pub fn name(&self) -> Option<String> {
+        let at = self.text.find(['=', ':']).filter(|_| !self.text.starts_with('['))?;
+        Some(trim(&self.text[..at]).to_lowercase())
+    }
+}
+
+/// How many [`Continuation`]s are kept.
+const MOST_CONTINUATIONS: usize = 1000;
+
 /// The sections of all files read so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ini {
@@ -133,11 +177,19 @@ pub struct Ini {
     sections: Vec<Section>,
     index: HashMap<Arc<str>, usize>,
     files: usize,
+    replaced: Vec<Replaced>,
+    continuations: Vec<Continuation>,
 }
 
 impl Default for Ini {
     fn default() -> Ini {
-        let mut ini = Ini { sections: Vec::new(), index: HashMap::new(), files: 0 };
+        let mut ini = Ini {
+            sections: Vec::new(),
+            index: HashMap::new(),
+            files: 0,
+            replaced: Vec::new(),
+            continuations: Vec::new(),
+        };
         ini.section_at(DEFAULT);
         ini
     }
@@ -174,6 +226,16 @@ impl Ini {
     /// All sections but `[DEFAULT]`, in order of appearance.
     pub fn sections(&self) -> &[Section] {
         &self.sections[1..]
+    }
+
+    /// What later files replaced in earlier ones, in order of appearance.
+    pub fn replaced(&self) -> &[Replaced] {
+        &self.replaced
+    }
+
+    /// Lines that continue a value and read like more than that: the first ones, in order of appearance.
+    pub fn continuations(&self) -> &[Continuation] {
+        &self.continuations
     }
 
     /// The section of this name.
@@ -243,7 +305,8 @@ impl Ini {
         }
         let name: Arc<str> = name.into();
         self.index.insert(Arc::clone(&name), self.sections.len());
-        self.sections.push(Section { name, place: None, entries: Vec::new(), index: HashMap::new(), file: 0 });
+        let (places, entries) = (Vec::new(), Vec::new());
+        self.sections.push(Section { name, place: None, places, entries, index: HashMap::new(), file: 0 });
         self.sections.len() - 1
     }
 
@@ -259,6 +322,13 @@ impl Ini {
             }
         }
     }
+}
+
+/// The name of a section, where a line without blanks at its ends is `[name]`, whatever stands behind the last bracket.
+pub fn header_name(line: &str) -> Option<&str> {
+    let inside = line.strip_prefix('[')?;
+    let name = &inside[..inside.rfind(']')?];
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// White space as Python sees it: Unicode's, and four separators that Unicode does not count.

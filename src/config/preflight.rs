@@ -18,11 +18,12 @@ use rustix::thread::no_new_privs;
 
 use crate::command::Command;
 use crate::config::files::Configuration;
-use crate::config::problem::{Problem, Severity};
+use crate::config::problem::{self, Problem, Severity};
 use crate::config::reading::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
 
+pub mod lints;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,8 @@ pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Problem> {
     for service in &configuration.settings.services {
         found.service(service);
     }
+    // A value inherited by many services is told of once.
+    problem::once(&mut found.problems);
     found.problems
 }
 

@@ -3,9 +3,12 @@
 //! Promises: one problem is one line of text, whatever the value holds, and no longer than a log can bear.
 //! Leaves out: finding problems (`config::ini`, `config::reading`, `config::preflight`).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+
+use crate::config::ini::DEFAULT;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +92,19 @@ impl Problem {
     }
 }
 
+/// Keeps the first of those that are the same. A value of `[DEFAULT]` that holds references differs from service to
+/// service, and is one value all the same.
+pub fn once(problems: &mut Vec<Problem>) {
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        let mut key = problem.clone();
+        if key.section.as_deref() == Some(DEFAULT) && key.line.is_some() {
+            key.value = None;
+        }
+        seen.insert(key)
+    });
+}
+
 /// `/etc/a.conf, line 12: [web] check_rise = 0: must be a whole number from 1 to 4294967295`
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,5 +158,18 @@ mod tests {
         assert_eq!(long.to_string(), format!("x = {} …: must be said", "ä".repeat(SHOWN)));
         let file = Problem::error("cannot be read").in_file(Path::new("a\nb"));
         assert_eq!(file.to_string(), r"a\nb: cannot be read");
+    }
+
+    #[test]
+    fn one_line_is_told_of_once() {
+        let place = Place { file: Path::new("/etc/a.conf").into(), line: 12 };
+        let of = |section: &str, value: &str, rule: &str| {
+            Problem::warning(rule).at(Some(&place)).in_section(section).of("check_cmd", Some(value))
+        };
+        let mut problems = vec![of("DEFAULT", "a", "x"), of("DEFAULT", "b", "x"), of("DEFAULT", "a", "y")];
+        problems.extend([of("web", "a", "x"), of("web", "b", "x"), of("web", "a", "x")]);
+        once(&mut problems);
+        let kept = [of("DEFAULT", "a", "x"), of("DEFAULT", "a", "y"), of("web", "a", "x"), of("web", "b", "x")];
+        assert_eq!(problems, kept);
     }
 }

@@ -34,10 +34,29 @@ const MOST_REFUSED: usize = 20;
 
 /// Reads all sections. The problems may be warnings only.
 pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
+    let Parts { daemon, services, problems } = parts(ini, true);
+    let daemon = daemon.filter(|_| !problems.iter().any(Problem::is_error));
+    (daemon.map(|daemon| Settings { daemon, services }), problems)
+}
+
+/// What could be read of the sections.
+#[derive(Debug)]
+pub struct Parts {
+    /// `[daemon]`, where it is free of errors.
+    pub daemon: Option<Daemon>,
+    /// The services that could be read.
+    pub services: Vec<Arc<Service>>,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads each section that can be read. Whether services get on with each other and with `[daemon]` is judged where
+/// `sharing` is on.
+pub fn parts(ini: &Ini, sharing: bool) -> Parts {
     let mut problems = Vec::new();
     let Some(section) = ini.section(DAEMON) else {
         problems.push(Problem::error("there is no section [daemon]"));
-        return (None, problems);
+        return Parts { daemon: None, services: Vec::new(), problems };
     };
     let daemon = daemon::read(&mut Reader { ini, section, scope: Scope::Daemon, problems: &mut problems });
     let mut services: Vec<(&Section, Arc<Service>)> = Vec::new();
@@ -47,13 +66,11 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
             services.push((section, Arc::new(service)));
         }
     }
-    if let Some(daemon) = &daemon {
+    if let Some(daemon) = daemon.as_ref().filter(|_| sharing) {
         sharing::judge(ini, daemon, &services, &mut problems);
     }
     let services = services.into_iter().map(|(_, service)| service).collect();
-    let settings =
-        daemon.filter(|_| !problems.iter().any(Problem::is_error)).map(|daemon| Settings { daemon, services });
-    (settings, problems)
+    Parts { daemon, services, problems }
 }
 
 /// Section `[daemon]` alone. What is wrong in there is forgotten, so that the program's default counts, and told.

@@ -18,7 +18,9 @@ pub fn judge(ini: &Ini) -> Vec<Problem> {
     let referred = references(ini);
     let sections = std::iter::once(ini.default_section()).chain(ini.sections());
     let entries = sections.flat_map(|section| section.own().iter().map(move |entry| (section, entry)));
-    let set = entries.filter(|(_, entry)| entry.place.is_some());
+    // Of a name that is none, and of one that begins like a section, another sentence tells.
+    let is_name = |name: &str| !name.is_empty() && !name.starts_with('[');
+    let set = entries.filter(|(_, entry)| entry.place.is_some() && is_name(&entry.name));
     let mut problems: Vec<Problem> = Vec::new();
     for (section, entry) in set {
         let Some(rule) = without_effect(section, &entry.name) else { continue };
@@ -56,6 +58,9 @@ fn without_effect(section: &Section, name: &str) -> Option<String> {
         (Some(_), _) => "has an effect in [daemon] only".to_string(),
         (_, Some(_)) => "has an effect only in the section of a service or in [DEFAULT]".to_string(),
         (None, None) => match nearest(name) {
+            Some(known) if name.contains("enable") && known.contains("disabled") => {
+                format!("is an unknown option; did you mean {known}, with the opposite meaning?")
+            }
             Some(known) => format!("is an unknown option; did you mean {known}?"),
             None => "is an unknown option".to_string(),
         },

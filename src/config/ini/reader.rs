@@ -6,6 +6,7 @@
 //!   # or ;                  skipped                               skipped                         skipped
 //!   empty                   an empty line of the value            skipped                         skipped
 //!   deeper than the option  a line of the value                   as below                        as below
+//!   [name without ]         fault, a section begins               fault, a section begins         fault, as before
 //!   [name]                  the option ends, a section begins     a section begins                a section begins
 //!   name = value, : value   the option ends, another begins       an option begins                fault
 //!   anything else           fault                                 fault                           fault
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use crate::config::problem::Place;
 
-use super::{is_space, trim, Fault, Ini, IniError};
+use super::{header_name, is_space, trim, Continuation, Fault, Ini, IniError, Replaced, MOST_CONTINUATIONS};
 
 /// How many faults of one file are reported before the rest of it is left alone.
 const MOST_FAULTS: usize = 100;
@@ -69,8 +70,10 @@ impl Reader<'_> {
                 continue;
             }
             indent = own_indent;
-            if let Some(name) = header(value) {
+            if let Some(name) = header_name(value) {
                 self.begin_section(name);
+            } else if let Some(name) = unfinished_header(value) {
+                self.begin_unfinished_section(name, value);
             } else if self.section.is_none() {
                 let mark = if value.starts_with('\u{feff}') { " (and not behind a byte order mark)" } else { "" };
                 self.fault(Fault::NoSection(mark), value);
@@ -93,14 +96,24 @@ impl Reader<'_> {
         let at = self.ini.section_at(name);
         let here = self.place();
         let section = &mut self.ini.sections[at];
-        let twice =
-            section.place.as_ref().filter(|_| section.file == self.ini.files && at != 0).map(|place| place.line);
+        let again = section.file == self.ini.files;
+        let twice = section.place.as_ref().filter(|_| again && at != 0).map(|place| place.line);
+        if !again {
+            section.places.push(here.clone());
+        }
         section.place = Some(here);
         section.file = self.ini.files;
         self.section = Some(at);
         if let Some(line) = twice {
             self.fault(Fault::SectionTwice(line), "");
         }
+    }
+
+    /// Goes on as if the bracket were there, so that the options below are not taken for those of the section above.
+    fn begin_unfinished_section(&mut self, name: &str, line: &str) {
+        self.section = None;
+        self.fault(Fault::NoBracket(line.chars().take(100).collect()), line);
+        self.begin_section(name);
     }
 
     fn begin_option(&mut self, name: &str, value: &str, line: &str) {
@@ -112,23 +125,40 @@ impl Reader<'_> {
         let at = self.ini.entry_at(section, &name.to_lowercase());
         let here = self.place();
         let entry = &mut self.ini.sections[section].entries[at];
-        let twice = entry.place.as_ref().filter(|_| entry.file == self.ini.files).map(|place| place.line);
-        entry.place = Some(here);
+        let again = entry.file == self.ini.files;
+        let twice = entry.place.as_ref().filter(|_| again).map(|place| place.line);
+        let old = entry.place.replace(here.clone()).filter(|_| !again);
         entry.file = self.ini.files;
-        entry.raw.clear();
-        entry.raw.push_str(value);
+        let raw = std::mem::replace(&mut entry.raw, value.to_string());
         // Python has no value to continue where the name is empty.
         self.option = Some(at).filter(|_| !name.is_empty());
+        if let Some(old) = old {
+            let option = Arc::clone(&entry.name);
+            let section = Arc::clone(&self.ini.sections[section].name);
+            self.ini.replaced.push(Replaced { section, option, raw, old, new: here });
+        }
         if let Some(first) = twice {
             self.fault(Fault::OptionTwice(first), line);
         }
     }
 
     fn continue_value(&mut self, line: &str) {
+        self.remember(line);
         if let (Some(section), Some(option)) = (self.section, self.option) {
             let raw = &mut self.ini.sections[section].entries[option].raw;
             raw.push('\n');
             raw.push_str(line);
+        }
+    }
+
+    /// Keeps a continuation that was probably meant to be more.
+    fn remember(&mut self, line: &str) {
+        let (Some(section), Some(option)) = (self.section, self.option) else { return };
+        if self.ini.continuations.len() < MOST_CONTINUATIONS && reads_like_more(line) {
+            let section = &self.ini.sections[section];
+            let (section, option) = (Arc::clone(&section.name), Arc::clone(&section.entries[option].name));
+            let text = line.chars().take(1000).collect();
+            self.ini.continuations.push(Continuation { section, option, place: self.place(), text });
         }
     }
 
@@ -152,11 +182,16 @@ impl Reader<'_> {
     }
 }
 
-/// `[name]`, whatever stands behind the last bracket.
-fn header(line: &str) -> Option<&str> {
-    let inside = line.strip_prefix('[')?;
-    let name = &inside[..inside.rfind(']')?];
-    Some(name).filter(|name| !name.is_empty())
+/// `[name` where the bracket was forgotten, and nothing makes an option of the line.
+fn unfinished_header(line: &str) -> Option<&str> {
+    line.strip_prefix('[').map(trim).filter(|name| !name.is_empty() && !name.contains([']', '=', ':']))
+}
+
+/// `name = value`, `name: value` or `[name]`.
+fn reads_like_more(line: &str) -> bool {
+    let name = line.find(['=', ':']).map_or("", |at| trim(&line[..at]));
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name || header_name(line).is_some()
 }
 
 /// Lines that end in LF, CR LF or CR, without their ends.

@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 
+use crate::config::ini::{Continuation, DEFAULT};
 use crate::config::options::{Kind, Opt, Scope, OPTIONS};
 use crate::config::problem::Problem;
 use crate::config::settings::{OnDisabled, Service};
@@ -35,7 +36,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Service> {
     }
     for option in ["check_cmd", "ip_prefix"] {
         if reader.entry(option).is_none() {
-            reader.error(option, "must be given for each service");
+            let rule = format!("must be given for each service{}", swallowed(reader, option));
+            reader.error(option, rule);
         }
     }
     let check_cmd = reader.command("check_cmd");
@@ -43,12 +45,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Service> {
     let check_interval = reader.seconds("check_interval");
     let check_timeout = reader.seconds("check_timeout");
     let check_fast_interval = reader.seconds("check_fast_interval");
-    if check_interval.zip(check_timeout).is_some_and(|(interval, timeout)| timeout >= interval) {
-        reader.warn("check_timeout", "should be less than check_interval, or a check that hangs delays the next");
-    }
-    if check_interval.zip(check_fast_interval).is_some_and(|(interval, fast)| fast >= interval) {
-        reader.warn("check_fast_interval", "should be less than check_interval, or it has no effect");
-    }
     let rise = count(reader, "check_rise");
     let fail = count(reader, "check_fail");
     let check_disabled = reader.boolean("check_disabled");
@@ -80,6 +76,21 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Service> {
         check_rise: rise?,
         check_fail: fail?,
     })
+}
+
+/// The line that was probably meant to set the option, but continues the value of another.
+fn swallowed(reader: &Reader<'_>, option: &str) -> String {
+    let of_section = |line: &&Continuation| line.section == reader.section.name || &*line.section == DEFAULT;
+    let mut lines = reader.ini.continuations().iter().filter(of_section);
+    match lines.find(|line| line.name().as_deref() == Some(option)) {
+        None => String::new(),
+        Some(line) => format!(
+            "; {}, line {}, which sets it, is indented and so belongs to the value of {} above it: remove the blanks before it",
+            line.place.file.display(),
+            line.place.line,
+            line.option
+        ),
+    }
 }
 
 fn count(reader: &mut Reader<'_>, option: &str) -> Option<NonZeroU32> {

@@ -273,8 +273,6 @@ fn doubtful_values_are_warned_of() {
         assert!(settings.is_some());
         assert_eq!(problems, [format!("warning: f, line 2: [s] {line}: {rule}")], "{line}");
     };
-    at("check_timeout = 10", "should be less than check_interval, or a check that hangs delays the next");
-    at("check_fast_interval = 10", "should be less than check_interval, or it has no effect");
     at("on_exit = advertise", "should be none or withdraw; anything else is taken as none");
 }
 

@@ -1,0 +1,328 @@
+//! What people write by mistake and the program takes all the same: one table of kinds, each with the sentence that says
+//! what happens and what to do.
+//!
+//! Promises: warnings only; each names the place of the line it is about, and a value that many services inherit is told of
+//! once. Detectors are pure functions of the files' text; those of the table's end look at the machine too
+//! (`config::preflight::lints`), and only `--check` runs them.
+//! Leaves out: what the daemon refuses (`config::reading`), and names that nobody knows (`config::unknown`).
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use crate::command::{self, Word};
+use crate::config::files::Sources;
+use crate::config::ini::{Entry, Ini, Section, DEFAULT};
+use crate::config::options::{self, Kind, Opt, Scope};
+use crate::config::preflight::lints::{self as machine, Machine};
+use crate::config::problem::Problem;
+use crate::config::reading::{self, DAEMON};
+use crate::config::spelling;
+
+mod effects;
+mod programs;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod text;
+mod words;
+
+/// One kind of mistake.
+#[derive(Clone, Copy, Debug)]
+pub struct Lint {
+    /// Its name.
+    pub name: &'static str,
+    /// What is told: what happens, and what to do. Each `{}` is a word of the detector's.
+    pub sentence: &'static str,
+    /// What somebody wrote.
+    pub example: Example,
+    detector: Detector,
+}
+
+/// Lines with a mistake, and where they stand.
+#[derive(Clone, Copy, Debug)]
+pub enum Example {
+    /// In the section of a service.
+    Service(&'static str),
+    /// In `[daemon]`.
+    Daemon(&'static str),
+    /// In one more file beside the services, of this name.
+    File(&'static str, &'static str),
+    /// No file of services, but one of this name that is not read.
+    PassedOver(&'static str),
+}
+
+/// How it is found.
+#[derive(Clone, Copy, Debug)]
+enum Detector {
+    Files(fn(&Files<'_>, &mut Findings)),
+    Machine(fn(&Machine<'_>, &mut Findings)),
+}
+
+/// All kinds, in the order of the manual page.
+#[rustfmt::skip]
+pub static LINTS: &[Lint] = &[
+    of_files("shell-words", words::shell_words, Example::Service("check_cmd = /usr/bin/check-web && /usr/bin/check-db"),
+        "no shell runs this command, so {} reaches {} as an argument, just as it stands; write /bin/sh -c '…' around the whole command"),
+    of_files("trailing-comment", text::trailing_comments, Example::Service("interface = lo ; the loopback interface"),
+        "what begins with '{}' is no comment but part of the value; give a comment a line of its own"),
+    of_files("lookalike-characters", text::lookalikes, Example::Service("check_cmd = /usr/bin/check-web “two words”"),
+        "holds {}, which is taken as it stands and means nothing here; write {} in its place"),
+    of_files("swallowed-line", text::swallowed_lines, Example::Service("check_cmd = /usr/bin/check-web\n    check_timeout = 1"),
+        "is indented, so it belongs to the value of {} above it and sets nothing; remove the blanks before it"),
+    of_files("never-checked", sections::never_checked, Example::File("b.conf", "[b]\ncheck_cmd = /usr/bin/true\nip_prefix = 10.0.0.2"),
+        "is set neither here nor in [DEFAULT], and its default is true: the service is never checked, and its prefix never advertised unless on_disabled says so; set check_disabled = false{}"),
+    of_files("no-service", sections::no_service, Example::PassedOver("README"),
+        "holds no service, nor does any other file, so that nothing is checked; write one into a file whose name ends in .conf{}"),
+    of_files("passed-over", sections::passed_over, Example::File("www.cfg", ""),
+        "is not read, as its name does not end in .conf: no service in it is checked; rename it, or move it elsewhere"),
+    of_files("section-in-two-files", sections::in_two_files, Example::File("b.conf", "[www]\non_disabled = advertise"),
+        "stands at {} too, and both together are one service; keep a service in one file, or give one of the two another name"),
+    of_files("replaced-option", sections::replaced_options, Example::File("b.conf", "[www]\nip_prefix = 10.0.0.2"),
+        "takes the place of {} = {} at {}, as sections of one name are one service and the later file wins{}; remove one of the two"),
+    of_files("section-of-all", sections::of_all, Example::File("b.conf", "[DEFAULT]\ncheck_fail = 9"),
+        "stands in a file of services and changes {}: it sets {}; move it to {}, or write these options into the services' own sections"),
+    of_files("misspelled-section", sections::misspelled, Example::File("b.conf", "[Daemon]\nloglevel = info"),
+        "is read as a service of this name; if that is not meant, write [{}]"),
+    of_files("missing-bracket", sections::missing_brackets, Example::Service("[fd00::1"),
+        "begins like a section, but is read as an option, as it has no closing bracket; write [name] on a line of its own"),
+    of_files("bird-keeps-nothing", programs::bird_keeps_nothing, Example::Daemon("bird_reconfigure_cmd = /usr/sbin/birdc configure soft"),
+        "BIRD does not follow the list with this command: {}; write {} configure"),
+    of_files("one-constant-for-both", effects::one_constant_for_both, Example::Daemon("ipv6 = true\nbird_variable = ANYCAST\nbird6_variable = ANYCAST\nbird6_reconfigure_cmd = /usr/sbin/birdc configure"),
+        "is also the name of the list in bird_conf, and one BIRD reads both files, as {} is the same for both: it refuses its whole configuration; give each list a name of its own"),
+    of_files("log-server-is-no-host", effects::log_server_is_no_host, Example::Daemon("log_server = syslog.example.com:514"),
+        "is taken whole for the name of a host, which no host has, so that every line is lost; write log_server = {}{}"),
+    of_files("log-to-stream", effects::log_to_streams, Example::Daemon("log_file = /dev/stdout"),
+        "cannot be opened where it is a socket, as it is under systemd, and its lines are then lost; leave {} out"),
+    of_files("without-effect", effects::without_effect, Example::Daemon("json_log_file = true"),
+        "has no effect {}; {}"),
+    of_files("slow-timeout", effects::slow_timeouts, Example::Service("check_interval = 5\ncheck_timeout = 5"),
+        "should be less than check_interval{}, or a check that hangs delays the next"),
+    of_files("slow-fast-interval", effects::slow_fast_intervals, Example::Service("check_interval = 5\ncheck_fast_interval = 10"),
+        "should be less than check_interval{}, or it has no effect"),
+    of_files("relative-path", text::relative_paths, Example::Service("drain_file = www.drain"),
+        "is looked for from the directory that the program happens to be started in, another one for the daemon than for -c and --drain; write an absolute path"),
+    of_files("curl-without-fail", programs::curl_without_fail, Example::Service("check_cmd = /usr/bin/curl --silent http://10.0.0.1/"),
+        "curl ends with 0 whatever the server answers, so that an error page passes for health; add --fail"),
+    of_files("dig-without-limits", programs::dig_without_limits, Example::Service("check_cmd = /usr/bin/dig @10.0.0.1 www.example.com"),
+        "without +time and +tries dig asks three times and waits 5 seconds each, longer than check_timeout as a rule, and any answer passes, one without an address too; add +time=1 +tries=1, and look at what it prints: /bin/sh -c 'dig … +short | grep -q .'"),
+    of_files("ping-without-count", programs::ping_without_count, Example::Service("check_cmd = /usr/bin/ping 10.0.0.1"),
+        "ping without -c never ends, so that each check is killed after check_timeout and counts as failed; add -c 1"),
+    of_files("command-too-long", words::too_long, Example::Service("check_cmd = /usr/bin/check-web @LONG@"),
+        "is longer than the kernel allows, {} bytes in {}, where {} are the most, so that it can never be started; put it into a script"),
+    of_machine("no-directory", machine::no_directory, Example::Service("drain_file = /nonexistent/www.drain"),
+        "should be a file in a directory that exists, but {}, and so {}; {}"),
+    of_machine("log-file-is-none", machine::log_file_is_none, Example::Daemon("log_file = /dev/null"),
+        "should be a plain file, but {} is {}"),
+    of_machine("unassigned-prefix", machine::unassigned_prefixes, Example::Service("ip_prefix = 203.0.113.77"),
+        "{} is not assigned to {} now, and the service counts as down until it is: ip address add {} dev {}"),
+    of_machine("unknown-log-server", machine::unknown_log_server, Example::Daemon("log_server = nosuch..example"),
+        "cannot be resolved now ({}), and its lines are lost for as long as it cannot; write a name that resolves, or an address"),
+];
+
+const fn of_files(
+    name: &'static str,
+    detector: fn(&Files<'_>, &mut Findings),
+    example: Example,
+    sentence: &'static str,
+) -> Lint {
+    Lint { name, sentence, example, detector: Detector::Files(detector) }
+}
+
+const fn of_machine(
+    name: &'static str,
+    detector: fn(&Machine<'_>, &mut Findings),
+    example: Example,
+    sentence: &'static str,
+) -> Lint {
+    Lint { name, sentence, example, detector: Detector::Machine(detector) }
+}
+
+impl Lint {
+    /// Whether it needs the machine, so that `--files-only` leaves it out.
+    pub fn is_of_machine(&self) -> bool {
+        matches!(self.detector, Detector::Machine(_))
+    }
+}
+
+/// What the detectors of the files' text look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// The text of all files.
+    pub ini: &'a Ini,
+    /// Where they are.
+    pub sources: &'a Sources,
+    /// What else is in the directory of the services.
+    pub passed_over: &'a [PathBuf],
+    /// Every file could be read to its end.
+    pub whole: bool,
+    /// So could everything that may hold `[daemon]` and `[DEFAULT]`.
+    pub whole_daemon: bool,
+}
+
+/// What one detector found.
+#[derive(Debug)]
+pub struct Findings {
+    lint: &'static Lint,
+    problems: Vec<Problem>,
+}
+
+/// How many warnings of one kind are told; more would help nobody.
+const MOST: usize = 1000;
+
+/// How many things are named in a sentence.
+const MOST_NAMED: usize = 5;
+
+/// How much of each word a sentence shows.
+const LONGEST_WORD: usize = 300;
+
+/// Everything that is found in the files.
+pub fn judge(files: &Files<'_>) -> Vec<Problem> {
+    run(|lint, findings| {
+        if let Detector::Files(detector) = lint.detector {
+            detector(files, findings);
+        }
+    })
+}
+
+/// Everything that is found when the files are compared with the machine.
+pub fn judge_machine(machine: &Machine<'_>) -> Vec<Problem> {
+    run(|lint, findings| {
+        if let Detector::Machine(detector) = lint.detector {
+            detector(machine, findings);
+        }
+    })
+}
+
+fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Problem> {
+    let found = LINTS.iter().flat_map(|lint| {
+        let mut findings = Findings { lint, problems: Vec::new() };
+        detect(lint, &mut findings);
+        findings.problems
+    });
+    found.collect()
+}
+
+impl Findings {
+    /// Tells the lint's sentence at this place, its gaps filled with these words.
+    pub(in crate::config) fn say(&mut self, place: Problem, words: &[&str]) {
+        match self.problems.len() {
+            MOST.. => {}
+            n if n + 1 == MOST => {
+                let more = format!("there are more warnings of this kind ({}), which are not listed", self.lint.name);
+                self.problems.push(Problem::warning(more));
+            }
+            _ => self.problems.push(Problem { rule: fill(self.lint.sentence, words), ..place }),
+        }
+    }
+}
+
+/// The sentence with these words in its gaps.
+fn fill(sentence: &str, words: &[&str]) -> String {
+    let mut words = words.iter();
+    let mut text = String::new();
+    for (at, piece) in sentence.split("{}").enumerate() {
+        if at > 0 {
+            let word = words.next().copied().unwrap_or_default();
+            text.extend(word.chars().take(LONGEST_WORD));
+            text.push_str(if word.chars().nth(LONGEST_WORD).is_some() { "…" } else { "" });
+        }
+        text.push_str(piece);
+    }
+    text
+}
+
+/// The first ones, and how many more there are.
+fn named(mut all: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = all.by_ref().take(MOST_NAMED).collect();
+    match all.count() {
+        0 => {}
+        more => names.push(format!("{more} more")),
+    }
+    names.join(", ")
+}
+
+/// An option that stands in a file, where it counts.
+struct Own<'a> {
+    section: &'a Section,
+    option: &'static Opt,
+    entry: &'a Entry,
+    /// Its value, or the text as written where that has none.
+    value: Cow<'a, str>,
+}
+
+impl Own<'_> {
+    fn place(&self) -> Problem {
+        place(self.section, self.entry, &self.value)
+    }
+
+    /// The words of a command, where they can be told apart.
+    fn words(&self) -> Option<Vec<Word>> {
+        command::words(&self.value).ok()
+    }
+}
+
+/// A warning without its sentence, at the line of an option.
+fn place(section: &Section, entry: &Entry, value: &str) -> Problem {
+    Problem::warning("").at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(value))
+}
+
+impl<'a> Files<'a> {
+    fn services(&self) -> impl Iterator<Item = &'a Section> {
+        self.ini.sections().iter().filter(|section| &*section.name != DAEMON)
+    }
+
+    /// All known options that stand in a file, each once, whoever inherits it.
+    fn own(&self) -> impl Iterator<Item = Own<'a>> {
+        let ini = self.ini;
+        std::iter::once(ini.default_section()).chain(ini.sections()).flat_map(move |section| {
+            let set = section.own().iter().filter(|entry| entry.place.is_some());
+            set.filter_map(move |entry| {
+                let option = known(section, &entry.name)?;
+                let value = ini.value(section, entry).unwrap_or(Cow::Borrowed(&entry.raw));
+                Some(Own { section, option, entry, value })
+            })
+        })
+    }
+
+    fn own_commands(&self) -> impl Iterator<Item = Own<'a>> {
+        self.own().filter(|own| own.option.kind == Kind::Command)
+    }
+
+    /// An option of `[daemon]` as it counts, where it stands in a file.
+    fn daemon(&self, option: &str) -> Option<Own<'a>> {
+        let section = self.ini.section(DAEMON)?;
+        let entry = self.ini.entry(section, option).filter(|entry| entry.place.is_some())?;
+        let value = self.ini.value(section, entry).ok()?;
+        Some(Own { section, option: options::find(Scope::Daemon, option)?, entry, value })
+    }
+
+    /// The value of an option of `[daemon]` as it counts.
+    fn daemon_value(&self, option: &str) -> Option<Cow<'a, str>> {
+        let section = self.ini.section(DAEMON)?;
+        self.ini.value(section, self.ini.entry(section, option)?).ok()
+    }
+
+    /// Whether an option of `[daemon]` is on.
+    fn is_on(&self, option: &str) -> bool {
+        self.daemon_value(option).and_then(|value| spelling::boolean(&value)).unwrap_or_default()
+    }
+
+    /// The value of an option as it counts in a section, where it is a number.
+    fn number(&self, section: &Section, option: &str) -> Option<f64> {
+        let value = self.ini.value(section, self.ini.entry(section, option)?).ok()?;
+        spelling::float(&value)
+    }
+
+    /// A warning without its sentence, about an option as it counts in a section.
+    fn blame(&self, section: &Section, option: &str) -> Problem {
+        reading::blame(self.ini, section, option, Problem::warning(""))
+    }
+}
+
+fn known(section: &Section, name: &str) -> Option<&'static Opt> {
+    match &*section.name {
+        DAEMON => options::find(Scope::Daemon, name),
+        DEFAULT => options::find(Scope::Service, name).or_else(|| options::find(Scope::Daemon, name)),
+        _ => options::find(Scope::Service, name),
+    }
+}

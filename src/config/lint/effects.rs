@@ -1,0 +1,148 @@
+//! Options that do nothing, or harm, together with what else is written.
+//!
+//! Promises and leaves out: as `config::lint`, whose part it is. A switch that is written down as off is meant to be off:
+//! what belongs to it may stand beside it.
+
+use crate::config::ini::{Section, DEFAULT};
+
+use super::{named, Files, Findings};
+
+pub(super) fn one_constant_for_both(files: &Files<'_>, findings: &mut Findings) {
+    if !files.is_on("ipv4")
+        || !files.is_on("ipv6")
+        || files.daemon_value("bird_variable") != files.daemon_value("bird6_variable")
+    {
+        return;
+    }
+    let sockets = ["bird_control_socket", "bird6_control_socket"].map(|option| files.daemon_value(option));
+    let commands = ["bird_reconfigure_cmd", "bird6_reconfigure_cmd"].map(|option| files.daemon_value(option));
+    let same = match (&sockets, &commands) {
+        ([Some(first), Some(second)], _) if first == second => "bird_control_socket",
+        ([None, None], [first, second]) if first == second => "bird_reconfigure_cmd",
+        _ => return,
+    };
+    if let Some(own) = files.daemon("bird6_variable").or_else(|| files.daemon("bird_variable")) {
+        findings.say(own.place(), &[same]);
+    }
+}
+
+pub(super) fn log_server_is_no_host(files: &Files<'_>, findings: &mut Findings) {
+    let Some(own) = files.daemon("log_server") else { return };
+    let without_scheme = own.value.split_once("://").map_or(&*own.value, |(_, host)| host.trim_end_matches('/'));
+    let (host, port) = match without_scheme.rsplit_once(':') {
+        // Several colons are those of an IPv6 address, unless it stands in brackets.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (without_scheme, None),
+    };
+    let host = host.trim_matches(['[', ']']);
+    if host != own.value {
+        let port = port.map_or(String::new(), |port| format!(" and log_server_port = {port}"));
+        findings.say(own.place(), &[host, &port]);
+    }
+}
+
+pub(super) fn log_to_streams(files: &Files<'_>, findings: &mut Findings) {
+    for (option, leave_out) in
+        [("log_file", "log_file, which logs to standard output,"), ("stderr_file", "stderr_file")]
+    {
+        let Some(own) = files.daemon(option) else { continue };
+        let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/"];
+        if streams.iter().any(|stream| own.value.starts_with(stream)) {
+            findings.say(own.place(), &[leave_out]);
+        }
+    }
+}
+
+/// Options of `[daemon]` that need another one.
+struct Needs {
+    option: &'static str,
+    /// Whether it does nothing.
+    idle: fn(&Files<'_>) -> bool,
+    why: &'static str,
+    what_to_do: &'static str,
+}
+
+#[rustfmt::skip]
+const NEEDS: &[Needs] = &[
+    Needs { option: "json_log_file", idle: |files| files.is_on("json_log_file") && lacks(files, "log_file"),
+        why: "without log_file", what_to_do: "set log_file too, or json_stdout in its place" },
+    Needs { option: "json_log_server", idle: |files| files.is_on("json_log_server") && lacks(files, "log_server"),
+        why: "without log_server", what_to_do: "set log_server too, or json_stdout in its place" },
+    Needs { option: "json_stdout", idle: |files| files.is_on("json_stdout") && elsewhere(files),
+        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "write json_log_file or json_log_server in its place" },
+    Needs { option: "log_format_journalctl", idle: |files| files.is_on("log_format_journalctl") && elsewhere(files),
+        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "remove it, or the other" },
+    Needs { option: "log_server_port", idle: |files| files.daemon_value("log_server_port").is_some_and(|port| port != "514") && lacks(files, "log_server"),
+        why: "without log_server", what_to_do: "set log_server too" },
+    Needs { option: "stderr_log_server", idle: |files| files.is_on("stderr_log_server") && lacks(files, "log_server"),
+        why: "without log_server", what_to_do: "set log_server too" },
+    Needs { option: "stderr_log_server", idle: |files| files.is_on("stderr_log_server") && !lacks(files, "log_server") && !lacks(files, "stderr_file"),
+        why: "together with stderr_file", what_to_do: "remove one of the two" },
+    Needs { option: "prometheus_collector_textfile_dir", idle: |files| lacks(files, "prometheus_exporter"),
+        why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true" },
+    Needs { option: "prometheus_exporter_interval", idle: |files| lacks(files, "prometheus_exporter"),
+        why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true" },
+];
+
+fn lacks(files: &Files<'_>, option: &str) -> bool {
+    files.daemon(option).is_none()
+}
+
+fn elsewhere(files: &Files<'_>) -> bool {
+    !lacks(files, "log_file") || !lacks(files, "log_server")
+}
+
+pub(super) fn without_effect(files: &Files<'_>, findings: &mut Findings) {
+    for needs in NEEDS.iter().filter(|needs| files.whole_daemon && (needs.idle)(files)) {
+        if let Some(own) = files.daemon(needs.option) {
+            findings.say(own.place(), &[needs.why, needs.what_to_do]);
+        }
+    }
+    for (timeout, command) in [
+        ("custom_bird_reconfigure_cmd_timeout", "custom_bird_reconfigure_cmd"),
+        ("state_change_cmd_timeout", "state_change_cmd"),
+    ] {
+        let default = files.ini.default_section();
+        // One for all services does something if one of them has the command.
+        let of_none = || files.services().all(|section| files.ini.entry(section, command).is_none());
+        let idle = |section: &&Section| match &*section.name {
+            DEFAULT => of_none(),
+            _ => files.ini.entry(section, command).is_none(),
+        };
+        for section in std::iter::once(default).chain(files.services()).filter(|_| files.whole) {
+            let own = section.get(timeout).filter(|entry| entry.place.is_some());
+            if let Some(entry) = own.filter(|_| idle(&section)) {
+                let (why, what_to_do) = (format!("without {command}"), format!("set {command} too, or remove it"));
+                findings.say(super::place(section, entry, &entry.raw), &[&why, &what_to_do]);
+            }
+        }
+    }
+}
+
+pub(super) fn slow_timeouts(files: &Files<'_>, findings: &mut Findings) {
+    slow(files, findings, "check_timeout");
+}
+
+pub(super) fn slow_fast_intervals(files: &Files<'_>, findings: &mut Findings) {
+    slow(files, findings, "check_fast_interval");
+}
+
+/// One warning for each value: one of `[DEFAULT]` names the services that it does not suit.
+fn slow(files: &Files<'_>, findings: &mut Findings, option: &str) {
+    let mut inherited = Vec::new();
+    for section in files.services() {
+        let numbers = files.number(section, option).zip(files.number(section, "check_interval"));
+        if !numbers.is_some_and(|(number, interval)| number >= interval && interval > 0.0) {
+            continue;
+        }
+        if section.get(option).is_some() {
+            findings.say(files.blame(section, option), &[""]);
+        } else {
+            inherited.push(section);
+        }
+    }
+    if let Some(first) = inherited.first() {
+        let names = named(inherited.iter().map(|section| format!("[{}]", section.name)));
+        findings.say(files.blame(first, option), &[&format!(" of {names}")]);
+    }
+}

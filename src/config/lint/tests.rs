@@ -1,0 +1,439 @@
+//! One test a kind, driven by the table; and what must not be told of.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::*;
+use crate::config::files::{self, ServiceFiles};
+use crate::config::problem::Severity;
+
+/// Good lines of both sections, each unless the example says otherwise.
+const DAEMON_LINES: &[&str] = &[
+    "pidfile = /run/a.pid",
+    "bird_conf = /run/a.list",
+    "bird6_conf = /run/6/a.list",
+    "bird_reconfigure_cmd = /usr/sbin/birdc configure",
+];
+const SERVICE_LINES: &[&str] = &["check_cmd = /usr/bin/check-web", "check_disabled = false", "ip_prefix = 10.0.0.1"];
+
+/// A section of these lines and of the good ones whose options are not among them.
+fn section(name: &str, good: &[&str], lines: &str) -> String {
+    let name_of = |line: &str| line.split([' ', '=']).next().unwrap_or_default().to_string();
+    let set: Vec<String> = lines.lines().map(name_of).collect();
+    let good = good.iter().filter(|line| !set.contains(&name_of(line)));
+    format!("[{name}]\n{}\n{lines}\n", good.copied().collect::<Vec<_>>().join("\n"))
+}
+
+struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    fn new(example: Option<Example>) -> Sandbox {
+        let sandbox = Sandbox(tempfile::tempdir().unwrap());
+        fs::create_dir(sandbox.at("d")).unwrap();
+        let (mut daemon, mut service) = ("", String::new());
+        match example {
+            Some(Example::Daemon(lines)) => daemon = lines,
+            Some(Example::Service(lines)) => service = lines.replace("@LONG@", &"x".repeat(200_000)),
+            Some(Example::File(name, text)) => sandbox.put(&format!("d/{name}"), text),
+            Some(Example::PassedOver(name)) => sandbox.put(&format!("d/{name}"), ""),
+            None => {}
+        }
+        sandbox.put("main.conf", &section("daemon", DAEMON_LINES, daemon));
+        if !matches!(example, Some(Example::PassedOver(_))) {
+            sandbox.put("d/a.conf", &section("www", SERVICE_LINES, &service));
+        }
+        sandbox
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.at(name), text).unwrap();
+    }
+
+    fn sources(&self) -> Sources {
+        Sources { main: self.at("main.conf"), services: ServiceFiles::Directory(self.at("d")) }
+    }
+
+    /// The names of the lints that find something, and all that `--check` says but for the machine's own problems.
+    fn told(&self) -> (BTreeSet<&'static str>, Vec<Problem>) {
+        let mut examined = files::examine(&self.sources());
+        examined.extend(|configuration| judge_machine(&Machine::new(configuration)));
+        let names = examined.problems.iter().filter_map(|problem| lint_of(problem)).collect();
+        (names, examined.problems)
+    }
+}
+
+/// The lint whose sentence this is.
+fn lint_of(problem: &Problem) -> Option<&'static str> {
+    LINTS.iter().find(|lint| is_filled(lint.sentence, &problem.rule)).map(|lint| lint.name)
+}
+
+/// Whether the pieces of the sentence stand in the text in their order.
+fn is_filled(sentence: &str, text: &str) -> bool {
+    let mut rest = text;
+    sentence.split("{}").all(|piece| match rest.find(piece) {
+        Some(at) => {
+            rest = &rest[at + piece.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+/// On this machine the addresses of the examples are not assigned.
+const OF_ANY_EXAMPLE: &str = "unassigned-prefix";
+
+#[test]
+fn each_example_is_told_by_its_lint_alone() {
+    for lint in LINTS {
+        let (mut names, problems) = Sandbox::new(Some(lint.example)).told();
+        assert!(names.remove(lint.name), "{}: {problems:#?}", lint.name);
+        names.remove(OF_ANY_EXAMPLE);
+        assert_eq!(names, BTreeSet::new(), "{}: {problems:#?}", lint.name);
+        let found = problems.iter().filter(|problem| lint_of(problem) == Some(lint.name));
+        for problem in found {
+            assert_eq!(problem.severity, Severity::Warning, "{problem}");
+            assert!(problem.file.is_some(), "{problem}");
+            assert!(problem.line.is_some() || ["no-service", "passed-over"].contains(&lint.name), "{problem}");
+            let text = problem.to_string();
+            assert!(!text.contains("{}") && !text.contains("  "), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_good_configuration_is_told_nothing() {
+    let (mut names, problems) = Sandbox::new(None).told();
+    names.remove(OF_ANY_EXAMPLE);
+    assert_eq!(names, BTreeSet::new(), "{problems:#?}");
+    assert!(problems.iter().all(|problem| lint_of(problem).is_some()), "{problems:#?}");
+}
+
+#[test]
+fn names_and_sentences_differ_and_have_their_form() {
+    let names: BTreeSet<_> = LINTS.iter().map(|lint| lint.name).collect();
+    assert_eq!(names.len(), LINTS.len());
+    for lint in LINTS {
+        assert!(lint.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", lint.name);
+        assert!(!lint.sentence.ends_with('.') && !lint.sentence.contains('\n'), "{}", lint.name);
+    }
+}
+
+/// What the files' lints say of these lines of a service, of `[daemon]` and of further files, each with its line.
+fn said(service: &str, daemon: &str, more: &[(&str, &str)]) -> Vec<String> {
+    let sandbox = Sandbox::new(None);
+    sandbox.put("main.conf", &section("daemon", DAEMON_LINES, daemon));
+    sandbox.put("d/a.conf", &section("www", SERVICE_LINES, service));
+    more.iter().for_each(|(name, text)| sandbox.put(&format!("d/{name}"), text));
+    let root = sandbox.0.path().to_str().unwrap().to_string() + "/";
+    let problems = files::examine(&sandbox.sources()).problems;
+    problems.iter().map(|problem| problem.to_string().replace(&root, "")).collect()
+}
+
+fn check(service: &str, expected: &[&str]) {
+    compare(&said(service, "", &[]), expected, service);
+}
+
+fn check_daemon(daemon: &str, expected: &[&str]) {
+    compare(&said("", daemon, &[]), expected, daemon);
+}
+
+fn compare(said: &[String], expected: &[&str], what: &str) {
+    assert_eq!(said.len(), expected.len(), "{what:?}: {said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.contains(expected), "{what:?}: {said}");
+    }
+}
+
+#[test]
+fn comments_behind_values() {
+    check("interface = lo ; the loopback", &["begins with '; the'"]);
+    check("interface = lo # the loopback", &["begins with '# the'"]);
+    check("check_cmd = /bin/a ; looks at the web server", &["begins with '; looks'"]);
+    check("check_cmd = /bin/a #x", &["begins with '#x'"]);
+    check("check_cmd = /bin/a ; /bin/b", &["no shell runs this command, so ; reaches /bin/a"]);
+    check("check_cmd = /bin/a '# x' \\; http://10.0.0.1/#x x#y", &[]);
+    check("drain_file = /run/a;b", &[]);
+    check("# check_cmd = /bin/b\n; a comment\n   # another", &[]);
+    // Where the value is faulty for it, both are told.
+    check("check_interval = 5 ; seconds", &["must be a number", "begins with '; seconds'"]);
+    check("check_cmd = /bin/a ; don't", &["No closing quotation", "begins with '; don't'"]);
+    check_daemon("loglevel = info\nlog_file = /var/log/a ; a file", &["begins with '; a'"]);
+}
+
+#[test]
+fn characters_that_look_like_others() {
+    check("check_cmd = /bin/a “two words”", &["U+201C"]);
+    check("check_cmd = /bin/a –fail", &["U+2013"]);
+    check("check_cmd = /bin/a '“two words”'", &[]);
+    check("check_cmd = /bin/a\u{a0}b", &["U+00A0"]);
+    check("check_cmd = /bin/a 'b\u{200b}'", &["U+200B"]);
+    check("interface = l\u{200b}o", &["U+200B"]);
+    check("check_cmd = /bin/a grüße 日本語", &[]);
+    check("check\u{200b}_fail = 1", &["is an unknown option", "U+200B"]);
+    // Blanks of any kind around names and values are none of theirs, for Python too.
+    check("check_fail\u{a0}=\u{a0}1\u{a0}", &[]);
+}
+
+#[test]
+fn lines_that_are_swallowed() {
+    check("check_cmd = /bin/a\n  --flag=x\n  mine: y\n  -d z", &[]);
+    check(
+        "check_cmd = /bin/a\n  check_fail = 3",
+        &["line 5: [www] 'check_fail = 3': is indented, so it belongs to the value of check_cmd"],
+    );
+    check("check_cmd = /bin/a\n  Check_Fail: 3", &["'Check_Fail: 3': is indented"]);
+    check("check_cmd = /bin/a\n  [next]", &["'[next]': is indented"]);
+    let missing = "[b]\ncheck_disabled = false\ncheck_cmd = /bin/a\n ip_prefix = 10.0.0.2\n";
+    let expected =
+        ["ip_prefix: must be given for each service; ", "b.conf, line 4: [b] 'ip_prefix = 10.0.0.2': is indented"];
+    compare(&said("", "", &[("b.conf", missing)]), &expected, missing);
+    assert!(said("", "", &[("b.conf", missing)])[0].contains("d/b.conf, line 4, which sets it, is indented"));
+}
+
+#[test]
+fn services_that_are_never_checked() {
+    let of =
+        |name: &str, n: usize, line: &str| format!("[{name}]\ncheck_cmd = /bin/a\nip_prefix = 10.0.0.{n}\n{line}\n");
+    let three = of("x", 2, "") + &of("y", 3, "") + &of("z", 4, "check_disabled = true");
+    let told = said("", "", &[("b.conf", &three)]);
+    compare(&told, &["line 1: [x] check_disabled: is set neither here nor in [DEFAULT]"], &three);
+    assert!(told[0].ends_with("set check_disabled = false. The same is true of [y]"), "{}", told[0]);
+    let default = format!("[DEFAULT]\ncheck_disabled = true\n{three}");
+    compare(&said("", "", &[("b.conf", &default)]), &["it sets check_disabled; move it"], &default);
+}
+
+#[test]
+fn files_that_are_not_read() {
+    let none = |names: &[&str]| -> Vec<String> {
+        let sandbox = Sandbox::new(None);
+        names.iter().for_each(|name| sandbox.put(&format!("d/{name}"), ""));
+        let problems = files::examine(&sandbox.sources()).problems;
+        problems.iter().map(|problem| problem.to_string()).collect()
+    };
+    for name in ["b.cfg", "b.ini", "b.conf.bak", "b.CONF", "b.conf.txt"] {
+        compare(&none(&[name]), &["is not read"], name);
+    }
+    // A copy of a file that is read, what a package manager leaves, and what is no configuration.
+    assert_eq!(
+        none(&["a.conf.bak", "a.conf~", "a.conf.rpmsave", "a.conf.dpkg-old", "README", ".b.cfg", "b.off"]),
+        [""; 0]
+    );
+}
+
+#[test]
+fn sections_and_options_in_two_files() {
+    let other = "[www]\ncheck_fail = 3\nip_prefix = 10.0.0.2\ncheck_rise = 3\n";
+    let told = said("check_fail = 4", "", &[("b.conf", other)]);
+    let expected = [
+        "d/b.conf, line 2: [www] check_fail = 3: takes the place of check_fail = 4 at d/a.conf, line 5, as sections of one name are one service and the later file wins; remove",
+        "d/b.conf, line 3: [www] ip_prefix = 10.0.0.2: takes the place of ip_prefix = 10.0.0.1 at d/a.conf, line 4, as sections of one name are one service and the later file wins, and 10.0.0.1/32 belongs to no service any more; remove",
+    ];
+    compare(&told, &expected, other);
+    let told = said("", "", &[("b.conf", "[www]\ncheck_fail = 3\n")]);
+    compare(&told, &["d/b.conf, line 1: [www] stands at d/a.conf, line 1 too"], "no option in both");
+    let moved = "[www]\nip_prefix = 10.0.0.2\n[b]\ncheck_cmd = /bin/a\ncheck_disabled = off\nip_prefix = 10.0.0.1\n";
+    let told = said("", "", &[("b.conf", moved)]);
+    assert!(told[0].contains("as sections of one name are one service and the later file wins; remove"), "{told:?}");
+}
+
+#[test]
+fn sections_of_all_services_among_services() {
+    let other = "[daemon]\nloglevel = error\nsplay_startup = 3\n[DEFAULT]\n";
+    let told = said("", "loglevel = info", &[("b.conf", other)]);
+    let expected = [
+        "b.conf, line 1: [daemon] stands in a file of services and changes the daemon: it sets loglevel in place of main.conf, line 6, splay_startup; move it to main.conf",
+        "b.conf, line 4: [DEFAULT] stands in a file of services and changes every service: it sets nothing",
+    ];
+    compare(&told, &expected, other);
+}
+
+#[test]
+fn names_of_sections() {
+    for (name, meant) in [
+        ("Daemon", Some("daemon")),
+        (" daemon ", Some("daemon")),
+        ("default", Some("DEFAULT")),
+        ("deafult", Some("DEFAULT")),
+        ("DEFAULTS", Some("DEFAULT")),
+        ("demon", Some("daemon")),
+        ("www", None),
+        ("mailman", None),
+    ] {
+        let told = said("", "", &[("b.conf", &format!("[{name}]\ncheck_fail = 3\n"))]);
+        let expected = meant.map(|meant| format!("if that is not meant, write [{meant}]"));
+        let found = told.iter().find(|line| line.contains("is read as a service"));
+        assert_eq!(found.is_some(), expected.is_some(), "{name}: {told:?}");
+        assert!(found.is_none_or(|line| line.ends_with(&expected.unwrap_or_default())), "{name}: {told:?}");
+    }
+    let service = "[Daemon]\ncheck_cmd = /bin/a\nip_prefix = 10.0.0.2\ncheck_disabled = off\n";
+    compare(&said("", "", &[("b.conf", service)]), &[], service);
+    check("[fd00::1", &["begins like a section, but is read as an option"]);
+    // Without a delimiter it is no option, and what follows is that section's.
+    let unfinished = "[b\ncheck_cmd = /bin/a\nip_prefix = 10.0.0.2\ncheck_disabled = off\ncheck_rise = 0\n";
+    let expected =
+        ["line 1: '[b': begins like a section, but has no closing bracket; write [b]", "line 5: [b] check_rise = 0"];
+    compare(&said("", "", &[("b.conf", unfinished)]), &expected, unfinished);
+}
+
+#[test]
+fn one_constant_for_both_lists() {
+    let both = "ipv6 = true\nbird_variable = A\nbird6_variable = A\n";
+    check_daemon(both, &[]);
+    check_daemon(&format!("{both}bird6_reconfigure_cmd = /usr/sbin/birdc  configure"), &[]);
+    check_daemon(
+        &format!("{both}bird6_reconfigure_cmd = /usr/sbin/birdc configure"),
+        &["bird_reconfigure_cmd is the same"],
+    );
+    check_daemon(
+        &format!("{both}bird_control_socket = /run/b\nbird6_control_socket = /run/b"),
+        &["bird_control_socket is the same"],
+    );
+    check_daemon(&format!("{both}bird_control_socket = /run/b\nbird6_control_socket = /run/b6"), &[]);
+    check_daemon(
+        "ipv6 = false\nbird_variable = A\nbird6_variable = A\nbird6_reconfigure_cmd = /usr/sbin/birdc configure",
+        &[],
+    );
+}
+
+#[test]
+fn log_servers() {
+    check_daemon(
+        "log_server = syslog.example.com:514",
+        &["write log_server = syslog.example.com and log_server_port = 514"],
+    );
+    check_daemon("log_server = udp://syslog.example.com", &["write log_server = syslog.example.com"]);
+    check_daemon("log_server = udp://10.0.0.1:1514/", &["write log_server = 10.0.0.1 and log_server_port = 1514"]);
+    check_daemon("log_server = [fd00::1]:514", &["write log_server = fd00::1 and log_server_port = 514"]);
+    check_daemon("log_server = fd00::1", &[]);
+    check_daemon("log_server = syslog", &[]);
+}
+
+#[test]
+fn options_without_effect() {
+    check_daemon("json_log_file = true", &["has no effect without log_file; set log_file too"]);
+    check_daemon("json_log_file = true\nlog_file = /var/log/a", &[]);
+    check_daemon("json_stdout = true", &[]);
+    check_daemon("json_stdout = true\nlog_server = syslog", &["has no effect together with log_file or log_server"]);
+    check_daemon("json_log_server = true", &["has no effect without log_server"]);
+    check_daemon("stderr_log_server = true", &["has no effect without log_server"]);
+    check_daemon("stderr_log_server = true\nlog_server = a\nstderr_file = /var/log/e", &["together with stderr_file"]);
+    check_daemon("log_server_port = 514", &[]);
+    check_daemon("log_server_port = 1514", &["has no effect without log_server"]);
+    check_daemon(
+        "prometheus_exporter_interval = 5\nprometheus_collector_textfile_dir = /var/x",
+        &["without prometheus_exporter", "without prometheus_exporter"],
+    );
+    // Switched off by intention.
+    check_daemon("prometheus_exporter = false\nprometheus_collector_textfile_dir = /var/x\njson_log_file = false", &[]);
+    check("custom_bird_reconfigure_cmd_timeout = 5", &["has no effect without custom_bird_reconfigure_cmd; set"]);
+    check("custom_bird_reconfigure_cmd_timeout = 5\ncustom_bird_reconfigure_cmd = /bin/a", &[]);
+    check("state_change_cmd_timeout = 5", &["has no effect without state_change_cmd"]);
+    let default = "[DEFAULT]\nstate_change_cmd_timeout = 5\n";
+    let told = said("", "", &[("b.conf", default)]);
+    assert!(told.iter().any(|line| line.contains("has no effect without state_change_cmd")), "{told:?}");
+    let told = said("state_change_cmd = /bin/a", "", &[("b.conf", default)]);
+    assert!(!told.iter().any(|line| line.contains("has no effect")), "{told:?}");
+}
+
+#[test]
+fn times_that_do_not_fit() {
+    check(
+        "check_interval = 2\ncheck_timeout = 2",
+        &["line 6: [www] check_timeout = 2: should be less than check_interval, or"],
+    );
+    check("check_interval = 2\ncheck_timeout = 1.9", &[]);
+    check("check_interval = 2\ncheck_timeout = 1\ncheck_fast_interval = 2", &["or it has no effect"]);
+    // One value, one warning.
+    let of =
+        |name: &str, n: usize| format!("[{name}]\ncheck_cmd = /bin/a\nip_prefix = 10.0.0.{n}\ncheck_disabled = off\n");
+    let slow = format!("[DEFAULT]\ncheck_timeout = 30\n{}{}", of("x", 2), of("y", 3));
+    let told = said("", "", &[("b.conf", &slow)]);
+    let found: Vec<_> = told.iter().filter(|line| line.contains("should be less")).collect();
+    assert!(found.len() == 1 && found[0].contains("than check_interval of [www], [x], [y], or a check"), "{told:?}");
+}
+
+#[test]
+fn paths_that_depend_on_where_one_stands() {
+    check("drain_file = a.drain", &["is looked for from the directory"]);
+    check("check_cmd = ./check", &["is looked for from the directory"]);
+    check("check_cmd = bin/check x", &["is looked for from the directory"]);
+    check("check_cmd = check a/b", &[]);
+    check_daemon("log_file = log/a", &["is looked for from the directory"]);
+}
+
+#[test]
+fn checks_that_cannot_tell() {
+    for good in [
+        "/usr/bin/curl --fail http://x/",
+        "/usr/bin/curl -sfo /dev/null http://x/",
+        "curl --fail-with-body http://x/",
+        "curl -K /etc/curlrc",
+        "curl telnet://x:25",
+        "/bin/sh -c 'curl http://x/ | grep -q ok'",
+        "/usr/bin/dig @10.0.0.1 +time=1 +tries=1 x SOA",
+        "/usr/bin/dig @10.0.0.1 +timeout=1 +retry=0 x SOA",
+        "/usr/bin/ping -c1 -W1 10.0.0.1",
+        "/usr/bin/ping -qc 1 10.0.0.1",
+        "/usr/bin/check-curl http://x/",
+    ] {
+        check(&format!("check_cmd = {good}"), &[]);
+    }
+    check("check_cmd = curl http://x/", &["add --fail"]);
+    check("check_cmd = sudo -u www timeout 2 curl -s http://x/", &["add --fail"]);
+    check("check_cmd = /bin/sh -c 'curl -s http://x/ >/dev/null 2>&1'", &["add --fail"]);
+    check("check_cmd = dig @10.0.0.1 x +time=1", &["without +time and +tries"]);
+    check("check_cmd = ping -q 10.0.0.1", &["ping without -c never ends"]);
+    check("check_cmd = ping6 -W 1 fd00::1", &["ping without -c never ends"]);
+}
+
+#[test]
+fn commands_for_bird() {
+    check_daemon(
+        "bird_reconfigure_cmd = sudo birdc configure timeout 10",
+        &["nobody confirms it; write birdc configure"],
+    );
+    check_daemon("bird6_reconfigure_cmd = birdc configure soft", &[]);
+    check_daemon("ipv6 = true\nbird6_reconfigure_cmd = birdc6 configure soft", &["after configure soft"]);
+    check_daemon("bird_control_socket = /run/b\nbird_reconfigure_cmd = birdc configure soft", &[]);
+    check("custom_bird_reconfigure_cmd = birdc show status", &["without configure"]);
+}
+
+/// More than a thousand warnings of a kind help nobody.
+#[test]
+fn a_thousand_of_a_kind_are_enough() {
+    let of =
+        |n: usize| format!("[s{n}]\ncheck_cmd = ./a\ncheck_disabled = off\nip_prefix = 10.1.{}.{}\n", n / 250, n % 250);
+    let many: String = (0..2000).map(of).collect();
+    let told = said("", "", &[("b.conf", &many)]);
+    assert_eq!(told.len(), MOST);
+    assert!(told.iter().any(|line| line.contains("there are more warnings of this kind (relative-path)")));
+}
+
+/// A syntax error hides nothing that does not depend on it.
+#[test]
+fn a_fault_hides_no_other_problem() {
+    let good = |name: &str, n: usize, line: &str| {
+        format!("[{name}]\ncheck_cmd = /bin/a\nip_prefix = 10.0.0.{n}\ncheck_disabled = off\n{line}\n")
+    };
+    let faulty = "[b]\ncheck_cmd /bin/a\nip_prefix = 10.0.0.300\ncheck_disabled = off\n";
+    let told = said("check_rise = 0", "", &[("b.conf", faulty), ("c.conf", &good("c", 3, "drain_file = x"))]);
+    let expected = [
+        "a.conf, line 5: [www] check_rise = 0",
+        "b.conf, line 2: [b] 'check_cmd /bin/a': is neither",
+        "b.conf, line 3: [b] ip_prefix = 10.0.0.300",
+        "c.conf, line 5: [c] drain_file = x: is looked for",
+    ];
+    compare(&told, &expected, faulty);
+    // What may stand in a faulty line of [DEFAULT] or [daemon] is not missed.
+    let told = said(
+        "check_rise = 0",
+        "nothing",
+        &[("b.conf", "[b]\ncheck_cmd = %(my_check)s\n"), ("c.conf", &good("c", 1, ""))],
+    );
+    compare(&told, &["line 6: [daemon] 'nothing': is neither", "[www] check_rise = 0"], "[daemon]");
+}

@@ -1,0 +1,129 @@
+//! Characters and lines that are read otherwise than they look.
+//!
+//! Promises and leaves out: as `config::lint`, whose part it is.
+
+use crate::config::ini::{header_name, Continuation};
+use crate::config::options::{find, Kind, Scope};
+use crate::config::problem::Problem;
+
+use super::{Files, Findings, Own};
+
+pub(super) fn trailing_comments(files: &Files<'_>, findings: &mut Findings) {
+    for own in files.own() {
+        if let Some(comment) = comment(&own) {
+            findings.say(own.place(), &[&comment]);
+        }
+    }
+}
+
+/// The first two words of what was meant as a comment behind the value.
+fn comment(own: &Own<'_>) -> Option<String> {
+    let words: Vec<(String, String)> = match own.words().filter(|_| own.option.kind == Kind::Command) {
+        Some(words) => words.into_iter().map(|word| (word.bare, word.text)).collect(),
+        None => own.value.split_whitespace().map(|word| (word.to_string(), word.to_string())).collect(),
+    };
+    let at = words.iter().skip(1).position(|(bare, _)| bare.starts_with(['#', ';']))? + 1;
+    let mark = &words[at].0;
+    // Between commands `;` is a shell's, and alone at the end too.
+    let next = words.get(at + 1).map_or("", |(bare, _)| bare);
+    if own.option.kind == Kind::Command && mark.starts_with(';') {
+        let command = |text: &str| text.is_empty() || super::words::begins_command(text);
+        if command(mark.trim_start_matches(';')) && (mark.len() > 1 || command(next)) {
+            return None;
+        }
+    }
+    let shown: Vec<&str> = words[at..].iter().take(2).map(|(_, text)| &**text).collect();
+    Some(shown.join(" "))
+}
+
+/// What is found in texts that were written with a word processor or copied from a web page.
+const LOOKALIKES: [(char, &str, &str); 22] = [
+    ('\u{201c}', "U+201C, a typographic quote", "\""),
+    ('\u{201d}', "U+201D, a typographic quote", "\""),
+    ('\u{201e}', "U+201E, a typographic quote", "\""),
+    ('\u{201f}', "U+201F, a typographic quote", "\""),
+    ('\u{ab}', "U+00AB, a typographic quote", "\""),
+    ('\u{bb}', "U+00BB, a typographic quote", "\""),
+    ('\u{2018}', "U+2018, a typographic quote", "'"),
+    ('\u{2019}', "U+2019, a typographic quote", "'"),
+    ('\u{201a}', "U+201A, a typographic quote", "'"),
+    ('\u{2010}', "U+2010, a typographic hyphen", "-"),
+    ('\u{2011}', "U+2011, a typographic hyphen", "-"),
+    ('\u{2013}', "U+2013, a typographic dash", "- or --"),
+    ('\u{2014}', "U+2014, a typographic dash", "--"),
+    ('\u{2212}', "U+2212, a minus sign", "-"),
+    ('\u{a0}', "U+00A0, a blank that separates no words", "a plain blank"),
+    ('\u{2007}', "U+2007, a blank that separates no words", "a plain blank"),
+    ('\u{202f}', "U+202F, a blank that separates no words", "a plain blank"),
+    ('\u{ad}', "U+00AD, an invisible hyphen", "nothing"),
+    ('\u{200b}', "U+200B, an invisible character", "nothing"),
+    ('\u{200c}', "U+200C, an invisible character", "nothing"),
+    ('\u{200d}', "U+200D, an invisible character", "nothing"),
+    ('\u{feff}', "U+FEFF, an invisible character", "nothing"),
+];
+
+pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
+    for own in files.own() {
+        // What stands in quotes is meant, as far as it can be seen.
+        let bare = own.words().filter(|_| own.option.kind == Kind::Command).map(|words| {
+            let hidden = |c: char| is_invisible(c);
+            let of_word = |word: crate::command::Word| word.bare + &word.text.replace(|c| !hidden(c), "");
+            words.into_iter().map(of_word).collect::<Vec<_>>().concat()
+        });
+        if let Some((what, plain)) = lookalike(bare.as_deref().unwrap_or(&own.value)) {
+            findings.say(own.place(), &[what, plain]);
+        }
+    }
+    // In names they make another option or section, which nobody knows.
+    for section in files.ini.sections() {
+        if let Some((what, plain)) = lookalike(&section.name) {
+            let place = Problem::warning("").at(section.place.as_ref()).in_section(&section.name);
+            findings.say(place, &[what, plain]);
+        }
+        for entry in section.own().iter().filter(|entry| entry.place.is_some()) {
+            if let Some((what, plain)) = lookalike(&entry.name) {
+                findings.say(super::place(section, entry, &entry.raw), &[what, plain]);
+            }
+        }
+    }
+}
+
+fn lookalike(text: &str) -> Option<(&'static str, &'static str)> {
+    if text.is_ascii() {
+        return None;
+    }
+    let found = |c| LOOKALIKES.iter().find(|(lookalike, ..)| *lookalike == c);
+    text.chars().find_map(found).map(|(_, what, plain)| (*what, *plain))
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{2007}' | '\u{202f}' | '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{feff}')
+}
+
+pub(super) fn swallowed_lines(files: &Files<'_>, findings: &mut Findings) {
+    for line in files.ini.continuations().iter().filter(|line| is_swallowed(line)) {
+        let place = Problem::warning("").at(Some(&line.place)).in_section(&line.section);
+        findings.say(Problem { value: Some(line.text.clone()), ..place }, &[&line.option]);
+    }
+}
+
+/// Whether the line would mean something by itself.
+fn is_swallowed(line: &Continuation) -> bool {
+    let known = |name: &str| [Scope::Service, Scope::Daemon].iter().any(|scope| find(*scope, name).is_some());
+    line.name().is_some_and(|name| known(&name)) || header_name(&line.text).is_some()
+}
+
+pub(super) fn relative_paths(files: &Files<'_>, findings: &mut Findings) {
+    for own in files.own() {
+        let is_relative = match own.option.kind {
+            Kind::Path => !own.value.is_empty() && !own.value.starts_with('/'),
+            Kind::Command => own.words().is_some_and(|words| {
+                words.first().is_some_and(|program| program.text.contains('/') && !program.text.starts_with(['/', '~']))
+            }),
+            _ => false,
+        };
+        if is_relative {
+            findings.say(own.place(), &[]);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The kinds of mistakes of `config::lint` that show only when the configuration is compared with this machine.
+//!
+//! Promises: looks only, as `config::preflight`.
+//! Who may block: `unknown_log_server`, on the resolver; so only `--check` asks these, not the daemon.
+
+use std::fs;
+use std::net::{Ipv6Addr, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use crate::config::files::Configuration;
+use crate::config::lint::Findings;
+use crate::config::problem::Problem;
+use crate::config::reading::DAEMON;
+use crate::sys::addresses::{Addresses, Kernel};
+
+use super::{directory_of, interface_exists};
+
+/// What the detectors look at.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    configuration: &'a Configuration,
+    /// Nothing where the kernel does not tell.
+    addresses: Option<Addresses>,
+}
+
+impl<'a> Machine<'a> {
+    /// Asks the kernel for its addresses.
+    pub fn new(configuration: &'a Configuration) -> Machine<'a> {
+        let addresses = Kernel::open().and_then(|mut kernel| kernel.addresses()).ok();
+        Machine { configuration, addresses }
+    }
+
+    fn blame(&self, section: &str, option: &str) -> Problem {
+        self.configuration.blame(section, option, Problem::warning(""))
+    }
+}
+
+/// Files of which only the directory has to exist. `log_file`, `stderr_file` and `bird_conf` are judged by [`super::judge`].
+pub fn no_directory(machine: &Machine<'_>, findings: &mut Findings) {
+    let settings = &machine.configuration.settings;
+    let drain = "nothing can be drained by it";
+    let mut files = vec![];
+    files.extend(settings.daemon.drain_file.as_deref().map(|path| (DAEMON, "drain_file", path, drain)));
+    let status = "neither --status nor the plugin gets an answer";
+    // By default it lies beside the pidfile.
+    if machine.configuration.value(DAEMON, "status_socket").is_some() {
+        files.push((DAEMON, "status_socket", &settings.daemon.status_socket, status));
+    }
+    for service in &settings.services {
+        files.extend(service.drain_file.as_deref().map(|path| (&*service.name, "drain_file", path, drain)));
+        let watch = "the end of the process that it should name goes unnoticed";
+        files.extend(service.watch_pidfile.as_deref().map(|path| (&*service.name, "watch_pidfile", path, watch)));
+    }
+    for (section, option, path, harm) in files {
+        let directory = directory_of(path);
+        let (fault, what_to_do) = if path.is_dir() {
+            (format!("{} is itself a directory", path.display()), "name a file in it")
+        } else if is_missing(directory) {
+            (format!("{} is none", directory.display()), "create it, or correct the path")
+        } else {
+            continue;
+        };
+        findings.say(machine.blame(section, option), &[&fault, harm, what_to_do]);
+    }
+}
+
+/// Who may not look may be another user than the daemon.
+fn is_missing(directory: &Path) -> bool {
+    match fs::metadata(directory) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory),
+    }
+}
+
+/// Links, pipes and devices in place of a file that can be rotated.
+pub fn log_file_is_none(machine: &Machine<'_>, findings: &mut Findings) {
+    let log = &machine.configuration.settings.daemon.log;
+    let rotates = log.max_bytes > 0 && log.backups > 0;
+    for (option, path) in [("log_file", &log.file), ("stderr_file", &log.stderr_file)] {
+        let Some(path) = path.as_deref().filter(|path| !is_stream(path)) else { continue };
+        let (Ok(itself), found) = (fs::symlink_metadata(path), fs::metadata(path)) else { continue };
+        let kind = found.as_ref().unwrap_or(&itself).file_type();
+        let what = if kind.is_fifo() {
+            "a pipe, which loses lines while nobody reads it and is never rotated"
+        } else if kind.is_char_device() || kind.is_block_device() {
+            "a device, which keeps no line and is never rotated"
+        } else if kind.is_socket() {
+            "a socket, which cannot be opened, so that every line is lost"
+        } else if itself.is_symlink() && rotates {
+            "a symbolic link, and a rotation renames the link, not the file behind it: name that file, or set log_backups = 0 and leave the rotation to others"
+        } else {
+            continue;
+        };
+        findings.say(machine.blame(DAEMON, option), &[&path.display().to_string(), what]);
+    }
+}
+
+/// Known by its name alone, so that `config::lint` tells of it.
+fn is_stream(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"].iter().any(|stream| path.starts_with(stream))
+}
+
+/// The commonest mistake at an installation.
+pub fn unassigned_prefixes(machine: &Machine<'_>, findings: &mut Findings) {
+    let Some(addresses) = &machine.addresses else { return };
+    for service in machine.configuration.settings.services.iter().filter(|service| service.disabled.is_none()) {
+        // Of an interface that does not exist another sentence tells.
+        let Some(interface) = service.assigned_to.as_deref().filter(|interface| interface_exists(interface)) else {
+            continue;
+        };
+        for prefix in service.prefixes.iter().filter(|prefix| !addresses.has(interface, prefix)) {
+            let prefix = prefix.to_string();
+            findings.say(machine.blame(&service.name, "ip_prefix"), &[&prefix, interface, &prefix, interface]);
+        }
+    }
+}
+
+/// A name that the resolver does not know now.
+pub fn unknown_log_server(machine: &Machine<'_>, findings: &mut Findings) {
+    let Some((host, port)) = &machine.configuration.settings.daemon.log.server else { return };
+    // What is no name at all is told by its looks alone.
+    let is_name = !host.contains(['/', '[']) && (!host.contains(':') || host.parse::<Ipv6Addr>().is_ok());
+    if let Err(why) = (&**host, *port).to_socket_addrs().map(drop) {
+        if is_name {
+            findings.say(machine.blame(DAEMON, "log_server"), &[&why.to_string()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::config::files::{load, ServiceFiles, Sources};
+    use crate::config::lint::judge_machine;
+
+    /// What is told of lines of `[daemon]` and of a service on `lo`, after `prepare` put things into the directory `@`.
+    fn check(daemon: &str, service: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().to_str().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            #[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+            fs::write(&path, text.replace('@', at)).unwrap();
+            path
+        };
+        let main = put("main.conf", &format!("[daemon]\npidfile = @/pid\nbird_conf = @/list\n{daemon}"));
+        let prefix = if service.contains("ip_prefix") { "" } else { "ip_prefix = 127.0.0.0/8\n" };
+        let checked = if service.starts_with("check_disabled") || service.contains("\ncheck_disabled") {
+            ""
+        } else {
+            "check_disabled = false\n"
+        };
+        let services = put("s.conf", &format!("[s]\ncheck_cmd = /bin/true\n{checked}{prefix}{service}"));
+        prepare(directory.path());
+        let services = ServiceFiles::File(services);
+        let configuration = load(&Sources { main, services }).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let found = judge_machine(&Machine::new(&configuration));
+        let said: Vec<String> = found
+            .into_iter()
+            .map(|problem| format!("{}: {}", problem.option.unwrap_or_default(), problem.rule).replace(at, "@"))
+            .collect();
+        assert_eq!(said.len(), expected.len(), "{said:?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    const ASSIGNED: &str = "ip_check_disabled = true\n";
+
+    #[test]
+    fn directories() {
+        check(
+            "drain_file = @/host\nstatus_socket = @/s.sock\n",
+            "drain_file = @/s\nwatch_pidfile = @/p\nip_check_disabled = on\n",
+            |_| (),
+            &[],
+        );
+        check("drain_file = @/no/host\n", ASSIGNED, |_| (), &["drain_file: should be a file in a directory that exists, but @/no is none, and so nothing can be drained by it; create it"]);
+        check(
+            "status_socket = @/no/s\n",
+            ASSIGNED,
+            |_| (),
+            &["status_socket: should be a file in a directory that exists, but @/no is none"],
+        );
+        let directory = |root: &Path| fs::create_dir(root.join("dir")).unwrap();
+        check(
+            "",
+            "drain_file = @/dir\nip_check_disabled = on\n",
+            directory,
+            &["drain_file: should be a file in a directory that exists, but @/dir is itself a directory"],
+        );
+        check(
+            "",
+            "watch_pidfile = @/no/pid\nip_check_disabled = on\n",
+            |_| (),
+            &["watch_pidfile: should be a file in a directory that exists, but @/no is none"],
+        );
+    }
+
+    #[test]
+    fn log_files() {
+        let link = |root: &Path| symlink("target", root.join("log")).unwrap();
+        check("log_file = @/log\n", ASSIGNED, |_| (), &[]);
+        check(
+            "log_file = @/log\n",
+            ASSIGNED,
+            link,
+            &["log_file: should be a plain file, but @/log is a symbolic link"],
+        );
+        check("log_file = @/log\nlog_backups = 0\n", ASSIGNED, link, &[]);
+        check("log_file = @/log\nlog_maxbytes = 0\n", ASSIGNED, link, &[]);
+        let fifo = |root: &Path| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, root.join("log"), rustix::fs::Mode::RWXU).unwrap();
+        };
+        check("stderr_file = @/log\n", ASSIGNED, fifo, &["stderr_file: should be a plain file, but @/log is a pipe"]);
+        check(
+            "log_file = /dev/null\n",
+            ASSIGNED,
+            |_| (),
+            &["log_file: should be a plain file, but /dev/null is a device"],
+        );
+        check("log_file = /dev/stdout\n", ASSIGNED, |_| (), &[]);
+    }
+
+    #[test]
+    fn prefixes_and_names() {
+        check("", "ip_prefix = 203.0.113.77\n", |_| (), &["ip_prefix: 203.0.113.77/32 is not assigned to lo now"]);
+        check("", "ip_prefix = 203.0.113.77\nip_check_disabled = on\n", |_| (), &[]);
+        check("", "ip_prefix = 203.0.113.77\ninterface = nosuch\n", |_| (), &[]);
+        check("", "ip_prefix = 203.0.113.77\ncheck_disabled = on\n", |_| (), &[]);
+        check("log_server = 127.0.0.1\n", ASSIGNED, |_| (), &[]);
+        check("log_server = ::1\n", ASSIGNED, |_| (), &[]);
+        check("log_server = nosuch..example\n", ASSIGNED, |_| (), &["log_server: cannot be resolved now ("]);
+        check("log_server = udp://127.0.0.1\n", ASSIGNED, |_| (), &[]);
+    }
+}
