@@ -11,8 +11,9 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
+use strsim::damerau_levenshtein;
 
 use crate::config::files::{self, ServiceFiles, Sources};
 use crate::config::lint;
@@ -87,7 +88,7 @@ pub struct Arguments {
     /// Withdraw a service through its drain_file
     #[arg(long, value_name = "service", groups = ["action", "start"])]
     drain: Option<String>,
-    /// With --drain or --drain-host: end it after this time, such as 30m or 2h
+    /// With --drain or --drain-host: end it after this time, in s, m, h or d: 30m, 2h, 1d 12h
     #[arg(long = "for", value_name = "time", requires = "start", value_parser = time)]
     duration: Option<Duration>,
     /// End the drain of a service
@@ -112,7 +113,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(error),
-        Err(error) => return wrong(&error),
+        Err(mut error) => {
+            suggest(&mut error);
+            return wrong(&error);
+        }
     };
     if arguments.version {
         return say(concat!(env!("CARGO_PKG_VERSION"), "\n"));
@@ -282,10 +286,42 @@ fn withdraw_all(sources: &Sources) -> Exit {
     }
 }
 
-/// `30m`, `2h 30m`, `1d`: a time above zero.
+/// `30m`, `2h 30m`, `1d`: a time above zero. A day has 24 hours.
 fn time(text: &str) -> Result<Duration, String> {
-    let time: jiff::SignedDuration = text.parse().map_err(|_| "it must be a time such as 30m or 2h".to_string())?;
-    Duration::try_from(time).ok().filter(|time| !time.is_zero()).ok_or_else(|| "it must be above zero".to_string())
+    let span = text.parse::<jiff::Span>();
+    let time = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
+    let rule = "it must be a number and its unit, s, m, h or d, or several such as 1d 12h; 30m, 2h and 1d are times";
+    let time = Duration::try_from(time.map_err(|_| rule.to_string())?).ok();
+    time.filter(|time| !time.is_zero()).ok_or_else(|| "it must be above zero".to_string())
+}
+
+/// Puts the nearest of the options that `--help` shows into the error: not of the abbreviations, nor how to pass it as a
+/// value, which no option takes.
+fn suggest(error: &mut clap::Error) {
+    let given = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(given)) if error.kind() == ErrorKind::UnknownArgument => given.clone(),
+        _ => return,
+    };
+    let command = Arguments::command();
+    let name = given.trim_start_matches('-');
+    let longs = command.get_arguments().filter(|option| !option.is_hide_set()).filter_map(clap::Arg::get_long);
+    let near = longs.map(|long| (damerau_levenshtein(name, long), long)).min();
+    error.remove(ContextKind::SuggestedArg);
+    error.remove(ContextKind::Suggested);
+    let tip = match near {
+        _ if !given.starts_with("--") => return,
+        Some((distance, long)) if distance <= (name.len() / 3).clamp(1, 3) => {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{long}")));
+            return;
+        }
+        _ => match options::OPTIONS.iter().find(|option| option.name == name.replace('-', "_")) {
+            Some(option) => {
+                format!("{} is set in the configuration files, see anycast-healthchecker.conf(5)", option.name)
+            }
+            None => "no option has a name like that; --help lists all of them".to_string(),
+        },
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
 /// A wrong command line: what is wrong, and the usage.

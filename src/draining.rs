@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use strsim::damerau_levenshtein;
+
 use crate::config::settings::{Service, Settings};
 use crate::drain::{self, End};
 use crate::report::client::{self, AskError};
@@ -34,8 +36,13 @@ pub enum Whom<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum DrainError {
     /// No such section.
-    #[error("there is no service {0} in the configuration")]
-    NoService(String),
+    #[error("there is no service {service} in the configuration{}", .nearest.as_ref().map_or(String::new(), |name| format!("; did you mean {name}?")))]
+    NoService {
+        /// The service that was meant.
+        service: String,
+        /// The one whose name is nearest.
+        nearest: Option<String>,
+    },
     /// The section lacks the option.
     #[error("[{0}] has no drain_file: give it one, such as drain_file = /var/lib/anycast-healthchecker/drain-{0}, and have the daemon reload")]
     NoFile(String),
@@ -127,7 +134,8 @@ fn choose<'a>(settings: &'a Settings, whom: Whom<'_>) -> Result<(&'a Path, Vec<&
         }
         Whom::Service(name) => name,
     };
-    let service = all().find(|service| service.name == name).ok_or_else(|| DrainError::NoService(name.to_string()))?;
+    let missing = || DrainError::NoService { service: name.to_string(), nearest: nearest(settings, name) };
+    let service = all().find(|service| service.name == name).ok_or_else(missing)?;
     let file = service.drain_file.as_deref().ok_or_else(|| DrainError::NoFile(name.to_string()))?;
     if host == Some(file) {
         return Err(DrainError::OfHost { service: name.to_string(), file: file.into() });
@@ -139,6 +147,20 @@ fn choose<'a>(settings: &'a Settings, whom: Whom<'_>) -> Result<(&'a Path, Vec<&
         return Err(DrainError::Shared { service, file: file.into(), others });
     }
     Ok((file, vec![service]))
+}
+
+/// The service that was probably meant: the one whose name differs in the fewest letters, a third of them at most, or the
+/// only one whose name begins or ends so.
+fn nearest(settings: &Settings, name: &str) -> Option<String> {
+    let names = || settings.services.iter().map(|service| &*service.name);
+    let letters = |name: &str| name.to_lowercase();
+    let allowed = (name.chars().count() / 3).max(1);
+    let distances = names().filter(|other| other.len().abs_diff(name.len()) <= 4 * allowed);
+    let distances = distances.map(|other| (damerau_levenshtein(&letters(name), &letters(other)), other));
+    let by_distance = distances.filter(|(distance, _)| *distance <= allowed).min();
+    let mut parts = names().filter(|other| !name.is_empty() && (other.starts_with(name) || other.ends_with(name)));
+    let part = parts.next().filter(|_| parts.next().is_none());
+    by_distance.map(|(_, name)| name).or(part).map(String::from)
 }
 
 /// Asks the daemon until `reached` gives its sentences rather than what has not happened yet.

@@ -68,8 +68,38 @@ fn wrong_command_lines_are_refused() {
 
 #[test]
 fn times_are_read() {
-    for (text, seconds) in [("30m", 1800), ("2h", 7200), ("1h 30m", 5400), ("90s", 90), ("1h30m", 5400)] {
+    for (text, seconds) in [
+        ("30m", 1800),
+        ("2h", 7200),
+        ("1h 30m", 5400),
+        ("90s", 90),
+        ("1h30m", 5400),
+        ("1d", 86_400),
+        ("1d 12h", 129_600),
+    ] {
         assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
     }
     assert_eq!(parse("--drain-host --for 30m").unwrap().duration, Some(Duration::from_secs(1800)));
+    for text in ["30", "x", "", "1", "m", "1y", "1mo"] {
+        assert!(time(text).unwrap_err().contains("s, m, h or d"), "{text}");
+    }
+}
+
+#[test]
+fn what_was_probably_meant_is_suggested() {
+    let tip = |line: &str| {
+        let mut error = parse(line).unwrap_err();
+        suggest(&mut error);
+        let text = error.to_string();
+        text.lines().find_map(|line| Some(line.split_once("tip: ")?.1.to_string()))
+    };
+    let similar = |option: &str| Some(format!("a similar argument exists: '--{option}'"));
+    assert_eq!(tip("--statsu"), similar("status"));
+    assert_eq!(tip("--drian x"), similar("drain"));
+    assert_eq!(tip("--service-flie x"), similar("service-file"));
+    assert_eq!(tip("--nosuch"), Some("no option has a name like that; --help lists all of them".to_string()));
+    assert_eq!(tip("-x"), None);
+    assert_eq!(tip("x"), None);
+    let of_files = "check_interval is set in the configuration files, see anycast-healthchecker.conf(5)";
+    assert_eq!(tip("--check-interval"), Some(of_files.to_string()));
 }

@@ -38,7 +38,10 @@ fn what_concerns_more_than_was_asked_for_is_refused_and_says_what_to_do() {
             assert_eq!(result.unwrap_err().to_string().replace(dir.path().to_str().unwrap(), "DIR"), expected);
         }
     };
-    check(HOST, Whom::Service("gone"), "there is no service gone in the configuration");
+    check(HOST, Whom::Service("missing"), "there is no service missing in the configuration");
+    check(HOST, Whom::Service("Hots"), "there is no service Hots in the configuration; did you mean host?");
+    check(HOST, Whom::Service("nne"), "there is no service nne in the configuration; did you mean none?");
+    check(HOST, Whom::Service("ho"), "there is no service ho in the configuration; did you mean host?");
     let give = "has no drain_file: give it one, such as drain_file = /var/lib/anycast-healthchecker/drain-";
     check(HOST, Whom::Service("none"), &format!("[none] {give}none, and have the daemon reload"));
     check("", Whom::Host, &format!("[daemon] {give}daemon, and have the daemon reload"));
