@@ -158,14 +158,15 @@ impl Arguments {
 
 /// `--check`.
 fn check(sources: &Sources, strict: bool, files_only: bool) -> Exit {
-    let mut examined = files::examine(sources);
-    if !files_only {
-        examined.extend(|configuration| {
+    let examined = files::examine(sources);
+    let mut problems = if files_only {
+        examined.problems
+    } else {
+        examined.with_machine(|configuration| {
             let of_machine = preflight::judge(configuration, Severity::Error);
             [of_machine, lint::judge_machine(&Machine::new(configuration))].concat()
-        });
-    }
-    let mut problems = examined.problems;
+        })
+    };
     if strict {
         problems.iter_mut().for_each(|problem| problem.severity = Severity::Error);
     }

@@ -3,13 +3,18 @@
 //! Each directory under `data/config` holds `main.conf` and `services/`, and what is to come of them: `print.txt` is what
 //! the original printed for `--print-conf` (in `new-options`, which it refuses, and in which order it read
 //! `several-files`, it is ours that counts); `said.txt` is what `--check --files-only` writes to standard error.
+//! A directory that is named as a kind of warning (`config::lint`) shows that kind; where it is one of the machine's,
+//! `--files-only` is left out. `GENERATE=1` writes each `said.txt` anew, to be read before it is committed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy sees that only within the tests themselves")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use anycast_healthchecker::config::lint::LINTS;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
@@ -44,36 +49,56 @@ fn sandbox() -> tempfile::TempDir {
     fs::create_dir(root.path().join("services")).unwrap();
     let at = root.path().display();
     put(&root.path().join("main.conf"), &format!("[daemon]\npidfile = {at}/pid\nbird_conf = {at}/list\nlog_file = {at}/log\nbird_reconfigure_cmd = /bin/true\n"));
-    put(&root.path().join("services/a.conf"), "[a]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1\n");
+    put(&root.path().join("services/a.conf"), &service("/bin/true", ""));
     root
+}
+
+/// A service with this check, and these lines from the sixth on.
+fn service(check_cmd: &str, lines: &str) -> String {
+    format!(
+        "[a]\ncheck_disabled = false\nip_check_disabled = true\nip_prefix = 10.0.0.1\ncheck_cmd = {check_cmd}\n{lines}"
+    )
 }
 
 const FILES: &str = "-f main.conf -d services";
 
 #[test]
 fn golden_directories() {
-    let mut count = 0;
+    let mut names = BTreeSet::new();
     for entry in fs::read_dir(data().join("config")).unwrap() {
         let directory = entry.unwrap().path();
-        let name = directory.display();
+        let name = directory.file_name().unwrap().to_str().unwrap().to_string();
         let expected = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default();
         let said = expected("said.txt");
         let good = !said.contains("Invalid configuration: ");
-        let output = run(&directory, &format!("{FILES} -c --files-only"));
+        let of_machine = LINTS.iter().any(|lint| lint.name == name && lint.is_of_machine());
+        let check = format!("{FILES} -c{}", if of_machine { "" } else { " --files-only" });
+        let output = run(&directory, &check);
+        if std::env::var_os("GENERATE").is_some() {
+            if told(&output).2 != said {
+                put(&directory.join("said.txt"), told(&output).2);
+            }
+            continue;
+        }
         let verdict = if good { (0, "OK\n", &*said) } else { (1, "", &*said) };
         assert_eq!(told(&output), verdict, "{name}");
-        let strict = run(&directory, &format!("{FILES} -c --files-only --strict"));
+        let strict = run(&directory, &format!("{check} --strict"));
         let refused = said.replace("Warning: ", "Invalid configuration: ");
         assert_eq!(told(&strict), if said.is_empty() { (0, "OK\n", "") } else { (1, "", &*refused) }, "{name}");
+        // Warnings change nothing of it.
         let printed = run(&directory, &format!("{FILES} -P"));
-        if good {
+        if directory.join("print.txt").exists() {
             assert_eq!(told(&printed), (0, &*expected("print.txt"), ""), "{name}");
-        } else {
+        } else if !good {
             assert_eq!((told(&printed).0, told(&printed).1), (1, ""), "{name}");
         }
-        count += 1;
+        names.insert(name);
     }
-    assert_eq!(count, 9);
+    if std::env::var_os("GENERATE").is_none() {
+        let missing: Vec<_> = LINTS.iter().map(|lint| lint.name).filter(|name| !names.contains(*name)).collect();
+        assert!(missing.is_empty(), "each kind of warning has a directory: {missing:?}");
+        assert_eq!(names.len() - LINTS.len(), 9);
+    }
 }
 
 /// What is printed can be read, and prints the same again.
@@ -129,13 +154,10 @@ fn looking_changes_nothing() {
     let check = root.path().join("check");
     put(&check, "#!/bin/sh\ntouch ran\n");
     fs::set_permissions(&check, fs::Permissions::from_mode(0o755)).unwrap();
-    put(
-        &root.path().join("services/b.conf"),
-        &format!(
-            "[a]\ncheck_cmd = {}\n[daemon]\nbird_keep_changes = on\nbird_reconfigure_cmd = {0}\n",
-            check.display()
-        ),
-    );
+    put(&root.path().join("services/a.conf"), &service(&check.display().to_string(), ""));
+    let main = root.path().join("main.conf");
+    let text = fs::read_to_string(&main).unwrap().replace("/bin/true", &check.display().to_string());
+    put(&main, &(text + "bird_keep_changes = on\n"));
     let list = || {
         let mut names: Vec<PathBuf> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
@@ -176,15 +198,61 @@ fn files_that_cannot_be_read_are_errors() {
 #[test]
 fn what_this_machine_lacks() {
     let root = sandbox();
-    put(&root.path().join("services/b.conf"), "[a]\ncheck_cmd = /nonexistent/check\n");
-    let said = "Invalid configuration: services/b.conf, line 2: [a] check_cmd = /nonexistent/check: must begin with a program that can be run, but /nonexistent/check cannot: No such file or directory (os error 2)\n";
+    put(&root.path().join("services/a.conf"), &service("/nonexistent/check", ""));
+    let said = "Invalid configuration: services/a.conf, line 5: [a] check_cmd = /nonexistent/check: must begin with a program that can be run, but /nonexistent/check cannot: No such file or directory (os error 2)\n";
     assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (1, "", said));
     assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))), (1, "", said));
     assert_eq!(told(&run(root.path(), &format!("{FILES} -c --files-only"))), (0, "OK\n", ""));
-    put(&root.path().join("services/b.conf"), "[daemon]\npidfile = /nonexistent/pid\n");
-    let said = "Invalid configuration: services/b.conf, line 2: [daemon] pidfile = /nonexistent/pid: must lie in a directory that exists, but '/nonexistent' is none; create it\n";
+    put(&root.path().join("services/a.conf"), &service("/bin/true", ""));
+    let main = root.path().join("main.conf");
+    let text = fs::read_to_string(&main).unwrap();
+    let pidfile = text.lines().nth(1).unwrap();
+    put(&main, &text.replace(pidfile, "pidfile = /nonexistent/pid"));
+    let said = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must lie in a directory that exists, but '/nonexistent' is none; create it\n";
     for arguments in ["-c", "-P", ""] {
         assert_eq!(told(&run(root.path(), &format!("{FILES} {arguments}"))), (1, "", said), "{arguments}");
+    }
+}
+
+/// One run tells all: a file that cannot be read to its end hides neither the values of others nor the machine.
+#[test]
+fn all_problems_in_one_run() {
+    let root = sandbox();
+    put(&root.path().join("services/a.conf"), &service("/nonexistent/check", "check_rise = 0\n"));
+    put(&root.path().join("services/b.conf"), "[b]\nno delimiter\nip_prefix = 10.0.0.2\n");
+    let output = run(root.path(), &format!("{FILES} -c"));
+    let (code, out, error) = told(&output);
+    assert_eq!((code, out), (1, ""));
+    let expected = [
+        "services/a.conf, line 6: [a] check_rise = 0: must be a whole number",
+        "services/b.conf, line 2: [b] 'no delimiter': is neither",
+        "services/a.conf, line 5: [a] check_cmd = /nonexistent/check: must begin with a program that can be run",
+    ];
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{error}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+/// One value of `[DEFAULT]` is one warning, however many services inherit it.
+#[test]
+fn inherited_values_are_told_of_once() {
+    let root = sandbox();
+    let main = root.path().join("main.conf");
+    let default =
+        "[DEFAULT]\ninterface = nosuch\ncheck_cmd = /nonexistent/check %(ip_prefix)s\ncheck_disabled = false\n";
+    let text = fs::read_to_string(&main).unwrap();
+    put(&main, &format!("{text}{default}"));
+    let services: String = (1..9).map(|n| format!("[s{n}]\nip_prefix = 10.0.0.{n}\n")).collect();
+    put(&root.path().join("services/a.conf"), &services);
+    let output = run(root.path(), &format!("{FILES} -c"));
+    let (_, _, error) = told(&output);
+    assert_eq!(error.lines().count(), 2, "{error}");
+    for expected in
+        ["[DEFAULT] interface = nosuch: should be", "[DEFAULT] check_cmd = /nonexistent/check 10.0.0.1: must"]
+    {
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -192,9 +260,9 @@ fn what_this_machine_lacks() {
 #[test]
 fn unknown_options_that_cannot_be_shown() {
     let root = sandbox();
-    put(&root.path().join("services/b.conf"), "[a]\nmine = 100%\n");
+    put(&root.path().join("services/a.conf"), &service("/bin/true", "mine = 100%\n"));
     let fault = "a % must be written %%, or begin a reference such as %(interface)s; here it is followed by ''";
-    let line = "services/b.conf, line 2: [a] mine = 100%";
+    let line = "services/a.conf, line 6: [a] mine = 100%";
     let warnings =
         format!("Warning: {line}: is an unknown option\nWarning: {line}: cannot be shown by --print-conf: {fault}\n");
     assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", &*warnings));

@@ -2,7 +2,7 @@ complete -c anycast-healthchecker -s f -l file -d 'Read settings from this file'
 complete -c anycast-healthchecker -s d -l dir -d 'Read the services from the *.conf files in this directory' -r -F
 complete -c anycast-healthchecker -s F -l service-file -d 'Read the services from this file' -r -F
 complete -c anycast-healthchecker -l drain -d 'Withdraw a service through its drain_file' -r
-complete -c anycast-healthchecker -l for -d 'With --drain or --drain-host: end it after this time, such as 30m or 2h' -r
+complete -c anycast-healthchecker -l for -d 'With --drain or --drain-host: end it after this time, in s, m, h or d: 30m, 2h, 1d 12h' -r
 complete -c anycast-healthchecker -l undrain -d 'End the drain of a service' -r
 complete -c anycast-healthchecker -s c -l check -d 'Check the configuration and this machine: OK, or all problems'
 complete -c anycast-healthchecker -s p -l print -d 'Show the default settings'

@@ -90,27 +90,30 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
 pub struct Examined {
     /// Everything that is wrong with the files.
     pub problems: Vec<Problem>,
-    readable: Option<Configuration>,
+    ini: Ini,
+    /// Nothing where there is an error.
+    settings: Option<Settings>,
     faults: Faults,
 }
 
 /// Reads all files, and goes on where [`load`] refuses the whole.
 pub fn examine(sources: &Sources) -> Examined {
     let Judged { parts: Parts { daemon, services, problems }, ini, faults } = judge(sources);
-    let daemon = daemon.or_else(|| reading::salvage(&mut ini.clone()).0);
-    let settings = daemon.map(|daemon| Settings { daemon, services });
-    let readable = settings.map(|settings| Configuration { settings, warnings: Vec::new(), ini });
-    Examined { problems, readable, faults }
+    let daemon = daemon.filter(|_| !problems.iter().any(Problem::is_error));
+    Examined { problems, ini, settings: daemon.map(|daemon| Settings { daemon, services }), faults }
 }
 
 impl Examined {
-    /// Adds what `judge` says of the machine, except where it may follow from a fault of the files.
-    pub fn extend(&mut self, judge: impl FnOnce(&Configuration) -> Vec<Problem>) {
-        let found = self.readable.as_ref().map(judge).unwrap_or_default();
-        let faulty: HashSet<_> = self.problems.iter().filter(|problem| problem.is_error()).map(option_of).collect();
-        let sound = |problem: &Problem| self.faults.leave(problem) && !faulty.contains(&option_of(problem));
-        let found: Vec<Problem> = found.into_iter().filter(sound).collect();
-        self.problems.extend(found);
+    /// Ends with what `judge` says of the machine too, except where that may follow from an error of the files.
+    pub fn with_machine(self, judge: impl FnOnce(&Configuration) -> Vec<Problem>) -> Vec<Problem> {
+        let Examined { mut problems, ini, settings, faults } = self;
+        let Some(settings) = settings.or_else(|| reading::salvage_all(&mut ini.clone())) else { return problems };
+        let found = judge(&Configuration { settings, warnings: Vec::new(), ini });
+        let errors = problems.iter().filter(|problem| problem.is_error());
+        let faulty: HashSet<_> = errors.map(option_of).collect();
+        let sound = |problem: &Problem| faults.leave(problem) && !faulty.contains(&option_of(problem));
+        problems.extend(found.into_iter().filter(sound));
+        problems
     }
 }
 

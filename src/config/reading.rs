@@ -5,6 +5,7 @@
 //! Leaves out: what depends on the machine (`config::preflight`), and options that nobody knows (`config::unknown`).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,21 @@ pub fn parts(ini: &Ini, sharing: bool) -> Parts {
     }
     let services = services.into_iter().map(|(_, service)| service).collect();
     Parts { daemon, services, problems }
+}
+
+/// Everything that can be read once what is wrong is forgotten, so that the program's defaults count in its place.
+pub fn salvage_all(ini: &mut Ini) -> Option<Settings> {
+    loop {
+        let Parts { daemon, services, problems } = parts(ini, false);
+        let wrong = problems.iter().filter(|problem| problem.is_error());
+        let options: HashSet<(&str, &str)> =
+            wrong.filter_map(|problem| problem.section.as_deref().zip(problem.option.as_deref())).collect();
+        // Each round has fewer options than the last.
+        let forgotten = options.iter().filter(|(section, option)| ini.forget(section, option)).count();
+        if forgotten == 0 {
+            return daemon.map(|daemon| Settings { daemon, services });
+        }
+    }
 }
 
 /// Section `[daemon]` alone. What is wrong in there is forgotten, so that the program's default counts, and told.

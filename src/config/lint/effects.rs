@@ -17,8 +17,8 @@ pub(super) fn one_constant_for_both(files: &Files<'_>, findings: &mut Findings) 
     let sockets = ["bird_control_socket", "bird6_control_socket"].map(|option| files.daemon_value(option));
     let commands = ["bird_reconfigure_cmd", "bird6_reconfigure_cmd"].map(|option| files.daemon_value(option));
     let same = match (&sockets, &commands) {
-        ([Some(first), Some(second)], _) if first == second => "bird_control_socket",
-        ([None, None], [first, second]) if first == second => "bird_reconfigure_cmd",
+        ([Some(first), Some(second)], _) if first == second => "both control sockets are the same",
+        ([None, None], [first, second]) if first == second => "both reconfigure commands are the same",
         _ => return,
     };
     if let Some(own) = files.daemon("bird6_variable").or_else(|| files.daemon("bird_variable")) {
@@ -42,13 +42,13 @@ pub(super) fn log_server_is_no_host(files: &Files<'_>, findings: &mut Findings) 
 }
 
 pub(super) fn log_to_streams(files: &Files<'_>, findings: &mut Findings) {
-    for (option, leave_out) in
-        [("log_file", "log_file, which logs to standard output,"), ("stderr_file", "stderr_file")]
+    for (option, remedy) in
+        [("log_file", "log_file, and the log goes to standard output"), ("stderr_file", "stderr_file")]
     {
         let Some(own) = files.daemon(option) else { continue };
         let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/"];
         if streams.iter().any(|stream| own.value.starts_with(stream)) {
-            findings.say(own.place(), &[leave_out]);
+            findings.say(own.place(), &[remedy]);
         }
     }
 }
@@ -65,23 +65,23 @@ struct Needs {
 #[rustfmt::skip]
 const NEEDS: &[Needs] = &[
     Needs { option: "json_log_file", idle: |files| files.is_on("json_log_file") && lacks(files, "log_file"),
-        why: "without log_file", what_to_do: "set log_file too, or json_stdout in its place" },
+        why: "without log_file", what_to_do: "set log_file, or use json_stdout" },
     Needs { option: "json_log_server", idle: |files| files.is_on("json_log_server") && lacks(files, "log_server"),
-        why: "without log_server", what_to_do: "set log_server too, or json_stdout in its place" },
+        why: "without log_server", what_to_do: "set log_server, or use json_stdout" },
     Needs { option: "json_stdout", idle: |files| files.is_on("json_stdout") && elsewhere(files),
-        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "write json_log_file or json_log_server in its place" },
+        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "use json_log_file or json_log_server" },
     Needs { option: "log_format_journalctl", idle: |files| files.is_on("log_format_journalctl") && elsewhere(files),
-        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "remove it, or the other" },
+        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "remove it" },
     Needs { option: "log_server_port", idle: |files| files.daemon_value("log_server_port").is_some_and(|port| port != "514") && lacks(files, "log_server"),
-        why: "without log_server", what_to_do: "set log_server too" },
+        why: "without log_server", what_to_do: "set log_server, or remove it" },
     Needs { option: "stderr_log_server", idle: |files| files.is_on("stderr_log_server") && lacks(files, "log_server"),
-        why: "without log_server", what_to_do: "set log_server too" },
+        why: "without log_server", what_to_do: "set log_server, or remove it" },
     Needs { option: "stderr_log_server", idle: |files| files.is_on("stderr_log_server") && !lacks(files, "log_server") && !lacks(files, "stderr_file"),
         why: "together with stderr_file", what_to_do: "remove one of the two" },
     Needs { option: "prometheus_collector_textfile_dir", idle: |files| lacks(files, "prometheus_exporter"),
-        why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true" },
+        why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true, or remove it" },
     Needs { option: "prometheus_exporter_interval", idle: |files| lacks(files, "prometheus_exporter"),
-        why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true" },
+        why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true, or remove it" },
 ];
 
 fn lacks(files: &Files<'_>, option: &str) -> bool {
@@ -112,7 +112,7 @@ pub(super) fn without_effect(files: &Files<'_>, findings: &mut Findings) {
         for section in std::iter::once(default).chain(files.services()).filter(|_| files.whole) {
             let own = section.get(timeout).filter(|entry| entry.place.is_some());
             if let Some(entry) = own.filter(|_| idle(&section)) {
-                let (why, what_to_do) = (format!("without {command}"), format!("set {command} too, or remove it"));
+                let (why, what_to_do) = (format!("without {command}"), format!("set {command}, or remove it"));
                 findings.say(super::place(section, entry, &entry.raw), &[&why, &what_to_do]);
             }
         }

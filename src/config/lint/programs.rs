@@ -162,15 +162,15 @@ fn not_kept(words: &[&str]) -> Option<(String, &'static str)> {
     // BIRD takes abbreviations.
     let means = |word: &str, least: &str, whole: &str| word.starts_with(least) && whole.starts_with(word);
     let Some(configure) = told.iter().position(|word| means(word, "c", "configure")) else {
-        return Some((client, "without configure it reads nothing again"));
+        return Some((client, "without configure it does not read its files again"));
     };
     let why = told[configure + 1..].iter().find_map(|word| {
         [
-            ("s", "soft", "after configure soft it leaves routes as they are, whether advertised or withdrawn"),
-            ("t", "timeout", "it takes a change back when the time is over, as nobody confirms it"),
-            ("ch", "check", "configure check looks at the files and takes none of them"),
-            ("u", "undo", "configure undo goes back to the list before the last one"),
-            ("sta", "status", "configure status asks and changes nothing"),
+            ("s", "soft", "after configure soft it exports no route anew, so nothing is advertised or withdrawn"),
+            ("t", "timeout", "it undoes the change when the time is up, as nobody confirms it"),
+            ("ch", "check", "configure check only parses the files"),
+            ("u", "undo", "configure undo goes back to the previous list"),
+            ("sta", "status", "configure status changes nothing"),
         ]
         .into_iter()
         .find(|(least, whole, _)| means(word, least, whole))
@@ -198,8 +198,8 @@ mod tests {
         check("systemctl reload bird", None);
         check("sh -c 'birdc configure | grep -q Reconfigured'", None);
         check("sudo /usr/sbin/birdc configure soft", Some("soft"));
-        check("birdc configure timeout 10", Some("takes a change back"));
-        check("birdc configure timeout", Some("takes a change back"));
+        check("birdc configure timeout 10", Some("undoes the change"));
+        check("birdc configure timeout", Some("undoes the change"));
         check("birdc configure check", Some("check"));
         check("birdc configure undo", Some("undo"));
         check("birdc", Some("without configure"));

@@ -28,7 +28,7 @@ pub(super) fn never_checked(files: &Files<'_>, findings: &mut Findings) {
     let mut without = files.services().filter(|section| section.get("check_disabled").is_none() && complete(section));
     let Some(first) = without.next() else { return };
     let others = named(without.map(|section| format!("[{}]", section.name)));
-    let others = if others.is_empty() { others } else { format!(". The same is true of {others}") };
+    let others = if others.is_empty() { others } else { format!(" here and in {others}") };
     let place = Problem::warning("").at(first.place.as_ref()).in_section(&first.name);
     findings.say(place.of("check_disabled", None), &[&others]);
 }
@@ -42,7 +42,7 @@ pub(super) fn no_service(files: &Files<'_>, findings: &mut Findings) {
     };
     let others =
         named(files.passed_over.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())));
-    let others = if others.is_empty() { others } else { format!("; these are not read: {others}") };
+    let others = if others.is_empty() { others } else { format!(" (not read: {others})") };
     findings.say(Problem::warning("").in_file(place), &[&others]);
 }
 
@@ -86,7 +86,7 @@ pub(super) fn replaced_options(files: &Files<'_>, findings: &mut Findings) {
         let Some(section) = files.ini.section(&replaced.section) else { continue };
         let Some(entry) = section.get(&replaced.option) else { continue };
         let lost = if &*replaced.option == "ip_prefix" { lost(files, &replaced.raw) } else { String::new() };
-        let lost = if lost.is_empty() { lost } else { format!(", and {lost} belongs to no service any more") };
+        let lost = if lost.is_empty() { lost } else { format!(", so {lost} belongs to no service any more") };
         let place = Problem::warning("").at(Some(&replaced.new)).in_section(&section.name);
         let value = files.ini.value(section, entry).unwrap_or((&*entry.raw).into());
         let value = Some(&*value).filter(|_| entry.place.as_ref() == Some(&replaced.new));
@@ -110,7 +110,8 @@ fn lost(files: &Files<'_>, text: &str) -> String {
 }
 
 pub(super) fn of_all(files: &Files<'_>, findings: &mut Findings) {
-    for (section, whom) in [(DEFAULT, "every service"), (DAEMON, "the daemon")] {
+    let own = ", or write these options into the sections of the services";
+    for (section, whom, or) in [(DEFAULT, "every service", own), (DAEMON, "the daemon", "")] {
         let Some(section) = files.ini.section(section) else { continue };
         for place in section.places.iter().filter(|place| *place.file != *files.sources.main) {
             let set = section.own().iter().filter(|entry| is_in(entry.place.as_ref(), &place.file));
@@ -129,7 +130,7 @@ pub(super) fn of_all(files: &Files<'_>, findings: &mut Findings) {
             let names = if names.is_empty() { "nothing".to_string() } else { named(names.into_iter()) };
             let main = files.sources.main.display().to_string();
             let told = Problem::warning("").at(Some(place)).in_section(&section.name);
-            findings.say(told, &[whom, &names, &main]);
+            findings.say(told, &[whom, &names, &main, or]);
         }
     }
 }

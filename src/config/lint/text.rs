@@ -38,28 +38,28 @@ fn comment(own: &Own<'_>) -> Option<String> {
 
 /// What is found in texts that were written with a word processor or copied from a web page.
 const LOOKALIKES: [(char, &str, &str); 22] = [
-    ('\u{201c}', "U+201C, a typographic quote", "\""),
-    ('\u{201d}', "U+201D, a typographic quote", "\""),
-    ('\u{201e}', "U+201E, a typographic quote", "\""),
-    ('\u{201f}', "U+201F, a typographic quote", "\""),
-    ('\u{ab}', "U+00AB, a typographic quote", "\""),
-    ('\u{bb}', "U+00BB, a typographic quote", "\""),
-    ('\u{2018}', "U+2018, a typographic quote", "'"),
-    ('\u{2019}', "U+2019, a typographic quote", "'"),
-    ('\u{201a}', "U+201A, a typographic quote", "'"),
-    ('\u{2010}', "U+2010, a typographic hyphen", "-"),
-    ('\u{2011}', "U+2011, a typographic hyphen", "-"),
-    ('\u{2013}', "U+2013, a typographic dash", "- or --"),
-    ('\u{2014}', "U+2014, a typographic dash", "--"),
-    ('\u{2212}', "U+2212, a minus sign", "-"),
-    ('\u{a0}', "U+00A0, a blank that separates no words", "a plain blank"),
-    ('\u{2007}', "U+2007, a blank that separates no words", "a plain blank"),
-    ('\u{202f}', "U+202F, a blank that separates no words", "a plain blank"),
-    ('\u{ad}', "U+00AD, an invisible hyphen", "nothing"),
-    ('\u{200b}', "U+200B, an invisible character", "nothing"),
-    ('\u{200c}', "U+200C, an invisible character", "nothing"),
-    ('\u{200d}', "U+200D, an invisible character", "nothing"),
-    ('\u{feff}', "U+FEFF, an invisible character", "nothing"),
+    ('\u{201c}', "U+201C, a typographic quote", "write a plain \" instead"),
+    ('\u{201d}', "U+201D, a typographic quote", "write a plain \" instead"),
+    ('\u{201e}', "U+201E, a typographic quote", "write a plain \" instead"),
+    ('\u{201f}', "U+201F, a typographic quote", "write a plain \" instead"),
+    ('\u{ab}', "U+00AB, a typographic quote", "write a plain \" instead"),
+    ('\u{bb}', "U+00BB, a typographic quote", "write a plain \" instead"),
+    ('\u{2018}', "U+2018, a typographic quote", "write a plain ' instead"),
+    ('\u{2019}', "U+2019, a typographic quote", "write a plain ' instead"),
+    ('\u{201a}', "U+201A, a typographic quote", "write a plain ' instead"),
+    ('\u{2010}', "U+2010, a typographic hyphen", "write - instead"),
+    ('\u{2011}', "U+2011, a typographic hyphen", "write - instead"),
+    ('\u{2013}', "U+2013, a typographic dash", "write - or -- instead"),
+    ('\u{2014}', "U+2014, a typographic dash", "write - or -- instead"),
+    ('\u{2212}', "U+2212, a minus sign", "write - instead"),
+    ('\u{a0}', "U+00A0, a blank that separates no words", "write a plain blank instead"),
+    ('\u{2007}', "U+2007, a blank that separates no words", "write a plain blank instead"),
+    ('\u{202f}', "U+202F, a blank that separates no words", "write a plain blank instead"),
+    ('\u{ad}', "U+00AD, an invisible hyphen", "remove it"),
+    ('\u{200b}', "U+200B, an invisible character", "remove it"),
+    ('\u{200c}', "U+200C, an invisible character", "remove it"),
+    ('\u{200d}', "U+200D, an invisible character", "remove it"),
+    ('\u{feff}', "U+FEFF, an invisible character", "remove it"),
 ];
 
 pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
@@ -75,7 +75,7 @@ pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
         }
     }
     // In names they make another option or section, which nobody knows.
-    for section in files.ini.sections() {
+    for section in std::iter::once(files.ini.default_section()).chain(files.ini.sections()) {
         if let Some((what, plain)) = lookalike(&section.name) {
             let place = Problem::warning("").at(section.place.as_ref()).in_section(&section.name);
             findings.say(place, &[what, plain]);

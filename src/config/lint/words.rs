@@ -27,23 +27,26 @@ const REMOTE: [&str; 3] = ["ssh", "watch", "parallel"];
 pub(super) fn shell_words(files: &Files<'_>, findings: &mut Findings) {
     for own in files.own_commands() {
         let Some(words) = own.words() else { continue };
-        let Some(program) = words.first() else { continue };
-        if let Some(word) = first_of_a_shell(&words) {
-            findings.say(own.place(), &[&word.text, &program.text]);
+        if let Some((at, word)) = first_of_a_shell(&words) {
+            let what = match at {
+                0 => "is the name of the program, just as it stands".to_string(),
+                _ => format!("is an argument of {}, just as it stands", words[0].text),
+            };
+            findings.say(own.place(), &[&word.text, &what]);
         }
     }
 }
 
-/// The first word that means something to a shell and nothing to a program.
-fn first_of_a_shell(words: &[Word]) -> Option<&Word> {
+/// The first word that means something to a shell and nothing to a program, and where it stands.
+fn first_of_a_shell(words: &[Word]) -> Option<(usize, &Word)> {
     if words.iter().any(|word| REMOTE.contains(&base(word))) {
         return None;
     }
     let script = script(words);
     let interpreted = words.iter().any(|word| INTERPRETERS.contains(&base(word)));
-    words.iter().enumerate().find_map(|(at, word)| {
+    words.iter().enumerate().find(|(at, word)| {
         let of_shell = is_operator(word, words.get(at + 1)) || !interpreted && is_expanded(&word.bare);
-        Some(word).filter(|_| Some(at) != script && of_shell)
+        Some(*at) != script && of_shell
     })
 }
 
@@ -114,7 +117,7 @@ mod tests {
 
     fn check(text: &str, expected: Option<&str>) {
         let words = command::words(text).unwrap();
-        assert_eq!(first_of_a_shell(&words).map(|word| &*word.text), expected, "{text}");
+        assert_eq!(first_of_a_shell(&words).map(|(_, word)| &*word.text), expected, "{text}");
     }
 
     #[test]

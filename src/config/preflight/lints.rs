@@ -81,18 +81,22 @@ pub fn log_file_is_none(machine: &Machine<'_>, findings: &mut Findings) {
         let Some(path) = path.as_deref().filter(|path| !is_stream(path)) else { continue };
         let (Ok(itself), found) = (fs::symlink_metadata(path), fs::metadata(path)) else { continue };
         let kind = found.as_ref().unwrap_or(&itself).file_type();
-        let what = if kind.is_fifo() {
-            "a pipe, which loses lines while nobody reads it and is never rotated"
+        let regular = "name a regular file";
+        let (what, what_to_do) = if kind.is_fifo() {
+            ("a pipe, which loses lines while nobody reads it", regular)
         } else if kind.is_char_device() || kind.is_block_device() {
-            "a device, which keeps no line and is never rotated"
+            ("a device, which keeps no line", regular)
         } else if kind.is_socket() {
-            "a socket, which cannot be opened, so that every line is lost"
+            ("a socket, which cannot be opened, so every line is lost", regular)
         } else if itself.is_symlink() && rotates {
-            "a symbolic link, and a rotation renames the link, not the file behind it: name that file, or set log_backups = 0 and leave the rotation to others"
+            (
+                "a symbolic link, and rotation renames the link, not the file behind it",
+                "name that file, or set log_backups = 0 and leave rotation to another program",
+            )
         } else {
             continue;
         };
-        findings.say(machine.blame(DAEMON, option), &[&path.display().to_string(), what]);
+        findings.say(machine.blame(DAEMON, option), &[what, what_to_do]);
     }
 }
 
@@ -178,7 +182,7 @@ mod tests {
             |_| (),
             &[],
         );
-        check("drain_file = @/no/host\n", ASSIGNED, |_| (), &["drain_file: should be a file in a directory that exists, but @/no is none, and so nothing can be drained by it; create it"]);
+        check("drain_file = @/no/host\n", ASSIGNED, |_| (), &["drain_file: should be a file in a directory that exists, but @/no is none, so nothing can be drained by it; create it"]);
         check(
             "status_socket = @/no/s\n",
             ASSIGNED,
@@ -204,24 +208,14 @@ mod tests {
     fn log_files() {
         let link = |root: &Path| symlink("target", root.join("log")).unwrap();
         check("log_file = @/log\n", ASSIGNED, |_| (), &[]);
-        check(
-            "log_file = @/log\n",
-            ASSIGNED,
-            link,
-            &["log_file: should be a plain file, but @/log is a symbolic link"],
-        );
+        check("log_file = @/log\n", ASSIGNED, link, &["log_file: is no regular file but a symbolic link"]);
         check("log_file = @/log\nlog_backups = 0\n", ASSIGNED, link, &[]);
         check("log_file = @/log\nlog_maxbytes = 0\n", ASSIGNED, link, &[]);
         let fifo = |root: &Path| {
             rustix::fs::mkfifoat(rustix::fs::CWD, root.join("log"), rustix::fs::Mode::RWXU).unwrap();
         };
-        check("stderr_file = @/log\n", ASSIGNED, fifo, &["stderr_file: should be a plain file, but @/log is a pipe"]);
-        check(
-            "log_file = /dev/null\n",
-            ASSIGNED,
-            |_| (),
-            &["log_file: should be a plain file, but /dev/null is a device"],
-        );
+        check("stderr_file = @/log\n", ASSIGNED, fifo, &["stderr_file: is no regular file but a pipe"]);
+        check("log_file = /dev/null\n", ASSIGNED, |_| (), &["log_file: is no regular file but a device"]);
         check("log_file = /dev/stdout\n", ASSIGNED, |_| (), &[]);
     }
 

@@ -85,7 +85,7 @@ fn swallowed(reader: &Reader<'_>, option: &str) -> String {
     match lines.find(|line| line.name().as_deref() == Some(option)) {
         None => String::new(),
         Some(line) => format!(
-            "; {}, line {}, which sets it, is indented and so belongs to the value of {} above it: remove the blanks before it",
+            "; {}, line {}, looks as if it set it, but is indented and so continues the value of {}: remove the blanks before it",
             line.place.file.display(),
             line.place.line,
             line.option
