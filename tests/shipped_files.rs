@@ -100,21 +100,27 @@ fn the_daemon_takes_its_samples() {
     check_configuration(&root().join("examples"));
 }
 
-/// What is commented out in the samples (`#option = value`) is right too.
+/// What is commented out in the samples (`#option = value`) is right too. Standard output and the other targets of the log
+/// are alternatives.
 #[test]
 fn the_daemon_takes_what_its_samples_comment_out() {
-    let sandbox = TempDir::new().unwrap();
-    fs::create_dir(sandbox.path().join("anycast-healthchecker.d")).unwrap();
-    for path in read_by(Reader::Daemon) {
-        let text = fs::read_to_string(root().join(&path)).unwrap();
-        let lines = text.lines().map(|line| match line.strip_prefix('#') {
-            Some(option) if option.starts_with(|c: char| c.is_ascii_lowercase()) && option.contains(" = ") => option,
-            _ => line,
-        });
-        let text = lines.collect::<Vec<_>>().join("\n");
-        fs::write(sandbox.path().join(path.strip_prefix("examples/").unwrap()), text).unwrap();
+    let elsewhere = ["log_file", "log_server", "json_log_file", "json_log_server", "stderr_log_server"];
+    for left_out in [&["json_stdout"][..], &elsewhere] {
+        let sandbox = TempDir::new().unwrap();
+        fs::create_dir(sandbox.path().join("anycast-healthchecker.d")).unwrap();
+        for path in read_by(Reader::Daemon) {
+            let text = fs::read_to_string(root().join(&path)).unwrap();
+            let lines = text.lines().map(|line| match line.strip_prefix('#').and_then(|line| line.split_once(" = ")) {
+                Some((name, _)) if name.starts_with(|c: char| c.is_ascii_lowercase()) && !left_out.contains(&name) => {
+                    &line[1..]
+                }
+                _ => line,
+            });
+            let text = lines.collect::<Vec<_>>().join("\n");
+            fs::write(sandbox.path().join(path.strip_prefix("examples/").unwrap()), text).unwrap();
+        }
+        check_configuration(sandbox.path());
     }
-    check_configuration(sandbox.path());
 }
 
 /// Whoever looks for what there is finds it in the samples, set or commented out.

@@ -70,14 +70,10 @@ const NEEDS: &[Needs] = &[
         why: "without log_server", what_to_do: "set log_server, or use json_stdout" },
     Needs { option: "json_stdout", idle: |files| files.is_on("json_stdout") && elsewhere(files),
         why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "use json_log_file or json_log_server" },
-    Needs { option: "log_format_journalctl", idle: |files| files.is_on("log_format_journalctl") && elsewhere(files),
-        why: "together with log_file or log_server, as nothing is logged to standard output then", what_to_do: "remove it" },
     Needs { option: "log_server_port", idle: |files| files.daemon_value("log_server_port").is_some_and(|port| port != "514") && lacks(files, "log_server"),
         why: "without log_server", what_to_do: "set log_server, or remove it" },
     Needs { option: "stderr_log_server", idle: |files| files.is_on("stderr_log_server") && lacks(files, "log_server"),
         why: "without log_server", what_to_do: "set log_server, or remove it" },
-    Needs { option: "stderr_log_server", idle: |files| files.is_on("stderr_log_server") && !lacks(files, "log_server") && !lacks(files, "stderr_file"),
-        why: "together with stderr_file", what_to_do: "remove one of the two" },
     Needs { option: "prometheus_collector_textfile_dir", idle: |files| lacks(files, "prometheus_exporter"),
         why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true, or remove it" },
     Needs { option: "prometheus_exporter_interval", idle: |files| lacks(files, "prometheus_exporter"),
@@ -127,22 +123,32 @@ pub(super) fn slow_fast_intervals(files: &Files<'_>, findings: &mut Findings) {
     slow(files, findings, "check_fast_interval");
 }
 
-/// One warning for each value: one of `[DEFAULT]` names the services that it does not suit.
+/// One warning for each value: one of `[DEFAULT]` names the services that it does not suit. Where the program's default is
+/// too long, the interval is too short for it.
 fn slow(files: &Files<'_>, findings: &mut Findings, option: &str) {
-    let mut inherited = Vec::new();
+    let mut inherited: Vec<(&str, &Section, String)> = Vec::new();
     for section in files.services() {
-        let numbers = files.number(section, option).zip(files.number(section, "check_interval"));
-        if !numbers.is_some_and(|(number, interval)| number >= interval && interval > 0.0) {
+        let Some((number, interval)) = files.number(section, option).zip(files.number(section, "check_interval"))
+        else {
+            continue;
+        };
+        if number < interval || interval <= 0.0 {
             continue;
         }
-        if section.get(option).is_some() {
-            findings.say(files.blame(section, option), &[""]);
+        let is_set = files.ini.entry(section, option).is_some_and(|entry| entry.place.is_some());
+        let (at, rule) = if is_set {
+            (option, "less than check_interval".to_string())
         } else {
-            inherited.push(section);
+            ("check_interval", format!("more than {option}, which is {number} by default"))
+        };
+        if section.get(at).is_some() {
+            findings.say(files.blame(section, at), &[&rule]);
+        } else {
+            inherited.push((at, section, rule));
         }
     }
-    if let Some(first) = inherited.first() {
-        let names = named(inherited.iter().map(|section| format!("[{}]", section.name)));
-        findings.say(files.blame(first, option), &[&format!(" of {names}")]);
+    if let Some((at, first, rule)) = inherited.first() {
+        let names = named(inherited.iter().map(|(_, section, _)| format!("[{}]", section.name)));
+        findings.say(files.blame(first, at), &[&format!("{rule} in {names}")]);
     }
 }
