@@ -58,7 +58,7 @@ enum Detector {
     Machine(fn(&Machine<'_>, &mut Findings)),
 }
 
-/// All kinds, in the order of the manual page.
+/// All kinds: those of the text, of sections and files, of values, of commands, and of the machine.
 #[rustfmt::skip]
 pub static LINTS: &[Lint] = &[
     of_files("shell-words", words::shell_words, Example::Service("check_cmd = /usr/bin/check-web && /usr/bin/check-db"),
@@ -67,6 +67,8 @@ pub static LINTS: &[Lint] = &[
         "'{}' is part of the value, not a comment; put the comment on a line of its own"),
     of_files("lookalike-characters", text::lookalikes, Example::Service("check_cmd = /usr/bin/check-web “two words”"),
         "contains {}, which is taken literally; {}"),
+    of_files("quoted-value", text::quoted_values, Example::Service("interface = \"lo\""),
+        "the quotes {}; remove them"),
     of_files("swallowed-line", text::swallowed_lines, Example::Service("check_cmd = /usr/bin/check-web\n    check_timeout = 1"),
         "this indented line continues the value of {} and sets nothing; remove the blanks before it"),
     of_files("never-checked", sections::never_checked, Example::File("b.conf", "[b]\ncheck_cmd = /usr/bin/true\nip_prefix = 10.0.0.2"),

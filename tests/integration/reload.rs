@@ -159,6 +159,19 @@ fn a_faulty_configuration_changes_nothing_and_is_told() {
     lab.routes.expect_still(WEB, mark);
 }
 
+/// A second file with a section of the same name is taken, as the original takes it, and told.
+#[test]
+fn merged_sections_are_told() {
+    let mut lab = Lab::new([Service::new("web", WEB)]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    fs::write(lab.file("services.d/zweb.conf"), "[web]\ncheck_rise = 2\n").unwrap();
+    reload(&lab);
+    let log = lab.log("daemon.log");
+    let told = log.lines().find(|line| line.contains("zweb.conf, line "));
+    assert!(told.is_some_and(|line| line.contains(" WARNING ") && line.contains("sections of one name are merged")));
+}
+
 #[test]
 fn daemon_options_change_or_are_named() {
     let mut lab = Lab::new([Service::new("web", WEB)]);

@@ -165,6 +165,17 @@ fn comments_behind_values() {
 }
 
 #[test]
+fn quotes_around_a_value() {
+    check("interface = \"lo\"", &["the quotes are part of the value; remove them"]);
+    check("interface = 'lo'", &["the quotes are part of the value"]);
+    check("drain_file = \"/run/a\"", &["the quotes are part of the value"]);
+    check("check_cmd = \"/bin/a --flag\"", &["the quotes make one word of the command"]);
+    check("check_cmd = '/bin/a' '--flag'", &[]);
+    check("check_cmd = \"/bin/a\"", &[]);
+    check_daemon("bird_variable = 'A-B'", &[]);
+}
+
+#[test]
 fn characters_that_look_like_others() {
     check("check_cmd = /bin/a “two words”", &["U+201C"]);
     check("check_cmd = /bin/a –fail", &["U+2013"]);

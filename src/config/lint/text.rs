@@ -36,6 +36,23 @@ fn comment(own: &Own<'_>) -> Option<String> {
     Some(shown.join(" "))
 }
 
+/// No shell takes quotes off, except around the words of a command.
+pub(super) fn quoted_values(files: &Files<'_>, findings: &mut Findings) {
+    for own in files.own().filter(|own| is_quoted(&own.value)) {
+        match own.option.kind {
+            Kind::Text | Kind::AnyText | Kind::Path => findings.say(own.place(), &["are part of the value"]),
+            Kind::Command if own.words().is_some_and(|words| words.len() == 1 && words[0].text.contains(' ')) => {
+                findings.say(own.place(), &["make one word of the command, which is then the name of the program"]);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_quoted(value: &str) -> bool {
+    ['"', '\''].iter().any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote))
+}
+
 /// What is found in texts that were written with a word processor or copied from a web page.
 const LOOKALIKES: [(char, &str, &str); 22] = [
     ('\u{201c}', "U+201C, a typographic quote", "write a plain \" instead"),
@@ -116,7 +133,7 @@ fn is_swallowed(line: &Continuation) -> bool {
 pub(super) fn relative_paths(files: &Files<'_>, findings: &mut Findings) {
     for own in files.own() {
         let is_relative = match own.option.kind {
-            Kind::Path => !own.value.is_empty() && !own.value.starts_with('/'),
+            Kind::Path => !own.value.is_empty() && !own.value.starts_with('/') && !is_quoted(&own.value),
             Kind::Command => own.words().is_some_and(|words| {
                 words.first().is_some_and(|program| program.text.contains('/') && !program.text.starts_with(['/', '~']))
             }),

@@ -12,8 +12,8 @@ const LONGEST_ARGUMENT: usize = 128 * 1024;
 /// What all arguments and the environment may take together, with the usual limit on the stack: a quarter of 8 MiB.
 const LONGEST_COMMAND: usize = 2 * 1024 * 1024;
 
-/// What stands for itself between two commands, or in front of one.
-const OPERATORS: [&str; 7] = ["&&", "||", "|", "|&", ";", "&", "!"];
+/// What stands for itself between two commands.
+const OPERATORS: [&str; 6] = ["&&", "||", "|", "|&", ";", "&"];
 
 pub(super) const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "fish"];
 
@@ -45,8 +45,9 @@ fn first_of_a_shell(words: &[Word]) -> Option<(usize, &Word)> {
     let script = script(words);
     let interpreted = words.iter().any(|word| INTERPRETERS.contains(&base(word)));
     words.iter().enumerate().find(|(at, word)| {
-        let of_shell = is_operator(word, words.get(at + 1)) || !interpreted && is_expanded(&word.bare);
-        Some(*at) != script && of_shell
+        let negation = *at == 0 && word.bare == "!";
+        let operator = negation || is_operator(word, words.get(at + 1));
+        Some(*at) != script && (operator || !interpreted && is_expanded(&word.bare))
     })
 }
 
@@ -77,10 +78,14 @@ pub(super) fn begins_command(bare: &str) -> bool {
     bare.starts_with(['/', '.', '~', '$']) || ["exit", "true", "false", "test", "["].contains(&bare)
 }
 
+/// `>`, `2>&1`, `>>/var/log/x`, `</dev/null`; not `<title>`, `>5`, `>=5`.
 pub(super) fn is_redirection(bare: &str) -> bool {
     let behind = bare.trim_start_matches(|c: char| c.is_ascii_digit());
     let behind = if behind.len() == bare.len() { behind.strip_prefix('&').unwrap_or(behind) } else { behind };
-    behind.starts_with(['>', '<']) && !bare.ends_with("/>")
+    let target = behind.trim_start_matches(['>', '<']);
+    let is_tag = behind.starts_with('<') && target.ends_with('>');
+    let is_target = target.is_empty() || target.starts_with(|c: char| c.is_alphabetic() || "/.~$&|".contains(c));
+    target.len() < behind.len() && is_target && !is_tag
 }
 
 /// `$HOME`, `${HOME}`, `$(date)`, backticks, `~/check`, `/run/*.pid`.
@@ -89,7 +94,7 @@ fn is_expanded(bare: &str) -> bool {
         .match_indices('$')
         .any(|(at, _)| bare[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '(')));
     let home = bare == "~" || bare.starts_with("~/");
-    let glob = bare == "*" || bare.starts_with(['/', '.']) && bare.contains('*');
+    let glob = bare == "*" || ["/", "./", "../"].iter().any(|start| bare.starts_with(start)) && bare.contains('*');
     variable || home || glob || bare.contains('`')
 }
 
@@ -135,6 +140,9 @@ mod tests {
         check("/bin/a 2>&1", Some("2>&1"));
         check("/bin/a &>/dev/null", Some("&>/dev/null"));
         check("/bin/a </dev/null", Some("</dev/null"));
+        check("/bin/a >>log", Some(">>log"));
+        check("/bin/a '>x' >'x y'", Some(">x y"));
+        check("/bin/a ./x*", Some("./x*"));
         check("/bin/a http://$HOST/", Some("http://$HOST/"));
         check("/bin/a \"http://${HOST}/\"", Some("http://${HOST}/"));
         check("/bin/a $(hostname)", Some("$(hostname)"));
@@ -162,7 +170,8 @@ mod tests {
             "find /run -name x.pid -exec true {} \\;",
             "/bin/a ; a comment",
             "/bin/a # a comment",
-            "/bin/a -w 5% -c 1-2",
+            "/bin/a -w 5% -c 1-2 -r .*ok.* -s <title> </title> -x >5 >=5",
+            "find /run ! -name x.pid",
         ] {
             check(text, None);
         }
