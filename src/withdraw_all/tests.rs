@@ -99,7 +99,7 @@ fn a_broken_configuration_is_no_obstacle_and_the_exit_code_tells_what_is_certain
     }
     for (daemon, services, well, problem) in [
         ("", BROKEN, true, "ip_prefix = nonsense"),
-        ("", "[web\n", true, "stands before the first [section]"),
+        ("", "[web\n", true, "has no closing bracket; write [web]"),
         ("loglevel = loud\nprometheus_exporter = perhaps", WEB, false, "loglevel = loud"),
         ("this line is none", WEB, false, "this line is none"),
         ("dummy_ip_prefix = %(nothing)s", BROKEN, false, "%(nothing)s"),
