@@ -111,6 +111,7 @@ impl Reader<'_> {
 
     /// Goes on as if the bracket were there, so that the options below are not taken for those of the section above.
     fn begin_unfinished_section(&mut self, name: &str, line: &str) {
+        self.end_option();
         self.section = None;
         self.fault(Fault::NoBracket(line.chars().take(100).collect()), line);
         self.begin_section(name);
