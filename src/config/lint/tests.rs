@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::config::files::{self, ServiceFiles};
@@ -448,4 +451,71 @@ fn a_fault_hides_no_other_problem() {
         &[("b.conf", "[b]\ncheck_cmd = %(my_check)s\n"), ("c.conf", &good("c", 1, ""))],
     );
     compare(&told, &["line 6: [daemon] 'nothing': is neither", "[www] check_rise = 0"], "[daemon]");
+}
+
+/// Pieces of values that detectors look for, in any order.
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        " ",
+        "$",
+        "${",
+        "`",
+        "~/",
+        "*",
+        ";",
+        "#",
+        "&&",
+        "2>",
+        "<",
+        "'",
+        "\"",
+        "\\",
+        "“",
+        "\u{200b}",
+        "\u{a0}",
+        "ä",
+        "curl",
+        "sh -c ",
+        "-c",
+        "dig",
+        "+time",
+        "ping",
+        "sudo ",
+        "env ",
+        "ip netns exec",
+        "timeout",
+        "birdc",
+        "configure",
+        "soft",
+        "://",
+        ":514",
+        "[",
+        "]",
+        "/",
+        "x",
+        "%(ip_prefix)s",
+        "%%",
+        "\n  ",
+        "\n check_fail = 3",
+        "=",
+    ]);
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    /// Detectors get along with anything, and what they say is one line with a place.
+    #[test]
+    fn any_value_gets_warnings_of_one_line(values in prop::collection::vec((prop::sample::select(options::OPTIONS), pieces()), 1..6)) {
+        let sources = Sources { main: "main.conf".into(), services: ServiceFiles::Directory("d".into()) };
+        let mut ini = Ini::default();
+        for (file, header) in [("main.conf", "[daemon]"), ("a.conf", "[DEFAULT]"), ("b.conf", "[www]"), ("c.conf", "[www]")] {
+            let lines: Vec<String> = values.iter().map(|(option, value)| format!("{} = {value}\n", option.name)).collect();
+            ini.read(Path::new(file), format!("{header}\n{}", lines.concat()).as_bytes());
+        }
+        for problem in judge(&Files { ini: &ini, sources: &sources, passed_over: &[], whole: true, whole_daemon: true }) {
+            let text = problem.to_string();
+            prop_assert!(!problem.is_error() && problem.file.is_some());
+            prop_assert!(!text.contains(char::is_control), "{:?}", text);
+        }
+    }
 }
