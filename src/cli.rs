@@ -287,7 +287,7 @@ fn withdraw_all(sources: &Sources) -> Exit {
     }
 }
 
-/// `30m`, `2h 30m`, `1d`: a time above zero. A day has 24 hours.
+/// Parses a time above zero such as `30m`, `2h 30m` or `1d`. A day has 24 hours.
 fn time(text: &str) -> Result<Duration, String> {
     let span = text.parse::<jiff::Span>();
     let time = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
@@ -296,8 +296,8 @@ fn time(text: &str) -> Result<Duration, String> {
     time.filter(|time| !time.is_zero()).ok_or_else(|| "it must be above zero".to_string())
 }
 
-/// Puts the nearest of the options that `--help` shows into the error: not of the abbreviations, nor how to pass it as a
-/// value, which no option takes.
+/// Replaces clap's tip for an unknown option, which may name a hidden abbreviation, by the nearest
+/// option of `--help`.
 fn suggest(error: &mut clap::Error) {
     let given = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(given)) if error.kind() == ErrorKind::UnknownArgument => given.clone(),

@@ -59,23 +59,23 @@ impl fmt::Display for Command {
     }
 }
 
-/// One word of a command line, as a program gets it and as a shell would have read it.
+/// One word of a command line, with and without its quoted characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
-    /// What the program gets.
+    /// The argument that the program gets.
     pub text: String,
-    /// The same with an `x` for each character that means nothing to a shell, as it is quoted or escaped.
+    /// The same with `x` in place of each character that is quoted or escaped for a shell.
     pub bare: String,
 }
 
-/// Splits `text` into words as [`Command::parse`] does, and keeps what stands outside quotes.
+/// Splits `text` as [`Command::parse`] does, and keeps what is outside quotes.
 pub fn words(text: &str) -> Result<Vec<Word>, CommandError> {
     split(text)
 }
 
-/// What the characters of a word become.
+/// Collects the characters of a word.
 trait Characters: Default {
-    /// Adds a character. `quote` is the quote around it, a backslash for an escaped one, or nothing.
+    /// Adds a character. `quote` is the quote around it, or the backslash before it.
     fn add(&mut self, c: char, quote: Option<char>);
 }
 

@@ -40,7 +40,7 @@ pub enum DrainError {
     NoService {
         /// The service that was meant.
         service: String,
-        /// The one whose name is nearest.
+        /// The nearest name.
         nearest: Option<String>,
     },
     /// The section lacks the option.
@@ -149,8 +149,8 @@ fn choose<'a>(settings: &'a Settings, whom: Whom<'_>) -> Result<(&'a Path, Vec<&
     Ok((file, vec![service]))
 }
 
-/// The service that was probably meant: the one whose name differs in the fewest letters, a third of them at most, or the
-/// only one whose name begins or ends so.
+/// The service that was probably meant: the nearest name, with at most a third of its letters
+/// different, or the only name that begins or ends like this.
 fn nearest(settings: &Settings, name: &str) -> Option<String> {
     let names = || settings.services.iter().map(|service| &*service.name);
     let letters = |name: &str| name.to_lowercase();

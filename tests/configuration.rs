@@ -3,8 +3,8 @@
 //! Each directory under `data/config` holds `main.conf` and `services/`, and what is to come of them: `print.txt` is what
 //! the original printed for `--print-conf` (in `new-options`, which it refuses, and in which order it read
 //! `several-files`, it is ours that counts); `said.txt` is what `--check --files-only` writes to standard error.
-//! A directory that is named as a kind of warning (`config::lint`) shows that kind; where it is one of the machine's,
-//! `--files-only` is left out. `GENERATE=1` writes each `said.txt` anew, to be read before it is committed.
+//! A directory with the name of a lint (`config::lint`) shows its warning; for lints of the machine
+//! `--files-only` is left out. `GENERATE=1` writes each `said.txt` anew: read it before you commit it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy sees that only within the tests themselves")]
 
@@ -53,7 +53,7 @@ fn sandbox() -> tempfile::TempDir {
     root
 }
 
-/// A service with this check, and these lines from the sixth on.
+/// A service with this check in line 5, and these lines from line 6 on.
 fn service(check_cmd: &str, lines: &str) -> String {
     format!(
         "[a]\ncheck_disabled = false\nip_check_disabled = true\nip_prefix = 10.0.0.1\ncheck_cmd = {check_cmd}\n{lines}"
@@ -85,7 +85,7 @@ fn golden_directories() {
         let strict = run(&directory, &format!("{check} --strict"));
         let refused = said.replace("Warning: ", "Invalid configuration: ");
         assert_eq!(told(&strict), if said.is_empty() { (0, "OK\n", "") } else { (1, "", &*refused) }, "{name}");
-        // Warnings change nothing of it.
+        // Warnings do not change it.
         let printed = run(&directory, &format!("{FILES} -P"));
         if directory.join("print.txt").exists() {
             assert_eq!(told(&printed), (0, &*expected("print.txt"), ""), "{name}");
@@ -214,7 +214,7 @@ fn what_this_machine_lacks() {
     }
 }
 
-/// One run tells all: a file that cannot be read to its end hides neither the values of others nor the machine.
+/// A syntax error in one file hides neither the values of others nor problems of the machine.
 #[test]
 fn all_problems_in_one_run() {
     let root = sandbox();
@@ -235,20 +235,20 @@ fn all_problems_in_one_run() {
     }
 }
 
-/// One value of `[DEFAULT]` is one warning, however many services inherit it.
+/// One value of `[DEFAULT]` is one warning, for any number of services.
 #[test]
 fn inherited_values_are_told_of_once() {
     let root = sandbox();
     let main = root.path().join("main.conf");
     let default =
-        "[DEFAULT]\ninterface = nosuch\ncheck_cmd = /nonexistent/check %(ip_prefix)s\ncheck_disabled = false\n";
+        "[DEFAULT]\ninterface = nosuch\ncheck_cmd = /nonexistent/check %(ip_prefix)s\ncheck_disabled = false\ndrain_file = /nonexistent/drain\n";
     let text = fs::read_to_string(&main).unwrap();
     put(&main, &format!("{text}{default}"));
     let services: String = (1..9).map(|n| format!("[s{n}]\nip_prefix = 10.0.0.{n}\n")).collect();
     put(&root.path().join("services/a.conf"), &services);
     let output = run(root.path(), &format!("{FILES} -c"));
     let (_, _, error) = told(&output);
-    assert_eq!(error.lines().count(), 2, "{error}");
+    assert_eq!(error.lines().count(), 3, "{error}");
     for expected in
         ["[DEFAULT] interface = nosuch: should be", "[DEFAULT] check_cmd = /nonexistent/check 10.0.0.1: must"]
     {

@@ -100,8 +100,8 @@ fn the_daemon_takes_its_samples() {
     check_configuration(&root().join("examples"));
 }
 
-/// What is commented out in the samples (`#option = value`) is right too. Standard output and the other targets of the log
-/// are alternatives.
+/// What is commented out in the samples (`#option = value`) is right too. Standard output and the
+/// other targets of the log are alternatives.
 #[test]
 fn the_daemon_takes_what_its_samples_comment_out() {
     let elsewhere = ["log_file", "log_server", "json_log_file", "json_log_server", "stderr_log_server"];

@@ -85,18 +85,18 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
     }
 }
 
-/// What `--check` looks at: all problems of the files, and as much of a configuration as can be compared with the machine.
+/// All problems of the files, and what can still be compared with the machine.
 #[derive(Debug)]
 pub struct Examined {
-    /// Everything that is wrong with the files.
+    /// The problems of the files.
     pub problems: Vec<Problem>,
     ini: Ini,
-    /// Nothing where there is an error.
+    /// None if there is an error.
     settings: Option<Settings>,
     faults: Faults,
 }
 
-/// Reads all files, and goes on where [`load`] refuses the whole.
+/// Reads all files, and continues after errors that make [`load`] refuse the configuration.
 pub fn examine(sources: &Sources) -> Examined {
     let Judged { parts: Parts { daemon, services, problems }, ini, faults } = judge(sources);
     let daemon = daemon.filter(|_| !problems.iter().any(Problem::is_error));
@@ -104,7 +104,7 @@ pub fn examine(sources: &Sources) -> Examined {
 }
 
 impl Examined {
-    /// Ends with what `judge` says of the machine too, except where that may follow from an error of the files.
+    /// Adds what `judge` says of the machine, except what may be the consequence of an error.
     pub fn with_machine(self, judge: impl FnOnce(&Configuration) -> Vec<Problem>) -> Vec<Problem> {
         let Examined { mut problems, ini, settings, faults } = self;
         let Some(settings) = settings.or_else(|| reading::salvage_all(&mut ini.clone())) else { return problems };
@@ -112,7 +112,9 @@ impl Examined {
         let errors = problems.iter().filter(|problem| problem.is_error());
         let faulty: HashSet<_> = errors.map(option_of).collect();
         let sound = |problem: &Problem| faults.leave(problem) && !faulty.contains(&option_of(problem));
-        problems.extend(found.into_iter().filter(sound));
+        let found: Vec<Problem> = found.into_iter().filter(sound).collect();
+        problems.extend(found);
+        problem::once(&mut problems);
         problems
     }
 }
@@ -121,11 +123,11 @@ fn option_of(problem: &Problem) -> (Option<String>, Option<String>) {
     (problem.section.clone(), problem.option.clone())
 }
 
-/// The files that could not be read, or not to their end, and so what cannot be told from the rest.
+/// The files that could not be read completely.
 #[derive(Debug, Default)]
 struct Faults {
     files: HashSet<Arc<Path>>,
-    /// What is missing in `[daemon]` and `[DEFAULT]` may stand in there.
+    /// Whether they may hold parts of `[daemon]` and `[DEFAULT]`.
     of_all: bool,
 }
 
@@ -139,18 +141,18 @@ impl Faults {
         Faults { files: errors().filter_map(|problem| problem.file.clone()).collect(), of_all }
     }
 
-    /// Whether the problem is there whatever the faulty files were meant to say: it is one of a value that is given as it
-    /// stands, or concerns none of those files.
+    /// Whether a problem stands whatever the faulty files were meant to say: it is about another file,
+    /// or about a value that is given in full.
     fn leave(&self, problem: &Problem) -> bool {
         let trusted = !self.of_all && !problem.file.as_ref().is_some_and(|file| self.files.contains(file));
         trusted || problem.line.is_some() && problem.value.as_ref().is_some_and(|value| !value.contains("%("))
     }
 }
 
-/// All files, read and judged.
+/// All files, read and checked.
 struct Judged {
     ini: Ini,
-    /// The problems of the files and the lints' among them.
+    /// With all problems of the files, warnings included.
     parts: Parts,
     faults: Faults,
 }
@@ -165,7 +167,7 @@ fn judge(sources: &Sources) -> Judged {
     found.extend(lint::judge(&Files { ini: &ini, sources, passed_over: &passed_over, whole, whole_daemon }));
     found.retain(|problem| faults.leave(problem));
     problems.extend(found);
-    // A value inherited by many services is told of once.
+    // A value that several services inherit is one problem.
     problem::once(&mut problems);
     let main = Some(&*sources.main);
     problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
@@ -182,9 +184,9 @@ pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Problem>> {
 /// All files as one.
 struct Read {
     ini: Ini,
-    /// What cannot be read of them.
+    /// What could not be read.
     problems: Vec<Problem>,
-    /// What else is in the directory of the services.
+    /// Files in the directory of the services that are not read, without backups of those that are.
     passed_over: Vec<PathBuf>,
 }
 
@@ -285,7 +287,7 @@ fn list(sources: &Sources) -> Listed {
     Listed { paths, problems, passed_over }
 }
 
-/// Every `*.conf` that is not hidden, and whatever else is not hidden; both in order of name.
+/// The names that end in `.conf`, and the other ones; both in order, without hidden files.
 fn names(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let mut names: Vec<OsString> = Vec::new();
     for entry in uninterrupted(|| fs::read_dir(directory))? {
@@ -294,7 +296,14 @@ fn names(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     names.retain(|name| !name.as_bytes().starts_with(b"."));
     names.sort();
     let paths = names.iter().map(|name| directory.join(name));
-    Ok(paths.partition(|path| path.as_os_str().as_bytes().ends_with(b".conf")))
+    let (read, mut others): (Vec<_>, Vec<_>) = paths.partition(|path| has_ending(path, b".conf"));
+    // A backup beside its original is not meant to be read.
+    others.retain(|path| !(has_ending(path, b".bak") && read.binary_search(&path.with_extension("")).is_ok()));
+    Ok((read, others))
+}
+
+fn has_ending(path: &Path, ending: &[u8]) -> bool {
+    path.as_os_str().as_bytes().ends_with(ending)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {

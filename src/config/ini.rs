@@ -112,7 +112,7 @@ pub struct Section {
     pub name: Arc<str>,
     /// Where it stands, in the last file that has it; nowhere for one of the program's.
     pub place: Option<Place>,
-    /// Where it stands in each file that has it, in their order.
+    /// Its header in each file that has it, in order.
     pub places: Vec<Place>,
     entries: Vec<Entry>,
     index: HashMap<Arc<str>, usize>,
@@ -131,44 +131,44 @@ impl Section {
     }
 }
 
-/// An option's value that the value of a later file replaced.
+/// A value that a later file replaced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replaced {
     /// The section.
     pub section: Arc<str>,
     /// The option.
     pub option: Arc<str>,
-    /// The value that does not count any more, as written.
+    /// The old value, as written.
     pub raw: String,
-    /// Where that stands.
+    /// Where the old value is.
     pub old: Place,
-    /// Where the value stands that took its place.
+    /// Where the new value is.
     pub new: Place,
 }
 
-/// A line that continues a value, but reads like an option or a section of its own.
+/// A line that continues a value but looks like an option or a section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Continuation {
     /// The section.
     pub section: Arc<str>,
-    /// The option whose value it continues.
+    /// The option that it continues.
     pub option: Arc<str>,
-    /// Where it stands.
+    /// Where it is.
     pub place: Place,
     /// The line without blanks at its ends.
     pub text: String,
 }
 
 impl Continuation {
-    /// The name of the option that the line would set if it stood for itself, in lower case.
+    /// The option that the line would set without its indentation, in lower case.
     pub fn name(&self) -> Option<String> {
         let at = self.text.find(['=', ':']).filter(|_| !self.text.starts_with('['))?;
         Some(trim(&self.text[..at]).to_lowercase())
     }
 }
 
-/// How many [`Continuation`]s are kept.
-const MOST_CONTINUATIONS: usize = 1000;
+/// Upper bound on the [`Continuation`]s that are kept.
+const MAX_CONTINUATIONS: usize = 1000;
 
 /// The sections of all files read so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -228,12 +228,12 @@ impl Ini {
         &self.sections[1..]
     }
 
-    /// What later files replaced in earlier ones, in order of appearance.
+    /// The values that later files replaced, in order of appearance.
     pub fn replaced(&self) -> &[Replaced] {
         &self.replaced
     }
 
-    /// Lines that continue a value and read like more than that: the first ones, in order of appearance.
+    /// The first lines that continue a value but look like more, in order of appearance.
     pub fn continuations(&self) -> &[Continuation] {
         &self.continuations
     }
@@ -324,7 +324,7 @@ impl Ini {
     }
 }
 
-/// The name of a section, where a line without blanks at its ends is `[name]`, whatever stands behind the last bracket.
+/// Reads `[name]`, ignoring what follows the last bracket. The line has no blanks at its ends.
 pub fn header_name(line: &str) -> Option<&str> {
     let inside = line.strip_prefix('[')?;
     let name = &inside[..inside.rfind(']')?];

@@ -1,10 +1,12 @@
-//! What people write by mistake and the program takes all the same: one table of kinds, each with the sentence that says
-//! what happens and what to do.
+//! Warnings about configuration that is valid but probably a mistake: one table of lints.
 //!
-//! Promises: warnings only; each names the place of the line it is about, and a value that many services inherit is told of
-//! once. Detectors are pure functions of the files' text; those of the table's end look at the machine too
-//! (`config::preflight::lints`), and only `--check` runs them.
-//! Leaves out: what the daemon refuses (`config::reading`), and names that nobody knows (`config::unknown`).
+//! Each lint has a detector, a sentence that says what happens and what to do, and an example.
+//!
+//! Promises: a lint only warns; every warning has a file and, where there is one, a line; a value
+//! that several services inherit is warned of once. Detectors of [`Files`] are pure functions of the
+//! parsed text. Detectors of a [`Machine`] live in `config::preflight::lints` and run only for
+//! `--check` without `--files-only`.
+//! Leaves out: errors (`config::reading`) and unknown options (`config::unknown`).
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -26,39 +28,39 @@ mod tests;
 mod text;
 mod words;
 
-/// One kind of mistake.
+/// One kind of mistake and how it is found and told.
 #[derive(Clone, Copy, Debug)]
 pub struct Lint {
-    /// Its name.
+    /// Its name, which is also the name of its directory in `tests/data/config`.
     pub name: &'static str,
-    /// What is told: what happens, and what to do. Each `{}` is a word of the detector's.
+    /// What happens and what to do. The detector fills each `{}`.
     pub sentence: &'static str,
-    /// What somebody wrote.
+    /// A configuration with this mistake and no other.
     pub example: Example,
     detector: Detector,
 }
 
-/// Lines with a mistake, and where they stand.
+/// Lines with a mistake, and where to put them in a good configuration.
 #[derive(Clone, Copy, Debug)]
 pub enum Example {
     /// In the section of a service.
     Service(&'static str),
     /// In `[daemon]`.
     Daemon(&'static str),
-    /// In one more file beside the services, of this name.
+    /// A further file of this name in the directory of the services.
     File(&'static str, &'static str),
-    /// No file of services, but one of this name that is not read.
+    /// A directory without services that holds a file of this name.
     PassedOver(&'static str),
 }
 
-/// How it is found.
+/// What a lint looks at.
 #[derive(Clone, Copy, Debug)]
 enum Detector {
     Files(fn(&Files<'_>, &mut Findings)),
     Machine(fn(&Machine<'_>, &mut Findings)),
 }
 
-/// All kinds: those of the text, of sections and files, of values, of commands, and of the machine.
+/// All lints: of text, of sections and files, of values, of commands, of the machine.
 #[rustfmt::skip]
 pub static LINTS: &[Lint] = &[
     of_files("shell-words", words::shell_words, Example::Service("check_cmd = /usr/bin/check-web && /usr/bin/check-db"),
@@ -140,44 +142,44 @@ const fn of_machine(
 }
 
 impl Lint {
-    /// Whether it needs the machine, so that `--files-only` leaves it out.
+    /// Whether it looks at the machine, so that `--files-only` skips it.
     pub fn is_of_machine(&self) -> bool {
         matches!(self.detector, Detector::Machine(_))
     }
 }
 
-/// What the detectors of the files' text look at.
+/// The input of detectors that look at files only.
 #[derive(Clone, Copy, Debug)]
 pub struct Files<'a> {
     /// The text of all files.
     pub ini: &'a Ini,
     /// Where they are.
     pub sources: &'a Sources,
-    /// What else is in the directory of the services.
+    /// Files in the directory of the services that are not read.
     pub passed_over: &'a [PathBuf],
-    /// Every file could be read to its end.
+    /// Whether all files could be read completely.
     pub whole: bool,
-    /// So could everything that may hold `[daemon]` and `[DEFAULT]`.
+    /// Whether `[daemon]` and `[DEFAULT]` could be read completely.
     pub whole_daemon: bool,
 }
 
-/// What one detector found.
+/// The warnings of one lint.
 #[derive(Debug)]
 pub struct Findings {
     lint: &'static Lint,
     problems: Vec<Problem>,
 }
 
-/// How many warnings of one kind are told; more would help nobody.
-const MOST: usize = 1000;
+/// Upper bound on the warnings of one lint.
+const MAX_WARNINGS: usize = 1000;
 
-/// How many things are named in a sentence.
-const MOST_NAMED: usize = 5;
+/// Upper bound on the names in one sentence.
+const MAX_NAMES: usize = 5;
 
-/// How much of each word a sentence shows.
-const LONGEST_WORD: usize = 300;
+/// Upper bound on the characters of one filled-in text.
+const MAX_FILL_LEN: usize = 300;
 
-/// Everything that is found in the files.
+/// Runs all lints of files.
 pub fn judge(files: &Files<'_>) -> Vec<Problem> {
     run(|lint, findings| {
         if let Detector::Files(detector) = lint.detector {
@@ -186,7 +188,7 @@ pub fn judge(files: &Files<'_>) -> Vec<Problem> {
     })
 }
 
-/// Everything that is found when the files are compared with the machine.
+/// Runs all lints of the machine.
 pub fn judge_machine(machine: &Machine<'_>) -> Vec<Problem> {
     run(|lint, findings| {
         if let Detector::Machine(detector) = lint.detector {
@@ -205,11 +207,11 @@ fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Problem> {
 }
 
 impl Findings {
-    /// Tells the lint's sentence at this place, its gaps filled with these words.
+    /// Adds a warning at this place: the lint's sentence, filled with these words.
     pub(in crate::config) fn say(&mut self, place: Problem, words: &[&str]) {
         match self.problems.len() {
-            MOST.. => {}
-            n if n + 1 == MOST => {
+            MAX_WARNINGS.. => {}
+            n if n + 1 == MAX_WARNINGS => {
                 let more = format!("there are more warnings of this kind ({}), which are not listed", self.lint.name);
                 self.problems.push(Problem::warning(more));
             }
@@ -218,24 +220,24 @@ impl Findings {
     }
 }
 
-/// The sentence with these words in its gaps.
+/// Replaces each `{}` of the sentence by the next of the words.
 fn fill(sentence: &str, words: &[&str]) -> String {
     let mut words = words.iter();
     let mut text = String::new();
     for (at, piece) in sentence.split("{}").enumerate() {
         if at > 0 {
             let word = words.next().copied().unwrap_or_default();
-            text.extend(word.chars().take(LONGEST_WORD));
-            text.push_str(if word.chars().nth(LONGEST_WORD).is_some() { "…" } else { "" });
+            text.extend(word.chars().take(MAX_FILL_LEN));
+            text.push_str(if word.chars().nth(MAX_FILL_LEN).is_some() { "…" } else { "" });
         }
         text.push_str(piece);
     }
     text
 }
 
-/// The first ones, and how many more there are.
+/// Joins the first names and says how many more there are.
 fn named(mut all: impl Iterator<Item = String>) -> String {
-    let mut names: Vec<String> = all.by_ref().take(MOST_NAMED).collect();
+    let mut names: Vec<String> = all.by_ref().take(MAX_NAMES).collect();
     match all.count() {
         0 => {}
         more => names.push(format!("{more} more")),
@@ -243,12 +245,12 @@ fn named(mut all: impl Iterator<Item = String>) -> String {
     names.join(", ")
 }
 
-/// An option that stands in a file, where it counts.
+/// A known option in the section of a file that sets it.
 struct Own<'a> {
     section: &'a Section,
     option: &'static Opt,
     entry: &'a Entry,
-    /// Its value, or the text as written where that has none.
+    /// The value, or the raw text where its references cannot be resolved.
     value: Cow<'a, str>,
 }
 
@@ -257,13 +259,13 @@ impl Own<'_> {
         place(self.section, self.entry, &self.value)
     }
 
-    /// The words of a command, where they can be told apart.
+    /// Splits a command into words; none for an unclosed quote.
     fn words(&self) -> Option<Vec<Word>> {
         command::words(&self.value).ok()
     }
 }
 
-/// A warning without its sentence, at the line of an option.
+/// Makes a warning at the line of an option; the sentence is still to come.
 fn place(section: &Section, entry: &Entry, value: &str) -> Problem {
     Problem::warning("").at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(value))
 }
@@ -273,7 +275,7 @@ impl<'a> Files<'a> {
         self.ini.sections().iter().filter(|section| &*section.name != DAEMON)
     }
 
-    /// All known options that stand in a file, each once, whoever inherits it.
+    /// Yields each known option that a file sets, once, however many services inherit it.
     fn own(&self) -> impl Iterator<Item = Own<'a>> {
         let ini = self.ini;
         std::iter::once(ini.default_section()).chain(ini.sections()).flat_map(move |section| {
@@ -290,32 +292,33 @@ impl<'a> Files<'a> {
         self.own().filter(|own| own.option.kind == Kind::Command)
     }
 
-    /// An option of `[daemon]` as it counts, where it stands in a file.
+    /// The effective option of `[daemon]`, if a file sets it.
     fn daemon(&self, option: &str) -> Option<Own<'a>> {
-        let section = self.ini.section(DAEMON)?;
-        let entry = self.ini.entry(section, option).filter(|entry| entry.place.is_some())?;
-        let value = self.ini.value(section, entry).ok()?;
+        let daemon = self.ini.section(DAEMON)?;
+        let entry = self.ini.entry(daemon, option).filter(|entry| entry.place.is_some())?;
+        let value = self.ini.value(daemon, entry).ok()?;
+        let section = if daemon.get(option).is_some() { daemon } else { self.ini.default_section() };
         Some(Own { section, option: options::find(Scope::Daemon, option)?, entry, value })
     }
 
-    /// The value of an option of `[daemon]` as it counts.
+    /// The effective value of an option of `[daemon]`, defaults included.
     fn daemon_value(&self, option: &str) -> Option<Cow<'a, str>> {
         let section = self.ini.section(DAEMON)?;
         self.ini.value(section, self.ini.entry(section, option)?).ok()
     }
 
-    /// Whether an option of `[daemon]` is on.
+    /// Whether a boolean option of `[daemon]` is true.
     fn is_on(&self, option: &str) -> bool {
         self.daemon_value(option).and_then(|value| spelling::boolean(&value)).unwrap_or_default()
     }
 
-    /// The value of an option as it counts in a section, where it is a number.
+    /// The effective value of a numeric option of a section.
     fn number(&self, section: &Section, option: &str) -> Option<f64> {
         let value = self.ini.value(section, self.ini.entry(section, option)?).ok()?;
         spelling::float(&value)
     }
 
-    /// A warning without its sentence, about an option as it counts in a section.
+    /// Makes a warning at the effective option of a section; the sentence is still to come.
     fn blame(&self, section: &Section, option: &str) -> Problem {
         reading::blame(self.ini, section, option, Problem::warning(""))
     }

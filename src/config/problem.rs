@@ -92,8 +92,8 @@ impl Problem {
     }
 }
 
-/// Keeps the first of those that are the same. A value of `[DEFAULT]` that holds references differs from service to
-/// service, and is one value all the same.
+/// Removes duplicates. A value of `[DEFAULT]` with references differs between services, but is one
+/// value.
 pub fn once(problems: &mut Vec<Problem>) {
     let mut seen = HashSet::new();
     problems.retain(|problem| {

@@ -43,16 +43,16 @@ pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Problem>) {
 /// What could be read of the sections.
 #[derive(Debug)]
 pub struct Parts {
-    /// `[daemon]`, where it is free of errors.
+    /// `[daemon]`, unless an error prevents it.
     pub daemon: Option<Daemon>,
     /// The services that could be read.
     pub services: Vec<Arc<Service>>,
-    /// Everything that is wrong.
+    /// All errors and warnings.
     pub problems: Vec<Problem>,
 }
 
-/// Reads each section that can be read. Whether services get on with each other and with `[daemon]` is judged where
-/// `sharing` is on.
+/// Reads each section that can be read. `sharing` also compares services with each other and with
+/// `[daemon]`.
 pub fn parts(ini: &Ini, sharing: bool) -> Parts {
     let mut problems = Vec::new();
     let Some(section) = ini.section(DAEMON) else {
@@ -74,7 +74,7 @@ pub fn parts(ini: &Ini, sharing: bool) -> Parts {
     Parts { daemon, services, problems }
 }
 
-/// Everything that can be read once what is wrong is forgotten, so that the program's defaults count in its place.
+/// Reads everything with the program's defaults in place of faulty values.
 pub fn salvage_all(ini: &mut Ini) -> Option<Settings> {
     loop {
         let Parts { daemon, services, problems } = parts(ini, false);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::config::problem::Place;
 
-use super::{header_name, is_space, trim, Continuation, Fault, Ini, IniError, Replaced, MOST_CONTINUATIONS};
+use super::{header_name, is_space, trim, Continuation, Fault, Ini, IniError, Replaced, MAX_CONTINUATIONS};
 
 /// How many faults of one file are reported before the rest of it is left alone.
 const MOST_FAULTS: usize = 100;
@@ -109,7 +109,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Goes on as if the bracket were there, so that the options below are not taken for those of the section above.
+    /// Continues as if the bracket were there, so that the options below do not count for the section
+    /// above.
     fn begin_unfinished_section(&mut self, name: &str, line: &str) {
         self.end_option();
         self.section = None;
@@ -152,10 +153,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Keeps a continuation that was probably meant to be more.
+    /// Remembers a continuation that was probably meant as a line of its own.
     fn remember(&mut self, line: &str) {
         let (Some(section), Some(option)) = (self.section, self.option) else { return };
-        if self.ini.continuations.len() < MOST_CONTINUATIONS && reads_like_more(line) {
+        if self.ini.continuations.len() < MAX_CONTINUATIONS && reads_like_more(line) {
             let section = &self.ini.sections[section];
             let (section, option) = (Arc::clone(&section.name), Arc::clone(&section.entries[option].name));
             let text = line.chars().take(1000).collect();
@@ -183,12 +184,12 @@ impl Reader<'_> {
     }
 }
 
-/// `[name` where the bracket was forgotten, and nothing makes an option of the line.
+/// Reads `[name` without its bracket, unless a delimiter makes the line an option.
 fn unfinished_header(line: &str) -> Option<&str> {
     line.strip_prefix('[').map(trim).filter(|name| !name.is_empty() && !name.contains([']', '=', ':']))
 }
 
-/// `name = value`, `name: value` or `[name]`.
+/// Matches `name = value`, `name: value` and `[name]`.
 fn reads_like_more(line: &str) -> bool {
     let name = line.find(['=', ':']).map_or("", |at| trim(&line[..at]));
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');

@@ -1,7 +1,7 @@
-//! Options that do nothing, or harm, together with what else is written.
+//! Lints of options that have no effect, or do harm, in combination with others.
 //!
-//! Promises and leaves out: as `config::lint`, whose part it is. A switch that is written down as off is meant to be off:
-//! what belongs to it may stand beside it.
+//! Promises and leaves out: as `config::lint`. An option that is explicitly switched off is meant
+//! to be off, so its companions are not warned of.
 
 use crate::config::ini::{Section, DEFAULT};
 
@@ -30,7 +30,7 @@ pub(super) fn log_server_is_no_host(files: &Files<'_>, findings: &mut Findings) 
     let Some(own) = files.daemon("log_server") else { return };
     let without_scheme = own.value.split_once("://").map_or(&*own.value, |(_, host)| host.trim_end_matches('/'));
     let (host, port) = match without_scheme.rsplit_once(':') {
-        // Several colons are those of an IPv6 address, unless it stands in brackets.
+        // Several colons make an IPv6 address, and only one in brackets can have a port.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
         _ => (without_scheme, None),
     };
@@ -53,10 +53,10 @@ pub(super) fn log_to_streams(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// Options of `[daemon]` that need another one.
+/// An option of `[daemon]` that has an effect only together with another.
 struct Needs {
     option: &'static str,
-    /// Whether it does nothing.
+    /// Whether it has no effect.
     idle: fn(&Files<'_>) -> bool,
     why: &'static str,
     what_to_do: &'static str,
@@ -99,7 +99,7 @@ pub(super) fn without_effect(files: &Files<'_>, findings: &mut Findings) {
         ("state_change_cmd_timeout", "state_change_cmd"),
     ] {
         let default = files.ini.default_section();
-        // One for all services does something if one of them has the command.
+        // A time-out in [DEFAULT] has an effect if any service has the command.
         let of_none = || files.services().all(|section| files.ini.entry(section, command).is_none());
         let idle = |section: &&Section| match &*section.name {
             DEFAULT => of_none(),
@@ -123,8 +123,8 @@ pub(super) fn slow_fast_intervals(files: &Files<'_>, findings: &mut Findings) {
     slow(files, findings, "check_fast_interval");
 }
 
-/// One warning for each value: one of `[DEFAULT]` names the services that it does not suit. Where the program's default is
-/// too long, the interval is too short for it.
+/// Warns once for each value; a value of `[DEFAULT]` names the services. Where the option has the
+/// program's default, the warning is about `check_interval`.
 fn slow(files: &Files<'_>, findings: &mut Findings, option: &str) {
     let mut inherited: Vec<(&str, &Section, String)> = Vec::new();
     for section in files.services() {

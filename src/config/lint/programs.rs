@@ -1,7 +1,7 @@
-//! Well-known programs that are used in a way which never fails, never ends, or does not do what is wanted.
+//! Lints of well-known programs: checks that cannot fail or never end, and birdc without effect.
 //!
-//! Promises and leaves out: as `config::lint`, whose part it is. A script of a shell is looked into where it is one plain
-//! command.
+//! Promises and leaves out: as `config::lint`. Of a shell's script only a single plain command is
+//! judged.
 
 use crate::command::{self, Word};
 
@@ -12,7 +12,7 @@ pub(super) fn curl_without_fail(files: &Files<'_>, findings: &mut Findings) {
     let is_wrong = |arguments: &[Word]| {
         let fails = |word: &Word| word.text.starts_with("--fail") && word.text != "--fail-early";
         let short = |word: &Word, letter: char| is_short(&word.text) && word.text.contains(letter);
-        // What stands in a file of curl's is not known here, and other protocols fail by themselves.
+        // A curl configuration file may hold --fail, and other protocols report their own errors.
         let configured = |word: &Word| word.text == "--config" || short(word, 'K');
         let other = |word: &Word| word.text.contains("://") && !word.text.to_lowercase().starts_with("http");
         !arguments.iter().any(|word| fails(word) || short(word, 'f') || configured(word) || other(word))
@@ -40,7 +40,7 @@ pub(super) fn ping_without_count(files: &Files<'_>, findings: &mut Findings) {
     each_check(files, findings, &["ping", "ping4", "ping6"], is_wrong);
 }
 
-/// `-f`, `-sf`: one letter or several.
+/// Matches short options, also combined ones: `-f`, `-sf`.
 fn is_short(word: &str) -> bool {
     word.starts_with('-') && !word.starts_with("--")
 }
@@ -57,10 +57,10 @@ fn each_check(files: &Files<'_>, findings: &mut Findings, names: &[&str], is_wro
     }
 }
 
-/// The command that is run in the end: behind `sudo`, `timeout` and the like, or in a shell's script that is one command.
-/// Nothing where a shell has more to do.
+/// Unwraps `sudo`, `timeout` and the like, and a shell's script that is one plain command. Returns
+/// nothing for a longer script.
 fn plain_command(mut words: Vec<Word>) -> Vec<Word> {
-    // Each round takes something away.
+    // Each round removes words, so the loop ends.
     loop {
         let behind = wrapper(&words);
         if behind > 0 {
@@ -83,7 +83,7 @@ fn plain_command(mut words: Vec<Word>) -> Vec<Word> {
     }
 }
 
-/// How many words stand before the command that another program runs; none where the first is no such program.
+/// The number of words in front of the wrapped command; 0 if the first word is no wrapper.
 fn wrapper(words: &[Word]) -> usize {
     let Some(first) = words.first() else { return 0 };
     let options = |from: usize, valued: &[&str]| {
@@ -120,7 +120,7 @@ pub(super) fn bird_keeps_nothing(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether the command is run at all, and is one that BIRD is told by.
+/// Whether the command reconfigures BIRD, and is used at all.
 fn tells_bird(files: &Files<'_>, own: &Own<'_>) -> bool {
     let used = |family: &str, socket: &str| files.is_on(family) && files.daemon(socket).is_none();
     match own.option.name {
@@ -130,7 +130,7 @@ fn tells_bird(files: &Files<'_>, own: &Own<'_>) -> bool {
     }
 }
 
-/// The words, those of a shell's script each for itself.
+/// The words, with a shell's script split into its own words.
 fn flat(words: &[Word]) -> Vec<&str> {
     let script = script(words);
     let split = |(at, word)| -> Vec<&str> {
@@ -144,7 +144,7 @@ fn flat(words: &[Word]) -> Vec<&str> {
     words.iter().enumerate().flat_map(split).collect()
 }
 
-/// BIRD's client, and why BIRD does not keep what it is told.
+/// Returns birdc and why BIRD does not keep the list; none for a good or an unknown command.
 fn not_kept(words: &[&str]) -> Option<(String, &'static str)> {
     let is_client =
         |word: &str| ["birdc", "birdc6", "birdcl", "birdcl6"].contains(&word.rsplit('/').next().unwrap_or(""));

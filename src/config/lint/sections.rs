@@ -1,6 +1,6 @@
-//! Sections and files that are not what they seem: passed over, merged, misspelled.
+//! Lints of sections and files: not checked, not read, merged, misspelled.
 //!
-//! Promises and leaves out: as `config::lint`, whose part it is.
+//! Promises and leaves out: as `config::lint`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::prefix::Prefix;
 
 use super::{named, Files, Findings};
 
-/// How many letters of a section's name may differ from that of one that is no service.
-const LETTERS: usize = 2;
+/// Upper bound on the edit distance of a misspelled `[daemon]` or `[DEFAULT]`.
+const MAX_DISTANCE: usize = 2;
 
 pub(super) fn never_checked(files: &Files<'_>, findings: &mut Findings) {
     if files.ini.default_section().get("check_disabled").is_some_and(|entry| entry.place.is_some()) {
@@ -46,22 +46,20 @@ pub(super) fn no_service(files: &Files<'_>, findings: &mut Findings) {
     findings.say(Problem::warning("").in_file(place), &[&others]);
 }
 
-/// Endings of files that were meant as configuration. What a package manager or an editor leaves is not among them.
+/// Endings of files that were probably meant to be read. Leftovers of package managers and editors
+/// are not among them.
 const MEANT: [&str; 7] = [".cfg", ".ini", ".conf.txt", ".config", ".cnf", ".conf.bak", ".bak"];
 
 pub(super) fn passed_over(files: &Files<'_>, findings: &mut Findings) {
     for path in files.passed_over {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let meant = MEANT.iter().any(|end| name.ends_with(end)) || name.ends_with(".conf");
-        // A copy beside the file that it is of is meant to be passed over.
-        let is_copy = name.ends_with(".bak") && path.with_extension("").exists();
-        if meant && !is_copy {
+        if MEANT.iter().any(|end| name.ends_with(end)) || name.ends_with(".conf") {
             findings.say(Problem::warning("").in_file(path), &[]);
         }
     }
 }
 
-/// Where an option is replaced too, [`replaced_options`] names both places.
+/// Says nothing where [`replaced_options`] already names both files.
 pub(super) fn in_two_files(files: &Files<'_>, findings: &mut Findings) {
     let of_replaced = |replaced: &Replaced| (replaced.section.clone(), replaced.new.file.clone());
     let replaced: HashSet<_> = files.ini.replaced().iter().map(of_replaced).collect();
@@ -80,7 +78,7 @@ fn at(place: &Place) -> String {
     format!("{}, line {}", place.file.display(), place.line)
 }
 
-/// Options of services, as what a file of services does to `[daemon]` and `[DEFAULT]` is told by [`of_all`].
+/// Covers services only; [`of_all`] covers `[daemon]` and `[DEFAULT]`.
 pub(super) fn replaced_options(files: &Files<'_>, findings: &mut Findings) {
     for replaced in files.ini.replaced().iter().filter(|replaced| !matches!(&*replaced.section, DEFAULT | DAEMON)) {
         let Some(section) = files.ini.section(&replaced.section) else { continue };
@@ -95,7 +93,7 @@ pub(super) fn replaced_options(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// The prefixes of this text that no service has.
+/// The prefixes of an old value that no service has any more.
 fn lost(files: &Files<'_>, text: &str) -> String {
     let prefixes = |text: &str| -> Vec<Prefix> {
         let words = text.split(|c| c == ',' || is_space(c));
@@ -141,7 +139,7 @@ fn is_in(place: Option<&Place>, file: &Path) -> bool {
 
 pub(super) fn misspelled(files: &Files<'_>, findings: &mut Findings) {
     for section in files.services() {
-        // One that says what to check and to advertise is a service, whatever its name.
+        // A section with a check and a prefix is a service, whatever its name.
         let is_service = ["check_cmd", "ip_prefix"].iter().all(|name| section.get(name).is_some());
         if let Some(meant) = nearest(&section.name).filter(|_| !is_service) {
             let place = Problem::warning("").at(section.place.as_ref()).in_section(&section.name);
@@ -153,10 +151,10 @@ pub(super) fn misspelled(files: &Files<'_>, findings: &mut Findings) {
 fn nearest(name: &str) -> Option<&'static str> {
     let letters =
         |name: &str| -> String { name.chars().filter(|c| !is_space(*c)).flat_map(char::to_lowercase).collect() };
-    // Longer names are those of services, and would take their time.
+    // A long name is no misspelling, and the distance takes time.
     let name = Some(letters(name)).filter(|name| name.len() <= 2 * DEFAULT.len())?;
     let distance = |meant: &&str| damerau_levenshtein(&name, &letters(meant));
-    [DAEMON, DEFAULT].into_iter().filter(|meant| distance(meant) <= LETTERS).min_by_key(distance)
+    [DAEMON, DEFAULT].into_iter().filter(|meant| distance(meant) <= MAX_DISTANCE).min_by_key(distance)
 }
 
 pub(super) fn missing_brackets(files: &Files<'_>, findings: &mut Findings) {

@@ -1,4 +1,4 @@
-//! One test a kind, driven by the table; and what must not be told of.
+//! Each lint on its own example, driven by the table; then the borders of each detector.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use super::*;
 use crate::config::files::{self, ServiceFiles};
 use crate::config::problem::Severity;
 
-/// Good lines of both sections, each unless the example says otherwise.
+/// Lines of a good configuration; an example that sets the same option replaces them.
 const DAEMON_LINES: &[&str] = &[
     "pidfile = /run/a.pid",
     "bird_conf = /run/a.list",
@@ -19,7 +19,7 @@ const DAEMON_LINES: &[&str] = &[
 ];
 const SERVICE_LINES: &[&str] = &["check_cmd = /usr/bin/check-web", "check_disabled = false", "ip_prefix = 10.0.0.1"];
 
-/// A section of these lines and of the good ones whose options are not among them.
+/// A section with these lines, and the good lines for the options that they do not set.
 fn section(name: &str, good: &[&str], lines: &str) -> String {
     let name_of = |line: &str| line.split([' ', '=']).next().unwrap_or_default().to_string();
     let set: Vec<String> = lines.lines().map(name_of).collect();
@@ -61,7 +61,7 @@ impl Sandbox {
         Sources { main: self.at("main.conf"), services: ServiceFiles::Directory(self.at("d")) }
     }
 
-    /// The names of the lints that find something, and all that `--check` says but for the machine's own problems.
+    /// The names of the lints that warn, and everything that `--check` says, except preflight.
     fn told(&self) -> (BTreeSet<&'static str>, Vec<Problem>) {
         let examined = files::examine(&self.sources());
         let problems = examined.with_machine(|configuration| judge_machine(&Machine::new(configuration)));
@@ -69,7 +69,7 @@ impl Sandbox {
     }
 }
 
-/// The lint whose sentence this is.
+/// Finds the lint by its sentence.
 fn lint_of(problem: &Problem) -> Option<&'static str> {
     LINTS.iter().find(|lint| is_filled(lint.sentence, &problem.rule)).map(|lint| lint.name)
 }
@@ -86,7 +86,7 @@ fn is_filled(sentence: &str, text: &str) -> bool {
     })
 }
 
-/// On this machine the addresses of the examples are not assigned.
+/// The addresses of the examples are not assigned on the machine that runs the tests.
 const OF_ANY_EXAMPLE: &str = "unassigned-prefix";
 
 #[test]
@@ -125,7 +125,7 @@ fn names_and_sentences_differ_and_have_their_form() {
     }
 }
 
-/// What the files' lints say of these lines of a service, of `[daemon]` and of further files, each with its line.
+/// What `--check --files-only` says of these lines of a service, of `[daemon]`, and of more files.
 fn said(service: &str, daemon: &str, more: &[(&str, &str)]) -> Vec<String> {
     let sandbox = Sandbox::new(None);
     sandbox.put("main.conf", &section("daemon", DAEMON_LINES, daemon));
@@ -418,18 +418,18 @@ fn commands_for_bird() {
     check("custom_bird_reconfigure_cmd = birdc show status", &["without configure"]);
 }
 
-/// More than a thousand warnings of a kind help nobody.
+/// The number of warnings of one lint is bounded.
 #[test]
 fn a_thousand_of_a_kind_are_enough() {
     let of =
         |n: usize| format!("[s{n}]\ncheck_cmd = ./a\ncheck_disabled = off\nip_prefix = 10.1.{}.{}\n", n / 250, n % 250);
     let many: String = (0..2000).map(of).collect();
     let told = said("", "", &[("b.conf", &many)]);
-    assert_eq!(told.len(), MOST);
+    assert_eq!(told.len(), MAX_WARNINGS);
     assert!(told.iter().any(|line| line.contains("there are more warnings of this kind (relative-path)")));
 }
 
-/// A syntax error hides nothing that does not depend on it.
+/// A syntax error hides only what depends on it.
 #[test]
 fn a_fault_hides_no_other_problem() {
     let good = |name: &str, n: usize, line: &str| {
@@ -453,7 +453,7 @@ fn a_fault_hides_no_other_problem() {
     compare(&told, &["line 6: [daemon] 'nothing': is neither", "[www] check_rise = 0"], "[daemon]");
 }
 
-/// Pieces of values that detectors look for, in any order.
+/// Pieces that detectors look for, in any order.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         " ",
@@ -503,7 +503,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Detectors get along with anything, and what they say is one line with a place.
+    /// Any value gives warnings of one line with a place, or none.
     #[test]
     fn any_value_gets_warnings_of_one_line(values in prop::collection::vec((prop::sample::select(options::OPTIONS), pieces()), 1..6)) {
         let sources = Sources { main: "main.conf".into(), services: ServiceFiles::Directory("d".into()) };

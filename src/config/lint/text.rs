@@ -1,6 +1,6 @@
-//! Characters and lines that are read otherwise than they look.
+//! Lints of text that is not what it looks like: comments, quotes, blanks, indentation.
 //!
-//! Promises and leaves out: as `config::lint`, whose part it is.
+//! Promises and leaves out: as `config::lint`.
 
 use crate::config::ini::{header_name, Continuation};
 use crate::config::options::{find, Kind, Scope};
@@ -16,7 +16,7 @@ pub(super) fn trailing_comments(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// The first two words of what was meant as a comment behind the value.
+/// The first two words of a comment behind the value.
 fn comment(own: &Own<'_>) -> Option<String> {
     let words: Vec<(String, String)> = match own.words().filter(|_| own.option.kind == Kind::Command) {
         Some(words) => words.into_iter().map(|word| (word.bare, word.text)).collect(),
@@ -24,7 +24,7 @@ fn comment(own: &Own<'_>) -> Option<String> {
     };
     let at = words.iter().skip(1).position(|(bare, _)| bare.starts_with(['#', ';']))? + 1;
     let mark = &words[at].0;
-    // Between commands `;` is a shell's, and alone at the end too.
+    // `words::shell_words` tells of a `;` between two commands or at the end.
     let next = words.get(at + 1).map_or("", |(bare, _)| bare);
     if own.option.kind == Kind::Command && mark.starts_with(';') {
         let command = |text: &str| text.is_empty() || super::words::begins_command(text);
@@ -36,7 +36,7 @@ fn comment(own: &Own<'_>) -> Option<String> {
     Some(shown.join(" "))
 }
 
-/// No shell takes quotes off, except around the words of a command.
+/// Quotes are removed around the words of a command only.
 pub(super) fn quoted_values(files: &Files<'_>, findings: &mut Findings) {
     for own in files.own().filter(|own| is_quoted(&own.value)) {
         match own.option.kind {
@@ -53,7 +53,7 @@ fn is_quoted(value: &str) -> bool {
     ['"', '\''].iter().any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote))
 }
 
-/// What is found in texts that were written with a word processor or copied from a web page.
+/// Characters that word processors and web pages put in place of plain ones, and the remedy.
 const LOOKALIKES: [(char, &str, &str); 22] = [
     ('\u{201c}', "U+201C, a typographic quote", "write a plain \" instead"),
     ('\u{201d}', "U+201D, a typographic quote", "write a plain \" instead"),
@@ -81,7 +81,7 @@ const LOOKALIKES: [(char, &str, &str); 22] = [
 
 pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
     for own in files.own() {
-        // What stands in quotes is meant, as far as it can be seen.
+        // Visible characters within plain quotes are meant.
         let bare = own.words().filter(|_| own.option.kind == Kind::Command).map(|words| {
             let hidden = |c: char| is_invisible(c);
             let of_word = |word: crate::command::Word| word.bare + &word.text.replace(|c| !hidden(c), "");
@@ -91,7 +91,7 @@ pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
             findings.say(own.place(), &[what, plain]);
         }
     }
-    // In names they make another option or section, which nobody knows.
+    // In a name they make an unknown option or another section.
     for section in std::iter::once(files.ini.default_section()).chain(files.ini.sections()) {
         if let Some((what, plain)) = lookalike(&section.name) {
             let place = Problem::warning("").at(section.place.as_ref()).in_section(&section.name);
@@ -124,7 +124,7 @@ pub(super) fn swallowed_lines(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether the line would mean something by itself.
+/// Whether the line sets a known option or begins a section, were it not indented.
 fn is_swallowed(line: &Continuation) -> bool {
     let known = |name: &str| [Scope::Service, Scope::Daemon].iter().any(|scope| find(*scope, name).is_some());
     line.name().is_some_and(|name| known(&name)) || header_name(&line.text).is_some()

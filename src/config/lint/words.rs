@@ -1,27 +1,27 @@
-//! Commands that only a shell would understand, and those that are too long for the kernel.
+//! Lints of command lines: shell syntax without a shell, and commands too long for the kernel.
 //!
-//! Promises and leaves out: as `config::lint`, whose part it is.
+//! Promises and leaves out: as `config::lint`.
 
 use crate::command::Word;
 
 use super::{Files, Findings};
 
-/// The longest argument of a program, with its NUL: 32 pages of 4 KiB.
-const LONGEST_ARGUMENT: usize = 128 * 1024;
+/// The kernel's limit on one argument with its NUL: 32 pages of 4 KiB.
+const MAX_ARGUMENT_LEN: usize = 128 * 1024;
 
-/// What all arguments and the environment may take together, with the usual limit on the stack: a quarter of 8 MiB.
-const LONGEST_COMMAND: usize = 2 * 1024 * 1024;
+/// The kernel's limit on all arguments and the environment: a quarter of the usual 8 MiB of stack.
+const MAX_COMMAND_LEN: usize = 2 * 1024 * 1024;
 
-/// What stands for itself between two commands.
+/// Words that join two commands of a shell.
 const OPERATORS: [&str; 6] = ["&&", "||", "|", "|&", ";", "&"];
 
 pub(super) const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "fish"];
 
-/// Programs whose arguments are a language of their own, in which `$` and `*` mean something.
+/// Programs with a language of their own, in which `$` and `*` have a meaning.
 const INTERPRETERS: [&str; 14] =
     ["awk", "gawk", "mawk", "expect", "jq", "lua", "node", "perl", "php", "python", "python3", "ruby", "sed", "tclsh"];
 
-/// Programs that hand their arguments to a shell elsewhere.
+/// Programs that pass their arguments on to a shell.
 const REMOTE: [&str; 3] = ["ssh", "watch", "parallel"];
 
 pub(super) fn shell_words(files: &Files<'_>, findings: &mut Findings) {
@@ -37,7 +37,7 @@ pub(super) fn shell_words(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// The first word that means something to a shell and nothing to a program, and where it stands.
+/// Finds the first word of shell syntax and its index.
 fn first_of_a_shell(words: &[Word]) -> Option<(usize, &Word)> {
     if words.iter().any(|word| REMOTE.contains(&base(word))) {
         return None;
@@ -51,7 +51,7 @@ fn first_of_a_shell(words: &[Word]) -> Option<(usize, &Word)> {
     })
 }
 
-/// Where the argument of a shell's `-c` stands, which that shell reads.
+/// The index of the script that a shell is given with `-c`.
 pub(super) fn script(words: &[Word]) -> Option<usize> {
     let shell = words.iter().position(|word| SHELLS.contains(&base(word)))?;
     let options = words[shell + 1..].iter().take_while(|word| word.bare.starts_with(['-', '+']));
@@ -64,7 +64,7 @@ pub(super) fn base(word: &Word) -> &str {
     word.text.rsplit('/').next().unwrap_or_default()
 }
 
-/// `&&`, `2>&1`, `>/dev/null`, or a `;` behind a word. A `;` before a comment is the comment's.
+/// Matches `&&`, `2>&1`, `>/dev/null`, and `;` unless a comment follows it.
 fn is_operator(word: &Word, next: Option<&Word>) -> bool {
     let bare = &*word.bare;
     if bare == ";" || bare.len() > 1 && bare.ends_with(';') && !bare.contains("://") {
@@ -73,12 +73,12 @@ fn is_operator(word: &Word, next: Option<&Word>) -> bool {
     OPERATORS.contains(&bare) || is_redirection(bare)
 }
 
-/// Whether what follows a `;` is rather another command than a comment.
+/// Whether the word after a `;` looks like a command rather than a comment.
 pub(super) fn begins_command(bare: &str) -> bool {
     bare.starts_with(['/', '.', '~', '$']) || ["exit", "true", "false", "test", "["].contains(&bare)
 }
 
-/// `>`, `2>&1`, `>>/var/log/x`, `</dev/null`; not `<title>`, `>5`, `>=5`.
+/// Matches `>`, `2>&1`, `>>/var/log/x`, `</dev/null`, but not `<title>`, `>5`, `>=5`.
 pub(super) fn is_redirection(bare: &str) -> bool {
     let behind = bare.trim_start_matches(|c: char| c.is_ascii_digit());
     let behind = if behind.len() == bare.len() { behind.strip_prefix('&').unwrap_or(behind) } else { behind };
@@ -88,7 +88,7 @@ pub(super) fn is_redirection(bare: &str) -> bool {
     target.len() < behind.len() && is_target && !is_tag
 }
 
-/// `$HOME`, `${HOME}`, `$(date)`, backticks, `~/check`, `/run/*.pid`.
+/// Matches `$HOME`, `${HOME}`, `$(date)`, backticks, `~/check`, `/run/*.pid`.
 fn is_expanded(bare: &str) -> bool {
     let variable = bare
         .match_indices('$')
@@ -99,13 +99,13 @@ fn is_expanded(bare: &str) -> bool {
 }
 
 pub(super) fn too_long(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own_commands().filter(|own| own.value.len() >= LONGEST_ARGUMENT) {
+    for own in files.own_commands().filter(|own| own.value.len() >= MAX_ARGUMENT_LEN) {
         let Some(words) = own.words() else { continue };
-        // Each with its NUL, and the whole with a pointer to each.
+        // The kernel counts a NUL and a pointer for each argument.
         let longest = words.iter().map(|word| word.text.len() + 1).max().unwrap_or_default();
         let all: usize = words.iter().map(|word| word.text.len() + 1 + size_of::<usize>()).sum();
         for (length, what, most) in
-            [(longest, "one argument", LONGEST_ARGUMENT), (all, "all arguments", LONGEST_COMMAND)]
+            [(longest, "one argument", MAX_ARGUMENT_LEN), (all, "all arguments", MAX_COMMAND_LEN)]
         {
             if length > most {
                 findings.say(own.place(), &[&length.to_string(), what, &most.to_string()]);

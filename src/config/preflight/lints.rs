@@ -1,7 +1,9 @@
-//! The kinds of mistakes of `config::lint` that show only when the configuration is compared with this machine.
+//! The lints of `config::lint` that compare the configuration with this machine.
 //!
-//! Promises: looks only, as `config::preflight`.
-//! Who may block: `unknown_log_server`, on the resolver; so only `--check` asks these, not the daemon.
+//! Promises: changes nothing, as `config::preflight`.
+//! Who may block: `unknown_log_server`, on the resolver. So `--check` runs these, and the daemon does
+//! not.
+//! Leaves out: what `config::preflight` tells at start too, such as missing programs.
 
 use std::fs;
 use std::net::{Ipv6Addr, ToSocketAddrs};
@@ -16,16 +18,16 @@ use crate::sys::addresses::{Addresses, Kernel};
 
 use super::{directory_of, interface_exists};
 
-/// What the detectors look at.
+/// The input of the detectors.
 #[derive(Debug)]
 pub struct Machine<'a> {
     configuration: &'a Configuration,
-    /// Nothing where the kernel does not tell.
+    /// None if the kernel does not answer.
     addresses: Option<Addresses>,
 }
 
 impl<'a> Machine<'a> {
-    /// Asks the kernel for its addresses.
+    /// Asks the kernel for the addresses of all interfaces.
     pub fn new(configuration: &'a Configuration) -> Machine<'a> {
         let addresses = Kernel::open().and_then(|mut kernel| kernel.addresses()).ok();
         Machine { configuration, addresses }
@@ -36,14 +38,14 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Files of which only the directory has to exist. `log_file`, `stderr_file` and `bird_conf` are judged by [`super::judge`].
+/// Covers files that others create; [`super::judge`] covers those that the daemon writes.
 pub fn no_directory(machine: &Machine<'_>, findings: &mut Findings) {
     let settings = &machine.configuration.settings;
     let drain = "nothing can be drained by it";
     let mut files = vec![];
     files.extend(settings.daemon.drain_file.as_deref().map(|path| (DAEMON, "drain_file", path, drain)));
     let status = "neither --status nor the plugin gets an answer";
-    // By default it lies beside the pidfile.
+    // The default is beside the pidfile, which is judged elsewhere.
     if machine.configuration.value(DAEMON, "status_socket").is_some() {
         files.push((DAEMON, "status_socket", &settings.daemon.status_socket, status));
     }
@@ -65,7 +67,7 @@ pub fn no_directory(machine: &Machine<'_>, findings: &mut Findings) {
     }
 }
 
-/// Who may not look may be another user than the daemon.
+/// False if permissions forbid to look: the daemon may be another user.
 fn is_missing(directory: &Path) -> bool {
     match fs::metadata(directory) {
         Ok(found) => !found.is_dir(),
@@ -73,7 +75,7 @@ fn is_missing(directory: &Path) -> bool {
     }
 }
 
-/// Links, pipes and devices in place of a file that can be rotated.
+/// Finds links, pipes and devices in place of a regular file.
 pub fn log_file_is_none(machine: &Machine<'_>, findings: &mut Findings) {
     let log = &machine.configuration.settings.daemon.log;
     let rotates = log.max_bytes > 0 && log.backups > 0;
@@ -100,16 +102,16 @@ pub fn log_file_is_none(machine: &Machine<'_>, findings: &mut Findings) {
     }
 }
 
-/// Known by its name alone, so that `config::lint` tells of it.
+/// Whether the name alone shows it, so that the lint `log-to-stream` covers it.
 fn is_stream(path: &Path) -> bool {
     ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"].iter().any(|stream| path.starts_with(stream))
 }
 
-/// The commonest mistake at an installation.
+/// Finds prefixes that their interface does not have, the commonest mistake of a new installation.
 pub fn unassigned_prefixes(machine: &Machine<'_>, findings: &mut Findings) {
     let Some(addresses) = &machine.addresses else { return };
     for service in machine.configuration.settings.services.iter().filter(|service| service.disabled.is_none()) {
-        // Of an interface that does not exist another sentence tells.
+        // `super::judge` tells of an interface that does not exist.
         let Some(interface) = service.assigned_to.as_deref().filter(|interface| interface_exists(interface)) else {
             continue;
         };
@@ -120,10 +122,10 @@ pub fn unassigned_prefixes(machine: &Machine<'_>, findings: &mut Findings) {
     }
 }
 
-/// A name that the resolver does not know now.
+/// Finds a host name that the resolver does not know.
 pub fn unknown_log_server(machine: &Machine<'_>, findings: &mut Findings) {
     let Some((host, port)) = &machine.configuration.settings.daemon.log.server else { return };
-    // What is no name at all is told by its looks alone.
+    // The lint `log-server-is-no-host` covers what cannot be a name.
     let is_name = !host.contains(['/', '[']) && (!host.contains(':') || host.parse::<Ipv6Addr>().is_ok());
     if let Err(why) = (&**host, *port).to_socket_addrs().map(drop) {
         if is_name {
@@ -140,7 +142,7 @@ mod tests {
     use crate::config::files::{load, ServiceFiles, Sources};
     use crate::config::lint::judge_machine;
 
-    /// What is told of lines of `[daemon]` and of a service on `lo`, after `prepare` put things into the directory `@`.
+    /// Compares what is told of these lines. `prepare` puts things into the directory `@`.
     fn check(daemon: &str, service: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().to_str().unwrap();

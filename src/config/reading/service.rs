@@ -78,7 +78,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Service> {
     })
 }
 
-/// The line that was probably meant to set the option, but continues the value of another.
+/// Names the indented line that was probably meant to set the option.
 fn swallowed(reader: &Reader<'_>, option: &str) -> String {
     let of_section = |line: &&Continuation| line.section == reader.section.name || &*line.section == DEFAULT;
     let mut lines = reader.ini.continuations().iter().filter(of_section);
