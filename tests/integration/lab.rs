@@ -179,11 +179,16 @@ impl Lab {
         self.file(["anycast-prefixes.conf", "6/anycast-prefixes.conf"][family])
     }
 
+    /// The same as the host sees it, where something is mounted there.
+    pub(crate) fn list_on_host(&self, family: usize) -> PathBuf {
+        self.namespaces.path(&self.list_path(family))
+    }
+
     /// What both lists hold, without the dummies; nothing where one is missing or has lost its dummy.
     pub(crate) fn listed(&self) -> Option<BTreeSet<String>> {
         let mut all = BTreeSet::new();
         for (family, dummy) in DUMMIES.iter().enumerate() {
-            let prefixes = prefixes_in(&fs::read_to_string(self.list_path(family)).ok()?);
+            let prefixes = prefixes_in(&fs::read_to_string(self.list_on_host(family)).ok()?);
             if !prefixes.contains(*dummy) {
                 return None;
             }
@@ -264,11 +269,20 @@ impl Lab {
         service::set(&mut self.options, name, value);
     }
 
+    /// Leaves an option of its `[daemon]` section out.
+    pub(crate) fn no_option(&mut self, name: &str) {
+        self.options.retain(|(option, _)| option != name);
+    }
+
     /// Writes a shell script, run in the lab's directory, with `$BIRDC` for the usual reconfigure command. `{lab}/NAME`
     /// is its path in a service's options.
     pub(crate) fn script(&self, name: &str, script: &str) {
-        let text = format!("cd {}\nBIRDC='{}'\n{script}\n", self.path().display(), self.reconfigure_command());
-        fs::write(self.file(name), text).unwrap();
+        fs::write(self.file(name), self.script_text(script)).unwrap();
+    }
+
+    /// The text of such a script.
+    pub(crate) fn script_text(&self, script: &str) -> String {
+        format!("cd {}\nBIRDC='{}'\n{script}\n", self.path().display(), self.reconfigure_command())
     }
 
     /// Has such a script be the reconfigure command of both families.
@@ -306,9 +320,11 @@ impl Lab {
         self.namespaces.start(logged(&mut self.command(program), &self.file(log)))
     }
 
-    /// The program with its configuration.
+    /// The program with its configuration. It finds programs in `bin` of the lab's directory before all others.
     fn command(&self, program: &str) -> Command {
         let mut command = self.namespaces.host(program);
+        let others = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{others}:/usr/sbin:/sbin", self.file("bin").display()));
         command.arg("-f").arg(self.file("daemon.conf")).arg("-d").arg(self.file("services.d"));
         command
     }
@@ -319,6 +335,11 @@ impl Lab {
         let output = self.command(&daemon_program()).args(arguments).stdin(Stdio::null()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Whether the daemon runs.
+    pub(crate) fn daemon_runs(&self) -> bool {
+        self.daemon.as_ref().is_some_and(Running::is_running)
     }
 
     /// Sends the daemon a signal.

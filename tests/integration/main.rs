@@ -24,6 +24,7 @@ mod holes;
 mod leaving;
 mod levels;
 mod lists;
+mod model;
 mod process;
 mod reload;
 mod routes;

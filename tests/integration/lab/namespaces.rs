@@ -4,6 +4,7 @@
 //! the test, so that all of it ends with the test, also where that is killed.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -69,6 +70,11 @@ impl Namespaces {
         let mut command = self.host("nsenter");
         command.args(["--net=/run/netns/router", program]);
         command
+    }
+
+    /// Where a file of the host is to be found by the tests, which do not see what is mounted there.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.holder.id())).join(path.strip_prefix("/").unwrap())
     }
 
     /// Starts a command of [`Namespaces::host`] or [`Namespaces::router`].

@@ -1,0 +1,387 @@
+//! The model: what the lists and the router hold once everything that was done has had its effect.
+//!
+//! ```text
+//!   checks, drains, addresses -> verdict of each service -> decision on each prefix -> in the list -> at the router
+//! ```
+//!
+//! Promises: pure; knows nothing of the daemon but what its documentation says; where that leaves it open whether a
+//! prefix is there, so does the model ([`Expected::Either`]).
+//! Leaves out: how long it takes, and how it is done and observed (`host`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::act::{Act, Reload};
+use super::configuration::{all_prefixes, family, Configuration, Name, Prefix, Service, Transport};
+
+/// What is expected of a prefix in its list, or at the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Present,
+    Absent,
+    /// Both are right.
+    Either,
+}
+
+impl Expected {
+    /// Whether this is as expected.
+    pub(super) fn allows(self, is_present: bool) -> bool {
+        match self {
+            Expected::Present => is_present,
+            Expected::Absent => !is_present,
+            Expected::Either => true,
+        }
+    }
+}
+
+/// What the daemon thinks of a service once it had time to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Up,
+    Down,
+    /// No check has ended since the daemon or the service is there.
+    Unknown,
+    /// The model cannot tell: something happened while the check was hanging.
+    Unsure,
+}
+
+/// What becomes of a prefix. For a shared prefix the smallest decision of its services holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Decision {
+    Withdraw,
+    Unsure,
+    /// It stays as it was.
+    Keep,
+    Advertise,
+}
+
+/// The host's BIRD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bird {
+    Runs,
+    Frozen,
+    Stopped,
+}
+
+/// What comes of running a command that tells BIRD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Works,
+    Fails,
+    Hangs,
+    /// Exits with 0 and an output that says nothing.
+    Lies,
+    Babbles,
+    /// The program is not there. Custom commands only.
+    Missing,
+}
+
+/// The file system of the IPv6 list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    Works,
+    Full,
+    ReadOnly,
+}
+
+/// Everything that matters to the routes.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) configuration: Configuration,
+    /// Services whose check passes.
+    pub(super) alive: BTreeSet<Name>,
+    /// Services whose check does not end.
+    pub(super) hanging: BTreeSet<Name>,
+    /// Services whose drain file exists, be it configured or not.
+    pub(super) drained: BTreeSet<Name>,
+    /// Prefixes whose address is not assigned.
+    pub(super) unassigned: BTreeSet<Prefix>,
+    pub(super) bird: Bird,
+    /// `bird.conf` has a mistake.
+    pub(super) bird_conf_broken: bool,
+    /// The family's command, whether it is configured or the default.
+    pub(super) command: Mode,
+    pub(super) custom: Mode,
+    pub(super) disk: Disk,
+    /// `bird_conf` is a symbolic link.
+    pub(super) linked: bool,
+    verdicts: BTreeMap<Name, Verdict>,
+    listed: BTreeMap<Prefix, Expected>,
+    routed: BTreeMap<Prefix, Expected>,
+    /// Prefixes on which something had an effect since everything was settled.
+    touched: BTreeSet<Prefix>,
+}
+
+impl World {
+    /// The daemon and BIRD run, nothing is advertised, all services are alive.
+    pub(super) fn new(configuration: Configuration) -> World {
+        let absent: BTreeMap<Prefix, Expected> = all_prefixes().map(|prefix| (prefix, Expected::Absent)).collect();
+        World {
+            alive: configuration.services.keys().copied().collect(),
+            hanging: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            unassigned: BTreeSet::new(),
+            bird: Bird::Runs,
+            bird_conf_broken: false,
+            command: Mode::Works,
+            custom: Mode::Works,
+            disk: Disk::Works,
+            linked: false,
+            verdicts: configuration.services.keys().map(|name| (*name, Verdict::Unknown)).collect(),
+            listed: absent.clone(),
+            routed: absent,
+            touched: BTreeSet::new(),
+            configuration,
+        }
+    }
+
+    /// What its list holds, once settled.
+    pub(super) fn listed(&self, prefix: Prefix) -> Expected {
+        self.listed[prefix]
+    }
+
+    /// What the router has, once settled.
+    pub(super) fn routed(&self, prefix: Prefix) -> Expected {
+        self.routed[prefix]
+    }
+
+    /// What the daemon thinks of a service, once settled.
+    pub(super) fn verdict(&self, name: Name) -> Verdict {
+        self.verdicts[name]
+    }
+
+    /// Whether its drain file exists and is configured.
+    pub(super) fn is_drained(&self, name: Name) -> bool {
+        self.drained.contains(name) && self.configuration.services[name].has_drain_file
+    }
+
+    /// Something is done. What comes of it is known with [`World::settle`].
+    pub(super) fn apply(&mut self, act: &Act) {
+        match act {
+            Act::Dies(name) => self.change_check(name, |world| world.alive.remove(name)),
+            Act::Revives(name) => self.change_check(name, |world| world.alive.insert(name)),
+            Act::Hangs(name) => self.change_check(name, |world| world.hanging.insert(name)),
+            Act::HangEnds(name) => self.change_check(name, |world| world.hanging.remove(name)),
+            Act::AddressGoes(prefix) => {
+                self.unassigned.insert(prefix);
+                self.touch_address(prefix);
+            }
+            Act::AddressComes(prefix) => {
+                self.unassigned.remove(prefix);
+                self.touch_address(prefix);
+            }
+            Act::Drains(name) | Act::DrainsByCommand(name) => {
+                self.drained.insert(name);
+                self.touch(name);
+            }
+            Act::Undrains(name) | Act::UndrainsByCommand(name) => {
+                // It comes back as one that was down.
+                if self.is_drained(name) {
+                    let verdict = if self.is_touched(name) { Verdict::Unsure } else { Verdict::Down };
+                    self.verdicts.insert(name, verdict);
+                }
+                self.drained.remove(name);
+                self.touch(name);
+            }
+            Act::Reload(reload) => self.reload(reload),
+            Act::Restart { damage, .. } => {
+                for name in self.configuration.services.keys().copied().collect::<Vec<_>>() {
+                    let is_sure = damage.is_none() && !self.is_touched(name);
+                    self.verdicts.insert(name, if is_sure { Verdict::Unknown } else { Verdict::Unsure });
+                }
+                self.configuration.splay = false;
+            }
+            Act::BirdStops => self.bird = Bird::Stopped,
+            Act::BirdStarts => {
+                self.bird = Bird::Runs;
+                self.bird_conf_broken = false;
+                // It reads the lists.
+                self.routed.clone_from(&self.listed);
+            }
+            Act::BirdFreezes => self.bird = Bird::Frozen,
+            Act::BirdGoesOn => self.bird = Bird::Runs,
+            Act::BirdConfBreaks => self.bird_conf_broken = true,
+            Act::BirdConfMended => self.bird_conf_broken = false,
+            Act::Command(mode) => self.command = *mode,
+            Act::Custom(mode) => self.custom = *mode,
+            Act::Disk(disk) => self.disk = *disk,
+            Act::Relinked(linked) => self.linked = *linked,
+            Act::Floods(..)
+            | Act::LeavesChildren(..)
+            | Act::WatchedProcess(_)
+            | Act::ListDamaged(..)
+            | Act::RefusedReload
+            | Act::Reloads(_)
+            | Act::ChecksNow(_) => {}
+        }
+    }
+
+    /// Everything that was done so far has had its effect.
+    pub(super) fn settle(&mut self) {
+        for (name, service) in &self.configuration.services {
+            if let Some(verdict) = self.next_verdict(name, service) {
+                self.verdicts.insert(name, verdict);
+            }
+        }
+        for prefix in all_prefixes() {
+            let listed = self.next_listed(prefix);
+            self.listed.insert(prefix, listed);
+            let routed = self.next_routed(prefix);
+            self.routed.insert(prefix, routed);
+        }
+        self.touched.clear();
+    }
+
+    // --- levels ---
+
+    /// The verdict of a service that has one; nothing where it stays as it was.
+    fn next_verdict(&self, name: Name, service: &Service) -> Option<Verdict> {
+        let up_or_down = |is_up| Some(if is_up { Verdict::Up } else { Verdict::Down });
+        if self.is_drained(name) {
+            up_or_down(false)
+        } else if service.disabled.is_some() {
+            up_or_down(service.disabled == Some(true))
+        } else if self.hanging.contains(name) {
+            if service.times_out {
+                up_or_down(false)
+            } else {
+                None
+            }
+        } else {
+            up_or_down(self.alive.contains(name))
+        }
+    }
+
+    fn decision(&self, prefix: Prefix, name: Name, service: &Service) -> Decision {
+        let is_missing = self.unassigned.contains(prefix) && !service.ip_check_disabled && service.disabled.is_none();
+        match self.verdicts[name] {
+            _ if is_missing => Decision::Withdraw,
+            Verdict::Up => Decision::Advertise,
+            Verdict::Down => Decision::Withdraw,
+            Verdict::Unknown => Decision::Keep,
+            Verdict::Unsure => Decision::Unsure,
+        }
+    }
+
+    fn next_listed(&self, prefix: Prefix) -> Expected {
+        let decisions: Vec<Decision> = self
+            .configuration
+            .services_of(prefix)
+            .map(|(name, service)| self.decision(prefix, name, service))
+            .collect();
+        let before = self.listed[prefix];
+        // What it was before may be what another one of its services wanted.
+        let may_be_old = decisions.len() > 1 && self.touched.contains(prefix);
+        let wanted = match decisions.into_iter().min() {
+            None | Some(Decision::Withdraw) => Expected::Absent,
+            Some(Decision::Unsure) => Expected::Either,
+            Some(Decision::Keep) if may_be_old => Expected::Either,
+            Some(Decision::Keep) => before,
+            Some(Decision::Advertise) => Expected::Present,
+        };
+        let is_writable = family(prefix) == 0 || self.disk == Disk::Works;
+        if is_writable || self.is_unmoved(prefix, before, wanted) {
+            wanted
+        } else {
+            Expected::Either
+        }
+    }
+
+    fn next_routed(&self, prefix: Prefix) -> Expected {
+        let before = self.routed[prefix];
+        let is_assigned = !self.unassigned.contains(prefix);
+        // BIRD exports nothing that is not assigned.
+        let wanted = if is_assigned { self.listed[prefix] } else { Expected::Absent };
+        let takes = match self.bird {
+            Bird::Stopped => return Expected::Absent,
+            Bird::Frozen => false,
+            Bird::Runs => !is_assigned || self.can_tell(prefix),
+        };
+        if takes || self.is_unmoved(prefix, before, wanted) {
+            wanted
+        } else {
+            Expected::Either
+        }
+    }
+
+    /// It has been like this all the time.
+    fn is_unmoved(&self, prefix: Prefix, before: Expected, wanted: Expected) -> bool {
+        before == wanted && !self.touched.contains(prefix)
+    }
+
+    /// Whether the daemon can tell BIRD of this prefix.
+    fn can_tell(&self, prefix: Prefix) -> bool {
+        let can_family = match self.configuration.transports[family(prefix)] {
+            Transport::Socket => true,
+            Transport::Command | Transport::Default => self.command == Mode::Works,
+            // The daemon believes that BIRD knows, whoever else might have told it.
+            Transport::Wrong => return false,
+        };
+        let can_custom = match self.custom {
+            Mode::Works => true,
+            Mode::Missing => can_family,
+            Mode::Fails | Mode::Hangs | Mode::Lies | Mode::Babbles => false,
+        };
+        let mut services = self.configuration.services_of(prefix).map(|(_, service)| service).peekable();
+        let is_gone = services.peek().is_none();
+        let can_services = services.all(|service| if service.custom.is_some() { can_custom } else { can_family });
+        !self.bird_conf_broken && if is_gone { can_family } else { can_services }
+    }
+
+    // --- changes ---
+
+    fn reload(&mut self, Reload { configuration, newcomer, .. }: &Reload) {
+        match *newcomer {
+            Some((name, true)) => _ = self.alive.insert(name),
+            Some((name, false)) => _ = self.alive.remove(name),
+            None => {}
+        }
+        let old = std::mem::replace(&mut self.configuration, configuration.clone());
+        let touched_before = self.touched.clone();
+        for (name, service) in &configuration.services {
+            let before = old.services.get(name);
+            if before == Some(service) {
+                continue;
+            }
+            let is_sure = before.is_none() && service.prefixes.is_disjoint(&touched_before);
+            self.verdicts.insert(name, if is_sure { Verdict::Unknown } else { Verdict::Unsure });
+        }
+        self.verdicts.retain(|name, _| configuration.services.contains_key(name));
+        for (name, service) in old.services.iter().chain(&configuration.services) {
+            if old.services.get(name) != configuration.services.get(name) {
+                self.touched.extend(&service.prefixes);
+            }
+        }
+    }
+
+    fn change_check(&mut self, name: Name, change: impl FnOnce(&mut World) -> bool) {
+        // Which check was the last that ended before it began to hang?
+        if self.is_touched(name) {
+            self.verdicts.insert(name, Verdict::Unsure);
+        }
+        change(self);
+        self.touch(name);
+    }
+
+    fn touch_address(&mut self, prefix: Prefix) {
+        self.touched.insert(prefix);
+        let named: Vec<Name> = self.configuration.services_of(prefix).map(|(name, _)| name).collect();
+        for name in named {
+            self.verdicts.insert(name, Verdict::Unsure);
+            self.touch(name);
+        }
+    }
+
+    fn touch(&mut self, name: Name) {
+        if let Some(service) = self.configuration.services.get(name) {
+            self.touched.extend(&service.prefixes);
+        }
+    }
+
+    fn is_touched(&self, name: Name) -> bool {
+        let service = self.configuration.services.get(name);
+        service.is_some_and(|service| !service.prefixes.is_disjoint(&self.touched))
+    }
+}
+
+#[cfg(test)]
+mod tests;
