@@ -186,7 +186,8 @@ impl Host {
                     let has = if is_present { "has" } else { "lacks" };
                     write!(text, "\n  the {level} {has} {prefix}, expected: {expected:?};").unwrap();
                     for (name, _) in world.configuration.services_of(prefix) {
-                        write!(text, " {name} is {:?}", world.verdict(name)).unwrap();
+                        let drained = if world.is_drained(name) { " (drained)" } else { "" };
+                        write!(text, " {name} is {:?}{drained}", world.verdict(name)).unwrap();
                     }
                 }
             }

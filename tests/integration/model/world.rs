@@ -151,7 +151,8 @@ impl World {
 
     /// Whether its drain file exists and is configured.
     pub(super) fn is_drained(&self, name: Name) -> bool {
-        self.drained.contains(name) && self.configuration.services[name].has_drain_file
+        self.drained.contains(name)
+            && self.configuration.services.get(name).is_some_and(|service| service.has_drain_file)
     }
 
     /// Something is done. What comes of it is known with [`World::settle`].
