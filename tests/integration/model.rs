@@ -78,11 +78,12 @@ struct Game {
 
 impl Game {
     fn new(random: &mut StdRng) -> Game {
+        let start = Instant::now();
         let configuration = Configuration::draw(random);
         println!("configuration:{}", configuration.difference_from(None));
         let host = Host::new(&configuration);
         let world = World::new(configuration);
-        let mut game = Game { start: Instant::now(), host, settled: world.clone(), world, unsettled: Vec::new() };
+        let mut game = Game { start, host, settled: world.clone(), world, unsettled: Vec::new() };
         game.settle();
         game
     }
@@ -91,6 +92,7 @@ impl Game {
     fn play(mut self, end: Instant, random: &mut StdRng) {
         let first = self.world.configuration.clone();
         let needs = self.host.needs();
+        println!("{:8.3} s  begins", self.start.elapsed().as_secs_f64());
         let mut frozen = 0;
         for _ in 0..ACTS {
             if Instant::now() > end {

@@ -219,28 +219,27 @@ impl Host {
 
     /// What the daemon needs at the best of many moments, as at one of them no check runs.
     pub(super) fn needs(&self) -> Needs {
-        let moments: Vec<[usize; 3]> = (0..200)
+        let daemon = self.daemon();
+        let moments: Vec<[usize; 3]> = (0..100)
             .map(|_| {
                 std::thread::sleep(Duration::from_millis(2));
-                [self.count("task"), self.count("fd"), self.lab.processes("").len()]
+                [count(daemon, "task"), count(daemon, "fd"), self.lab.processes("").len()]
             })
             .collect();
         let [threads, descriptors, processes] =
             [0, 1, 2].map(|what| moments.iter().map(|moment| moment[what]).min().unwrap());
-        Needs { threads, descriptors, kilobytes: self.kilobytes(), processes }
+        Needs { threads, descriptors, kilobytes: kilobytes(daemon), processes }
     }
 
     /// The daemon comes back to what it needed; nothing that it started is left.
     pub(super) fn expect_no_more(&self, needs: &Needs) {
-        let lab = &self.lab;
-        lab.wait_until("the daemon's threads to be as many as before", |_| self.count("task") <= needs.threads);
-        lab.wait_until("the daemon's descriptors to be as many as before", |_| self.count("fd") <= needs.descriptors);
-        assert!(
-            self.kilobytes() < needs.kilobytes + MORE_MEMORY,
-            "{} kB, at first {}",
-            self.kilobytes(),
-            needs.kilobytes
-        );
+        let (lab, daemon) = (&self.lab, self.daemon());
+        lab.wait_until("the daemon's threads to be as many as before", |_| count(daemon, "task") <= needs.threads);
+        lab.wait_until("the daemon's descriptors to be as many as before", |_| {
+            count(daemon, "fd") <= needs.descriptors
+        });
+        let kilobytes = kilobytes(daemon);
+        assert!(kilobytes < needs.kilobytes + MORE_MEMORY, "{kilobytes} kB, at first {}", needs.kilobytes);
         lab.wait_until("its children to be gone", |lab| lab.processes("sleep 1003").is_empty());
         lab.wait_until("children of children to be gone", |lab| lab.processes("sleep 1002").is_empty());
         lab.wait_until("processes to be as many as before", |lab| lab.processes("").len() <= needs.processes);
@@ -248,16 +247,6 @@ impl Host {
 
     fn daemon(&self) -> i32 {
         self.lab.processes("daemon.conf").into_iter().min().unwrap()
-    }
-
-    fn count(&self, what: &str) -> usize {
-        fs::read_dir(format!("/proc/{}/{what}", self.daemon())).map_or(0, Iterator::count)
-    }
-
-    fn kilobytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     // --- the configuration ---
@@ -485,6 +474,17 @@ impl Host {
 
 fn script_of(custom: Custom) -> String {
     format!("tools/custom-{}", custom.word())
+}
+
+/// How many threads (`task`) or descriptors (`fd`) a process has.
+fn count(pid: i32, what: &str) -> usize {
+    fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count)
+}
+
+fn kilobytes(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The section of a service.
