@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   a round:   a configuration is drawn, the daemon starts   (`configuration`)
-//!              forty acts, alone or several at once          (`act`)
+//!              forty acts, one by one or several in a row    (`act`)
 //!                each is done on the host                    (`host`)
 //!                and told to the model                       (`world`)
 //!              everything is mended
@@ -24,6 +24,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use act::{Act, Reload};
@@ -37,6 +38,8 @@ const SECONDS: u64 = 30;
 const FIXED_SEED: u64 = 1;
 /// How many acts there are in a round.
 const ACTS: usize = 40;
+/// How likely the effect of an act is waited for before the next one, one of these in each round.
+const PATIENCE: [f64; 4] = [1.0, 0.7, 0.7, 0.2];
 /// How many acts BIRD is frozen at most, as its peer does not wait for it forever.
 const FROZEN_ACTS: usize = 5;
 
@@ -93,6 +96,7 @@ impl Game {
         let first = self.world.configuration.clone();
         let needs = self.host.needs();
         println!("{:8.3} s  begins", self.start.elapsed().as_secs_f64());
+        let patience = *PATIENCE.choose(random).unwrap();
         let mut frozen = 0;
         for _ in 0..ACTS {
             if Instant::now() > end {
@@ -101,15 +105,14 @@ impl Game {
             frozen = if self.world.bird == Bird::Frozen { frozen + 1 } else { 0 };
             let act = if frozen > FROZEN_ACTS { Act::BirdGoesOn } else { Act::draw(&self.world, random) };
             let is_light = act.is_light();
-            if !is_light {
+            if !is_light && !self.unsettled.is_empty() {
                 self.settle();
             }
             self.act(act);
-            if !is_light || random.random_bool(0.65) {
+            if !is_light || random.random_bool(patience) {
                 self.settle();
             }
         }
-        self.settle();
         self.mend(first);
         self.settle();
         self.host.expect_no_more(&needs);
@@ -127,8 +130,7 @@ impl Game {
     fn settle(&mut self) {
         let acts = std::mem::take(&mut self.unsettled);
         self.world.settle();
-        let list_was_lost = acts.iter().any(|act| matches!(act, Act::Restart { damage: Some(_), .. }));
-        self.host.wait_settled(&self.world, list_was_lost);
+        self.host.wait_settled(&self.world);
         if let [act] = &acts[..] {
             if act.is_calm() {
                 self.host.expect_calm(&self.settled, &self.world);

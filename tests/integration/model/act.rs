@@ -55,6 +55,8 @@ pub(super) enum Act {
     Command(Mode),
     Custom(Mode),
     Disk(Disk),
+    /// Some milliseconds before the next act, where its effect is not waited for.
+    Pause(u64),
 }
 
 /// The daemon reads another configuration.
@@ -110,6 +112,7 @@ const ACTS: &[(u32, &str, Draw)] = &[
     (1, "refused", |_, _| Some(Act::RefusedReload)),
     (1, "reloads", |_, random| Some(Act::Reloads(random.random_range(2..30)))),
     (1, "checks-now", |_, random| Some(Act::ChecksNow(random.random_range(1..100)))),
+    (2, "pause", |_, random| Some(Act::Pause(random.random_range(1..400)))),
     (3, "restart", |_, _| Some(Act::Restart { killed: false, damage: None })),
     (3, "kill", |_, _| Some(Act::Restart { killed: true, damage: None })),
     (2, "list-lost", restarts_without_list),

@@ -72,6 +72,8 @@ pub(super) struct Host {
     steady_since: Option<Mark>,
     /// When everything was settled the last time.
     settled: Mark,
+    /// When a list was damaged while no daemon ran the last time.
+    list_lost: Option<Instant>,
 }
 
 impl Host {
@@ -80,7 +82,7 @@ impl Host {
         let lab = Lab::new([]);
         let bird_conf = lab.log("host.conf");
         let settled = lab.routes.mark();
-        let mut host = Host { lab, bird_conf, steady_since: None, settled };
+        let mut host = Host { lab, bird_conf, steady_since: None, settled, list_lost: None };
         let lab = &host.lab;
         ["tools", "bin"].iter().for_each(|name| fs::create_dir(lab.file(name)).unwrap());
         lab.script("tools/check", CHECK);
@@ -140,6 +142,7 @@ impl Host {
             Act::Command(mode) => fs::write(lab.file("command-mode"), format!("{mode:?}")).unwrap(),
             Act::Custom(mode) => self.custom_mode(*mode, &world.configuration),
             Act::Disk(disk) => self.disk(*disk),
+            Act::Pause(milliseconds) => std::thread::sleep(Duration::from_millis(*milliseconds)),
         }
     }
 
@@ -147,11 +150,11 @@ impl Host {
 
     /// Waits until lists and routes are what the model expects, and for some checks more.
     #[track_caller]
-    pub(super) fn wait_settled(&mut self, world: &World, list_was_lost: bool) {
-        self.wait_for_expected(world, list_was_lost);
+    pub(super) fn wait_settled(&mut self, world: &World) {
+        self.wait_for_expected(world);
         // Whatever is still on its way changes nothing.
         self.lab.wait_runs(STEADY[0].0, 2);
-        self.wait_for_expected(world, list_was_lost);
+        self.wait_for_expected(world);
         self.expect_steady();
         if self.steady_since.is_none() && STEADY.iter().all(|(_, prefix)| self.lab.routes.has(prefix)) {
             self.steady_since = Some(self.lab.routes.mark());
@@ -159,8 +162,9 @@ impl Host {
     }
 
     #[track_caller]
-    fn wait_for_expected(&self, world: &World, list_was_lost: bool) {
-        let end = Instant::now() + LIMIT + if list_was_lost { HOLD } else { Duration::ZERO };
+    fn wait_for_expected(&self, world: &World) {
+        let now = Instant::now();
+        let end = self.list_lost.map_or(now, |lost| now.max(lost + HOLD)) + LIMIT;
         loop {
             let unexpected = self.unexpected(world);
             if unexpected.is_empty() {
@@ -362,6 +366,7 @@ impl Host {
         }
         if let Some((family, damage)) = damage {
             self.damage(family, damage);
+            self.list_lost = Some(Instant::now());
         }
         self.write(&Configuration { splay: false, ..configuration.clone() });
         self.start_daemon();
@@ -492,7 +497,7 @@ fn section(name: Name, service: &Service, lab: &Path) -> String {
     let lab = lab.display();
     let Service { prefixes, rise, fail, interval, times_out, disabled, ip_check_disabled, .. } = service;
     let prefixes = prefixes.iter().copied().collect::<Vec<_>>().join(", ");
-    let timeout = if *times_out { 2 } else { 900 };
+    let timeout = if *times_out { 4 } else { 900 };
     let mut text = format!(
         "[{name}]\n\
          check_cmd = /bin/sh {lab}/tools/check {name}\n\

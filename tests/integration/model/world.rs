@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::act::{Act, Reload};
-use super::configuration::{all_prefixes, family, Configuration, Name, Prefix, Service, Transport};
+use super::configuration::{all_prefixes, family, Configuration, Name, Prefix, Service, Transport, PREFIXES};
 
 /// What is expected of a prefix in its list, or at the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl World {
             }
             Act::Drains(name) | Act::DrainsByCommand(name) => {
                 self.drained.insert(name);
-                self.touch(name);
+                self.touch_service(name);
             }
             Act::Undrains(name) | Act::UndrainsByCommand(name) => {
                 // It comes back as one that was down.
@@ -181,13 +181,17 @@ impl World {
                     self.verdicts.insert(name, verdict);
                 }
                 self.drained.remove(name);
-                self.touch(name);
+                self.touch_service(name);
             }
             Act::Reload(reload) => self.reload(reload),
             Act::Restart { damage, .. } => {
+                if damage.is_some() {
+                    // The list that it finds may have had any of them, or none.
+                    self.touch(&PREFIXES.into());
+                }
                 for name in self.configuration.services.keys().copied().collect::<Vec<_>>() {
-                    let is_sure = damage.is_none() && !self.is_touched(name);
-                    self.verdicts.insert(name, if is_sure { Verdict::Unknown } else { Verdict::Unsure });
+                    let verdict = if self.is_touched(name) { Verdict::Unsure } else { Verdict::Unknown };
+                    self.verdicts.insert(name, verdict);
                 }
                 self.configuration.splay = false;
             }
@@ -212,7 +216,8 @@ impl World {
             | Act::ListDamaged(..)
             | Act::RefusedReload
             | Act::Reloads(_)
-            | Act::ChecksNow(_) => {}
+            | Act::ChecksNow(_)
+            | Act::Pause(_) => {}
         }
     }
 
@@ -264,18 +269,12 @@ impl World {
     }
 
     fn next_listed(&self, prefix: Prefix) -> Expected {
-        let decisions: Vec<Decision> = self
-            .configuration
-            .services_of(prefix)
-            .map(|(name, service)| self.decision(prefix, name, service))
-            .collect();
+        let services = self.configuration.services_of(prefix);
+        let decision = services.map(|(name, service)| self.decision(prefix, name, service)).min();
         let before = self.listed[prefix];
-        // What it was before may be what another one of its services wanted.
-        let may_be_old = decisions.len() > 1 && self.touched.contains(prefix);
-        let wanted = match decisions.into_iter().min() {
+        let wanted = match decision {
             None | Some(Decision::Withdraw) => Expected::Absent,
             Some(Decision::Unsure) => Expected::Either,
-            Some(Decision::Keep) if may_be_old => Expected::Either,
             Some(Decision::Keep) => before,
             Some(Decision::Advertise) => Expected::Present,
         };
@@ -295,7 +294,7 @@ impl World {
         let takes = match self.bird {
             Bird::Stopped => return Expected::Absent,
             Bird::Frozen => false,
-            Bird::Runs => !is_assigned || self.can_tell(prefix),
+            Bird::Runs => !is_assigned || self.can_tell(prefix, before == Expected::Either),
         };
         if takes || self.is_unmoved(prefix, before, wanted) {
             wanted
@@ -309,8 +308,9 @@ impl World {
         before == wanted && !self.touched.contains(prefix)
     }
 
-    /// Whether the daemon can tell BIRD of this prefix.
-    fn can_tell(&self, prefix: Prefix) -> bool {
+    /// Whether the daemon can tell BIRD of this prefix. Where it is open what BIRD has, any of the ways may be the one that
+    /// is still to tell it, so all of them have to work.
+    fn can_tell(&self, prefix: Prefix, is_open: bool) -> bool {
         let can_family = match self.configuration.transports[family(prefix)] {
             Transport::Socket => true,
             Transport::Command | Transport::Default => self.command == Mode::Works,
@@ -322,10 +322,12 @@ impl World {
             Mode::Missing => can_family,
             Mode::Fails | Mode::Hangs | Mode::Lies | Mode::Babbles => false,
         };
-        let mut services = self.configuration.services_of(prefix).map(|(_, service)| service).peekable();
-        let is_gone = services.peek().is_none();
-        let can_services = services.all(|service| if service.custom.is_some() { can_custom } else { can_family });
-        !self.bird_conf_broken && if is_gone { can_family } else { can_services }
+        let customs: Vec<bool> =
+            self.configuration.services_of(prefix).map(|(_, service)| service.custom.is_some()).collect();
+        let needs_custom = customs.contains(&true);
+        // It tells of a service that is gone, too.
+        let needs_family = is_open || customs.is_empty() || customs.contains(&false);
+        !self.bird_conf_broken && (can_custom || !needs_custom) && (can_family || !needs_family)
     }
 
     // --- changes ---
@@ -337,21 +339,17 @@ impl World {
             None => {}
         }
         let old = std::mem::replace(&mut self.configuration, configuration.clone());
-        let touched_before = self.touched.clone();
-        for (name, service) in &configuration.services {
-            let before = old.services.get(name);
-            if before == Some(service) {
-                continue;
-            }
-            let is_sure = before.is_none() && service.prefixes.is_disjoint(&touched_before);
-            self.verdicts.insert(name, if is_sure { Verdict::Unknown } else { Verdict::Unsure });
-        }
+        let is_other = |name: Name| old.services.get(name) != configuration.services.get(name);
+        let verdict = |(name, service): (&Name, &Service)| {
+            let is_sure = !old.services.contains_key(name) && service.prefixes.is_disjoint(&self.touched);
+            (*name, if is_sure { Verdict::Unknown } else { Verdict::Unsure })
+        };
+        let verdicts: Vec<(Name, Verdict)> =
+            configuration.services.iter().filter(|(name, _)| is_other(name)).map(verdict).collect();
         self.verdicts.retain(|name, _| configuration.services.contains_key(name));
-        for (name, service) in old.services.iter().chain(&configuration.services) {
-            if old.services.get(name) != configuration.services.get(name) {
-                self.touched.extend(&service.prefixes);
-            }
-        }
+        let all = old.services.iter().chain(&configuration.services);
+        all.filter(|(name, _)| is_other(name)).for_each(|(_, service)| self.touch(&service.prefixes));
+        self.verdicts.extend(verdicts);
     }
 
     fn change_check(&mut self, name: Name, change: impl FnOnce(&mut World) -> bool) {
@@ -360,22 +358,34 @@ impl World {
             self.verdicts.insert(name, Verdict::Unsure);
         }
         change(self);
-        self.touch(name);
+        self.touch_service(name);
     }
 
     fn touch_address(&mut self, prefix: Prefix) {
-        self.touched.insert(prefix);
-        let named: Vec<Name> = self.configuration.services_of(prefix).map(|(name, _)| name).collect();
-        for name in named {
+        let services: Vec<Name> = self.configuration.services_of(prefix).map(|(name, _)| name).collect();
+        for name in services {
             self.verdicts.insert(name, Verdict::Unsure);
-            self.touch(name);
+            self.touch_service(name);
+        }
+        self.touched.insert(prefix);
+    }
+
+    fn touch_service(&mut self, name: Name) {
+        if let Some(service) = self.configuration.services.get(name) {
+            self.touch(&service.prefixes.clone());
         }
     }
 
-    fn touch(&mut self, name: Name) {
-        if let Some(service) = self.configuration.services.get(name) {
-            self.touched.extend(&service.prefixes);
+    /// Something has an effect on these prefixes. Who keeps one of them may keep what was, or what is.
+    fn touch(&mut self, prefixes: &BTreeSet<Prefix>) {
+        for (name, verdict) in &mut self.verdicts {
+            let service = self.configuration.services.get(name);
+            let is_concerned = service.is_some_and(|service| !service.prefixes.is_disjoint(prefixes));
+            if *verdict == Verdict::Unknown && is_concerned {
+                *verdict = Verdict::Unsure;
+            }
         }
+        self.touched.extend(prefixes);
     }
 
     fn is_touched(&self, name: Name) -> bool {
