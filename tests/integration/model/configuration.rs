@@ -216,7 +216,8 @@ impl Transport {
 }
 
 impl Service {
-    /// A service with this prefix and a check that decides at once.
+    /// A service with this prefix and a check that decides at once. It has everything for which the daemon begins a thread
+    /// that stays, so that the number of threads tells of leaks only.
     pub(super) fn steady(prefix: Prefix, has_custom: bool) -> Service {
         Service {
             prefixes: [prefix].into(),
@@ -226,9 +227,9 @@ impl Service {
             times_out: false,
             disabled: None,
             ip_check_disabled: false,
-            has_drain_file: false,
+            has_drain_file: true,
             custom: has_custom.then_some(Custom::Fast),
-            has_watch_pidfile: false,
+            has_watch_pidfile: true,
         }
     }
 

@@ -8,7 +8,7 @@ const TWO: Prefix = "10.52.12.12/32";
 const SIX: Prefix = "2001:db8:52::11/128";
 
 fn service(prefixes: &[Prefix]) -> Service {
-    Service { prefixes: prefixes.iter().copied().collect(), has_drain_file: true, ..Service::steady(ONE, false) }
+    Service { prefixes: prefixes.iter().copied().collect(), ..Service::steady(ONE, false) }
 }
 
 fn configured(services: &[(Name, Service)]) -> Configuration {
