@@ -17,7 +17,6 @@ mod faults;
 mod lab;
 
 mod bird;
-mod chaos;
 mod checks;
 mod drains;
 mod holes;
