@@ -159,3 +159,12 @@ impl Game {
         acts.into_iter().for_each(|act| self.act(act));
     }
 }
+
+impl Drop for Game {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let comparison = self.host.comparison(&self.world, true);
+            eprintln!("--- the model's expectation, and what there is{comparison}");
+        }
+    }
+}

@@ -178,22 +178,33 @@ impl Host {
 
     /// What is not as the model expects, a line for each prefix; empty where all is well.
     fn unexpected(&self, world: &World) -> String {
-        let Some(listed) = self.lab.listed() else { return "\n  a list is broken or missing".into() };
+        match self.lab.listed() {
+            None => "\n  a list is broken or missing".to_string(),
+            Some(_) => self.comparison(world, false),
+        }
+    }
+
+    /// What the model expects and what there is, a line for each prefix: of all, or of those that are not as expected.
+    pub(super) fn comparison(&self, world: &World, of_all: bool) -> String {
+        let listed = self.lab.listed().unwrap_or_default();
         let mut text = String::new();
         for prefix in all_prefixes() {
             let levels = [
                 ("list", world.listed(prefix), listed.contains(prefix)),
                 ("router", world.routed(prefix), self.lab.routes.has(prefix)),
             ];
+            if !of_all && levels.iter().all(|(_, expected, is_present)| expected.allows(*is_present)) {
+                continue;
+            }
+            write!(text, "\n  {prefix}").unwrap();
             for (level, expected, is_present) in levels {
-                if !expected.allows(is_present) {
-                    let has = if is_present { "has" } else { "lacks" };
-                    write!(text, "\n  the {level} {has} {prefix}, expected: {expected:?};").unwrap();
-                    for (name, _) in world.configuration.services_of(prefix) {
-                        let drained = if world.is_drained(name) { " (drained)" } else { "" };
-                        write!(text, " {name} is {:?}{drained}", world.verdict(name)).unwrap();
-                    }
-                }
+                let has = if is_present { "has it" } else { "lacks it" };
+                write!(text, "; the {level} {has}, expected is {expected:?}").unwrap();
+            }
+            for (name, service) in world.configuration.services_of(prefix) {
+                let drained = if world.is_drained(name) { ", drained" } else { "" };
+                let custom = if service.custom.is_some() { ", custom" } else { "" };
+                write!(text, "; {name} is {:?}{drained}{custom}", world.verdict(name)).unwrap();
             }
         }
         text
