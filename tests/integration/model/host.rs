@@ -446,7 +446,7 @@ impl Host {
     /// The kernel refuses while the daemon is writing there.
     fn remount(&self, how: &str) {
         let disk = self.lab.file("6").display().to_string();
-        let again = format!("until mount -o remount,{how} {disk} 2>/dev/null; do sleep 0.01; done");
+        let again = format!("until mount -o remount,bind,{how} {disk} 2>/dev/null; do sleep 0.01; done");
         self.lab.on_host("sh", &["-c", &again]);
     }
 
