@@ -320,7 +320,8 @@ impl Lab {
         self.namespaces.start(logged(&mut self.command(program), &self.file(log)))
     }
 
-    /// The program with its configuration. It finds programs in `bin` of the lab's directory before all others.
+    /// The program with its configuration. It finds programs in `bin` of the lab's directory before
+    /// all others.
     fn command(&self, program: &str) -> Command {
         let mut command = self.namespaces.host(program);
         let others = std::env::var("PATH").unwrap_or_default();

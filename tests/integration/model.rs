@@ -1,8 +1,9 @@
-//! The random model test: anything happens at any time, and a small model says which routes the router must have.
+//! The random model test: anything happens at any time, and a small model says which routes the
+//! router must have.
 //!
-//! `CHAOS_SEED=1234` plays the decisions of that seed again, `CHAOS_SECONDS=300` goes on for longer, `MODEL_ACTS=drain,move`
-//! plays these acts only. The decisions depend on the seed alone, so that a seed that failed plays the same game again;
-//! what the machine makes of it may differ.
+//! `CHAOS_SEED=1234` plays the decisions of that seed again, `CHAOS_SECONDS=300` goes on for
+//! longer, `MODEL_ACTS=drain,move` plays these acts only. The decisions depend on the seed alone,
+//! so that a seed that failed plays the same game again; what the machine makes of it may differ.
 //!
 //! ```text
 //!   a round:   a configuration is drawn, the daemon starts   (`configuration`)
@@ -12,9 +13,10 @@
 //!              everything is mended
 //! ```
 //!
-//! Promises: after each act, and after a bounded wait, lists and router have what the model expects. Meanwhile no route
-//! moves that the model expects to stay, where only one thing happened; and two services that nothing touches never
-//! lose their routes, but while BIRD itself is stopped. After a round the daemon needs no more than before it.
+//! Promises: after each act, and after a bounded wait, lists and router have what the model
+//! expects. Meanwhile no route moves that the model expects to stay, where only one thing happened;
+//! and two services that nothing touches never lose their routes, but while BIRD itself is stopped.
+//! After a round the daemon needs no more than before it.
 
 mod act;
 mod configuration;

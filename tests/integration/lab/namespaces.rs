@@ -72,7 +72,8 @@ impl Namespaces {
         command
     }
 
-    /// Where a file of the host is to be found by the tests, which do not see what is mounted there.
+    /// Where a file of the host is to be found by the tests, which do not see what is mounted
+    /// there.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         Path::new(&format!("/proc/{}/root", self.holder.id())).join(path.strip_prefix("/").unwrap())
     }

@@ -1,7 +1,8 @@
 //! What can happen: the acts, and the table from which they are drawn.
 //!
-//! Promises: what is drawn depends on the seed and on what was drawn before, never on what the daemon made of it.
-//! `MODEL_ACTS=drain,move` leaves all acts out but those whose word is named, to aim at one kind of fault.
+//! Promises: what is drawn depends on the seed and on what was drawn before, never on what the
+//! daemon made of it. `MODEL_ACTS=drain,move` leaves all acts out but those whose word is named, to
+//! aim at one kind of fault.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +39,8 @@ pub(super) enum Act {
     Reloads(usize),
     /// SIGURG, several times in a row.
     ChecksNow(usize),
-    /// The daemon ends, by SIGTERM or SIGKILL, and is started again; meanwhile a list may be damaged.
+    /// The daemon ends, by SIGTERM or SIGKILL, and is started again; meanwhile a list may be
+    /// damaged.
     Restart {
         killed: bool,
         damage: Option<(usize, Damage)>,
@@ -85,7 +87,8 @@ pub(super) const UNINSTALL: &str = "uninstall";
 
 type Draw = fn(&World, &mut StdRng) -> Option<Act>;
 
-/// How often each comes compared with the others, the word for it, and how it is drawn: nothing where it cannot be now.
+/// How often each comes compared with the others, the word for it, and how it is drawn: nothing
+/// where it cannot be now.
 const ACTS: &[(u32, &str, Draw)] = &[
     (8, "dies", dies),
     (8, "revives", revives),
@@ -278,7 +281,8 @@ fn swaps(world: &World, random: &mut StdRng) -> Option<Act> {
     reload("swap", world, configuration, None)
 }
 
-/// A prefix moves from one service to another, which may be drained. A service that loses its last prefix leaves.
+/// A prefix moves from one service to another, which may be drained. A service that loses its last
+/// prefix leaves.
 fn moves(world: &World, random: &mut StdRng) -> Option<Act> {
     let (from, to, prefix) = giver_and_taker(world, random)?;
     let mut configuration = world.configuration.clone();
@@ -299,7 +303,8 @@ fn shares(world: &World, random: &mut StdRng) -> Option<Act> {
     reload("share", world, configuration, None)
 }
 
-/// Two services, and a prefix of the first one. The second one is drained in half of the cases where one is.
+/// Two services, and a prefix of the first one. The second one is drained in half of the cases
+/// where one is.
 fn giver_and_taker(world: &World, random: &mut StdRng) -> Option<(Name, Name, Prefix)> {
     let wants_drained = random.random_bool(0.5);
     let to = service_that(world, random, |name, _| wants_drained && world.is_drained(name));

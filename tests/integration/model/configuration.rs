@@ -1,6 +1,8 @@
-//! What the daemon is configured with in the model test: services, prefixes, and the ways to tell BIRD.
+//! What the daemon is configured with in the model test: services, prefixes, and the ways to tell
+//! BIRD.
 //!
-//! Promises: pure data, drawn from the seed alone; everything drawn is a configuration that the daemon accepts.
+//! Promises: pure data, drawn from the seed alone; everything drawn is a configuration that the
+//! daemon accepts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -79,7 +81,8 @@ pub(super) struct Service {
     pub(super) fail: u32,
     /// In tenths of a second.
     pub(super) interval: u32,
-    /// A check that hangs times out and fails. Otherwise it stays undecided, as its time limit is longer than any wait.
+    /// A check that hangs times out and fails. Otherwise it stays undecided, as its time limit is
+    /// longer than any wait.
     pub(super) times_out: bool,
     /// `check_disabled`, and whether `on_disabled` advertises.
     pub(super) disabled: Option<bool>,
@@ -150,7 +153,8 @@ impl Configuration {
         }
     }
 
-    /// Whether the daemon accepts it: services that share a prefix must have the same custom command.
+    /// Whether the daemon accepts it: services that share a prefix must have the same custom
+    /// command.
     pub(super) fn is_valid(&self) -> bool {
         PREFIXES.iter().all(|prefix| {
             let mut customs = self.services_of(prefix).map(|(_, service)| service.custom);
@@ -216,8 +220,8 @@ impl Transport {
 }
 
 impl Service {
-    /// A service with this prefix and a check that decides at once. It has everything for which the daemon begins a thread
-    /// that stays, so that the number of threads tells of leaks only.
+    /// A service with this prefix and a check that decides at once. It has everything for which the
+    /// daemon begins a thread that stays, so that the number of threads tells of leaks only.
     pub(super) fn steady(prefix: Prefix, has_custom: bool) -> Service {
         Service {
             prefixes: [prefix].into(),

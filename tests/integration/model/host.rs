@@ -1,7 +1,8 @@
-//! The model's acts on a real host: files, processes and addresses; and what is to be seen of the lists and the router.
+//! The model's acts on a real host: files, processes and addresses; and what is to be seen of the
+//! lists and the router.
 //!
-//! Promises: what was done by an act has been done when it returns; what the daemon makes of it is not waited for, but
-//! that a reload and a start have been carried out.
+//! Promises: what was done by an act has been done when it returns; what the daemon makes of it is
+//! not waited for, but that a reload and a start have been carried out.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -184,7 +185,8 @@ impl Host {
         }
     }
 
-    /// What the model expects and what there is, a line for each prefix: of all, or of those that are not as expected.
+    /// What the model expects and what there is, a line for each prefix: of all, or of those that
+    /// are not as expected.
     pub(super) fn comparison(&self, world: &World, of_all: bool) -> String {
         let listed = self.lab.listed().unwrap_or_default();
         let mut text = String::new();
@@ -341,7 +343,8 @@ impl Host {
         fs::remove_file(broken).unwrap();
     }
 
-    /// Tells the daemon so many times to read its configuration, and waits until it says that it did.
+    /// Tells the daemon so many times to read its configuration, and waits until it says that it
+    /// did.
     fn wait_reload(&self, words: &str, times: usize) {
         let count = |lab: &Lab| lab.log("daemon.log").matches(words).count();
         let before = count(&self.lab);
@@ -474,8 +477,8 @@ impl Host {
         self.lab.on_host("/bin/sh", &["-c", &script]);
     }
 
-    /// Writes a shell script that can be run as it is: by a process of the host, as a file that is open for writing in a
-    /// child of another test cannot be run.
+    /// Writes a shell script that can be run as it is: by a process of the host, as a file that is
+    /// open for writing in a child of another test cannot be run.
     fn program(&self, name: &str, script: &str) {
         let text = format!("#!/bin/sh\n{}", self.lab.script_text(script));
         let file = self.lab.file(name).display().to_string();

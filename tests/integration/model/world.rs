@@ -1,11 +1,11 @@
 //! The model: what the lists and the router hold once everything that was done has had its effect.
 //!
 //! ```text
-//!   checks, drains, addresses -> verdict of each service -> decision on each prefix -> in the list -> at the router
+//!   checks, drains, addresses -> verdicts of services -> decision on prefixes -> in list -> at router
 //! ```
 //!
-//! Promises: pure; knows nothing of the daemon but what its documentation says; where that leaves it open whether a
-//! prefix is there, so does the model ([`Expected::Either`]).
+//! Promises: pure; knows nothing of the daemon but what its documentation says; where that leaves
+//! it open whether a prefix is there, so does the model ([`Expected::Either`]).
 //! Leaves out: how long it takes, and how it is done and observed (`host`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -308,8 +308,8 @@ impl World {
         before == wanted && !self.touched.contains(prefix)
     }
 
-    /// Whether the daemon can tell BIRD of this prefix. Where it is open what BIRD has, any of the ways may be the one that
-    /// is still to tell it, so all of them have to work.
+    /// Whether the daemon can tell BIRD of this prefix. Where it is open what BIRD has, any of the
+    /// ways may be the one that is still to tell it, so all of them have to work.
     fn can_tell(&self, prefix: Prefix, is_open: bool) -> bool {
         let can_family = match self.configuration.transports[family(prefix)] {
             Transport::Socket => true,
@@ -376,7 +376,8 @@ impl World {
         }
     }
 
-    /// Something has an effect on these prefixes. Who keeps one of them may keep what was, or what is.
+    /// Something has an effect on these prefixes. Who keeps one of them may keep what was, or what
+    /// is.
     fn touch(&mut self, prefixes: &BTreeSet<Prefix>) {
         for (name, verdict) in &mut self.verdicts {
             let service = self.configuration.services.get(name);
