@@ -17,6 +17,7 @@
 //! it is over.
 //! Leaves out: when it is this thread's turn (`bird::writer`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -191,12 +192,15 @@ impl Reconfigurer {
         self.transport.is_busy(give_up)
     }
 
+    /// Whether BIRD reads a list of these families by it.
+    pub fn reads_any(&self, families: &HashSet<Family>) -> bool {
+        self.lists.iter().any(|list| families.contains(&list.family()))
+    }
+
     /// When BIRD is to be told or asked, if it is.
-    ///
-    /// A list that is held holds up all that share its transport, as BIRD would read it with the others.
     pub fn next_wakeup(&self, gate: Gate, now: Instant) -> Option<Instant> {
-        if gate.custom_runs || self.lists.iter().any(PrefixList::is_held) {
-            // The end of the command, or of the hold, is the next occasion.
+        if gate.custom_runs {
+            // The end of the command is the next occasion.
             return None;
         }
         let busy_until = gate.busy_until.filter(|_| !self.transport.can_ask());

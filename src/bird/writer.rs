@@ -339,8 +339,8 @@ impl Writer {
 
     /// Brings BIRD in line with the files, as far as it may be told now.
     fn tell(&mut self) {
-        let mut gate = self.gate();
-        for reconfigurer in &mut self.reconfigurers {
+        let (mut gate, held) = (self.gate(), self.held_families());
+        for reconfigurer in self.reconfigurers.iter_mut().filter(|reconfigurer| !reconfigurer.reads_any(&held)) {
             let now = Instant::now();
             if reconfigurer.next_wakeup(gate, now).is_some_and(|at| at <= now) {
                 gate.busy_until = gate.busy_until.max(reconfigurer.advance(&self.give_up));
@@ -380,8 +380,9 @@ impl Writer {
     /// When the next step is due, if nothing happens.
     fn next_wakeup(&self, now: Instant) -> Option<Instant> {
         let lists = self.lists().filter_map(|list| list.next_wakeup(now)).min();
-        let gate = self.gate();
-        let reconfigurers = self.reconfigurers.iter().filter_map(|found| found.next_wakeup(gate, now)).min();
+        let (gate, held) = (self.gate(), self.held_families());
+        let free = self.reconfigurers.iter().filter(|reconfigurer| !reconfigurer.reads_any(&held));
+        let reconfigurers = free.filter_map(|reconfigurer| reconfigurer.next_wakeup(gate, now)).min();
         earlier(earlier(lists, reconfigurers), self.customs_wakeup(now))
     }
 
