@@ -110,6 +110,7 @@ pub mod sys {
     pub(crate) mod poll;
     pub mod process;
     pub mod process_end;
+    pub mod reaper;
     pub mod signals;
     pub mod stop_line;
 }

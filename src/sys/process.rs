@@ -14,8 +14,9 @@
 //! the background may hold open; they are killed with the group, before the leader is reaped, so that no foreign process can have
 //! got the number. Output is bounded, and however much comes, the deadline is kept. No run lasts longer than
 //! deadline + grace + [`LAST_WAIT`]; what may not be killed, or does not die, is handed out as [`Left`]. No zombie stays.
-//! Leaves out: children that left the group (`setsid`), which nobody can find again; descriptors that the daemon
-//! itself was started with (`sys::inherited` closes them); a spawn that hangs on a dead file system.
+//! Leaves out: children that left the group (`setsid`), which nobody can find again; orphans, where this process is given
+//! them (`sys::reaper`); descriptors that the daemon itself was started with (`sys::inherited` closes them); a spawn that
+//! hangs on a dead file system.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -33,6 +34,7 @@ use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 
 use crate::sys::inherited::give_back_limit;
 use crate::sys::poll::poll_until;
+use crate::sys::reaper::Claim;
 use crate::sys::stop_line::Stop;
 
 /// How long a killed process is waited for.
@@ -106,6 +108,8 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Left {
     child: Child,
+    /// It may outlive the thread that started it.
+    claim: Claim,
     refused: Option<Errno>,
 }
 
@@ -179,8 +183,12 @@ impl Program {
 impl Left {
     /// Kills it again and looks whether it has ended; true once it has, and is gone.
     pub fn try_reap(&mut self) -> bool {
-        self.refused = kill_group(&self.child, Signal::KILL).err();
-        !matches!(self.child.try_wait(), Ok(None))
+        let Left { child, claim, refused } = self;
+        let reaped = claim.unless_reaped(|| {
+            *refused = kill_group(child, Signal::KILL).err();
+            !matches!(child.try_wait(), Ok(None))
+        });
+        reaped.unwrap_or(true)
     }
 
     /// Its process id.
@@ -257,7 +265,7 @@ impl Running {
             stdout: self.stdout.finish(limits.keep),
             stderr: self.stderr.finish(limits.keep),
             took: Duration::ZERO,
-            left: left.then(|| Left { child: self.child, refused }),
+            left: left.then(|| Left { claim: Claim::new(self.child.id()), child: self.child, refused }),
         }
     }
 

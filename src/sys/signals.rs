@@ -6,7 +6,8 @@
 //! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the kernel has no memory
 //! for the byte that wakes the main thread: then it is seen within ten seconds; several of one kind that come before
 //! they are looked at are one. USR1 and USR2, which end a program that does not know them, do nothing. SIGPIPE does
-//! nothing either: Rust's runtime sees to that.
+//! nothing either: Rust's runtime sees to that. Where this process is given orphans they are reaped by the thread that
+//! waits here, which has to be the main thread, at the SIGCHLD that tells of their ends or ten seconds later.
 //! Leaves out: what they mean (`daemon`).
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::sys::poll::poll_until;
+use crate::sys::reaper::{reap_orphans, receives_orphans};
 use crate::sys::stop_line::StopLine;
 pub use nix::sys::signal::Signal;
 
@@ -37,6 +39,8 @@ pub struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
     /// Came together with one that was told, and are told next.
     waiting: VecDeque<Signal>,
+    /// Orphans are given to this process, and SIGCHLD tells of their ends.
+    orphans: bool,
 }
 
 /// Why the main thread woke.
@@ -58,10 +62,12 @@ impl Signals {
     /// No descriptor is left.
     pub fn catch() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let numbers = TOLD.into_iter().chain(KEPT_OFF).map(|signal| signal as i32);
+        let orphans = receives_orphans();
+        let numbers = TOLD.into_iter().chain(KEPT_OFF).chain(orphans.then_some(Signal::SIGCHLD));
+        let numbers = numbers.map(|signal| signal as i32);
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
         SigSet::all().thread_unblock()?;
-        Ok(Signals { delivery, waiting: VecDeque::new() })
+        Ok(Signals { delivery, waiting: VecDeque::new(), orphans })
     }
 
     /// Waits for a signal, for one of `lines` to become readable, or for the time. `None` waits as long as it takes.
@@ -74,12 +80,15 @@ impl Signals {
             fds.extend(lines.iter().map(|line| PollFd::new(*line, PollFlags::IN)));
             let look = Instant::now() + LOOK;
             poll_until(&mut fds, Some(until.map_or(look, |until| until.min(look))));
-            let told = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
+            let pulled = fds[1..].iter().position(|fd| !fd.revents().is_empty());
             // Also where the socket tells of none: a signal is noted before the write that wakes, and that can fail.
             let numbers = self.delivery.pending();
             self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
-            if !told[0] && self.waiting.is_empty() {
-                if let Some(line) = told[1..].iter().position(|told| *told) {
+            if self.orphans {
+                reap_orphans();
+            }
+            if self.waiting.is_empty() {
+                if let Some(line) = pulled {
                     return Wake::Line(line);
                 }
                 if until.is_some_and(|until| until <= Instant::now()) {

@@ -11,6 +11,7 @@ pub(crate) mod service;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -304,6 +305,14 @@ impl Lab {
         self.daemon = Some(self.start_logging_to(program, "daemon.log"));
     }
 
+    /// Has the daemon be started by a script, which need not start it itself: it ends with that.
+    pub(crate) fn start_daemon_by(&mut self, script: &str) {
+        let (wrapper, daemon) = (self.file("wrapper"), daemon_program());
+        fs::write(&wrapper, format!("#!/bin/bash\n{script}\nexec {daemon} \"$@\"\n")).unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        self.start_this_daemon(wrapper.to_str().unwrap());
+    }
+
     /// Starts one more, which writes to `second.log`.
     pub(crate) fn second_daemon(&self) -> Running {
         self.start_logging_to(&daemon_program(), "second.log")
@@ -346,6 +355,11 @@ impl Lab {
     /// Sends the daemon a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         self.daemon.as_ref().unwrap().signal(signal);
+    }
+
+    /// The program that was started as the daemon, by its id as seen from the tests.
+    pub(crate) fn daemon_pid(&self) -> i32 {
+        self.daemon.as_ref().unwrap().pid()
     }
 
     /// Waits for it to end, and for its exit code; nothing where a signal ended it.

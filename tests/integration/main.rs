@@ -24,6 +24,7 @@ mod leaving;
 mod levels;
 mod lists;
 mod model;
+mod orphans;
 mod process;
 mod reload;
 mod routes;

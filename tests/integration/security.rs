@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 
 use crate::lab::service::Service;
@@ -11,15 +11,6 @@ use crate::lab::Lab;
 
 const WEB: &str = "10.52.12.1/32";
 const OTHER: &str = "10.52.12.2/32";
-
-/// Has the daemon be started by a script.
-fn started_by(lab: &mut Lab, script: &str) {
-    let wrapper = lab.file("wrapper");
-    let daemon = env!("CARGO_BIN_EXE_anycast-healthchecker");
-    fs::write(&wrapper, format!("#!/bin/bash\n{script}\nexec {daemon} \"$@\"\n")).unwrap();
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-    lab.start_this_daemon(wrapper.to_str().unwrap());
-}
 
 /// A command that tells what it has inherited, in files of this name.
 fn confession(lab: &str, name: &str, then: &str) -> String {
@@ -42,8 +33,7 @@ fn children_inherit_stdio_and_the_environment_without_what_is_systemds() {
     let reconfigure = confession(&path, "birdc", &format!("exec birdc -s {path}/host.ctl configure"));
     lab.option("bird_reconfigure_cmd", &reconfigure);
     lab.option("bird6_reconfigure_cmd", &reconfigure);
-    started_by(
-        &mut lab,
+    lab.start_daemon_by(
         "exec 7</etc/passwd 200</etc/hostname\nexport NOTIFY_SOCKET=@nobody WATCHDOG_USEC=30000000 LISTEN_FDS=1 LISTEN_FDNAMES=x\n\
          export LISTEN_PID=$$ WATCHDOG_PID=$$ KEPT='as it is'",
     );

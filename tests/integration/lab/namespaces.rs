@@ -33,6 +33,8 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     /// The words of its command line; empty for a zombie.
     pub(crate) command: String,
+    /// `Z` for a zombie.
+    pub(crate) state: char,
 }
 
 impl Namespaces {
@@ -164,13 +166,14 @@ impl Drop for Running {
 }
 
 /// All processes of the machine that can be seen.
-pub(super) fn all_processes() -> impl Iterator<Item = Process> {
+pub(crate) fn all_processes() -> impl Iterator<Item = Process> {
     std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         // Process id, name in parentheses (which may hold any byte), state, parent.
         let stat = String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
-        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let (state, parent) = (fields.next()?.chars().next()?, fields.next()?.parse().ok()?);
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        Some(Process { pid, parent, command: String::from_utf8_lossy(&words).replace('\0', " ") })
+        Some(Process { pid, parent, command: String::from_utf8_lossy(&words).replace('\0', " "), state })
     })
 }
