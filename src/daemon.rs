@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   thread        owns                              may block on            is stopped by
-//!   main          signals, the pidfile              signals                 TERM, INT, ABRT; a thread that died
+//!   main          signals, the pidfile              signals                 TERM, INT, QUIT, ABRT; a thread that died
 //!   one a check   nothing                           its own check           its check's trigger
 //!   bird-writer   prefix files, BIRD                disk, birdc             Event::Stop; cut short by the give-up line
 //!   addresses     the assigned addresses            netlink                 the stop line
@@ -148,7 +148,7 @@ struct Daemon {
     give_up: StopLine,
     /// Pulled when the writer has ended.
     ended: StopLine,
-    /// A signal asked for the end, and not the watchdog's.
+    /// A signal asked for the end, and neither the watchdog's nor QUIT.
     clean: bool,
 }
 
@@ -264,7 +264,7 @@ impl Daemon {
                 Wake::Signal(Signal::SIGHUP) => self.begin_reload(),
                 Wake::Signal(signal) => {
                     info!("received {signal}");
-                    self.clean = signal != Signal::SIGABRT;
+                    self.clean = !matches!(signal, Signal::SIGABRT | Signal::SIGQUIT);
                     return Ok(());
                 }
                 Wake::Line(0) => return Err(bug_of(self.writer.take()).unwrap_or_else(|| bug("the bird-writer ended"))),

@@ -5,8 +5,10 @@
 //!
 //! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the kernel has no memory
 //! for the byte that wakes the main thread: then it is seen within ten seconds; several of one kind that come before
-//! they are looked at are one. USR1 and USR2, which end a program that does not know them, do nothing. SIGPIPE does
-//! nothing either: Rust's runtime sees to that. Where this process is given orphans they are reaped by the thread that
+//! they are looked at are one. Those of [`KEPT_OFF`], which end a program that does not know them, do nothing; what
+//! they tell of (a file that may not grow, say) is the error of a call. SIGPIPE does nothing either: Rust's runtime
+//! sees to that. All of them have their default meaning in the programs that the daemon starts, also those that it was
+//! itself started without. Where this process is given orphans they are reaped by the thread that
 //! waits here, which has to be the main thread, at the SIGCHLD that tells of their ends or ten seconds later.
 //! Leaves out: what they mean (`daemon`).
 
@@ -26,9 +28,10 @@ use crate::sys::stop_line::StopLine;
 pub use nix::sys::signal::Signal;
 
 /// Those that are told.
-const TOLD: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT, Signal::SIGHUP, Signal::SIGURG];
+const TOLD: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGHUP, Signal::SIGURG];
 /// Those that are kept off.
-const KEPT_OFF: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
+const KEPT_OFF: [Signal; 5] = [Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU, Signal::SIGXFSZ];
 
 /// How often it is looked whether one came without waking anybody.
 const LOOK: Duration = Duration::from_secs(10);
@@ -46,7 +49,7 @@ pub struct Signals {
 /// Why the main thread woke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// One of TERM, INT, ABRT, HUP and URG came.
+    /// One of TERM, INT, QUIT, ABRT, HUP and URG came.
     Signal(Signal),
     /// The line at this place was pulled (and stays so: signals go before it, and it goes before those behind it).
     Line(usize),
@@ -111,7 +114,7 @@ mod tests {
     #[test]
     fn signals_come_one_by_one_and_before_the_line() {
         let name = "sys::signals::tests::signals_come_one_by_one_and_before_the_line";
-        let block = ["env", "--block-signal=TERM,INT,ABRT,HUP,URG,USR1,USR2"];
+        let block = ["env", "--block-signal=TERM,INT,QUIT,ABRT,HUP,URG,ALRM,USR1,USR2,XCPU,XFSZ"];
         if !alone(name, &block, &this_program()) {
             return;
         }
@@ -136,6 +139,15 @@ mod tests {
         assert_eq!(signals.wait(None, &[&line]), Wake::Line(0));
     }
 
+    /// A line of `/proc/self/status` as a program sees it that is started.
+    fn of_a_child(line: &str) -> String {
+        let words = ["grep", line, "/proc/self/status"].map(String::from);
+        let limits =
+            crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
+        let ended = crate::sys::process::Program::new(&words).run(&limits, &StopLine::new().unwrap());
+        String::from_utf8(ended.stdout.kept).unwrap()
+    }
+
     /// Started without a shell in between, which would clear the mask by itself.
     #[test]
     fn programs_that_are_started_find_no_signal_blocked() {
@@ -144,11 +156,35 @@ mod tests {
             return;
         }
         let _signals = Signals::catch().unwrap();
-        let words = ["grep", "SigBlk", "/proc/self/status"].map(String::from);
-        let limits =
-            crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
-        let ended = crate::sys::process::Program::new(&words).run(&limits, &StopLine::new().unwrap());
-        assert_eq!(String::from_utf8(ended.stdout.kept).unwrap(), "SigBlk:\t0000000000000000\n");
+        assert_eq!(of_a_child("SigBlk"), "SigBlk:\t0000000000000000\n");
+    }
+
+    /// A caught signal has its default meaning in a child, an ignored one would stay ignored.
+    #[test]
+    fn programs_that_are_started_find_no_signal_ignored() {
+        let name = "sys::signals::tests::programs_that_are_started_find_no_signal_ignored";
+        let ignore = "--ignore-signal=TERM,INT,QUIT,ABRT,HUP,URG,ALRM,PIPE,USR1,USR2,XCPU,XFSZ";
+        if !alone(name, &["env", ignore], &this_program()) {
+            return;
+        }
+        let _signals = Signals::catch().unwrap();
+        let ignored = u64::from_str_radix(of_a_child("SigIgn").trim_start_matches("SigIgn:").trim(), 16).unwrap();
+        let known = TOLD.into_iter().chain(KEPT_OFF).chain([Signal::SIGPIPE]);
+        let ignored: Vec<_> = known.filter(|signal| ignored & 1 << (*signal as i32 - 1) != 0).collect();
+        assert_eq!(ignored, []);
+    }
+
+    #[test]
+    fn a_file_that_may_not_grow_is_an_error_and_no_end() {
+        use std::io::Write as _;
+        let name = "sys::signals::tests::a_file_that_may_not_grow_is_an_error_and_no_end";
+        if !alone(name, &["prlimit", "--fsize=0:4096"], &this_program()) {
+            return;
+        }
+        let mut signals = Signals::catch().unwrap();
+        let error = tempfile::tempfile().unwrap().write(b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(signals.wait(Some(Instant::now()), &[]), Wake::Time);
     }
 
     #[test]

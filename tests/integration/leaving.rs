@@ -61,14 +61,16 @@ fn a_stop_ends_though_bird_never_takes_it() {
 }
 
 #[test]
-fn the_watchdogs_signal_withdraws_nothing() {
+fn the_watchdogs_signal_and_quit_withdraw_nothing() {
     let mut lab = running_with("on_exit", |_| ());
     let mark = lab.routes.mark();
-    lab.signal(Signal::SIGABRT);
-    assert_eq!(lab.wait_exit(), Some(0));
-    lab.wait_listed(&[WEB, DNS, STAYS]);
-    lab.start_daemon();
-    lab.wait_runs("stays", 3);
+    for signal in [Signal::SIGABRT, Signal::SIGQUIT] {
+        lab.signal(signal);
+        assert_eq!(lab.wait_exit(), Some(0), "{signal}");
+        lab.wait_listed(&[WEB, DNS, STAYS]);
+        lab.start_daemon();
+        lab.wait_runs("stays", 3);
+    }
     lab.routes.expect_none_moved(mark);
 }
 

@@ -41,7 +41,7 @@ fn has_ended_cleanly(lab: &mut Lab) {
 fn each_signal_to_stop_is_a_clean_end() {
     let mut lab = running();
     let mark = lab.routes.mark();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGABRT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGABRT] {
         eprintln!("{signal}");
         lab.signal(signal);
         has_ended_cleanly(&mut lab);
@@ -49,6 +49,53 @@ fn each_signal_to_stop_is_a_clean_end() {
         lab.wait_runs("web", 3);
     }
     lab.routes.expect_none_moved(mark);
+}
+
+#[test]
+fn signals_without_a_meaning_do_nothing() {
+    let mut lab = running();
+    let mark = lab.routes.mark();
+    for signal in [Signal::SIGALRM, Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU, Signal::SIGXFSZ]
+    {
+        eprintln!("{signal}");
+        lab.signal(signal);
+        lab.wait_runs("web", 3);
+    }
+    lab.routes.expect_none_moved(mark);
+    lab.stop_daemon();
+}
+
+/// `ulimit -f` is a disk that is full: at 64 KiB for the log, later at 0 for the list.
+#[test]
+fn a_limit_of_file_sizes_costs_log_lines_and_delays_the_list_and_no_more() {
+    // The check writes nothing, as it has the same limit.
+    let web =
+        Service::new("web", WEB).with("check_interval", "0.01").with("check_cmd", "/usr/bin/test -e {lab}/alive/web");
+    let mut lab = Lab::new([web]);
+    let log = lab.file("limited.log");
+    lab.option("log_file", &log.display().to_string());
+    lab.start_daemon_by("ulimit -Sf 64");
+    lab.wait_advertised(WEB);
+    let dropped = |lab: &Lab| {
+        let status: serde_json::Value = serde_json::from_str(&lab.operate(&["-s", "--json"]).1).unwrap();
+        status["log_lines_dropped"].as_u64().unwrap()
+    };
+    lab.wait_until("lost log lines", |lab| dropped(lab) > 0);
+    assert_eq!(fs::metadata(&log).unwrap().len(), 64 * 1024);
+    lab.kill("web");
+    lab.wait_withdrawn(WEB);
+    let limit = |size| {
+        let limit = rustix::process::Rlimit { current: size, maximum: None };
+        let daemon = rustix::process::Pid::from_raw(lab.daemon_pid());
+        rustix::process::prlimit(daemon, rustix::process::Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(0));
+    lab.revive("web");
+    lab.wait_until("a list that cannot be written", |lab| lab.operate(&["-s"]).1.contains("File too large"));
+    assert!(!lab.routes.has(WEB));
+    limit(None);
+    lab.wait_advertised(WEB);
+    lab.stop_daemon();
 }
 
 #[test]
