@@ -170,7 +170,7 @@ impl Daemon {
         let orphans = Arc::<Orphans>::default();
         let (bird, limit) = (state.bird.clone(), give_up.clone());
         let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, limit);
-        let files = writer.files();
+        let files = state.files.clone();
         let (at_end, seen, told) = (PullAtEnd(ended.clone()), state.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;

@@ -23,7 +23,6 @@
 //! Leaves out: the list and its file (`bird::prefix_list`), the answer's meaning (`bird::reply`).
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -458,11 +457,6 @@ impl Writer {
             hold: list.hold(),
             counts: reconfigurer.counts() + self.customs.counts(family),
         }
-    }
-
-    /// The files that somebody else may touch, as configured: links are not resolved.
-    pub fn files(&self) -> Vec<(Family, PathBuf)> {
-        self.lists().map(|list| (list.family(), list.bird().conf.clone())).collect()
     }
 }
 

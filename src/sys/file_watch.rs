@@ -1,19 +1,23 @@
-//! Seeing that somebody did something to a prefix file: a thread that watches the directories they lie in.
+//! Watches the prefix files, and every symbolic link on the way to them: a thread with inotify on their directories.
 //!
-//! Promises: whatever is done to a file by its name (written, replaced, removed, linked, its mode changed) is told within
-//! moments, the writer's own replacing included; its temporary names are not. A directory that goes away or is another one
-//! afterwards is told too, and watched again once it is there. While one cannot be watched, for whatever reason, its
-//! families are told of every second, so that the writer looks for itself; else the thread wakes once a minute to tell of all,
-//! as inotify does not see everything (something mounted over the file, a network file system).
+//! Promises: whatever is done to a file or a link by its name (written, replaced, removed, linked, re-pointed, its mode
+//! changed) is told within moments, the writer's own replacing included; its temporary names are not. The way from the
+//! configured path to the file is followed anew after each such change, so that the file at its end is watched
+//! whichever that is. A directory that goes away or is another one afterwards is told too, and watched again once it is
+//! there. While one cannot be watched, for whatever reason, its families are told of every second, so that the writer
+//! looks for itself; else the thread wakes once a minute to tell of all, as inotify does not see everything (something
+//! mounted over the file, a network file system).
 //! Who may block: nobody. What stops it: the stop line.
-//! Leaves out: what was done, and whether it matters: who is told looks at the file. Links: it is the file at the path that is watched.
+//! Leaves out: what was done, and whether it matters: the receiver looks at the file.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -39,13 +43,18 @@ const MOST_EVENTS: usize = 10_000;
 /// For the thread: it calls nothing deep.
 const STACK: usize = 128 * 1024;
 
-/// Starts the thread: it sends [`Event::Touched`].
+/// How many links are followed, as the kernel does.
+const MAX_LINKS: usize = 40;
+/// How often the way is followed again because it changed while its directories were about to be watched.
+const TRIES: usize = 3;
+
+/// Starts the thread: it sends [`Event::Touched`] for the files that the paths, as they are configured, lead to.
 ///
 /// # Errors
 /// The thread cannot be created: to be tried again.
 pub fn start(files: Vec<(Family, PathBuf)>, events: Sender<Event>, stop: StopLine) -> io::Result<JoinHandle<()>> {
-    let files = files.into_iter().map(|(family, path)| File { family, path, watch: None }).collect();
-    let mut watch = Watch { inotify: None, files, events, stop };
+    let files = files.into_iter().map(|(family, path)| File { family, path, names: Vec::new() }).collect();
+    let mut watch = Watch { inotify: None, watches: HashSet::new(), files, events, stop };
     // Before the thread runs, so that whatever comes after this call is seen.
     watch.look();
     let thread = std::thread::Builder::new().name("files".into()).stack_size(STACK);
@@ -55,21 +64,75 @@ pub fn start(files: Vec<(Family, PathBuf)>, events: Sender<Event>, stop: StopLin
 struct File {
     family: Family,
     path: PathBuf,
-    /// The kernel's number of the watched directory. Both families may have the same.
+    /// What is watched for it.
+    names: Vec<Name>,
+}
+
+/// A name on which it depends which file a path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    /// Without links; the current one where it is blank.
+    directory: PathBuf,
+    name: OsString,
+    /// A link, and not the file in the end.
+    link: bool,
+    /// The kernel's number of the watched directory. Several names may have the same.
     watch: Option<i32>,
 }
 
 impl File {
-    fn directory(&self) -> &Path {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+    fn is_blind(&self) -> bool {
+        self.names.iter().any(|name| name.watch.is_none())
+    }
+}
+
+/// Every link on the way along `path`, directories included, and the file in the end. In a circle there is no end.
+fn names(path: &Path) -> Vec<Name> {
+    let components = |path: &Path| -> Vec<OsString> {
+        path.components().map(|component| component.as_os_str().to_os_string()).collect()
+    };
+    let (mut names, mut links) = (Vec::new(), 0);
+    let mut at = PathBuf::new();
+    let mut rest = VecDeque::from(components(path));
+    while let Some(word) = rest.pop_front() {
+        match Path::new(&word).components().next() {
+            Some(Component::RootDir) => at = PathBuf::from("/"),
+            Some(Component::ParentDir) => {
+                // At the start of a relative path, or behind another such word.
+                if at.file_name().is_none() && at != Path::new("/") {
+                    at.push("..");
+                } else {
+                    at.pop();
+                }
+            }
+            Some(Component::Normal(_)) => {
+                let target = fs::read_link(at.join(&word)).ok();
+                if target.is_some() || rest.is_empty() {
+                    let link = target.is_some();
+                    let name = Name { directory: at.clone(), name: word.clone(), link, watch: None };
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                match target {
+                    Some(_) if links == MAX_LINKS => break,
+                    Some(target) => {
+                        links += 1;
+                        components(&target).into_iter().rev().for_each(|word| rest.push_front(word));
+                    }
+                    None => at.push(word),
+                }
+            }
+            Some(Component::CurDir | Component::Prefix(_)) | None => {}
         }
     }
+    names
 }
 
 struct Watch {
     inotify: Option<OwnedFd>,
+    /// The numbers of all watched directories.
+    watches: HashSet<i32>,
     files: Vec<File>,
     events: Sender<Event>,
     stop: StopLine,
@@ -81,7 +144,7 @@ impl Watch {
         let mut regularly = Instant::now() + REGULARLY;
         let mut again = Instant::now() + BLIND;
         loop {
-            let blind = self.files.iter().any(|file| file.watch.is_none());
+            let blind = self.files.iter().any(File::is_blind);
             let until = if blind { again } else { regularly };
             let told = match &self.inotify {
                 Some(inotify) => {
@@ -110,7 +173,7 @@ impl Watch {
         }
     }
 
-    /// Reads what waits: which families' files are touched, and whether a directory may be another one now.
+    /// Reads what waits: which families' files are touched, and whether a file or directory may be another one now.
     fn read(&self, buffer: &mut [MaybeUninit<u8>]) -> (BTreeSet<Family>, bool) {
         let (mut touched, mut moved) = (BTreeSet::new(), false);
         let Some(inotify) = &self.inotify else { return (touched, moved) };
@@ -119,16 +182,17 @@ impl Watch {
             let Ok(event) = reader.next() else { break };
             match event.file_name() {
                 Some(name) => {
-                    let named = |file: &&File| {
-                        file.watch == Some(event.wd())
-                            && file.path.file_name().is_some_and(|own| own.as_bytes() == name.to_bytes())
-                    };
-                    touched.extend(self.files.iter().filter(named).map(|file| file.family));
+                    let is_it = |own: &Name| own.watch == Some(event.wd()) && own.name.as_bytes() == name.to_bytes();
+                    let named = self.files.iter().filter(|file| file.names.iter().any(is_it));
+                    let named: Vec<Family> = named.map(|file| file.family).collect();
+                    let another = ReadFlags::CREATE | ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO | ReadFlags::DELETE;
+                    moved |= !named.is_empty() && event.events().intersects(another);
+                    touched.extend(named);
                 }
                 // Of a directory itself: its mode matters as a file's does. Or events were lost.
                 None => {
                     let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                    let of = |file: &&File| lost || file.watch == Some(event.wd());
+                    let of = |file: &&File| lost || file.names.iter().any(|name| name.watch == Some(event.wd()));
                     touched.extend(self.files.iter().filter(of).map(|file| file.family));
                     moved = true;
                 }
@@ -137,45 +201,63 @@ impl Watch {
         (touched, moved)
     }
 
-    /// Watches each directory that stands at its path now. Returns the families for which that is another one than before,
-    /// or that cannot be watched.
+    /// Follows the way to each file, and watches each directory on it that holds a link or the file. Returns the families
+    /// for which that is another way than before, or that cannot be watched.
     fn look(&mut self) -> BTreeSet<Family> {
         if self.inotify.is_none() {
             self.inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
         }
-        let before: HashSet<i32> = self.files.iter().filter_map(|file| file.watch).collect();
-        let flags = WatchFlags::CREATE
-            | WatchFlags::MODIFY
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::ATTRIB
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
         let mut touched = BTreeSet::new();
         for file in &mut self.files {
-            // A directory that is watched already gives its number again.
-            let watch = self.inotify.as_ref().and_then(|inotify| add_watch(inotify, file.directory(), flags).ok());
-            if watch.is_none() || watch != file.watch {
+            let names = watch(self.inotify.as_ref(), &file.path, &mut self.watches);
+            if names != file.names || names.iter().any(|name| name.watch.is_none()) {
                 touched.insert(file.family);
             }
-            file.watch = watch;
+            file.names = names;
         }
-        for gone in before {
-            if self.files.iter().all(|file| file.watch != Some(gone)) {
-                // One that was deleted took its watch along.
-                let _ = self.inotify.as_ref().map(|inotify| remove_watch(inotify, gone));
-            }
+        let needed = self.files.iter().flat_map(|file| &file.names).filter_map(|name| name.watch).collect();
+        for gone in self.watches.difference(&needed) {
+            // One that was deleted took its watch along.
+            let _ = self.inotify.as_ref().map(|inotify| remove_watch(inotify, *gone));
         }
+        self.watches = needed;
         touched
     }
 }
 
+/// Watches all directories on the way along `path`, and adds to `watches` what was watched for that.
+fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> Vec<Name> {
+    let of_links = WatchFlags::CREATE
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR;
+    let of_files = of_links | WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB;
+    let mut found = names(path);
+    for _ in 0..TRIES {
+        let watched = found.iter().map(|name| {
+            let directory = if name.directory.as_os_str().is_empty() { Path::new(".") } else { &name.directory };
+            // A directory that is watched already gives its number again, and may be watched for more than a link.
+            let flags = if name.link { of_links | WatchFlags::MASK_ADD } else { of_files };
+            let watch = inotify.and_then(|inotify| add_watch(inotify, directory, flags).ok());
+            Name { watch, ..name.clone() }
+        });
+        let watched: Vec<Name> = watched.collect();
+        watches.extend(watched.iter().filter_map(|name| name.watch));
+        let again = names(path);
+        if again == found {
+            return watched;
+        }
+        found = again;
+    }
+    // Somebody changes it all the time, so that more of its changes are still to come.
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::sync::mpsc::{channel, Receiver};
 
     use super::*;
@@ -192,12 +274,18 @@ mod tests {
 
     impl Started {
         fn new() -> Started {
+            Started::after("true")
+        }
+
+        /// The same, where a script has done something first.
+        fn after(script: &str) -> Started {
             let dir = tempfile::tempdir().unwrap();
             let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
             for path in [&a, &b] {
                 fs::create_dir(path).unwrap();
                 fs::File::create(path.join("list")).unwrap();
             }
+            sh(&format!("cd {}; {script}", dir.path().display()));
             let (sender, events) = channel();
             let stop = StopLine::new().unwrap();
             let files = vec![(Family::V4, a.join("list")), (Family::V6, b.join("list"))];
@@ -248,6 +336,86 @@ mod tests {
             watch.sh(script);
             watch.expect(Family::V4, script);
         }
+        watch.stop();
+    }
+
+    /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to `real/list`.
+    const CHAIN: &str = "rm a/list; mkdir links real real2; ln -s ../links/list a/list; ln -s ../to/list links/list; \
+                         ln -s real to; touch real/list real2/list";
+
+    #[test]
+    fn names_on_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        // The directory itself may lie behind links.
+        let at = dir.path().canonicalize().unwrap();
+        let here = at.display();
+        sh(&format!("cd {here}; mkdir a; touch a/list; {CHAIN}; ln -s loop loop; ln -s {here}/a absolute"));
+        let check = |path: &str, expected: &[&str]| {
+            let found = names(&at.join(path)).into_iter().map(|name| {
+                let path = name.directory.strip_prefix(&at).unwrap().join(&name.name).display().to_string();
+                if name.link {
+                    path + "@"
+                } else {
+                    path
+                }
+            });
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{path}");
+        };
+        check("a/none", &["a/none"]);
+        check("none/none", &["none/none"]);
+        check("to/list", &["to@", "real/list"]);
+        check("real/../to/./list", &["to@", "real/list"]);
+        check("to/../real/list", &["to@", "real/list"]);
+        check("a/list", &["a/list@", "links/list@", "to@", "real/list"]);
+        check("absolute/list", &["absolute@", "a/list@", "links/list@", "to@", "real/list"]);
+        check("loop", &["loop@"]);
+        check("loop/list", &["loop@"]);
+        assert_eq!(names(Path::new("../x/../y/list"))[0].directory, Path::new("../y"));
+    }
+
+    #[test]
+    fn whatever_is_done_to_a_link_on_the_way_or_to_its_target() {
+        for script in [
+            "echo >>real/list",
+            "chmod 600 real/list",
+            "mv real/list real/other",
+            "touch real/new; mv real/new real/list",
+            "touch new; mv new a/list",
+            "ln -sfn ../real2/list links/list",
+            "rm links/list",
+            "ln -sfn real2 to",
+            "rm to",
+        ] {
+            let watch = Started::after(CHAIN);
+            watch.sh(script);
+            watch.expect(Family::V4, script);
+            watch.stop();
+        }
+    }
+
+    #[test]
+    fn a_chain_of_links_is_followed_again_after_each_change() {
+        let watch = Started::after(CHAIN);
+        for (change, then) in [
+            ("ln -sfn real2 to", "echo >>real2/list"),
+            ("ln -sfn ../real/list links/list", "echo >>real/list"),
+            ("cp a/list new; mv new a/list", "echo >>a/list"),
+            // A directory that is missing.
+            ("rm -f a/list; ln -sfn ../later/list a/list", "mkdir later; touch later/list"),
+            // A circle.
+            ("ln -sfn list a/list", "ln -sfn ../real/list a/list"),
+            ("true", "chmod 644 real/list"),
+        ] {
+            watch.sh(change);
+            // News of this may come in several portions.
+            watch.told_before_the_other();
+            watch.told_before_the_other();
+            watch.sh(then);
+            watch.expect(Family::V4, then);
+        }
+        watch.told_before_the_other();
+        watch.sh("echo >>real2/list; touch links/other to2");
+        assert_eq!(watch.told_before_the_other(), [], "they are nobody's");
         watch.stop();
     }
 
@@ -308,8 +476,9 @@ mod tests {
             return;
         }
         let (dir, (events, _receiver)) = (tempfile::tempdir().unwrap(), channel());
-        let file = File { family: Family::V4, path: dir.path().join("list"), watch: None };
-        let mut watch = Watch { inotify: None, files: vec![file], events, stop: StopLine::new().unwrap() };
+        let file = File { family: Family::V4, path: dir.path().join("list"), names: Vec::new() };
+        let stop = StopLine::new().unwrap();
+        let mut watch = Watch { inotify: None, watches: HashSet::new(), files: vec![file], events, stop };
         let mut check = |news, what| assert_eq!(watch.look().len(), news, "{what}");
         check(1, "first seen");
         check(0, "as it was");
