@@ -231,11 +231,13 @@ fn status(sources: &Sources, json: bool) -> Exit {
     match client::show(&socket, json, colours, &mut out) {
         Ok(true) => Exit::Well,
         Ok(false) => Exit::Failed,
-        Err(why @ AskError::NotRunning { .. }) => {
-            fail(&why);
-            Exit::NotRunning
-        }
-        Err(why) => fail(&why),
+        Err(why) => match why.confirmed(files::pidfile(sources).as_deref()) {
+            why @ AskError::NotRunning { .. } => {
+                fail(&why);
+                Exit::NotRunning
+            }
+            why => fail(&why),
+        },
     }
 }
 

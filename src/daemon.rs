@@ -62,6 +62,8 @@ mod reload;
 const STOP: Duration = Duration::from_millis(1600);
 /// How long it may take where services leave (`on_exit`) and BIRD has to confirm that.
 const LEAVE: Duration = Duration::from_millis(9600);
+/// How often it is looked whether the pidfile is in its place.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long to wait before the pidfile is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut short, and the check commands that were killed, have to end.
@@ -114,7 +116,7 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
     }
     let mut daemon = Daemon::start(sources, &settings, Arc::new(notify), log.dropped())?;
     let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
-    let end = daemon.sleep(&mut signals, &mut log, unwritten.then_some(&mut instance));
+    let end = daemon.sleep(&mut signals, &mut log, &mut instance, unwritten);
     let stopped = daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
     if let Err(why) = instance.release() {
@@ -231,14 +233,15 @@ impl Daemon {
 
     /// Until a signal asks for the end, or a bug brings it.
     ///
-    /// `unwritten` is the instance where its pidfile could not be written: that is tried again.
+    /// `unwritten` says that the pidfile could not be written, which was told.
     fn sleep(
         &mut self,
         signals: &mut Signals,
         log: &mut Guards,
-        mut unwritten: Option<&mut Instance>,
+        instance: &mut Instance,
+        mut unwritten: bool,
     ) -> Result<(), DaemonError> {
-        let mut feeding = None;
+        let (mut feeding, mut look) = (None, Instant::now());
         loop {
             let now = Instant::now();
             if feeding.is_none_or(|at| at <= now) {
@@ -248,15 +251,21 @@ impl Daemon {
                     let _ = self.notify.alive();
                 }
             }
-            if unwritten.as_mut().is_some_and(|instance| instance.write_pid().is_ok()) {
-                info!("the pidfile is written now");
-                unwritten = None;
+            if look <= now {
+                let restored = instance.restore();
+                match &restored {
+                    Ok(true) if unwritten => info!("the pidfile is written now"),
+                    Ok(true) => warn!("the pidfile was deleted or replaced; it is put back"),
+                    Err(why) if !unwritten => warn!("{why}"),
+                    Ok(false) | Err(_) => {}
+                }
+                unwritten = restored.is_err();
+                look = now + if unwritten { AGAIN } else { LOOK };
             }
             if let Some(name) = panicked(&mut self.others) {
                 return Err(bug(&format!("the thread {name} died")));
             }
-            let again = unwritten.is_some().then(|| now + AGAIN);
-            let until = self.supervisor.look(now).into_iter().chain(feeding).chain(again).min();
+            let until = self.supervisor.look(now).into_iter().chain(feeding).chain([look]).min();
             let lines: Vec<&StopLine> =
                 std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
             match signals.wait(until, &lines) {

@@ -178,8 +178,12 @@ fn wait(
                 Ok(sentences) => return Ok([vec![done], sentences].concat().join("\n")),
                 Err(what) => what,
             },
-            Err(AskError::NotRunning { .. }) => return Ok(format!("{done}; no daemon runs: {later}")),
-            Err(source) => return Err(DrainError::Ask { done, source }),
+            Err(source) => match source.confirmed(Some(&settings.daemon.pidfile)) {
+                AskError::NotRunning { .. } => return Ok(format!("{done}; no daemon runs: {later}")),
+                // The socket is put back meanwhile.
+                why @ AskError::Unreachable { .. } if Instant::now() < until => why.to_string(),
+                source => return Err(DrainError::Ask { done, source }),
+            },
         };
         if Instant::now() >= until {
             return Err(DrainError::NotYet { done, what });

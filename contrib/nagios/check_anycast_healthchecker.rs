@@ -74,8 +74,9 @@ fn main() -> ExitCode {
 }
 
 fn verdict(arguments: &Arguments) -> Verdict {
-    let socket = match arguments.socket.clone().map_or_else(|| configured_socket(arguments), Ok) {
-        Ok(socket) => socket,
+    let given = arguments.socket.clone().map(|socket| (socket, None));
+    let (socket, pidfile) = match given.map_or_else(|| configured(arguments), Ok) {
+        Ok(paths) => paths,
         Err(why) => return unknown(&why),
     };
     let thresholds = Thresholds {
@@ -85,18 +86,21 @@ fn verdict(arguments: &Arguments) -> Verdict {
     };
     match ask(&socket, arguments.timeout) {
         Ok(document) => judge(&document, &thresholds),
-        Err(why) => judge_failure(&why),
+        Err(why) => judge_failure(&why.confirmed(pidfile.as_deref())),
     }
 }
 
-/// The socket of the daemon that this configuration is for.
-fn configured_socket(arguments: &Arguments) -> Result<PathBuf, String> {
+/// The socket and the pidfile of the daemon that this configuration is for.
+fn configured(arguments: &Arguments) -> Result<(PathBuf, Option<PathBuf>), String> {
     let services = match &arguments.service_file {
         Some(file) => ServiceFiles::File(file.clone()),
         None => ServiceFiles::Directory(arguments.dir.clone()),
     };
     match load(&Sources { main: arguments.file.clone(), services }) {
-        Ok(configuration) => Ok(configuration.settings.daemon.status_socket),
+        Ok(configuration) => {
+            let daemon = configuration.settings.daemon;
+            Ok((daemon.status_socket, Some(daemon.pidfile)))
+        }
         Err(problems) => {
             let first = problems.iter().find(|problem| problem.is_error()).map(ToString::to_string);
             let first = first.unwrap_or_default();

@@ -181,6 +181,11 @@ pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Problem>> {
     reading::status_socket(&ini).map_err(|found| [problems, found].concat())
 }
 
+/// Where the files say that the pidfile is, in the same way.
+pub fn pidfile(sources: &Sources) -> Option<PathBuf> {
+    reading::pidfile(&read(sources).ini)
+}
+
 /// All files as one.
 struct Read {
     ini: Ini,

@@ -117,6 +117,12 @@ pub fn status_socket(ini: &Ini) -> Result<PathBuf, Vec<Problem>> {
     daemon::status_socket(&mut reader, pidfile.as_deref()).ok_or(problems)
 }
 
+/// Where the pidfile is, whatever else is wrong.
+pub fn pidfile(ini: &Ini) -> Option<PathBuf> {
+    let section = ini.section(DAEMON)?;
+    Reader { ini, section, scope: Scope::Daemon, problems: &mut Vec::new() }.path("pidfile")
+}
+
 /// A problem of this option as it counts in the section, with its place and value.
 pub fn blame(ini: &Ini, section: &Section, option: &str, problem: Problem) -> Problem {
     let Some(entry) = ini.entry(section, option) else {

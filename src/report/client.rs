@@ -1,7 +1,7 @@
 //! Asking the running daemon for its status document.
 //!
 //! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an error tells "not
-//! running" from "not allowed" from "no sensible answer".
+//! running" from "not allowed" from "no sensible answer", and with [`AskError::confirmed`] from "runs without its socket".
 //! Leaves out: the document (`report::document`), the table (`report::table`).
 
 use std::fs;
@@ -17,7 +17,9 @@ use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFla
 use serde::Deserialize;
 
 use crate::report::document::{Document, SCHEMA};
+use crate::report::server::LOOK;
 use crate::report::table;
+use crate::sys::instance::{find_running, Found};
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
 pub const LARGEST: usize = 64 * 1024 * 1024;
@@ -31,6 +33,20 @@ pub enum AskError {
     /// No socket, or nobody behind it.
     #[error("anycast-healthchecker is not running: nobody answers on {path}: {source}", path = .path.display())]
     NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The daemon's lock or its name is held, but there is no socket, or nobody behind it.
+    #[error(
+        "anycast-healthchecker runs{pid}, but nobody answers on {path}: {source}; a status socket that was deleted is put \
+         back within {LOOK:?}",
+        pid = .pid.map_or_else(String::new, |pid| format!(" (process {pid})")), path = .path.display()
+    )]
+    Unreachable {
+        /// The daemon's process, where that can be told.
+        pid: Option<u32>,
         /// The socket.
         path: PathBuf,
         /// What the kernel says.
@@ -68,6 +84,20 @@ pub enum AskError {
         /// What the kernel says.
         source: io::Error,
     },
+}
+
+impl AskError {
+    /// The same; but where nobody answers the daemon's locks are asked as well whether it runs. Without a pidfile this is
+    /// its name alone.
+    pub fn confirmed(self, pidfile: Option<&Path>) -> AskError {
+        match self {
+            AskError::NotRunning { path, source } => match find_running(pidfile) {
+                Some(Found { pid }) => AskError::Unreachable { pid, path, source },
+                None => AskError::NotRunning { path, source },
+            },
+            other => other,
+        }
+    }
 }
 
 /// The document of the daemon that listens at `path`, which has `limit` to answer.

@@ -144,7 +144,9 @@ pub fn judge(document: &Document, thresholds: &Thresholds) -> Verdict {
 pub fn judge_failure(why: &AskError) -> Verdict {
     let status = match why {
         AskError::NotRunning { .. } | AskError::TimedOut { .. } => Status::Critical,
-        AskError::Denied { .. } | AskError::Garbage { .. } | AskError::Io { .. } => Status::Unknown,
+        AskError::Unreachable { .. } | AskError::Denied { .. } | AskError::Garbage { .. } | AskError::Io { .. } => {
+            Status::Unknown
+        }
     };
     Verdict { status, text: one_line(&why.to_string()), perfdata: String::new(), details: Vec::new() }
 }

@@ -2,9 +2,10 @@
 //!
 //! Promises: members of the socket's group and nobody else can connect, from its first moment on; nothing is read from
 //! anyone; nobody is waited for: who has not taken the whole document in a second is cut off, and at most 8 are served
-//! at a time while others wait in the kernel's queue; no work while nobody asks. The socket is removed at stop.
+//! at a time while others wait in the kernel's queue; no work while nobody asks, but a look each [`LOOK`] whether
+//! somebody deleted the socket, which is then put back. The socket is removed at stop.
 //! Who may block: nobody. What stops it: the stop line.
-//! Leaves out: coming back where somebody deletes the socket: noticing that takes work while nobody asks.
+//! Leaves out: what stands in the socket's place where it was replaced: that is left alone.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -22,7 +23,7 @@ use rustix::io::Errno;
 use rustix::net::{
     accept_with, bind, listen, send, socket_with, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::daemon_state::DaemonState;
 use crate::report::status::document;
@@ -30,6 +31,8 @@ use crate::sys::clock::Now;
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::{Stop, StopLine};
 
+/// How soon a socket that was deleted is put back.
+pub const LOOK: Duration = Duration::from_secs(5);
 /// How many are served at a time.
 const MOST: usize = 8;
 /// How many may wait in the kernel's queue.
@@ -69,15 +72,14 @@ pub fn start(state: Arc<DaemonState>, path: &Path, stop: StopLine) -> Result<Joi
         Ok(_) => return Err(ServeError::NotASocket(path.into())),
         Err(_) => {}
     }
-    let listener = listen_at(path).map_err(create)?;
-    let made = fs::symlink_metadata(path).map_err(create)?;
-    let place = path.to_path_buf();
+    let socket = Socket::make(path).map_err(create)?;
     let thread = std::thread::Builder::new().name("status".into()).spawn(move || {
-        Server { state, listener, readers: Vec::new(), rest: None }.run(&stop);
-        let is_ours = |found: &fs::Metadata| (found.dev(), found.ino()) == (made.dev(), made.ino());
-        if fs::symlink_metadata(&place).is_ok_and(|found| is_ours(&found)) {
+        let next_look = Instant::now() + LOOK;
+        let mut server = Server { state, socket, next_look, lost: false, readers: Vec::new(), rest: None };
+        server.run(&stop);
+        if server.socket.found().is_ok_and(|found| found == Some(true)) {
             // Nothing can be done about a failure; the next start takes it for a stale one.
-            let _ = fs::remove_file(&place);
+            let _ = fs::remove_file(&server.socket.path);
         }
     });
     thread.map_err(|why| {
@@ -102,9 +104,36 @@ fn listen_at(path: &Path) -> io::Result<OwnedFd> {
     opened.map(|()| listener)
 }
 
+/// The socket, and the file that is its name.
+struct Socket {
+    path: PathBuf,
+    listener: OwnedFd,
+    made: fs::Metadata,
+}
+
+impl Socket {
+    fn make(path: &Path) -> io::Result<Socket> {
+        let listener = listen_at(path)?;
+        Ok(Socket { path: path.into(), listener, made: fs::symlink_metadata(path)? })
+    }
+
+    /// Whether what stands at the path is this socket; nothing where nothing does.
+    fn found(&self) -> io::Result<Option<bool>> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => Ok(Some((found.dev(), found.ino()) == (self.made.dev(), self.made.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 struct Server {
     state: Arc<DaemonState>,
-    listener: OwnedFd,
+    socket: Socket,
+    /// When it is looked whether the socket is in its place.
+    next_look: Instant,
+    /// It is not, and could not be put back, which was told.
+    lost: bool,
     readers: Vec<Reader>,
     /// Nobody is accepted before.
     rest: Option<Instant>,
@@ -128,7 +157,7 @@ impl Server {
             let now = Instant::now();
             self.rest = self.rest.filter(|rest| *rest > now);
             while self.accepts() {
-                match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                match accept_with(&self.socket.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                     Ok(socket) => self.readers.push(self.reader(socket)),
                     Err(Errno::WOULDBLOCK) => break,
                     Err(Errno::INTR | Errno::CONNABORTED) => {}
@@ -139,6 +168,31 @@ impl Server {
                 }
             }
             self.readers.retain_mut(|reader| reader.until > now && reader.wants_more());
+            if self.next_look <= now {
+                self.look();
+                self.next_look = now + LOOK;
+            }
+        }
+    }
+
+    /// Puts the socket back where it was deleted.
+    fn look(&mut self) {
+        if !matches!(self.socket.found(), Ok(None)) {
+            return;
+        }
+        match Socket::make(&self.socket.path) {
+            Ok(socket) => {
+                warn!("the status socket {} was deleted; it is put back", socket.path.display());
+                (self.socket, self.lost) = (socket, false);
+            }
+            Err(why) if !self.lost => {
+                let path = self.socket.path.display();
+                warn!(
+                    "the status socket {path} was deleted and cannot be put back: {why}; trying again every {LOOK:?}"
+                );
+                self.lost = true;
+            }
+            Err(_) => {}
         }
     }
 
@@ -149,10 +203,10 @@ impl Server {
     fn wait(&self, stop: &StopLine) {
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         if self.accepts() {
-            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+            fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
         }
         fds.extend(self.readers.iter().map(|reader| PollFd::new(&reader.socket, PollFlags::OUT)));
-        let until = self.readers.iter().map(|reader| reader.until).chain(self.rest).min();
+        let until = self.readers.iter().map(|reader| reader.until).chain(self.rest).chain([self.next_look]).min();
         poll_until(&mut fds, until);
     }
 

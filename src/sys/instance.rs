@@ -17,7 +17,8 @@
 //! can keep the daemon from starting, neither by taking the name nor by having the number that a stale pidfile holds; what
 //! is left of a daemon that was killed does so for a moment only, which is waited for.
 //! The lock is on the pidfile itself, which is therefore never replaced but written in place: in one write, as long as what stood
-//! there, so that whoever reads it or crashes at any moment finds one number or the other.
+//! there, so that whoever reads it or crashes at any moment finds one number or the other. A pidfile that somebody deleted is
+//! put back by [`Instance::restore`], locked and written before it is in its place.
 //! Leaves out: where the pidfile lies and whether that directory exists (`config::preflight`).
 
 use std::fs::{self, File, OpenOptions};
@@ -47,6 +48,8 @@ const TRIES: usize = 100;
 pub struct Instance {
     path: PathBuf,
     pidfile: Option<File>,
+    /// The number of this process is in it.
+    written: bool,
     _name: Option<UnixDatagram>,
 }
 
@@ -115,7 +118,7 @@ impl Instance {
                 return Err(Running::Found { pid });
             }
         }
-        let mut instance = Instance { path: pidfile.into(), pidfile: None, _name: None };
+        let mut instance = Instance { path: pidfile.into(), pidfile: None, written: false, _name: None };
         let pid = instance.lock_pidfile(&mut findings)?;
         if let Some(pid) = pid.filter(|pid| is_health_checker(*pid)) {
             return Err(Running::Named { pid, path: pidfile.into() });
@@ -137,14 +140,30 @@ impl Instance {
     pub fn write_pid(&mut self) -> Result<(), Finding> {
         let written = match &self.pidfile {
             Some(file) => write_in_place(file, &std::process::id().to_string()),
-            None => open_locked(&self.path).and_then(|file| {
-                let file = file.ok_or(io::ErrorKind::WouldBlock)?;
-                write_in_place(&file, &std::process::id().to_string())?;
-                self.pidfile = Some(file);
-                Ok(())
-            }),
+            None => put_in_place(&self.path).map(|file| self.pidfile = Some(file)),
         };
+        self.written = written.is_ok();
         written.map_err(|source| Finding::Pidfile { path: self.path.clone(), source })
+    }
+
+    /// Puts the pidfile back where it is not in its place any more, as somebody deleted or replaced it, and writes it where
+    /// that failed before. Says whether that was needed.
+    ///
+    /// # Errors
+    /// The directory is gone, the disk is full, or somebody else has locked what is in its place. To be tried again.
+    pub fn restore(&mut self) -> Result<bool, Finding> {
+        let in_place = self.pidfile.as_ref().map_or(Ok(false), |file| stands_at(file, &self.path));
+        match in_place {
+            Ok(true) if self.written => Ok(false),
+            Ok(true) => self.write_pid().map(|()| true),
+            Ok(false) => {
+                let file = put_in_place(&self.path);
+                let file = file.map_err(|source| Finding::Pidfile { path: self.path.clone(), source })?;
+                (self.pidfile, self.written) = (Some(file), true);
+                Ok(true)
+            }
+            Err(source) => Err(Finding::Pidfile { path: self.path.clone(), source }),
+        }
     }
 
     /// Removes the pidfile, where it still is this one's, and lets go of everything.
@@ -175,6 +194,61 @@ impl Instance {
             }
         }
     }
+}
+
+/// A daemon that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its process, where that can be told.
+    pub pid: Option<u32>,
+}
+
+/// The daemon that holds the lock on this pidfile, or the name. Takes neither, but for a moment in which a daemon that
+/// starts waits.
+pub fn find_running(pidfile: Option<&Path>) -> Option<Found> {
+    let locked = pidfile.is_some_and(is_locked);
+    let named = || {
+        let name = SocketAddr::from_abstract_name(NAME)?;
+        // Nothing is sent.
+        UnixDatagram::unbound()?.connect_addr(&name)
+    };
+    if !locked && named().is_err() {
+        return None;
+    }
+    let written = pidfile.filter(|_| locked).and_then(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    Some(Found { pid: written.filter(|pid| is_health_checker(*pid)).or_else(running_health_checker) })
+}
+
+/// Whether somebody has locked the pidfile, which is not created.
+fn is_locked(path: &Path) -> bool {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else { return false };
+    // A lock that is shared is enough to see one that is not. It ends with the descriptor.
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+/// Creates the pidfile with the number of this process, or writes into what stands there, and locks it.
+fn put_in_place(path: &Path) -> io::Result<File> {
+    let number = std::process::id().to_string();
+    let write = |path: &Path| {
+        let file = open_locked(path)?.ok_or(io::ErrorKind::WouldBlock)?;
+        write_in_place(&file, &number)?;
+        io::Result::Ok(file)
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        _ => return write(path),
+    }
+    // Under another name first, so that nobody finds it without its lock and number.
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let file = write(&new);
+    let linked = file.and_then(|file| fs::hard_link(&new, path).map(|()| file));
+    // One that is left is used the next time.
+    let _ = fs::remove_file(&new);
+    linked
 }
 
 /// Opens or creates the file and locks it; nothing where somebody else holds the lock.

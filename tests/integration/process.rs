@@ -171,3 +171,50 @@ fn killed_and_started_again_it_moves_no_route() {
     lab.kill("web");
     lab.wait_withdrawn(WEB);
 }
+
+/// Somebody cleans up `/run`.
+#[test]
+fn the_pidfile_and_the_status_socket_are_put_back() {
+    let mut lab = running();
+    let (pidfile, socket) = (lab.file("run/daemon.pid"), lab.file("run/status.sock"));
+    let number = fs::read_to_string(&pidfile).unwrap();
+    let is_back = |lab: &Lab| {
+        lab.wait_until("pidfile and socket", |_| pidfile.exists() && socket.exists());
+        assert_eq!(fs::read_to_string(&pidfile).unwrap(), number);
+        assert_eq!(lab.operate(&["-s"]).0, Some(0));
+        let locked = lab.on_host("sh", &["-c", &format!("flock -n {} true || echo locked", pidfile.display())]);
+        assert_eq!(locked, "locked\n");
+        assert_eq!(fs::read_dir(lab.file("run")).unwrap().count(), 2, "nothing else");
+    };
+    lab.remove("run/daemon.pid");
+    lab.remove("run/status.sock");
+    is_back(&lab);
+    // Without the directory nothing can be put back, and the daemon still is not said to be down.
+    fs::rename(lab.file("run"), lab.file("away")).unwrap();
+    let (code, said) = lab.operate(&["-s"]);
+    let expected =
+        format!("anycast-healthchecker runs (process {number}), but nobody answers on {}: ", socket.display());
+    assert!(code == Some(1) && said.starts_with(&expected), "{code:?}: {said}");
+    fs::create_dir(lab.file("run")).unwrap();
+    is_back(&lab);
+    // The second one finds the new lock where it cannot find the name.
+    let mark = lab.routes.mark();
+    lab.stop_daemon();
+    assert_eq!(fs::read_dir(lab.file("run")).unwrap().count(), 0);
+    let (code, said) = lab.operate(&["-s"]);
+    assert!(code == Some(3) && said.contains("is not running"), "{code:?}: {said}");
+    lab.routes.expect_none_moved(mark);
+}
+
+#[test]
+fn a_drain_waits_for_the_status_socket_to_be_put_back() {
+    let mut lab = Lab::new([Service::new("web", WEB).with("drain_file", "{lab}/drain")]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    for (option, reached) in [("--drain", "web is drained: "), ("--undrain", "web is not drained: ")] {
+        lab.remove("run/status.sock");
+        let (code, said) = lab.operate(&[option, "web"]);
+        assert!(code == Some(0) && said.contains(reached), "{code:?}: {said}");
+    }
+    lab.stop_daemon();
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::report::sample;
 use crate::report::server;
-use crate::sys::alone::{alone, this_program};
+use crate::sys::alone::{alone, in_own_network, this_program};
 use crate::sys::stop_line::StopLine;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -81,6 +81,31 @@ fn nobody_there() {
     check("stale/x", "cannot ask DIR/stale/x: Not a directory (os error 20)");
     let long = "n".repeat(200);
     check(&long, &format!("cannot ask DIR/{long}: File name too long (os error 36)"));
+}
+
+/// In a network of its own, as the daemon's abstract name is one a network.
+#[test]
+fn a_daemon_that_runs_without_its_socket() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    if !in_own_network("report::client::tests::a_daemon_that_runs_without_its_socket") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, pidfile) = (dir.path().join("none"), dir.path().join("pid"));
+    let ask = || ask(&socket, LONG).unwrap_err().confirmed(Some(&pidfile));
+    assert!(matches!(ask(), AskError::NotRunning { .. }));
+    let _name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name("anycast-healthchecker").unwrap()).unwrap();
+    let why = ask();
+    let said = why.to_string().replace(dir.path().to_str().unwrap(), "DIR");
+    assert_eq!(
+        said,
+        "anycast-healthchecker runs, but nobody answers on DIR/none: No such file or directory (os error 2); a status \
+         socket that was deleted is put back within 5s"
+    );
+    assert_eq!(crate::report::nagios::judge_failure(&why).status, crate::report::nagios::Status::Unknown);
+    let denied = AskError::Denied { path: socket.clone(), group: "x".into() }.confirmed(Some(&pidfile));
+    assert!(matches!(denied, AskError::Denied { .. }), "nothing else is changed");
 }
 
 /// Root may open everything, so this runs as another user.

@@ -4,7 +4,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use super::*;
 use crate::report::client::ask;
 use crate::report::sample;
-use crate::sys::alone::{alone, this_program};
+use crate::sys::alone::{alone, this_program, wait_until};
 
 /// A limit that no machine reaches.
 const LONG: Duration = Duration::from_secs(60);
@@ -151,6 +151,24 @@ fn a_socket_that_took_its_place_is_left_alone() {
     let path = started.path.clone();
     let _dir = started.end();
     assert!(fs::symlink_metadata(path).is_ok());
+}
+
+#[test]
+fn a_socket_that_is_gone_is_put_back() {
+    let started = started(1);
+    let made = || fs::symlink_metadata(&started.path);
+    fs::remove_file(&started.path).unwrap();
+    wait_until("the socket", || made().is_ok());
+    wait_until("an answer", || ask(&started.path, LONG).is_ok());
+    assert_eq!(made().unwrap().permissions().mode() & 0o7777, MODE);
+    // With its directory, which comes back later.
+    let away = started.dir.path().with_extension("away");
+    rustix::fs::rename(started.dir.path(), &away).unwrap();
+    assert!(made().is_err());
+    fs::create_dir(started.dir.path()).unwrap();
+    wait_until("the socket", || made().is_ok());
+    fs::remove_dir_all(away).unwrap();
+    assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "removed at stop");
 }
 
 /// No descriptor is left for a while: nobody is served, nothing spins, and then it goes on.

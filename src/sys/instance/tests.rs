@@ -130,6 +130,67 @@ fn a_live_one_is_an_obstacle() {
 }
 
 #[test]
+fn a_pidfile_that_is_gone_is_put_back_with_its_lock() {
+    if !in_own_network("sys::instance::tests::a_pidfile_that_is_gone_is_put_back_with_its_lock") {
+        return;
+    }
+    let (dir, path) = pidfile("");
+    let (mut instance, _) = Instance::take(&path).unwrap();
+    assert!(!instance.restore().unwrap(), "it is there");
+    let entries = || fs::read_dir(dir.path()).unwrap().count();
+    let mut check = |gone: &dyn Fn()| {
+        gone();
+        assert!(instance.restore().unwrap());
+        assert_eq!((read(&path), entries()), (ours(), 1));
+        assert!(open_locked(&path).unwrap().is_none(), "it is not locked");
+        assert!(!instance.restore().unwrap(), "it is there again");
+    };
+    check(&|| fs::remove_file(&path).unwrap());
+    // A daemon that was killed in the middle of this leaves the new one.
+    check(&|| {
+        fs::remove_file(&path).unwrap();
+        File::create(dir.path().join(".ah.pid.new")).unwrap().write_all_at(b"1234567890", 0).unwrap();
+    });
+    check(&|| {
+        fs::remove_file(&path).unwrap();
+        File::create(&path).unwrap().write_all_at(b"17", 0).unwrap();
+    });
+    // Somebody else's is left alone.
+    fs::remove_file(&path).unwrap();
+    let other = open_locked(&path).unwrap();
+    assert!(instance.restore().is_err() && read(&path).is_empty());
+    drop(other);
+    assert!(instance.restore().unwrap());
+    instance.release().unwrap();
+    assert_eq!(entries(), 0);
+}
+
+#[test]
+fn one_that_runs_is_found_by_its_lock_or_its_name() {
+    if !in_own_network("sys::instance::tests::one_that_runs_is_found_by_its_lock_or_its_name") {
+        return;
+    }
+    let other = Pretender::new("/usr/bin/anycast-healthchecker");
+    let (_dir, path) = pidfile(&other.0.id().to_string());
+    let pid = |pidfile| find_running(pidfile).map(|found| found.pid);
+    assert_eq!(pid(Some(&path)), None, "neither name nor lock");
+    let lock = open_locked(&path).unwrap();
+    assert_eq!(pid(Some(&path)), Some(Some(other.0.id())));
+    assert_eq!(pid(None), None);
+    assert_eq!(read(&path), other.0.id().to_string());
+    drop(lock);
+    assert!(open_locked(&path).unwrap().is_some(), "looking takes no lock");
+    let name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(NAME).unwrap()).unwrap();
+    assert_eq!(pid(None), Some(Some(other.0.id())));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(pid(Some(&path)), Some(Some(other.0.id())));
+    drop(other);
+    assert_eq!(pid(Some(&path)), Some(None));
+    drop(name);
+    assert_eq!(pid(Some(&path)), None);
+}
+
+#[test]
 fn a_squatted_name_is_a_finding() {
     if !in_own_network("sys::instance::tests::a_squatted_name_is_a_finding") {
         return;
