@@ -105,6 +105,7 @@ pub mod sys {
     pub mod inherited;
     pub mod instance;
     pub mod mutex;
+    pub(crate) mod links;
     pub mod notify;
     pub mod orphans;
     pub(crate) mod poll;

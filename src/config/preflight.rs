@@ -22,6 +22,7 @@ use crate::config::problem::{self, Problem, Severity};
 use crate::config::reading::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
+use crate::sys::links;
 
 pub mod lints;
 #[cfg(test)]
@@ -91,6 +92,9 @@ impl Findings<'_> {
         for (option, path) in [("log_file", &daemon.log.file), ("stderr_file", &daemon.log.stderr_file)] {
             if let Some(path) = path {
                 self.file(option, path);
+                if daemon.log.max_bytes > 0 && daemon.log.backups > 0 {
+                    self.rotated(option, path);
+                }
             }
         }
         if let Some(prometheus) = daemon.prometheus.as_ref().filter(|prometheus| !prometheus.dir.is_dir()) {
@@ -153,6 +157,25 @@ impl Findings<'_> {
             }
         }
         Some(path)
+    }
+
+    /// A log that is rotated. Where it is a link its target is, which may be missing yet.
+    fn rotated(&mut self, option: &str, path: &Path) {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+        let can_be_rotated = match fs::metadata(path) {
+            // A directory is told of already.
+            Ok(found) if found.is_dir() => true,
+            Ok(found) => found.is_file() && links::target(path).is_some(),
+            Err(_) => links::target(path).is_some(),
+        };
+        if is_link && !can_be_rotated {
+            let rule = format!(
+                "must be a regular file to be rotated, but the link {} leads to something else; name a file, leave the option \
+                 out, or set log_maxbytes to 0",
+                path.display()
+            );
+            self.say(DAEMON, option, self.severe, rule);
+        }
     }
 
     fn service(&mut self, service: &Service) {

@@ -3,7 +3,8 @@
 //! Promises: a file is moved aside before the line that would make it reach the limit, as Python's RotatingFileHandler
 //! does, and no line is cut in two. Each batch first looks whether the file at the path is still the one that is open:
 //! moved, deleted or replaced by others, it is opened again; where it cannot be, the moved one is used on. Whatever
-//! fails is tried again with the next batch. Only regular files are rotated.
+//! fails is tried again with the next batch. Only regular files are rotated; where the name is a link, its target is, and
+//! the link stays. What a link like `/dev/stdout` leads to is not rotated, as it is open elsewhere.
 //! Leaves out: what is lost meanwhile (`log::queue`). The names FILE.1 … FILE.N belong to the log: the last is overwritten.
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::log::queue::{Loss, Outlet};
 use crate::log::stream::{self, Stream, Unwritten};
+use crate::sys::links;
 
 /// When a file is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub struct RotatingFile {
 
 struct Open {
     stream: Stream<File>,
+    /// It can be rotated.
     regular: bool,
     size: u64,
 }
@@ -81,8 +84,10 @@ impl RotatingFile {
     /// Those behind a gap stay, and where moving fails nothing is overwritten.
     #[expect(clippy::disallowed_methods, reason = "files that are complete are moved aside, no text is replaced")]
     fn rotate(&mut self) -> io::Result<()> {
+        let no_target = || io::Error::new(io::ErrorKind::InvalidInput, "it is a link without a target of its own");
+        let target = links::target(&self.path).ok_or_else(no_target)?;
         let backup = |n: usize| {
-            let mut name = self.path.clone().into_os_string();
+            let mut name = target.clone().into_os_string();
             name.push(format!(".{n}"));
             PathBuf::from(name)
         };
@@ -90,7 +95,7 @@ impl RotatingFile {
         for n in (1..free).rev() {
             fs::rename(backup(n), backup(n + 1))?;
         }
-        fs::rename(&self.path, backup(1))?;
+        fs::rename(&target, backup(1))?;
         self.open = Some(open_at(&self.path)?);
         Ok(())
     }
@@ -149,7 +154,8 @@ fn is_same(a: &Metadata, b: &Metadata) -> bool {
 fn open_at(path: &Path) -> io::Result<Open> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
     let metadata = file.metadata()?;
-    Ok(Open { stream: Stream::new(file), regular: metadata.is_file(), size: metadata.len() })
+    let regular = metadata.is_file() && links::target(path).is_some();
+    Ok(Open { stream: Stream::new(file), regular, size: metadata.len() })
 }
 
 #[cfg(test)]

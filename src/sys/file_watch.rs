@@ -10,14 +10,12 @@
 //! Who may block: nobody. What stops it: the stop line.
 //! Leaves out: what was done, and whether it matters: the receiver looks at the file.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::ffi::OsString;
-use std::fs;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +25,7 @@ use rustix::fs::inotify::{add_watch, init, remove_watch, CreateFlags, ReadFlags,
 
 use crate::check::event::Event;
 use crate::prefix::Family;
+use crate::sys::links::{names, Name};
 use crate::sys::poll::poll_until;
 use crate::sys::stop_line::{Stop, StopLine};
 
@@ -43,8 +42,6 @@ const MOST_EVENTS: usize = 10_000;
 /// For the thread: it calls nothing deep.
 const STACK: usize = 128 * 1024;
 
-/// How many links are followed, as the kernel does.
-const MAX_LINKS: usize = 40;
 /// How often the way is followed again because it changed while its directories were about to be watched.
 const TRIES: usize = 3;
 
@@ -65,68 +62,21 @@ struct File {
     family: Family,
     path: PathBuf,
     /// What is watched for it.
-    names: Vec<Name>,
+    names: Vec<Watched>,
 }
 
-/// A name on which it depends which file a path stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
-    /// Without links; the current one where it is blank.
-    directory: PathBuf,
-    name: OsString,
-    /// A link, and not the file in the end.
-    link: bool,
-    /// The kernel's number of the watched directory. Several names may have the same.
+/// A name on the way to a file.
+#[derive(PartialEq, Eq)]
+struct Watched {
+    name: Name,
+    /// The kernel's number of its directory. Several names may have the same.
     watch: Option<i32>,
 }
 
 impl File {
     fn is_blind(&self) -> bool {
-        self.names.iter().any(|name| name.watch.is_none())
+        self.names.iter().any(|watched| watched.watch.is_none())
     }
-}
-
-/// Every link on the way along `path`, directories included, and the file in the end. In a circle there is no end.
-fn names(path: &Path) -> Vec<Name> {
-    let components = |path: &Path| -> Vec<OsString> {
-        path.components().map(|component| component.as_os_str().to_os_string()).collect()
-    };
-    let (mut names, mut links) = (Vec::new(), 0);
-    let mut at = PathBuf::new();
-    let mut rest = VecDeque::from(components(path));
-    while let Some(word) = rest.pop_front() {
-        match Path::new(&word).components().next() {
-            Some(Component::RootDir) => at = PathBuf::from("/"),
-            Some(Component::ParentDir) => {
-                // At the start of a relative path, or behind another such word.
-                if at.file_name().is_none() && at != Path::new("/") {
-                    at.push("..");
-                } else {
-                    at.pop();
-                }
-            }
-            Some(Component::Normal(_)) => {
-                let target = fs::read_link(at.join(&word)).ok();
-                if target.is_some() || rest.is_empty() {
-                    let link = target.is_some();
-                    let name = Name { directory: at.clone(), name: word.clone(), link, watch: None };
-                    if !names.contains(&name) {
-                        names.push(name);
-                    }
-                }
-                match target {
-                    Some(_) if links == MAX_LINKS => break,
-                    Some(target) => {
-                        links += 1;
-                        components(&target).into_iter().rev().for_each(|word| rest.push_front(word));
-                    }
-                    None => at.push(word),
-                }
-            }
-            Some(Component::CurDir | Component::Prefix(_)) | None => {}
-        }
-    }
-    names
 }
 
 struct Watch {
@@ -182,7 +132,8 @@ impl Watch {
             let Ok(event) = reader.next() else { break };
             match event.file_name() {
                 Some(name) => {
-                    let is_it = |own: &Name| own.watch == Some(event.wd()) && own.name.as_bytes() == name.to_bytes();
+                    let is_it =
+                        |own: &Watched| own.watch == Some(event.wd()) && own.name.name.as_bytes() == name.to_bytes();
                     let named = self.files.iter().filter(|file| file.names.iter().any(is_it));
                     let named: Vec<Family> = named.map(|file| file.family).collect();
                     let another = ReadFlags::CREATE | ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO | ReadFlags::DELETE;
@@ -226,7 +177,7 @@ impl Watch {
 }
 
 /// Watches all directories on the way along `path`, and adds to `watches` what was watched for that.
-fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> Vec<Name> {
+fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> Vec<Watched> {
     let of_links = WatchFlags::CREATE
         | WatchFlags::MOVED_FROM
         | WatchFlags::MOVED_TO
@@ -242,9 +193,9 @@ fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> 
             // A directory that is watched already gives its number again, and may be watched for more than a link.
             let flags = if name.link { of_links | WatchFlags::MASK_ADD } else { of_files };
             let watch = inotify.and_then(|inotify| add_watch(inotify, directory, flags).ok());
-            Name { watch, ..name.clone() }
+            Watched { name: name.clone(), watch }
         });
-        let watched: Vec<Name> = watched.collect();
+        let watched: Vec<Watched> = watched.collect();
         watches.extend(watched.iter().filter_map(|name| name.watch));
         let again = names(path);
         if again == found {
@@ -252,12 +203,13 @@ fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> 
         }
         found = again;
     }
-    // Somebody changes it all the time, so that more of its changes are still to come.
-    found
+    // Somebody changes it all the time, so it is followed again in a second.
+    found.into_iter().map(|name| Watched { name, watch: None }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::mpsc::{channel, Receiver};
 
     use super::*;
@@ -342,36 +294,6 @@ mod tests {
     /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to `real/list`.
     const CHAIN: &str = "rm a/list; mkdir links real real2; ln -s ../links/list a/list; ln -s ../to/list links/list; \
                          ln -s real to; touch real/list real2/list";
-
-    #[test]
-    fn names_on_the_way() {
-        let dir = tempfile::tempdir().unwrap();
-        // The directory itself may lie behind links.
-        let at = dir.path().canonicalize().unwrap();
-        let here = at.display();
-        sh(&format!("cd {here}; mkdir a; touch a/list; {CHAIN}; ln -s loop loop; ln -s {here}/a absolute"));
-        let check = |path: &str, expected: &[&str]| {
-            let found = names(&at.join(path)).into_iter().map(|name| {
-                let path = name.directory.strip_prefix(&at).unwrap().join(&name.name).display().to_string();
-                if name.link {
-                    path + "@"
-                } else {
-                    path
-                }
-            });
-            assert_eq!(found.collect::<Vec<_>>(), expected, "{path}");
-        };
-        check("a/none", &["a/none"]);
-        check("none/none", &["none/none"]);
-        check("to/list", &["to@", "real/list"]);
-        check("real/../to/./list", &["to@", "real/list"]);
-        check("to/../real/list", &["to@", "real/list"]);
-        check("a/list", &["a/list@", "links/list@", "to@", "real/list"]);
-        check("absolute/list", &["absolute@", "a/list@", "links/list@", "to@", "real/list"]);
-        check("loop", &["loop@"]);
-        check("loop/list", &["loop@"]);
-        assert_eq!(names(Path::new("../x/../y/list"))[0].directory, Path::new("../y"));
-    }
 
     #[test]
     fn whatever_is_done_to_a_link_on_the_way_or_to_its_target() {

@@ -91,6 +91,29 @@ fn directories_that_are_missing() {
 }
 
 #[test]
+fn logs_that_cannot_be_rotated() {
+    let refused = |option: &str, link: &str| {
+        format!(
+            "{option}: must be a regular file to be rotated, but the link {link} leads to something else; name a file, leave \
+             the option out, or set log_maxbytes to 0"
+        )
+    };
+    let null = |root: &Path| symlink("/dev/null", root.join("link")).unwrap();
+    check("[daemon]\nlog_file = @/link\n", null, &[&refused("log_file", "@/link")]);
+    check("[daemon]\nstderr_file = @/link\n", null, &[&refused("stderr_file", "@/link")]);
+    check("[daemon]\nlog_file = @/link\nlog_maxbytes = 0\n", null, &[]);
+    check("[daemon]\nlog_file = @/link\nlog_backups = 0\n", null, &[]);
+    check("[daemon]\nlog_file = /dev/null\n", |_| (), &[]);
+    // Whatever standard output is.
+    check("[daemon]\nlog_file = /dev/stdout\n", |_| (), &[&refused("log_file", "/dev/stdout")]);
+    check("[daemon]\nlog_file = /proc/self/fd/1\n", |_| (), &[&refused("log_file", "/proc/self/fd/1")]);
+    let file = |root: &Path| symlink("target", root.join("link")).unwrap();
+    check("[daemon]\nlog_file = @/link\n", file, &[]);
+    let directory = |root: &Path| symlink("/", root.join("link")).unwrap();
+    check("[daemon]\nlog_file = @/link\n", directory, &["log_file: must be a file, but / is a directory"]);
+}
+
+#[test]
 fn two_names_of_one_prefix_file() {
     check(
         "[daemon]\nipv6 = yes\nbird6_reconfigure_cmd = /bin/true\nbird6_conf = @/link\n",

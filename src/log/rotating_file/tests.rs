@@ -171,6 +171,41 @@ fn where_it_cannot_be_rotated_the_file_grows() {
 }
 
 #[test]
+fn behind_a_link_the_target_is_rotated_and_the_link_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (target, link) = (dir.path().join("real/log"), dir.path().join("link"));
+    fs::create_dir(dir.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real/log", &link).unwrap();
+    let mut log = log(&link, 10, 2);
+    log.put(b"one\ntwo\nthree\nfour\n").unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(!backup(&link, 1).exists());
+    let rotated = [backup(&target, 2), backup(&target, 1), target.clone()].map(|path| text(&path));
+    assert_eq!(rotated, ["one\ntwo\n", "three\n", "four\n"]);
+    // Where it is pointed elsewhere that is where lines go.
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("real/other", &link).unwrap();
+    log.put(b"five\nsix\nseven\n").unwrap();
+    let other = dir.path().join("real/other");
+    assert_eq!([backup(&other, 1), other].map(|path| text(&path)), ["five\nsix\n", "seven\n"]);
+}
+
+/// `/dev/stdout`, also where that is a file: another program opened it, under a name that may be anybody's by now.
+#[test]
+fn what_is_open_already_is_not_rotated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let open = File::create(&path).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open)), &link).unwrap();
+    let mut log = log(&link, 10, 2);
+    log.put(b"one\ntwo\nthree\nfour\n").unwrap();
+    log.put(b"five\n").unwrap();
+    assert_eq!(text(&path), "one\ntwo\nthree\nfour\nfive\n");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn what_is_no_file_is_not_rotated() {
     let mut log = log(Path::new("/dev/null"), 10, 1);
     log.put(b"a line longer than the limit\nand another one\n").unwrap();
