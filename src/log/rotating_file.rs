@@ -1,10 +1,11 @@
 //! A log file that is rotated by size: FILE, then FILE.1 … FILE.N, the oldest last.
 //!
-//! Promises: a file is moved aside before the line that would make it reach the limit, as Python's RotatingFileHandler
-//! does, and no line is cut in two. Each batch first looks whether the file at the path is still the one that is open:
-//! moved, deleted or replaced by others, it is opened again; where it cannot be, the moved one is used on. Whatever
-//! fails is tried again with the next batch. Only regular files are rotated; where the name is a link, its target is, and
-//! the link stays. What a link like `/dev/stdout` leads to is not rotated, as it is open elsewhere.
+//! Promises: a file is moved aside before the line that would make it reach the limit, as Python's
+//! RotatingFileHandler does, and no line is cut in two. Each batch first looks whether the file at
+//! the path is still the one that is open: moved, deleted or replaced by others, it is opened
+//! again; where it cannot be, the moved one is used on. Whatever fails is tried again with the next
+//! batch. Only regular files are rotated; where the name is a link, its target is, and the link
+//! stays. What a link like `/dev/stdout` leads to is not rotated, as it is open elsewhere.
 //! Leaves out: what is lost meanwhile (`log::queue`). The names FILE.1 … FILE.N belong to the log: the last is overwritten.
 
 use std::fs::{self, File, Metadata, OpenOptions};

@@ -1,7 +1,8 @@
 //! Asking the running daemon for its status document.
 //!
-//! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an error tells "not
-//! running" from "not allowed" from "no sensible answer", and with [`AskError::confirmed`] from "runs without its socket".
+//! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an
+//! error tells "not running" from "not allowed" from "no sensible answer", and with
+//! [`AskError::confirmed`] from "runs without its socket".
 //! Leaves out: the document (`report::document`), the table (`report::table`).
 
 use std::fs;
@@ -87,8 +88,8 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// The same; but where nobody answers the daemon's locks are asked as well whether it runs. Without a pidfile this is
-    /// its name alone.
+    /// The same; but where nobody answers the daemon's locks are asked as well whether it runs.
+    /// Without a pidfile this is its name alone.
     pub fn confirmed(self, pidfile: Option<&Path>) -> AskError {
         match self {
             AskError::NotRunning { path, source } => match find_running(pidfile) {

@@ -1,9 +1,10 @@
 //! The status socket: whoever connects gets the status document.
 //!
-//! Promises: members of the socket's group and nobody else can connect, from its first moment on; nothing is read from
-//! anyone; nobody is waited for: who has not taken the whole document in a second is cut off, and at most 8 are served
-//! at a time while others wait in the kernel's queue; no work while nobody asks, but a look each [`LOOK`] whether
-//! somebody deleted the socket, which is then put back. The socket is removed at stop.
+//! Promises: members of the socket's group and nobody else can connect, from its first moment on;
+//! nothing is read from anyone; nobody is waited for: who has not taken the whole document in a
+//! second is cut off, and at most 8 are served at a time while others wait in the kernel's queue;
+//! no work while nobody asks, but a look each [`LOOK`] whether somebody deleted the socket, which
+//! is then put back. The socket is removed at stop.
 //! Who may block: nobody. What stops it: the stop line.
 //! Leaves out: what stands in the socket's place where it was replaced: that is left alone.
 

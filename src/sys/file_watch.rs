@@ -1,12 +1,14 @@
-//! Watches the prefix files, and every symbolic link on the way to them: a thread with inotify on their directories.
+//! Watches the prefix files, and every symbolic link on the way to them: a thread with inotify on
+//! their directories.
 //!
-//! Promises: whatever is done to a file or a link by its name (written, replaced, removed, linked, re-pointed, its mode
-//! changed) is told within moments, the writer's own replacing included; its temporary names are not. The way from the
-//! configured path to the file is followed anew after each such change, so that the file at its end is watched
-//! whichever that is. A directory that goes away or is another one afterwards is told too, and watched again once it is
-//! there. While one cannot be watched, for whatever reason, its families are told of every second, so that the writer
-//! looks for itself; else the thread wakes once a minute to tell of all, as inotify does not see everything (something
-//! mounted over the file, a network file system).
+//! Promises: whatever is done to a file or a link by its name (written, replaced, removed, linked,
+//! re-pointed, its mode changed) is told within moments, the writer's own replacing included; its
+//! temporary names are not. The way from the configured path to the file is followed anew after
+//! each such change, so that the file at its end is watched whichever that is. A directory that
+//! goes away or is another one afterwards is told too, and watched again once it is there. While
+//! one cannot be watched, for whatever reason, its families are told of every second, so that the
+//! writer looks for itself; else the thread wakes once a minute to tell of all, as inotify does not
+//! see everything (something mounted over the file, a network file system).
 //! Who may block: nobody. What stops it: the stop line.
 //! Leaves out: what was done, and whether it matters: the receiver looks at the file.
 
@@ -42,10 +44,12 @@ const MOST_EVENTS: usize = 10_000;
 /// For the thread: it calls nothing deep.
 const STACK: usize = 128 * 1024;
 
-/// How often the way is followed again because it changed while its directories were about to be watched.
+/// How often the way is followed again because it changed while its directories were about to be
+/// watched.
 const TRIES: usize = 3;
 
-/// Starts the thread: it sends [`Event::Touched`] for the files that the paths, as they are configured, lead to.
+/// Starts the thread: it sends [`Event::Touched`] for the files that the paths, as they are
+/// configured, lead to.
 ///
 /// # Errors
 /// The thread cannot be created: to be tried again.
@@ -123,7 +127,8 @@ impl Watch {
         }
     }
 
-    /// Reads what waits: which families' files are touched, and whether a file or directory may be another one now.
+    /// Reads what waits: which families' files are touched, and whether a file or directory may be
+    /// another one now.
     fn read(&self, buffer: &mut [MaybeUninit<u8>]) -> (BTreeSet<Family>, bool) {
         let (mut touched, mut moved) = (BTreeSet::new(), false);
         let Some(inotify) = &self.inotify else { return (touched, moved) };
@@ -152,8 +157,9 @@ impl Watch {
         (touched, moved)
     }
 
-    /// Follows the way to each file, and watches each directory on it that holds a link or the file. Returns the families
-    /// for which that is another way than before, or that cannot be watched.
+    /// Follows the way to each file, and watches each directory on it that holds a link or the
+    /// file. Returns the families for which that is another way than before, or that cannot be
+    /// watched.
     fn look(&mut self) -> BTreeSet<Family> {
         if self.inotify.is_none() {
             self.inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
@@ -176,7 +182,8 @@ impl Watch {
     }
 }
 
-/// Watches all directories on the way along `path`, and adds to `watches` what was watched for that.
+/// Watches all directories on the way along `path`, and adds to `watches` what was watched for
+/// that.
 fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> Vec<Watched> {
     let of_links = WatchFlags::CREATE
         | WatchFlags::MOVED_FROM
@@ -190,7 +197,8 @@ fn watch(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>) -> 
     for _ in 0..TRIES {
         let watched = found.iter().map(|name| {
             let directory = if name.directory.as_os_str().is_empty() { Path::new(".") } else { &name.directory };
-            // A directory that is watched already gives its number again, and may be watched for more than a link.
+            // A directory that is watched already gives its number again, and may be watched for
+            // more than a link.
             let flags = if name.link { of_links | WatchFlags::MASK_ADD } else { of_files };
             let watch = inotify.and_then(|inotify| add_watch(inotify, directory, flags).ok());
             Watched { name: name.clone(), watch }
@@ -291,7 +299,8 @@ mod tests {
         watch.stop();
     }
 
-    /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to `real/list`.
+    /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to
+    /// `real/list`.
     const CHAIN: &str = "rm a/list; mkdir links real real2; ln -s ../links/list a/list; ln -s ../to/list links/list; \
                          ln -s real to; touch real/list real2/list";
 

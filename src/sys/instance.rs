@@ -13,12 +13,13 @@
 //!   our process id in the pidfile (no room for it: a finding, tried again by `write_pid`)
 //! ```
 //!
-//! Promises: the original and this never run together in one network namespace, nor two of this with one pidfile. Nobody else
-//! can keep the daemon from starting, neither by taking the name nor by having the number that a stale pidfile holds; what
-//! is left of a daemon that was killed does so for a moment only, which is waited for.
-//! The lock is on the pidfile itself, which is therefore never replaced but written in place: in one write, as long as what stood
-//! there, so that whoever reads it or crashes at any moment finds one number or the other. A pidfile that somebody deleted is
-//! put back by [`Instance::restore`], locked and written before it is in its place.
+//! Promises: the original and this never run together in one network namespace, nor two of this
+//! with one pidfile. Nobody else can keep the daemon from starting, neither by taking the name nor
+//! by having the number that a stale pidfile holds; what is left of a daemon that was killed does
+//! so for a moment only, which is waited for. The lock is on the pidfile itself, which is therefore
+//! never replaced but written in place: in one write, as long as what stood there, so that whoever
+//! reads it or crashes at any moment finds one number or the other. A pidfile that somebody deleted
+//! is put back by [`Instance::restore`], locked and written before it is in its place.
 //! Leaves out: where the pidfile lies and whether that directory exists (`config::preflight`).
 
 use std::fs::{self, File, OpenOptions};
@@ -146,11 +147,12 @@ impl Instance {
         written.map_err(|source| Finding::Pidfile { path: self.path.clone(), source })
     }
 
-    /// Puts the pidfile back where it is not in its place any more, as somebody deleted or replaced it, and writes it where
-    /// that failed before. Says whether that was needed.
+    /// Puts the pidfile back where it is not in its place any more, as somebody deleted or replaced
+    /// it, and writes it where that failed before. Says whether that was needed.
     ///
     /// # Errors
-    /// The directory is gone, the disk is full, or somebody else has locked what is in its place. To be tried again.
+    /// The directory is gone, the disk is full, or somebody else has locked what is in its place.
+    /// To be tried again.
     pub fn restore(&mut self) -> Result<bool, Finding> {
         let in_place = self.pidfile.as_ref().map_or(Ok(false), |file| stands_at(file, &self.path));
         match in_place {
@@ -203,8 +205,8 @@ pub struct Found {
     pub pid: Option<u32>,
 }
 
-/// The daemon that holds the lock on this pidfile, or the name. Takes neither, but for a moment in which a daemon that
-/// starts waits.
+/// The daemon that holds the lock on this pidfile, or the name. Takes neither, but for a moment in
+/// which a daemon that starts waits.
 pub fn find_running(pidfile: Option<&Path>) -> Option<Found> {
     let locked = pidfile.is_some_and(is_locked);
     let named = || {
@@ -227,7 +229,8 @@ fn is_locked(path: &Path) -> bool {
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Creates the pidfile with the number of this process, or writes into what stands there, and locks it.
+/// Creates the pidfile with the number of this process, or writes into what stands there, and locks
+/// it.
 fn put_in_place(path: &Path) -> io::Result<File> {
     let number = std::process::id().to_string();
     let write = |path: &Path| {

@@ -25,8 +25,8 @@ pub(crate) struct Name {
 
 /// The path of the file that `path` leads to, which need not exist, without links.
 ///
-/// `None` where there is no end to the links, and for the likes of `/dev/stdout`: what it leads to is a file that a
-/// process has open, and whatever name that has was not given to this program.
+/// `None` where there is no end to the links, and for the likes of `/dev/stdout`: what it leads to
+/// is a file that a process has open, and whatever name that has was not given to this program.
 pub(crate) fn target(path: &Path) -> Option<PathBuf> {
     let names = names(path);
     let end = names.last().filter(|name| !name.link)?;
@@ -34,7 +34,8 @@ pub(crate) fn target(path: &Path) -> Option<PathBuf> {
     (!open_file).then(|| end.directory.join(&end.name))
 }
 
-/// Every link on the way along `path`, directories included, and the file in the end. In a circle there is no end.
+/// Every link on the way along `path`, directories included, and the file in the end. In a circle
+/// there is no end.
 pub(crate) fn names(path: &Path) -> Vec<Name> {
     let components = |path: &Path| -> Vec<OsString> {
         path.components().map(|component| component.as_os_str().to_os_string()).collect()
@@ -82,7 +83,8 @@ mod tests {
     use super::*;
     use crate::sys::alone::sh;
 
-    /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to `real/list`.
+    /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to
+    /// `real/list`.
     const LINKS: &str = "mkdir a links real; ln -s ../links/list a/list; ln -s ../to/list links/list; ln -s real to; \
                          touch real/list; ln -s loop loop";
 

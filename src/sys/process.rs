@@ -14,9 +14,9 @@
 //! the background may hold open; they are killed with the group, before the leader is reaped, so that no foreign process can have
 //! got the number. Output is bounded, and however much comes, the deadline is kept. No run lasts longer than
 //! deadline + grace + [`LAST_WAIT`]; what may not be killed, or does not die, is handed out as [`Left`]. No zombie stays.
-//! Leaves out: children that left the group (`setsid`), which nobody can find again; orphans, where this process is given
-//! them (`sys::reaper`); descriptors that the daemon itself was started with (`sys::inherited` closes them); a spawn that
-//! hangs on a dead file system.
+//! Leaves out: children that left the group (`setsid`), which nobody can find again; orphans, where
+//! this process is given them (`sys::reaper`); descriptors that the daemon itself was started with
+//! (`sys::inherited` closes them); a spawn that hangs on a dead file system.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,17 +1,19 @@
-//! Reaps orphans where the kernel gives them to this process: as process 1 of a container, or as a child subreaper.
+//! Reaps orphans where the kernel gives them to this process: as process 1 of a container, or as a
+//! child subreaper.
 //!
-//! A process whose parent has ended becomes a child of the nearest subreaper, or of process 1 of its namespace, and
-//! stays a zombie until that one reaps it. Zombies count against the limit of processes, so that checks that leave
-//! children would soon find no process left.
+//! A process whose parent has ended becomes a child of the nearest subreaper, or of process 1 of
+//! its namespace, and stays a zombie until that one reaps it. Zombies count against the limit of
+//! processes, so that checks that leave children would soon find no process left.
 //!
-//! Promises: [`reap_orphans`] reaps every orphan that has ended, and takes no exit status from a thread that waits for
-//! its own child. Linux keeps a child with the thread that started it, and an orphan with the main thread. So the main
-//! thread, which starts no program, asks for its own children alone, and finds orphans, and children of threads that
-//! have ended. A child that may outlive the thread that started it has a [`Claim`]. It costs nothing for each check, and
-//! nothing at all where this process is given no orphans.
+//! Promises: [`reap_orphans`] reaps every orphan that has ended, and takes no exit status from a
+//! thread that waits for its own child. Linux keeps a child with the thread that started it, and an
+//! orphan with the main thread. So the main thread, which starts no program, asks for its own
+//! children alone, and finds orphans, and children of threads that have ended. A child that may
+//! outlive the thread that started it has a [`Claim`]. It costs nothing for each check, and nothing
+//! at all where this process is given no orphans.
 //! Who may block: nobody.
-//! Leaves out: when to reap (`sys::signals`). Where this process is neither process 1 nor a subreaper, orphans are
-//! somebody else's.
+//! Leaves out: when to reap (`sys::signals`). Where this process is neither process 1 nor a
+//! subreaper, orphans are somebody else's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,8 +45,8 @@ impl Claim {
         Claim(claimed)
     }
 
-    /// Does something while the reaper keeps off the child, so that the number is still the child's own; `None` where
-    /// it has been reaped.
+    /// Does something while the reaper keeps off the child, so that the number is still the child's
+    /// own; `None` where it has been reaped.
     pub fn unless_reaped<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
         let _claims = claims();
         (!self.0.reaped.load(Ordering::Relaxed)).then(act)

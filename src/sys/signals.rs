@@ -3,13 +3,15 @@
 //! They are caught and not blocked: a caught signal is what it always was in a program that the daemon starts, while a
 //! blocked one stays blocked there (std passes the mask on), and a check command that TERM cannot end is nobody's wish.
 //!
-//! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the kernel has no memory
-//! for the byte that wakes the main thread: then it is seen within ten seconds; several of one kind that come before
-//! they are looked at are one. Those of [`KEPT_OFF`], which end a program that does not know them, do nothing; what
-//! they tell of (a file that may not grow, say) is the error of a call. SIGPIPE does nothing either: Rust's runtime
-//! sees to that. All of them have their default meaning in the programs that the daemon starts, also those that it was
-//! itself started without. Where this process is given orphans they are reaped by the thread that
-//! waits here, which has to be the main thread, at the SIGCHLD that tells of their ends or ten seconds later.
+//! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the
+//! kernel has no memory for the byte that wakes the main thread: then it is seen within ten
+//! seconds; several of one kind that come before they are looked at are one. Those of [`KEPT_OFF`],
+//! which end a program that does not know them, do nothing; what they tell of (a file that may not
+//! grow, say) is the error of a call. SIGPIPE does nothing either: Rust's runtime sees to that. All
+//! of them have their default meaning in the programs that the daemon starts, also those that it
+//! was itself started without. Where this process is given orphans they are reaped by the thread
+//! that waits here, which has to be the main thread, at the SIGCHLD that tells of their ends or ten
+//! seconds later.
 //! Leaves out: what they mean (`daemon`).
 
 use std::collections::VecDeque;

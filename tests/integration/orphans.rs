@@ -59,7 +59,8 @@ fn leaving_children() -> Lab {
     ])
 }
 
-/// Waits until checks have left far more children than there may be, and for the end of all of them.
+/// Waits until checks have left far more children than there may be, and for the end of all of
+/// them.
 fn no_zombie_stays(lab: &Lab, daemon: i32) {
     lab.wait_advertised(KILLED);
     lab.wait_advertised(ESCAPED);

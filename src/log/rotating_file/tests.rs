@@ -190,7 +190,8 @@ fn behind_a_link_the_target_is_rotated_and_the_link_stays() {
     assert_eq!([backup(&other, 1), other].map(|path| text(&path)), ["five\nsix\n", "seven\n"]);
 }
 
-/// `/dev/stdout`, also where that is a file: another program opened it, under a name that may be anybody's by now.
+/// `/dev/stdout`, also where that is a file: another program opened it, under a name that may be
+/// anybody's by now.
 #[test]
 fn what_is_open_already_is_not_rotated() {
     let dir = tempfile::tempdir().unwrap();
