@@ -5,7 +5,7 @@
 //!
 //! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the
 //! kernel has no memory for the byte that wakes the main thread: then it is seen within ten
-//! seconds; several of one kind that come before they are looked at are one. Those of [`KEPT_OFF`],
+//! seconds; several of one kind that come before they are looked at are one. Those of `KEPT_OFF`,
 //! which end a program that does not know them, do nothing; what they tell of (a file that may not
 //! grow, say) is the error of a call. SIGPIPE does nothing either: Rust's runtime sees to that. All
 //! of them have their default meaning in the programs that the daemon starts, also those that it
