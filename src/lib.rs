@@ -104,8 +104,8 @@ pub mod sys {
     pub mod file_watch;
     pub mod inherited;
     pub mod instance;
-    pub mod mutex;
     pub(crate) mod links;
+    pub mod mutex;
     pub mod notify;
     pub mod orphans;
     pub(crate) mod poll;

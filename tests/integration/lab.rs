@@ -305,14 +305,6 @@ impl Lab {
         self.daemon = Some(self.start_logging_to(program, "daemon.log"));
     }
 
-    /// Has the daemon be started by a script, which need not start it itself: it ends with that.
-    pub(crate) fn start_daemon_by(&mut self, script: &str) {
-        let (wrapper, daemon) = (self.file("wrapper"), daemon_program());
-        fs::write(&wrapper, format!("#!/bin/bash\n{script}\nexec {daemon} \"$@\"\n")).unwrap();
-        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-        self.start_this_daemon(wrapper.to_str().unwrap());
-    }
-
     /// Starts one more, which writes to `second.log`.
     pub(crate) fn second_daemon(&self) -> Running {
         self.start_logging_to(&daemon_program(), "second.log")
@@ -355,11 +347,6 @@ impl Lab {
     /// Sends the daemon a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         self.daemon.as_ref().unwrap().signal(signal);
-    }
-
-    /// The program that was started as the daemon, by its id as seen from the tests.
-    pub(crate) fn daemon_pid(&self) -> i32 {
-        self.daemon.as_ref().unwrap().pid()
     }
 
     /// Waits for it to end, and for its exit code; nothing where a signal ended it.
@@ -429,12 +416,13 @@ impl Drop for Lab {
             ["daemon.log", "host-bird.log", "router-bird.log", "anycast-prefixes.conf", "6/anycast-prefixes.conf"]
         {
             let text = self.log(name);
-            let lines: Vec<&str> = text.lines().collect();
-            let from = lines.len().saturating_sub(200);
+            // What is said at the debug level would push out what matters.
+            let (all, lines): (usize, Vec<&str>) =
+                (text.lines().count(), text.lines().filter(|line| !line.contains(" DEBUG ")).collect());
+            let from = lines.len().saturating_sub(400);
             eprintln!(
-                "--- {name}, the last {} of {} lines\n{}",
+                "--- {name}, the last {} of {all} lines, those of the debug level left out\n{}",
                 lines.len() - from,
-                lines.len(),
                 lines[from..].join("\n")
             );
         }

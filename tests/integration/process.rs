@@ -74,7 +74,7 @@ fn a_limit_of_file_sizes_costs_log_lines_and_delays_the_list_and_no_more() {
     let mut lab = Lab::new([web]);
     let log = lab.file("limited.log");
     lab.option("log_file", &log.display().to_string());
-    lab.start_daemon_by("ulimit -Sf 64");
+    lab.start_daemon_after("ulimit -Sf 64");
     lab.wait_advertised(WEB);
     let dropped = |lab: &Lab| {
         let status: serde_json::Value = serde_json::from_str(&lab.operate(&["-s", "--json"]).1).unwrap();

@@ -33,7 +33,7 @@ fn children_inherit_stdio_and_the_environment_without_what_is_systemds() {
     let reconfigure = confession(&path, "birdc", &format!("exec birdc -s {path}/host.ctl configure"));
     lab.option("bird_reconfigure_cmd", &reconfigure);
     lab.option("bird6_reconfigure_cmd", &reconfigure);
-    lab.start_daemon_by(
+    lab.start_daemon_after(
         "exec 7</etc/passwd 200</etc/hostname\nexport NOTIFY_SOCKET=@nobody WATCHDOG_USEC=30000000 LISTEN_FDS=1 LISTEN_FDNAMES=x\n\
          export LISTEN_PID=$$ WATCHDOG_PID=$$ KEPT='as it is'",
     );
