@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use syslog::Severity;
+
 use crate::config::settings::LogLevel;
 
 /// One thing that happened.
@@ -57,13 +59,13 @@ pub enum Style {
 }
 
 /// The syslog severity of a level (RFC 5424 section 6.2.1), also journald's.
-pub fn severity(level: LogLevel) -> u8 {
+pub fn severity(level: LogLevel) -> Severity {
     match level {
-        LogLevel::Debug => 7,
-        LogLevel::Info => 6,
-        LogLevel::Warning => 4,
-        LogLevel::Error => 3,
-        LogLevel::Critical => 2,
+        LogLevel::Debug => Severity::LOG_DEBUG,
+        LogLevel::Info => Severity::LOG_INFO,
+        LogLevel::Warning => Severity::LOG_WARNING,
+        LogLevel::Error => Severity::LOG_ERR,
+        LogLevel::Critical => Severity::LOG_CRIT,
     }
 }
 
@@ -83,7 +85,7 @@ pub fn write(style: &Style, record: &Record<'_>, line: &mut String) {
             escape_control(record.message, line);
         }
         Style::Journal => {
-            let _ = write!(line, "<{}>{} - ", severity(record.level), record.thread);
+            let _ = write!(line, "<{}>{} - ", severity(record.level) as u8, record.thread);
             escape_control(record.message, line);
         }
         Style::Json { prefix } => {

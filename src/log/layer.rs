@@ -19,6 +19,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use crate::config::settings::{LogLevel, Service};
 use crate::log::format::{self, About, Record, Style};
 use crate::log::queue::Queue;
+use crate::log::syslog;
 
 /// Who a thread's records are from.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ pub struct Target {
 pub enum Frame {
     /// A line of a file or of stdout, ended by `\n`.
     Line,
-    /// A syslog datagram of facility `user`: `<PRI>`, the line, NUL, as Python's SysLogHandler sends it.
+    /// A datagram of `log_server`, see [`syslog::Datagram`].
     Datagram,
 }
 
@@ -174,29 +175,22 @@ impl Recorder {
 
 /// Writes the record once for each run of targets of one style.
 fn offer<'a>(record: &Record<'_>, targets: impl Iterator<Item = &'a Target>) {
-    const USER: u8 = 1;
     let mut line = String::with_capacity(192 + record.message.len());
-    let _ = write!(line, "<{}>", USER << 3 | format::severity(record.level));
-    let start = line.len();
     let mut written = None;
     for Target { style, frame, queue } in targets {
         if written != Some(style) {
-            line.truncate(start);
+            line.clear();
             format::write(style, record, &mut line);
             written = Some(style);
         }
-        let end = line.len();
         match frame {
             Frame::Line => {
                 line.push('\n');
-                queue.offer(&line.as_bytes()[start..]);
-            }
-            Frame::Datagram => {
-                line.push('\0');
                 queue.offer(line.as_bytes());
+                line.pop();
             }
+            Frame::Datagram => queue.offer(&syslog::datagram(record.level, &line)),
         }
-        line.truncate(end);
     }
 }
 

@@ -106,7 +106,7 @@ fn check_log(log: &str, end: char, style: &Style, width: usize) {
         let mut again = String::new();
         write(style, &record, &mut again);
         assert_eq!(again, body);
-        assert!(priority.is_empty() || priority == format!("<{}>", 8 | severity(level)));
+        assert!(priority.is_empty() || priority == format!("<{}>", 8 | severity(level) as u8));
         lines += 1;
     }
     assert!(lines >= 30, "{lines}");

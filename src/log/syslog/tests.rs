@@ -41,16 +41,16 @@ fn what_no_datagram_holds_is_cut() {
         assert!(line.starts_with(text));
     };
     check("", 1);
-    check(&"x".repeat(LONGEST - 1), LONGEST);
-    check(&"x".repeat(LONGEST), LONGEST);
-    check(&"x".repeat(1_000_000), LONGEST);
-    check(&"é".repeat(40_000), LONGEST - 1);
-    check(&format!("x{}", "é".repeat(40_000)), LONGEST);
-    check(&"😀".repeat(40_000), LONGEST - 3);
+    check(&"x".repeat(MAX_DATAGRAM_LEN - 1), MAX_DATAGRAM_LEN);
+    check(&"x".repeat(MAX_DATAGRAM_LEN), MAX_DATAGRAM_LEN);
+    check(&"x".repeat(1_000_000), MAX_DATAGRAM_LEN);
+    check(&"é".repeat(40_000), MAX_DATAGRAM_LEN - 1);
+    check(&format!("x{}", "é".repeat(40_000)), MAX_DATAGRAM_LEN);
+    check(&"😀".repeat(40_000), MAX_DATAGRAM_LEN - 3);
 
     let socket = receiver("127.0.0.1");
     Syslog::new("127.0.0.1".into(), port(&socket)).put(&[&[b'x'; 70_000][..], b"\0"].concat()).unwrap();
-    assert_eq!(next(&socket).len(), LONGEST);
+    assert_eq!(next(&socket).len(), MAX_DATAGRAM_LEN);
 }
 
 #[test]
@@ -149,4 +149,60 @@ fn run(command: &str) {
     let stop = crate::sys::stop_line::StopLine::new().unwrap();
     let how = Program::new(&words).run(&limits, &stop).how;
     assert!(matches!(how, How::Exited(0)), "{command}: {how:?}");
+}
+
+#[test]
+fn a_datagram_is_the_originals() {
+    use LogLevel::*;
+    for (level, expected) in [
+        (Debug, "<15>a line\0"),
+        (Info, "<14>a line\0"),
+        (Warning, "<12>a line\0"),
+        (Error, "<11>a line\0"),
+        (Critical, "<10>a line\0"),
+    ] {
+        assert_eq!(datagram(level, "a line"), expected.as_bytes());
+    }
+    assert_eq!(datagram(Info, ""), b"<14>\0");
+    // Of the crate's facilities, the greatest makes the greatest PRI.
+    let mut bytes = Vec::new();
+    Datagram(Facility::LOG_LOCAL7).format(&mut bytes, Severity::LOG_DEBUG, "é").unwrap();
+    assert_eq!(bytes, "<191>é\0".as_bytes());
+}
+
+/// Why [`Datagram`] exists: the crate's format has a time stamp of its own, in UTC, and no NUL.
+#[test]
+fn the_crates_format_is_not_the_originals() {
+    let (facility, line) = (Facility::LOG_USER, "2017-07-23 09:43:28,995 anycast-healthchecker[1] INFO");
+    let formatter = syslog::Formatter3164 { facility, hostname: None, process: "anycast-healthchecker".into(), pid: 1 };
+    let mut bytes = Vec::new();
+    formatter.format(&mut bytes, Severity::LOG_INFO, line).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let stamp = text.strip_prefix("<14>").and_then(|text| text.strip_suffix(line));
+    assert!(stamp.is_some_and(|stamp| stamp.ends_with(" anycast-healthchecker[1]: ")), "{text}");
+}
+
+/// Why [`Syslog`] makes the backend: the crate's constructor keeps the first address of several, and its socket blocks.
+#[test]
+fn the_crates_socket_is_not_enough() {
+    let blocks = |backend: &LoggerBackend| match backend {
+        LoggerBackend::Udp(socket, _) => {
+            !rustix::fs::fcntl_getfl(socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK)
+        }
+        _ => panic!("not UDP"),
+    };
+    let socket = receiver("127.0.0.1");
+    // Nothing can be sent to port 0.
+    let addresses = ["127.0.0.1:0".parse().unwrap(), socket.local_addr().unwrap()];
+    let datagram = datagram(LogLevel::Info, "one");
+
+    let mut crates = syslog::udp(Datagram(Facility::LOG_USER), "127.0.0.1:0", &addresses[..]).unwrap();
+    assert_eq!(crates.backend.write(&datagram).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert!(blocks(&crates.backend));
+
+    let mut ours = Syslog::new("unused".into(), 0);
+    ours.know(addresses.into());
+    ours.send(&datagram).unwrap();
+    assert_eq!(next(&socket), "<14>one\0");
+    assert!(!blocks(ours.backend.as_ref().unwrap()));
 }
