@@ -13,7 +13,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{access, statvfs, Access, StatVfsMountFlags};
-use rustix::net::{netdevice, socket, AddressFamily, SocketType};
 use rustix::thread::no_new_privs;
 
 use crate::command::Command;
@@ -23,6 +22,7 @@ use crate::config::reading::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
 use crate::sys::links;
+use crate::sys::addresses::{Addresses, Kernel};
 
 pub mod lints;
 #[cfg(test)]
@@ -34,8 +34,13 @@ const ELF: &[u8] = b"\x7fELF";
 /// Everything on this machine that does not fit. What the original would stop at is as `severe` as is said here: at
 /// start the daemon goes on, as each of these can come right while it runs.
 pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Problem> {
-    let mut found =
-        Findings { configuration, severe, no_new_privileges: no_new_privs().unwrap_or(false), problems: Vec::new() };
+    let mut found = Findings {
+        configuration,
+        severe,
+        no_new_privileges: no_new_privs().unwrap_or(false),
+        addresses: Kernel::open().and_then(|mut kernel| kernel.addresses()).ok(),
+        problems: Vec::new(),
+    };
     found.problems.extend(pidfile_directory(configuration));
     found.daemon();
     for service in &configuration.settings.services {
@@ -66,6 +71,8 @@ struct Findings<'a> {
     configuration: &'a Configuration,
     severe: Severity,
     no_new_privileges: bool,
+    /// As the daemon sees them.
+    addresses: Option<Addresses>,
     problems: Vec<Problem>,
 }
 
@@ -186,7 +193,9 @@ impl Findings<'_> {
         if let Some(hook) = &service.state_change {
             self.command(&service.name, "state_change_cmd", &hook.command, Severity::Warning);
         }
-        if service.assigned_to.as_deref().is_some_and(|interface| !interface_exists(interface)) {
+        // What cannot be learnt counts as there, as for the daemon.
+        let exists = |interface: &str| self.addresses.as_ref().is_none_or(|found| found.has_interface(interface));
+        if service.assigned_to.as_deref().is_some_and(|interface| !exists(interface)) {
             let rule = "should be an interface of this machine; until it is, the service counts as down";
             self.say(&service.name, "interface", Severity::Warning, rule.to_string());
         }
@@ -282,12 +291,4 @@ fn interpreter(line: &[u8]) -> io::Result<()> {
         |error: io::Error| io::Error::new(error.kind(), format!("its interpreter {}: {error}", path.display()));
     fs::metadata(path).map_err(missing)?;
     access(path, Access::EXEC_OK).map_err(|error| missing(error.into()))
-}
-
-fn interface_exists(name: &str) -> bool {
-    let Ok(socket) = socket(AddressFamily::INET, SocketType::DGRAM, None) else { return true };
-    match netdevice::name_to_index(&socket, name) {
-        Ok(_) => true,
-        Err(error) => error != rustix::io::Errno::NODEV && error != rustix::io::Errno::INVAL,
-    }
 }

@@ -1,7 +1,8 @@
 //! The addresses of this machine's interfaces, asked of the kernel by netlink, without starting a program.
 //!
-//! Promises: addresses belong to the interface, whatever label they carry; an interface is known by all its names.
-//! Every address that the kernel lists counts, also one that is tentative or failed its duplicate check, as for
+//! Promises: addresses belong to the interface, whatever label they carry; an interface is known by every name that
+//! `ip address show dev NAME` takes, and so the original: its name, its alternative names, a label (`lo:1`, whether an
+//! address has that label or not), its index (`if3`). Every address that the kernel lists counts, also one that is tentative or failed its duplicate check, as for
 //! `ip address show` and so for the original: whether traffic arrives is for the check to say. A list that changed while
 //! it was read out is asked for again; what comes back is complete, or an error, and comes within a second or so.
 //! Leaves out: what is to be done about a change (`check::assignment`). [`Kernel`] only tells that there was one: what
@@ -34,12 +35,19 @@ const LIMIT: Duration = Duration::from_secs(1);
 const TRIES: usize = 10;
 /// The kernel makes no longer datagrams for who reads with a buffer of this size.
 const BUFFER: usize = 32 * 1024;
+/// The longest name of an interface; only an alternative name can be longer.
+const MAX_NAME_LEN: usize = 15;
 /// How many changes are taken off the queue at once; it holds fewer.
 const MOST_CHANGES: usize = 100_000;
 
-/// Which addresses each interface has.
+/// Which interfaces there are and which addresses each has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Addresses(HashMap<Arc<str>, HashSet<(IpAddr, u8)>>);
+pub struct Addresses {
+    /// By each name and alternative name. An interface without an address is not among them.
+    assigned: HashMap<Arc<str>, HashSet<(IpAddr, u8)>>,
+    /// The index of each name and alternative name.
+    indices: Arc<HashMap<Arc<str>, u32>>,
+}
 
 /// One address, with its length, at one interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +63,29 @@ pub struct Place {
 impl Addresses {
     /// Whether the interface has exactly this address with exactly this length. One that does not exist has none.
     pub fn has(&self, interface: &str, prefix: &Prefix) -> bool {
-        self.0.get(interface).is_some_and(|found| found.contains(&(prefix.address(), prefix.length())))
+        let address = (prefix.address(), prefix.length());
+        self.name(interface).and_then(|name| self.assigned.get(name)).is_some_and(|found| found.contains(&address))
+    }
+
+    /// Whether there is an interface of this name.
+    pub fn has_interface(&self, interface: &str) -> bool {
+        self.name(interface).is_some()
+    }
+
+    /// Takes over which interfaces there are.
+    pub fn adopt_interfaces(&mut self, other: &Addresses) {
+        self.indices = other.indices.clone();
+    }
+
+    /// The name that `interface` stands for: as `ip` does it, first the name itself, then what the kernel takes for a
+    /// label, then an index.
+    fn name<'a>(&'a self, interface: &'a str) -> Option<&'a str> {
+        let is_known = |name: &&str| self.indices.contains_key(*name) || self.assigned.contains_key(*name);
+        let label_of = || interface.split_once(':').filter(|_| interface.len() <= MAX_NAME_LEN).map(|(name, _)| name);
+        Some(interface).filter(is_known).or_else(|| label_of().filter(is_known)).or_else(|| {
+            let index = index(interface)?;
+            self.indices.iter().find(|(_, found)| **found == index).map(|(name, _)| &**name)
+        })
     }
 
     /// What one of the two has and the other lacks.
@@ -65,25 +95,33 @@ impl Addresses {
 
     /// Takes a place out that is there, and puts one in that is not.
     pub fn flip(&mut self, place: &Place) {
-        let found = self.0.entry(place.interface.clone()).or_default();
+        let found = self.assigned.entry(place.interface.clone()).or_default();
         let address = (place.ip, place.length);
         if !found.remove(&address) {
             found.insert(address);
         }
         if found.is_empty() {
-            self.0.remove(&place.interface);
+            self.assigned.remove(&place.interface);
         }
     }
 
     fn places_not_in<'a>(&'a self, other: &'a Addresses) -> impl Iterator<Item = Place> + 'a {
-        self.0.iter().flat_map(move |(interface, addresses)| {
-            let others = other.0.get(interface);
+        self.assigned.iter().flat_map(move |(interface, addresses)| {
+            let others = other.assigned.get(interface);
             addresses
                 .iter()
                 .filter(move |address| others.is_none_or(|others| !others.contains(address)))
                 .map(|(ip, length)| Place { interface: interface.clone(), ip: *ip, length: *length })
         })
     }
+}
+
+/// The number of a name such as `if3`, read as by `ip`'s `sscanf("if%u")`.
+fn index(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("if")?.trim_ascii_start();
+    let number = number.strip_prefix('+').unwrap_or(number);
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number[..end].parse().ok()
 }
 
 /// The kernel's side: asked for addresses, and readable ([`AsFd`]) once something about them changed.
@@ -122,11 +160,14 @@ impl Kernel {
                 if let Message::Address { index, ip, length } = message {
                     // An interface that came in between is there the next time: its coming is told.
                     for name in names.get(&index).into_iter().flatten() {
-                        found.0.entry(name.clone()).or_default().insert((ip, length));
+                        found.assigned.entry(name.clone()).or_default().insert((ip, length));
                     }
                 }
             })?;
             if whole {
+                let names =
+                    names.into_iter().flat_map(|(index, names)| names.into_iter().map(move |name| (name, index)));
+                found.indices = Arc::new(names.collect());
                 return Ok(found);
             }
         }

@@ -41,6 +41,8 @@ impl Settling {
     /// Takes in what is seen now; returns those addresses that have come or gone for good by that.
     pub(super) fn observe(&mut self, seen: &Addresses, now: Instant) -> Addresses {
         let mut changed = Addresses::default();
+        changed.adopt_interfaces(seen);
+        self.settled.adopt_interfaces(seen);
         let mut since = HashMap::new();
         for place in self.settled.differences(seen) {
             let began = self.since.get(&place).copied().unwrap_or(now);

@@ -33,12 +33,12 @@ impl Started {
     }
 }
 
-/// A service with these prefixes on lo, and where its orders arrive.
-fn concerned(prefixes: &[&str]) -> (Concerned, Receiver<()>) {
+/// A service with these prefixes on an interface, and where its orders arrive.
+fn concerned(interface: &str, prefixes: &[&str]) -> (Concerned, Receiver<()>) {
     let (sender, receiver) = channel();
     let mut service = service("true");
     service.prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-    service.assigned_to = Some("lo".to_string());
+    service.assigned_to = Some(interface.to_string());
     ((Arc::new(service), sender), receiver)
 }
 
@@ -61,8 +61,9 @@ fn a_change_wakes_whom_it_concerns_once_it_has_settled() {
     }
     sh("ip address add 10.9.0.1/32 dev lo; ip address add fd00::2/128 dev lo");
     let started = Started::new();
-    let (one, one_woken) = concerned(&["10.9.0.1/32"]);
-    let (two, two_woken) = concerned(&["10.9.0.2/32", "fd00::2/128"]);
+    // Other names of lo.
+    let (one, one_woken) = concerned("lo:1", &["10.9.0.1/32"]);
+    let (two, two_woken) = concerned("if1", &["10.9.0.2/32", "fd00::2/128"]);
     started.assignment.concern(vec![one.clone(), two]);
     for (change, woken, prefix, assigned) in [
         ("ip address del 10.9.0.1/32 dev lo", &one_woken, "10.9.0.1/32", false),
@@ -85,7 +86,7 @@ fn a_change_wakes_whom_it_concerns_once_it_has_settled() {
     let assignment = started.assignment.clone();
     started.stop();
     assert_eq!(one_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
-    let (late, late_woken) = concerned(&["10.9.0.1/32"]);
+    let (late, late_woken) = concerned("lo", &["10.9.0.1/32"]);
     assignment.concern(vec![late]);
     assert_eq!(late_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
 }
@@ -97,8 +98,8 @@ fn a_network_restart_is_seen_by_no_check() {
     }
     sh("ip address add 10.9.0.1/32 dev lo; ip address add 10.9.0.2/32 dev lo");
     let started = Started::new();
-    let (one, one_woken) = concerned(&["10.9.0.1/32"]);
-    let (two, two_woken) = concerned(&["10.9.0.2/32"]);
+    let (one, one_woken) = concerned("lo", &["10.9.0.1/32"]);
+    let (two, two_woken) = concerned("lo", &["10.9.0.2/32"]);
     started.assignment.concern(vec![one, two]);
     // As quick as a restart is; on a machine that was busy elsewhere it was none, and is tried again.
     wait_until("a quick network restart", || {

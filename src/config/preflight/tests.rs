@@ -153,8 +153,11 @@ fn programs_that_cannot_be_run() {
 #[test]
 fn interfaces_and_drain_files() {
     let said = "warning: interface: should be an interface of this machine; until it is, the service counts as down";
-    for name in ["nosuch0", "", "a-name-longer-than-any-interface", "../lo"] {
+    for name in ["nosuch0", "", "a-name-longer-than-any-interface", "../lo", "nosuch:1", ":lo"] {
         check(&format!("[s]\ninterface = {name}\n"), |_| (), &[said]);
+    }
+    for name in ["lo", "lo:1", "lo:anycast"] {
+        check(&format!("[s]\ninterface = {name}\n"), |_| (), &[]);
     }
     let open = |root: &Path| {
         fs::create_dir(root.join("open")).unwrap();
