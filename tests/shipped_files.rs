@@ -37,6 +37,10 @@ enum Reader {
     Fish,
     /// Scripts and the pieces that package managers make scripts of.
     Shell,
+    /// dpkg's reader of Debian changelogs.
+    Changelog,
+    /// lintian and rpmlint, see `tests/packages`.
+    Packages,
     Promtool,
     Json,
     /// Built with everything else.
@@ -66,6 +70,10 @@ fn reader(path: &str) -> Option<Reader> {
         ("contrib/completions/", ".bash", Reader::Bash),
         ("contrib/completions/_", "", Reader::Zsh),
         ("contrib/completions/", ".fish", Reader::Fish),
+        ("contrib/deb/", "/changelog", Reader::Changelog),
+        ("contrib/deb/", "/copyright", Reader::Packages),
+        ("contrib/deb/", "/lintian-overrides", Reader::Packages),
+        ("contrib/rpm/", ".toml", Reader::Packages),
         ("contrib/deb/", "", Reader::Shell),
         ("contrib/rpm/", "", Reader::Shell),
         ("contrib/nagios/", ".py", Reader::Shell),
@@ -320,6 +328,16 @@ fn shells_take_the_scripts_and_completions() {
             if is_there(Path::new(shell), "-c:", package) {
                 accepts(tool(shell).arg("-n").arg(root().join(path)));
             }
+        }
+    }
+}
+
+#[test]
+fn dpkg_takes_the_changelog_and_finds_this_version() {
+    for path in read_by(Reader::Changelog) {
+        if is_there(Path::new("dpkg-parsechangelog"), "--version", "dpkg-dev") {
+            let said = accepts(tool("dpkg-parsechangelog").args(["-S", "Version", "-l"]).arg(root().join(&path)));
+            assert_eq!(said, concat!(env!("CARGO_PKG_VERSION"), "-1\n"), "{path}");
         }
     }
 }

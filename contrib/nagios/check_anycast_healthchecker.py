@@ -1,3 +1,3 @@
 #!/bin/sh
-# The name under which existing NRPE configurations call the plugin. It is no Python.
-exec "$(dirname "$0")/check_anycast_healthchecker" "$@"
+# The name under which existing NRPE configurations call the plugin, also through a link. It is no Python.
+exec "$(dirname "$(readlink -f "$0")")/check_anycast_healthchecker" "$@"
