@@ -67,9 +67,110 @@ fn completions() {
             Shell::Zsh => format!("_{PROGRAM}"),
             _ => format!("{PROGRAM}.{shell}"),
         };
-        check(&format!("contrib/completions/{name}"), String::from_utf8(script).unwrap());
+        let script = with_values(shell, String::from_utf8(script).unwrap());
+        check(&format!("contrib/completions/{name}"), script);
     }
 }
+
+/// Times that `--for` is offered.
+const TIMES: &str = "10m 30m 1h 2h 8h 24h";
+
+/// A script that also offers the services of the configuration and some times; clap's own offers files for both.
+fn with_values(shell: Shell, script: String) -> String {
+    let replaced = |script: String, from: &str, to: &str| {
+        assert!(script.contains(from), "clap_complete writes its script for {shell} otherwise: no {from}");
+        script.replace(from, to)
+    };
+    match shell {
+        Shell::Bash => {
+            let files = "COMPREPLY=($(compgen -f \"${cur}\"))";
+            let option = |option: &str, value: &str| format!("{option})\n                    {value}");
+            let times = format!("COMPREPLY=($(compgen -W \"{TIMES}\" -- \"${{cur}}\"))");
+            let mut script = script;
+            for name in ["--drain", "--undrain"] {
+                script = replaced(script, &option(name, files), &option(name, "_anycast__healthchecker_services"));
+            }
+            let script = replaced(script, &option("--for", files), &option("--for", &times));
+            format!("{BASH_SERVICES}\n{script}")
+        }
+        Shell::Zsh => {
+            let script = replaced(script, ":service:_default'", ":service:_anycast-healthchecker_services'");
+            let script = replaced(script, ":time:_default'", &format!(":time:({TIMES})'"));
+            let commands = "(( $+functions[_anycast-healthchecker_commands] ))";
+            replaced(script, commands, &format!("{ZSH_SERVICES}\n{commands}"))
+        }
+        Shell::Fish => {
+            let mut script = script;
+            for (name, values) in [
+                ("drain", "(__anycast_healthchecker_services)"),
+                ("undrain", "(__anycast_healthchecker_services)"),
+                ("for", TIMES),
+            ] {
+                let line =
+                    script.lines().find(|line| line.contains(&format!(" -l {name} "))).unwrap_or_default().to_owned();
+                assert!(line.ends_with(" -r"), "clap_complete writes its script for {shell} otherwise: {line}");
+                script = script.replace(&line, &format!("{line} -f -a '{values}'"));
+            }
+            format!("{FISH_SERVICES}\n{script}")
+        }
+        _ => script,
+    }
+}
+
+/// The names of the services, read from the files that the command line names, whatever else is wrong with them. Nothing
+/// in a name is expanded.
+const BASH_SERVICES: &str = r#"_anycast__healthchecker_services() {
+    local main=/etc/anycast-healthchecker.conf services=/etc/anycast-healthchecker.d n value name
+    for ((n = 1; n < COMP_CWORD - 1; n++)); do
+        value=${COMP_WORDS[n + 1]}
+        [[ ${value} == = ]] && value=${COMP_WORDS[n + 2]}
+        case ${COMP_WORDS[n]} in
+            -f | --file) main=${value} ;;
+            -d | --dir | -F | --service-file) services=${value} ;;
+        esac
+    done
+    [[ -d ${services} ]] && services=${services}/*.conf
+    COMPREPLY=()
+    while IFS= read -r name; do
+        if [[ ${name} == "${cur}"* ]]; then
+            COMPREPLY+=("$(printf %q "${name}")")
+        fi
+    done < <(IFS=; sed -n 's/^\[\(.*\)\].*/\1/p' "${main}" ${services} 2> /dev/null | grep -vxE 'DEFAULT|daemon' | sort -u)
+}
+"#;
+
+/// The same for zsh.
+const ZSH_SERVICES: &str = r#"(( $+functions[_anycast-healthchecker_services] )) ||
+_anycast-healthchecker_services() {
+    local main=${(Q)opt_args[-f]:-${(Q)opt_args[--file]:-/etc/anycast-healthchecker.conf}}
+    local services=${(Q)opt_args[-F]:-${(Q)opt_args[--service-file]}}
+    local directory=${(Q)opt_args[-d]:-${(Q)opt_args[--dir]:-/etc/anycast-healthchecker.d}}
+    local -a files names
+    files=($main $services)
+    [[ -n $services ]] || files+=($directory/*.conf(N))
+    names=(${(f)"$(sed -n 's/^\[\(.*\)\].*/\1/p' $files 2> /dev/null | grep -vxE 'DEFAULT|daemon' | sort -u)"})
+    _wanted services expl service compadd -a names
+}
+"#;
+
+/// The same for fish.
+const FISH_SERVICES: &str = r#"function __anycast_healthchecker_services
+    set -l main /etc/anycast-healthchecker.conf
+    set -l services /etc/anycast-healthchecker.d
+    set -l option
+    for word in (commandline -opc | string replace -r '^(--[a-z-]+)=' '$1\n' | string split \n)
+        switch $option
+            case -f --file
+                set main $word
+            case -d --dir -F --service-file
+                set services $word
+        end
+        set option $word
+    end
+    test -d $services; and set services $services/*.conf
+    sed -n 's/^\[\(.*\)\].*/\1/p' $main $services 2> /dev/null | string match -v -r '^(DEFAULT|daemon)$' | sort -u
+end
+"#;
 
 /// Each option as a paragraph of a manual page.
 fn described(scope: Scope) -> String {

@@ -332,6 +332,83 @@ fn shells_take_the_scripts_and_completions() {
     }
 }
 
+/// What the shells offer for a service and for a time, from files with a fault each.
+#[test]
+fn completions_offer_services_and_times() {
+    let sandbox = TempDir::new().unwrap();
+    let (main, services) = (sandbox.path().join("main.conf"), sandbox.path().join("services"));
+    fs::create_dir(&services).unwrap();
+    fs::write(&main, "[DEFAULT]\ncheck_fall = 1\n[daemon]\n[in main]\nthis is no option\n").unwrap();
+    fs::write(services.join("a.conf"), "[www.a]\n[www.b] ; two\ncheck_cmd = [no]\n  [no]\n").unwrap();
+    fs::write(services.join("b.conf"), "[$(touch ran)]\n").unwrap();
+    fs::write(services.join("c.txt"), "[no]\n").unwrap();
+    let check = |shell: &str, script: &str, expected: &str| {
+        if is_there(Path::new(shell), "-c:", shell) {
+            let mut shell = tool(shell);
+            shell.current_dir(sandbox.path()).env("FILES", root().join("contrib/completions"));
+            assert_eq!(accepts(shell.args(["-c", script])), expected, "{script}");
+            assert!(!sandbox.path().join("ran").exists());
+        }
+    };
+    let bash = |words: &str, expected: &str| {
+        let script = format!(
+            "source $FILES/anycast-healthchecker.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+             _anycast__healthchecker anycast-healthchecker \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        check("bash", &script, expected);
+    };
+    bash(
+        "anycast-healthchecker -f main.conf -d services --drain ''",
+        "\\$\\(touch\\ ran\\)\nin\\ main\nwww.a\nwww.b\n",
+    );
+    bash("anycast-healthchecker --file = main.conf --dir = services --undrain www", "www.a\nwww.b\n");
+    bash("anycast-healthchecker -f main.conf -F services/a.conf --drain ''", "in\\ main\nwww.a\nwww.b\n");
+    bash("anycast-healthchecker --drain a --for 1", "10m\n1h\n");
+
+    let fish = |line: &str, expected: &str| {
+        let script =
+            format!("source $FILES/anycast-healthchecker.fish; complete -C 'anycast-healthchecker {line}' | cut -f1");
+        check("fish", &script, expected);
+    };
+    fish("-f main.conf -d services --drain ", "$(touch ran)\nin main\nwww.a\nwww.b\n");
+    fish("--file=main.conf --dir=services --undrain www", "www.a\nwww.b\n");
+    fish("-f main.conf -F services/a.conf --drain ", "in main\nwww.a\nwww.b\n");
+    fish("--drain a --for 1", "10m\n1h\n");
+
+    // Its completion needs a terminal; this is the part that is ours.
+    let zsh = |options: &str, expected: &str| {
+        let script = format!(
+            "_wanted() {{ print -l $names }}; compdef() {{ }}; source $FILES/_anycast-healthchecker
+             typeset -A opt_args; opt_args=({options}); _anycast-healthchecker_services"
+        );
+        check("zsh", &script, expected);
+    };
+    zsh("-f main.conf -d services", "$(touch ran)\nin main\nwww.a\nwww.b\n");
+    zsh("--file main.conf --service-file services/a.conf", "in main\nwww.a\nwww.b\n");
+}
+
+/// NRPE's configuration may name a link to the plugin's old name, which is beside the plugin.
+#[test]
+fn the_plugins_old_name_works_through_a_link() {
+    let sandbox = TempDir::new().unwrap();
+    let plugins = sandbox.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_check_anycast_healthchecker"), plugins.join("check_anycast_healthchecker")).unwrap();
+    let script = plugins.join("check_anycast_healthchecker.py");
+    fs::copy(root().join("contrib/nagios/check_anycast_healthchecker.py"), &script).unwrap();
+    std::os::unix::fs::symlink("plugins/check_anycast_healthchecker.py", sandbox.path().join("link")).unwrap();
+    let link = sandbox.path().join("link");
+    for mut way in [tool(&script), tool(&link), tool("sh")] {
+        if way.get_program() == "sh" {
+            way.arg("link").current_dir(sandbox.path());
+        }
+        let said = way.arg("--version").stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+        assert!(said.starts_with("check_anycast_healthchecker "), "{way:?}: {said}");
+    }
+}
+
 #[test]
 fn dpkg_takes_the_changelog_and_finds_this_version() {
     for path in read_by(Reader::Changelog) {

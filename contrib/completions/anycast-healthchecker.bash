@@ -1,3 +1,22 @@
+_anycast__healthchecker_services() {
+    local main=/etc/anycast-healthchecker.conf services=/etc/anycast-healthchecker.d n value name
+    for ((n = 1; n < COMP_CWORD - 1; n++)); do
+        value=${COMP_WORDS[n + 1]}
+        [[ ${value} == = ]] && value=${COMP_WORDS[n + 2]}
+        case ${COMP_WORDS[n]} in
+            -f | --file) main=${value} ;;
+            -d | --dir | -F | --service-file) services=${value} ;;
+        esac
+    done
+    [[ -d ${services} ]] && services=${services}/*.conf
+    COMPREPLY=()
+    while IFS= read -r name; do
+        if [[ ${name} == "${cur}"* ]]; then
+            COMPREPLY+=("$(printf %q "${name}")")
+        fi
+    done < <(IFS=; sed -n 's/^\[\(.*\)\].*/\1/p' "${main}" ${services} 2> /dev/null | grep -vxE 'DEFAULT|daemon' | sort -u)
+}
+
 _anycast__healthchecker() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -54,15 +73,15 @@ _anycast__healthchecker() {
                     return 0
                     ;;
                 --drain)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _anycast__healthchecker_services
                     return 0
                     ;;
                 --for)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "10m 30m 1h 2h 8h 24h" -- "${cur}"))
                     return 0
                     ;;
                 --undrain)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _anycast__healthchecker_services
                     return 0
                     ;;
                 *)

@@ -1,9 +1,26 @@
+function __anycast_healthchecker_services
+    set -l main /etc/anycast-healthchecker.conf
+    set -l services /etc/anycast-healthchecker.d
+    set -l option
+    for word in (commandline -opc | string replace -r '^(--[a-z-]+)=' '$1\n' | string split \n)
+        switch $option
+            case -f --file
+                set main $word
+            case -d --dir -F --service-file
+                set services $word
+        end
+        set option $word
+    end
+    test -d $services; and set services $services/*.conf
+    sed -n 's/^\[\(.*\)\].*/\1/p' $main $services 2> /dev/null | string match -v -r '^(DEFAULT|daemon)$' | sort -u
+end
+
 complete -c anycast-healthchecker -s f -l file -d 'Read settings from this file' -r -F
 complete -c anycast-healthchecker -s d -l dir -d 'Read the services from the *.conf files in this directory' -r -F
 complete -c anycast-healthchecker -s F -l service-file -d 'Read the services from this file' -r -F
-complete -c anycast-healthchecker -l drain -d 'Withdraw a service through its drain_file' -r
-complete -c anycast-healthchecker -l for -d 'With --drain or --drain-host: end it after this time, in s, m, h or d: 30m, 2h, 1d 12h' -r
-complete -c anycast-healthchecker -l undrain -d 'End the drain of a service' -r
+complete -c anycast-healthchecker -l drain -d 'Withdraw a service through its drain_file' -r -f -a '(__anycast_healthchecker_services)'
+complete -c anycast-healthchecker -l for -d 'With --drain or --drain-host: end it after this time, in s, m, h or d: 30m, 2h, 1d 12h' -r -f -a '10m 30m 1h 2h 8h 24h'
+complete -c anycast-healthchecker -l undrain -d 'End the drain of a service' -r -f -a '(__anycast_healthchecker_services)'
 complete -c anycast-healthchecker -s c -l check -d 'Check the configuration and this machine: OK, or all problems'
 complete -c anycast-healthchecker -s p -l print -d 'Show the default settings'
 complete -c anycast-healthchecker -s P -l print-conf -d 'Show the settings as they are used'
