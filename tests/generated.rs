@@ -58,6 +58,15 @@ fn fields_of_the_status_document() {
     check_part("docs/status.md", "fields", &fields(&read("src/report/document.rs")));
 }
 
+/// The files of `contrib/container` that the page shows.
+#[test]
+fn listings_of_the_page_on_operations() {
+    for (name, language) in [("Containerfile", "dockerfile"), ("compose.yaml", "yaml")] {
+        let text = read(&format!("contrib/container/{name}"));
+        check_part("docs/operations.md", name, &format!("```{language}\n{text}```\n"));
+    }
+}
+
 #[test]
 fn completions() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {

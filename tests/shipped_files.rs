@@ -37,6 +37,8 @@ enum Reader {
     Fish,
     /// Scripts and the pieces that package managers make scripts of.
     Shell,
+    /// Container tools and the daemon inside, see `tests/containers`.
+    Containers,
     /// dpkg's reader of Debian changelogs.
     Changelog,
     /// lintian and rpmlint, see `tests/packages`.
@@ -70,6 +72,9 @@ fn reader(path: &str) -> Option<Reader> {
         ("contrib/completions/", ".bash", Reader::Bash),
         ("contrib/completions/_", "", Reader::Zsh),
         ("contrib/completions/", ".fish", Reader::Fish),
+        ("contrib/container/", ".conf", Reader::Containers),
+        ("contrib/container/", "/Containerfile", Reader::Containers),
+        ("contrib/container/", "/compose.yaml", Reader::Containers),
         ("contrib/deb/", "/changelog", Reader::Changelog),
         ("contrib/deb/", "/copyright", Reader::Packages),
         ("contrib/deb/", "/lintian-overrides", Reader::Packages),
