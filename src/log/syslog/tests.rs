@@ -1,7 +1,7 @@
 //! Real sockets; another `/etc/hosts`, and no network at all, in a namespace.
 
 use super::*;
-use crate::sys::alone::{alone, this_program};
+use crate::sys::alone::{alone, in_own_network, sh, skipped, this_program};
 
 fn receiver(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind((address, 0)).unwrap();
@@ -84,6 +84,29 @@ fn a_network_that_is_down_is_waited_for() {
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     syslog.put(b"<14>three\0").unwrap();
     assert_eq!(next(&socket), "<14>three\0");
+}
+
+/// More lines at once than the socket's buffer holds, faster than the network takes them.
+#[test]
+fn room_in_the_socket_is_waited_for() {
+    if !in_own_network("log::syslog::tests::room_in_the_socket_is_waited_for") {
+        return;
+    }
+    sh("ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up
+        ip address add 10.9.0.1/24 dev d0; ip neighbor add 10.9.0.2 lladdr 02:00:00:00:00:01 dev d0");
+    let slow = "tc qdisc add dev d0 root tbf rate 8mbit burst 4kb limit 4mb";
+    if std::panic::catch_unwind(|| sh(slow)).is_err() {
+        skipped("a slow network: this kernel or machine has no tc with tbf");
+        return;
+    }
+    let datagram = [&[b'x'; 8000][..], b"\0"].concat();
+    let mut syslog = Syslog::new("10.9.0.2".into(), 514);
+    // The buffer of a socket that does not wait is full before the last.
+    let hasty = UdpSocket::bind(("10.9.0.1", 0)).unwrap();
+    hasty.set_nonblocking(true).unwrap();
+    let full = (0..100).find_map(|_| hasty.send_to(&datagram, "10.9.0.2:514").err()).unwrap();
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    syslog.put(&datagram.repeat(100)).unwrap();
 }
 
 #[test]
