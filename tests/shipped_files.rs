@@ -289,18 +289,17 @@ fn supervisord_takes_its_program() {
     if !is_there(Path::new("supervisord"), "--version", "supervisor") {
         return;
     }
-    // It has no option to check a file. Its own reader does, which wants the user to exist.
+    // It has no option to check a file; its own reader does that.
     let sandbox = TempDir::new().unwrap();
     for path in files {
         let text = fs::read_to_string(root().join(path)).unwrap();
-        let here = text.replace("user = anycast-healthchecker", "user = root");
-        fs::write(sandbox.path().join("program.ini"), here).unwrap();
+        fs::write(sandbox.path().join("program.ini"), text).unwrap();
         let main = sandbox.path().join("supervisord.conf");
         fs::write(&main, "[supervisord]\n[include]\nfiles = program.ini\n").unwrap();
         let read = "import sys; from supervisor.options import ServerOptions; o = ServerOptions(); \
                     o.realize(['-c', sys.argv[1]]); print(o.process_group_configs[0].process_configs[0].command)";
         let said = accepts(tool("/usr/bin/python3").args(["-c", read]).arg(&main));
-        assert_eq!(said, "/usr/bin/anycast-healthchecker\n");
+        assert!(said.ends_with(" /usr/bin/anycast-healthchecker\"\n"), "{said}");
     }
 }
 
