@@ -96,6 +96,18 @@ fn a_service_on_an_interface_that_does_not_exist_is_not_advertised() {
     lab.routes.expect_still(other, mark);
 }
 
+/// As in the original, which asks `ip address show dev lo:1`: no address needs to have that label.
+#[test]
+fn a_service_on_a_label_of_an_interface_is_one_on_the_interface() {
+    let mut lab = Lab::new([web().with("interface", "lo:1")]);
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    lab.remove_address(WEB, "lo");
+    lab.wait_withdrawn(WEB);
+    lab.add_address(WEB, "lo");
+    lab.wait_advertised(WEB);
+}
+
 #[test]
 fn an_address_of_another_length_is_not_the_service_s_unless_nobody_asks() {
     let unasked = "10.52.13.0/24";
