@@ -21,8 +21,8 @@ use crate::config::problem::{self, Problem, Severity};
 use crate::config::reading::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
-use crate::sys::links;
 use crate::sys::addresses::{Addresses, Kernel};
+use crate::sys::links;
 
 pub mod lints;
 #[cfg(test)]
