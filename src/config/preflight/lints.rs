@@ -16,7 +16,7 @@ use crate::config::problem::Problem;
 use crate::config::reading::DAEMON;
 use crate::sys::addresses::{Addresses, Kernel};
 
-use super::{directory_of, interface_exists};
+use super::directory_of;
 
 /// The input of the detectors.
 #[derive(Debug)]
@@ -112,7 +112,8 @@ pub fn unassigned_prefixes(machine: &Machine<'_>, findings: &mut Findings) {
     let Some(addresses) = &machine.addresses else { return };
     for service in machine.configuration.settings.services.iter().filter(|service| service.disabled.is_none()) {
         // `super::judge` tells of an interface that does not exist.
-        let Some(interface) = service.assigned_to.as_deref().filter(|interface| interface_exists(interface)) else {
+        let Some(interface) = service.assigned_to.as_deref().filter(|interface| addresses.has_interface(interface))
+        else {
             continue;
         };
         for prefix in service.prefixes.iter().filter(|prefix| !addresses.has(interface, prefix)) {
