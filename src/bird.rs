@@ -7,6 +7,7 @@ pub mod control;
 pub mod conversation;
 pub mod custom;
 pub mod dummy;
+pub mod file_watch;
 pub mod framing;
 pub mod history;
 pub mod list_file;

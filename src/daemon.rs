@@ -33,6 +33,7 @@ use rustix::io::Errno;
 use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::bird::file_watch;
 use crate::bird::writer::{End, Writer};
 use crate::check::announcer::Announcer;
 use crate::check::assignment::Assignment;
@@ -47,7 +48,6 @@ use crate::config::settings::{Prometheus, Settings};
 use crate::daemon_state::DaemonState;
 use crate::log::sink::{self, Dropped, Guards};
 use crate::report::{exporter, server, status};
-use crate::sys::file_watch;
 use crate::sys::inherited;
 use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::notify::Notify;

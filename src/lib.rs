@@ -101,7 +101,6 @@ pub mod sys {
     pub mod atomic_file;
     pub mod background;
     pub mod clock;
-    pub mod file_watch;
     pub mod inherited;
     pub mod instance;
     pub(crate) mod links;

@@ -401,7 +401,7 @@ mod tests {
     /// Nothing tells of it, so it is found by looking, which the thread does once a minute.
     #[test]
     fn something_mounted_over_the_directory_is_found() {
-        let name = "sys::file_watch::tests::something_mounted_over_the_directory_is_found";
+        let name = "bird::file_watch::tests::something_mounted_over_the_directory_is_found";
         let flags = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
         if !alone(name, &["unshare", flags], &this_program()) {
             return;
@@ -423,7 +423,7 @@ mod tests {
     /// No descriptor is left at the start: the families are told of every second until there is one.
     #[test]
     fn without_inotify_the_writer_is_sent_to_look() {
-        if !alone("sys::file_watch::tests::without_inotify_the_writer_is_sent_to_look", &["env"], &this_program()) {
+        if !alone("bird::file_watch::tests::without_inotify_the_writer_is_sent_to_look", &["env"], &this_program()) {
             return;
         }
         let (dir, (sender, events), stop) = (tempfile::tempdir().unwrap(), channel(), StopLine::new().unwrap());
