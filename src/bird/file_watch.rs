@@ -259,21 +259,26 @@ mod tests {
 
         /// Waits for news of this family, and for none of another before it.
         fn expect(&self, family: Family, after: &str) {
-            let event = self.events.recv_timeout(Duration::from_secs(50));
-            assert_eq!(event, Ok(Event::Touched(family)), "after {after}");
+            assert_eq!(touched(&self.events), family, "after {after}");
         }
 
         /// Does something to the IPv6 file and takes all news until that is told: families in order, each once.
-        fn told_before_the_other(&self) -> Vec<Event> {
+        fn told_before_the_other(&self) -> Vec<Family> {
             self.sh("chmod 600 b/list");
-            let until = Event::Touched(Family::V6);
-            let next = || self.events.recv_timeout(Duration::from_secs(50)).unwrap();
-            std::iter::repeat_with(next).take_while(|event| *event != until).collect()
+            std::iter::repeat_with(|| touched(&self.events)).take_while(|family| *family != Family::V6).collect()
         }
 
         fn stop(self) {
             self.stop.pull();
             self.thread.join().unwrap();
+        }
+    }
+
+    /// Waits for the next family whose file was touched.
+    fn touched(events: &Receiver<Event>) -> Family {
+        match events.recv_timeout(Duration::from_secs(50)).unwrap() {
+            Event::Touched(family) => family,
+            event => panic!("{event:?}"),
         }
     }
 
@@ -433,11 +438,11 @@ mod tests {
         let path = dir.path().join("list");
         let thread = start(vec![(Family::V4, path.clone())], sender, stop.clone()).unwrap();
         for _ in 0..2 {
-            assert_eq!(events.recv().unwrap(), Event::Touched(Family::V4));
+            assert_eq!(touched(&events), Family::V4);
         }
         drop(held);
         fs::File::create(path).unwrap();
-        assert_eq!(events.recv().unwrap(), Event::Touched(Family::V4));
+        assert_eq!(touched(&events), Family::V4);
         stop.pull();
         thread.join().unwrap();
     }

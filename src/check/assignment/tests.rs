@@ -1,26 +1,50 @@
 //! Real interfaces, in a network of the test's own.
 
-use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{channel, Receiver};
 
 use super::settling::SETTLE;
 use super::*;
+use crate::check::event::Event;
+use crate::check::hook::Hooks;
+use crate::check::trigger::Wakeup;
 use crate::check::worker::tests::service;
+use crate::config::settings::OnDisabled;
+use crate::drain::End;
 use crate::sys::alone::{in_own_network, sh, wait_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An assignment that watches, and ends with the test.
+/// An assignment that watches, where its hints arrive, and its end with the test.
 struct Started {
     assignment: Arc<Assignment>,
+    events: Receiver<Event>,
     stop: StopLine,
     thread: JoinHandle<()>,
 }
 
 impl Started {
     fn new() -> Started {
-        let stop = StopLine::new().unwrap();
-        let (assignment, thread) = Assignment::start(stop.clone()).unwrap();
-        Started { assignment, stop, thread }
+        Started::with(StopLine::new().unwrap())
+    }
+
+    fn with(stop: StopLine) -> Started {
+        let (sender, events) = channel();
+        let hooks = Hooks::new(Arc::default(), stop.clone());
+        let (assignment, thread) = Assignment::start(Announcer { events: sender, hooks }, stop.clone()).unwrap();
+        Started { assignment, events, stop, thread }
+    }
+
+    fn follow(&self, checks: &[&Arc<Check>]) {
+        self.assignment.follow(checks.iter().copied().cloned().collect());
+    }
+
+    /// The names of the checks of which hints came.
+    fn hints(&self) -> Vec<String> {
+        let name = |event| match event {
+            Event::Changed(check) => check.name().to_string(),
+            event => panic!("{event:?}"),
+        };
+        self.events.try_iter().map(name).collect()
     }
 
     fn assigned(&self, interface: &str, prefix: &str) -> bool {
@@ -33,13 +57,29 @@ impl Started {
     }
 }
 
-/// A service with these prefixes on an interface, and where its orders arrive.
-fn concerned(interface: &str, prefixes: &[&str]) -> (Concerned, Receiver<()>) {
-    let (sender, receiver) = channel();
-    let mut service = service("true");
+/// The check of a service with these prefixes on an interface, which is up.
+fn concerned(name: &str, interface: &str, prefixes: &[&str]) -> Arc<Check> {
+    let mut service = Service { name: name.into(), ..service("true") };
     service.prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
     service.assigned_to = Some(interface.to_string());
-    ((Arc::new(service), sender), receiver)
+    let check = Check::new(Arc::new(service));
+    let _ = check.state_mut().decide(OnDisabled::Advertise);
+    Arc::new(check)
+}
+
+/// Waits until somebody has the check run.
+fn expect_order(check: &Check) {
+    assert_eq!(check.trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
+}
+
+fn is_ordered(check: &Check) -> bool {
+    check.trigger.wait_until(Instant::now()) == Wakeup::CheckNow
+}
+
+/// The state, and what is missing.
+fn standing(check: &Check) -> (State, String) {
+    let state = check.state();
+    (state.state(), list(state.missing()))
 }
 
 #[test]
@@ -62,33 +102,58 @@ fn a_change_wakes_whom_it_concerns_once_it_has_settled() {
     sh("ip address add 10.9.0.1/32 dev lo; ip address add fd00::2/128 dev lo");
     let started = Started::new();
     // Other names of lo.
-    let (one, one_woken) = concerned("lo:1", &["10.9.0.1/32"]);
-    let (two, two_woken) = concerned("if1", &["10.9.0.2/32", "fd00::2/128"]);
-    started.assignment.concern(vec![one.clone(), two]);
+    let one = concerned("one", "lo:1", &["10.9.0.1/32"]);
+    let two = concerned("two", "if1", &["10.9.0.2/32", "fd00::2/128"]);
+    started.follow(&[&one, &two]);
     for (change, woken, prefix, assigned) in [
-        ("ip address del 10.9.0.1/32 dev lo", &one_woken, "10.9.0.1/32", false),
-        ("ip address add 10.9.0.1/32 dev lo", &one_woken, "10.9.0.1/32", true),
-        ("ip address del fd00::2/128 dev lo", &two_woken, "fd00::2/128", false),
-        ("ip address add 10.9.0.2/32 dev lo", &two_woken, "10.9.0.2/32", true),
-        ("ip address add 10.9.0.3/32 dev lo; ip address del 10.9.0.2/32 dev lo", &two_woken, "10.9.0.2/32", false),
+        ("ip address del 10.9.0.1/32 dev lo", &one, "10.9.0.1/32", false),
+        ("ip address add 10.9.0.1/32 dev lo", &one, "10.9.0.1/32", true),
+        ("ip address del fd00::2/128 dev lo", &two, "fd00::2/128", false),
+        ("ip address add 10.9.0.2/32 dev lo", &two, "10.9.0.2/32", true),
+        ("ip address add 10.9.0.3/32 dev lo; ip address del 10.9.0.2/32 dev lo", &two, "10.9.0.2/32", false),
     ] {
         let before = Instant::now();
         sh(change);
-        woken.recv_timeout(MINUTE).unwrap();
+        expect_order(woken);
         assert!(before.elapsed() >= SETTLE, "{change}");
         assert_eq!(started.assigned("lo", prefix), assigned, "{change}");
-        assert!(one_woken.try_recv().is_err() && two_woken.try_recv().is_err(), "{change}: nobody else, and once");
+        assert!(!is_ordered(&one) && !is_ordered(&two), "{change}: nobody else, and once");
     }
-    // Another list takes the place of the first, whose senders are dropped.
-    started.assignment.concern(vec![one]);
-    assert_eq!(two_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
-    // Check threads hold it beyond the stop, but it holds no sender.
-    let assignment = started.assignment.clone();
+    // Another list takes the place of the first.
+    started.follow(&[&one]);
+    sh("ip address add 10.9.0.2/32 dev lo; ip address del 10.9.0.1/32 dev lo");
+    expect_order(&one);
+    wait_until("the other address", || started.assigned("lo", "10.9.0.2/32"));
+    assert!(!is_ordered(&two));
     started.stop();
-    assert_eq!(one_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
-    let (late, late_woken) = concerned("lo", &["10.9.0.1/32"]);
-    assignment.concern(vec![late]);
-    assert_eq!(late_woken.recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
+}
+
+/// Whatever their checks do: none of these has a thread.
+#[test]
+fn an_address_that_goes_is_withdrawn_before_any_check_runs() {
+    if !in_own_network("check::assignment::tests::an_address_that_goes_is_withdrawn_before_any_check_runs") {
+        return;
+    }
+    sh("for n in 1 2 3; do ip address add 10.9.0.$n/32 dev lo; done");
+    let started = Started::new();
+    let one = concerned("one", "lo", &["10.9.0.1/32", "10.9.0.2/32"]);
+    let drained = concerned("drained", "lo", &["10.9.0.1/32"]);
+    let _ = drained.state_mut().drain("/run/drain".into(), End::Never);
+    started.follow(&[&one, &drained]);
+    sh("ip address del 10.9.0.1/32 dev lo");
+    expect_order(&one);
+    assert_eq!(standing(&one), (State::Up, "10.9.0.1/32".into()));
+    // One that comes is up to the check, which is told.
+    sh("ip address add 10.9.0.1/32 dev lo");
+    expect_order(&one);
+    assert_eq!(standing(&one), (State::Up, "10.9.0.1/32".into()));
+    sh("ip address del 10.9.0.1/32 dev lo; ip address del 10.9.0.2/32 dev lo");
+    wait_until("the last one", || is_ordered(&one) && standing(&one).0 == State::Down);
+    assert_eq!(standing(&one), (State::Down, "10.9.0.1/32,10.9.0.2/32".into()));
+    assert_eq!(one.state().code, Some(1));
+    assert_eq!(standing(&drained), (State::Down, String::new()));
+    assert_eq!(started.hints(), ["one", "one"]);
+    started.stop();
 }
 
 #[test]
@@ -98,9 +163,8 @@ fn a_network_restart_is_seen_by_no_check() {
     }
     sh("ip address add 10.9.0.1/32 dev lo; ip address add 10.9.0.2/32 dev lo");
     let started = Started::new();
-    let (one, one_woken) = concerned("lo", &["10.9.0.1/32"]);
-    let (two, two_woken) = concerned("lo", &["10.9.0.2/32"]);
-    started.assignment.concern(vec![one, two]);
+    let (one, two) = (concerned("one", "lo", &["10.9.0.1/32"]), concerned("two", "lo", &["10.9.0.2/32"]));
+    started.follow(&[&one, &two]);
     // As quick as a restart is; on a machine that was busy elsewhere it was none, and is tried again.
     wait_until("a quick network restart", || {
         let before = Instant::now();
@@ -108,14 +172,14 @@ fn a_network_restart_is_seen_by_no_check() {
         let quick = before.elapsed() < SETTLE;
         while !quick && before.elapsed() < 4 * SETTLE {
             // What it did has to settle first.
-            while one_woken.try_recv().is_ok() || two_woken.try_recv().is_ok() {}
+            while is_ordered(&one) || is_ordered(&two) {}
         }
         quick
     });
     // This is later, so it is woken for later.
     sh("ip address del 10.9.0.2/32 dev lo");
-    two_woken.recv_timeout(MINUTE).unwrap();
-    assert!(one_woken.try_recv().is_err());
+    expect_order(&two);
+    assert!(!is_ordered(&one));
     assert!(started.assigned("lo", "10.9.0.1/32"));
     started.stop();
 }
@@ -132,8 +196,7 @@ fn unknown_counts_as_assigned_until_it_is_known() {
     while let Ok(file) = std::fs::File::open("/dev/null") {
         held.push(file);
     }
-    let (assignment, thread) = Assignment::start(stop.clone()).unwrap();
-    let started = Started { assignment, stop, thread };
+    let started = Started::with(stop);
     assert!(started.assigned("lo", "10.9.0.1/32"));
     drop(held);
     wait_until("an answer of the kernel", || !started.assigned("lo", "10.9.0.1/32"));

@@ -1,11 +1,12 @@
 //! Real processes, and files that name them more or less well.
 
 use std::fs;
-use std::sync::mpsc::{channel, Receiver};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
+use crate::check::trigger::Wakeup;
+use crate::report::sample;
 use crate::sys::alone::{alone, sh, this_program};
 use crate::sys::process_end::tests::Sleep;
 use crate::sys::stop_line::StopLine;
@@ -15,17 +16,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Started {
     dir: tempfile::TempDir,
     pidfile: Pidfile,
-    orders: Receiver<()>,
-    _sender: Arc<Sender<()>>,
+    check: Arc<Check>,
 }
 
 impl Started {
     fn new() -> Started {
         let dir = tempfile::tempdir().unwrap();
-        let ((sender, orders), stop) = (channel(), StopLine::new().unwrap());
-        let sender = Arc::new(sender);
-        let pidfile = Pidfile::new(dir.path().join("pid"), Watcher::new(stop), Arc::downgrade(&sender));
-        Started { dir, pidfile, orders, _sender: sender }
+        let check = Arc::new(Check::new(Arc::new(sample::service("a", "10.0.0.1/32"))));
+        let watcher = Watcher::new(StopLine::new().unwrap());
+        let pidfile = Pidfile::new(dir.path().join("pid"), watcher, check.clone());
+        Started { dir, pidfile, check }
     }
 
     fn sh(&self, script: &str) {
@@ -47,7 +47,11 @@ impl Started {
     }
 
     fn expect_order(&self) {
-        self.orders.recv_timeout(MINUTE).unwrap();
+        assert_eq!(self.check.trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
+    }
+
+    fn expect_no_order(&self, why: &str) {
+        assert_eq!(self.check.trigger.wait_until(Instant::now()), Wakeup::Time, "{why}");
     }
 }
 
@@ -87,7 +91,7 @@ fn a_process_that_ends_orders_one_check_however_often_it_is_named() {
     next.kill();
     started.expect_order();
     started.expect_none("has ended");
-    assert!(started.orders.try_recv().is_err());
+    started.expect_no_order("the first one's end was told once");
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn another_process_takes_the_place_of_the_first() {
     second.kill_and_reap();
     started.expect_order();
     started.expect_none("has ended");
-    assert!(started.orders.try_recv().is_err(), "the first one's end was told of");
+    started.expect_no_order("the first one's end was told of");
 }
 
 #[test]

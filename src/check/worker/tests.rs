@@ -4,12 +4,14 @@
 use std::fs::{self, File};
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::mpsc::{channel, TryRecvError};
+use std::sync::mpsc::{channel, Receiver};
 
 use super::*;
+use crate::check::hook::Hooks;
+use crate::check::state::{CheckState, Run};
 use crate::config::settings::TimedCommand;
+use crate::drain::End;
 use crate::report::sample;
-use crate::report::snapshot::{Drained, Run};
 use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until, BECOMES_ROOT};
 use crate::sys::process_end::tests::Sleep;
 use crate::sys::stop_line::StopLine;
@@ -31,71 +33,53 @@ pub(crate) fn service(script: &str) -> Service {
     }
 }
 
-/// What check threads share, where they say what they have to say, and the thread that watches the addresses. `stop` ends
-/// all but the checks.
-pub(crate) fn common(stop: &StopLine, splay: Duration) -> (Common, Receiver<Event>, JoinHandle<()>) {
+/// What check threads share, where their hints arrive, and the thread that watches the addresses. `stop` ends all but the
+/// checks.
+pub(crate) fn context(stop: &StopLine) -> (Context, Receiver<Event>, JoinHandle<()>) {
     let (sender, events) = channel();
-    let (assignment, watching) = Assignment::start(stop.clone()).unwrap();
-    let common = Common {
-        events: sender,
-        stop: SlackLine::default(),
-        assignment,
-        watcher: Watcher::new(stop.clone()),
-        hooks: Hooks::new(stop.clone()),
-        gate: Gate::new(),
-        unkilled: Arc::default(),
-        splay,
-        turn: Duration::ZERO,
-    };
-    (common, events, watching)
+    let orphans = Arc::<Orphans>::default();
+    let announcer = Announcer { events: sender, hooks: Hooks::new(orphans.clone(), stop.clone()) };
+    let (assignment, watching) = Assignment::start(announcer.clone(), stop.clone()).unwrap();
+    let watcher = Watcher::new(stop.clone());
+    (Context { announcer, assignment, watcher, orphans, gate: Gate::new() }, events, watching)
 }
 
 /// A check thread and all its ends.
 struct Started {
-    service: Arc<Service>,
-    report: Arc<Published<ServiceReport>>,
-    orders: Arc<Sender<()>>,
+    check: Arc<Check>,
     events: Receiver<Event>,
-    common: Common,
+    context: Context,
     stop: StopLine,
     threads: [JoinHandle<()>; 2],
 }
 
 impl Started {
-    fn new(service: Service, splay: Duration) -> Started {
-        Started::from(service, ServiceReport::default(), splay)
+    /// One that goes on from what is known of the service.
+    fn new(check: Check, delay: FirstRun) -> Started {
+        let (check, stop) = (Arc::new(check), StopLine::new().unwrap());
+        let (context, events, watching) = context(&stop);
+        let thread = start(check.clone(), context.clone(), delay).unwrap();
+        Started { check, events, context, stop, threads: [thread, watching] }
     }
 
-    /// One that goes on from what is known.
-    fn from(service: Service, report: ServiceReport, splay: Duration) -> Started {
-        let (service, report) = (Arc::new(service), Arc::new(Published::new(report)));
-        let ((orders, receiver), stop) = (channel(), StopLine::new().unwrap());
-        let orders = Arc::new(orders);
-        let (common, events, watching) = common(&stop, splay);
-        let ordering = Arc::downgrade(&orders);
-        let thread = start(service.clone(), report.clone(), ordering, receiver, common.clone()).unwrap();
-        Started { service, report, orders, events, common, stop, threads: [thread, watching] }
-    }
-
-    /// The next verdict: the state and what is missing.
-    fn verdict(&self) -> (State, String) {
+    /// Waits for the next hint, after which the state is this and these prefixes are missing.
+    fn expect(&self, state: State, missing: &str) {
         match self.events.recv_timeout(MINUTE).unwrap() {
-            Event::Verdict(verdict) => {
-                assert_eq!(&*verdict.service, "foo");
-                (verdict.state, list(&verdict.missing))
-            }
+            Event::Changed(check) => assert!(Arc::ptr_eq(&check, &self.check)),
             event => panic!("{event:?}"),
         }
+        let now = self.check.state();
+        assert_eq!((now.state(), list(now.missing())), (state, missing.to_string()));
     }
 
-    fn expect(&self, state: State, missing: &str) {
-        assert_eq!(self.verdict(), (state, missing.to_string()));
+    fn expect_silence(&self) {
+        assert!(self.events.try_recv().is_err());
     }
 
     /// Orders a run once the `n` runs before it have ended.
     fn order_after(&self, n: u64) {
         self.wait_for_runs(n);
-        self.orders.send(()).unwrap();
+        self.check.trigger.check_now();
     }
 
     fn wait_for_runs(&self, n: u64) {
@@ -103,41 +87,49 @@ impl Started {
     }
 
     fn runs(&self) -> u64 {
-        let report = self.report.lock();
-        let counts = &report.counts;
+        let counts = self.check.state().counts.clone();
         counts.passed + counts.failed + counts.timed_out + counts.not_assigned
     }
 
     fn state_and_transitions(&self) -> (State, u64) {
-        let report = self.report.lock();
-        (report.state, report.transitions)
+        let state = self.check.state();
+        (state.state(), state.transitions)
     }
 
     fn last(&self) -> Run {
-        self.report.lock().last.clone().unwrap()
+        self.check.state().last.clone().unwrap()
     }
 
-    /// Lets the thread end as a daemon does that goes on without it, and hands out what it said and nobody heard.
-    fn end(self) -> Vec<Event> {
-        let Started { orders, events, common, stop, threads: [thread, watching], .. } = self;
-        common.assignment.concern(Vec::new());
-        drop(orders);
-        thread.join().unwrap();
-        stop.pull();
-        watching.join().unwrap();
-        drop(common);
-        events.iter().collect()
+    /// Waits until the thread has nothing to do for a long time.
+    fn wait_for_sleep(&self) {
+        wait_until("the sleep", || self.check.state().deadline().is_some_and(|at| at > Instant::now() + DAY / 2));
     }
 
-    /// Stops it as a daemon does that ends.
+    /// What others change: the drain watcher, the supervisor.
+    fn change(&self, transition: impl FnOnce(&mut CheckState) -> Change) {
+        let change = transition(&mut self.check.state_mut());
+        self.context.announcer.announce(&self.check, change);
+    }
+
+    /// Stops the thread, and hands out the hints that nobody has taken.
     fn stop(self) -> Vec<Event> {
-        self.common.stop.pull();
-        self.end()
+        self.check.trigger.stop();
+        let [thread, watching] = self.threads;
+        thread.join().unwrap();
+        self.stop.pull();
+        watching.join().unwrap();
+        self.events.try_iter().collect()
+    }
+
+    /// [`Started::stop`], and every hint has been taken.
+    fn end(self) {
+        let said = self.stop();
+        assert!(said.is_empty(), "{said:?}");
     }
 }
 
 fn begin(service: Service) -> Started {
-    Started::new(service, Duration::ZERO)
+    Started::new(Check::new(Arc::new(service)), FirstRun::default())
 }
 
 fn exists(path: &Path) -> String {
@@ -170,7 +162,7 @@ fn rise_and_fall_and_only_changes_are_told() {
     let thread = begin(Service { check_rise: numbers[0], check_fail: numbers[1], ..service(&exists(&up)) });
     let state = |n| {
         thread.wait_for_runs(n);
-        thread.report.lock().state
+        thread.check.state().state()
     };
     assert_eq!(state(1), State::Unknown);
     thread.order_after(1);
@@ -186,11 +178,10 @@ fn rise_and_fall_and_only_changes_are_told() {
     thread.expect(State::Down, "");
     thread.order_after(6);
     thread.wait_for_runs(7);
-    let report = thread.report.lock();
-    assert_eq!((report.state, report.transitions), (State::Down, 2));
-    assert_eq!((report.counts.passed, report.counts.failed), (3, 4));
-    drop(report);
-    assert_eq!(thread.end(), []);
+    assert_eq!(thread.state_and_transitions(), (State::Down, 2));
+    let counts = thread.check.state().counts.clone();
+    assert_eq!((counts.passed, counts.failed), (3, 4));
+    thread.end();
 }
 
 /// The grid has a point a day away, yet the state is decided: the fast interval holds until it is.
@@ -201,7 +192,7 @@ fn undecided_is_looked_at_faster() {
         begin(Service { check_rise: NonZeroU32::new(5).unwrap(), check_fast_interval: fast, ..service("true") });
     thread.expect(State::Up, "");
     assert_eq!(thread.runs(), 5);
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -212,11 +203,10 @@ fn too_slow_a_check_is_killed_with_all_its_children() {
     let Run { took, result, output, .. } = thread.last();
     assert_eq!((result, output.as_str()), (RunResult::TimedOut, "said\n"));
     assert!(took.unwrap() >= Duration::from_millis(300));
-    let report = thread.report.lock();
-    assert!(report.counts.timed_out == 1 && report.counts.first_time_out.is_some());
-    drop(report);
+    let counts = thread.check.state().counts.clone();
+    assert!(counts.timed_out == 1 && counts.first_time_out.is_some());
     wait_until("no sleep 1101", || !sleeps(1101));
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -228,7 +218,7 @@ fn what_cannot_run_is_a_failed_check_with_its_reason() {
     assert_eq!(thread.last().result, RunResult::NotStarted(why));
     thread.order_after(1);
     thread.wait_for_runs(2);
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -237,11 +227,11 @@ fn exit_codes_signals_and_output_are_reported() {
     thread.expect(State::Down, "");
     let Run { result, output, .. } = thread.last();
     assert_eq!((result, output.as_str()), (RunResult::Exited(3), "out\nerr\n"));
-    assert_eq!(thread.end(), []);
+    thread.end();
     let thread = begin(service("kill -KILL $$"));
     thread.expect(State::Down, "");
     assert_eq!(thread.last().result, RunResult::Signaled(9));
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -251,12 +241,12 @@ fn orders_during_a_run_make_one_more_run_after_it() {
     let thread = begin(service(&format!("echo >>{}; {}", runs.display(), waits_for(&go))));
     wait_until("a run", || runs.exists());
     for _ in 0..3 {
-        thread.orders.send(()).unwrap();
+        thread.check.trigger.check_now();
     }
     File::create(&go).unwrap();
     thread.wait_for_runs(2);
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
     assert_eq!(fs::read_to_string(&runs).unwrap(), "\n\n");
 }
 
@@ -264,30 +254,55 @@ fn orders_during_a_run_make_one_more_run_after_it() {
 fn a_stop_kills_the_running_check_and_says_nothing() {
     let thread = begin(service(&format!("sleep {}; exit 1", seconds(1102))));
     wait_until("a sleep 1102", || sleeps(1102));
-    assert_eq!(thread.stop(), []);
+    thread.end();
     wait_until("no sleep 1102", || !sleeps(1102));
 }
 
-/// Its interval is a day, so only the end of its orders can have ended it.
+/// Its interval is a day, so only the stop can have ended it; and an order to check does not come before that.
 #[test]
-fn a_thread_without_orders_ends() {
+fn a_thread_that_sleeps_ends_with_the_stop() {
     let thread = begin(service("true"));
     thread.expect(State::Up, "");
-    thread.orders.send(()).unwrap();
-    assert_eq!(thread.end(), []);
+    thread.wait_for_sleep();
+    thread.end();
+}
+
+/// A reload takes the state over when it has stopped the check: nothing may change after that.
+#[test]
+fn nothing_changes_once_the_check_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (started, go) = (dir.path().join("started"), dir.path().join("go"));
+    let thread = begin(service(&format!("touch {}; {}", started.display(), waits_for(&go))));
+    wait_until("a run", || started.exists());
+    {
+        // The thread can change nothing before the stop.
+        let _state = thread.check.state_mut();
+        File::create(&go).unwrap();
+        thread.check.trigger.stop();
+    }
+    let check = thread.check.clone();
+    thread.end();
+    let state = check.state();
+    assert_eq!((state.state(), state.counts.passed), (State::Unknown, 0));
+    // A check that is disabled may be stopped before its thread decides.
+    let check = Check::new(Arc::new(Service { disabled: Some(OnDisabled::Advertise), ..service("true") }));
+    check.trigger.stop();
+    let thread = Started::new(check, FirstRun::default());
+    let check = thread.check.clone();
+    thread.end();
+    assert_eq!(check.state().state(), State::Unknown);
 }
 
 #[test]
 fn a_disabled_check_decides_once_and_runs_nothing() {
     for (decision, state) in [(OnDisabled::Advertise, State::Up), (OnDisabled::Withdraw, State::Down)] {
-        let mut thread = begin(Service { disabled: Some(decision), ..service("exit 1") });
+        let thread = begin(Service { disabled: Some(decision), ..service("exit 1") });
         thread.expect(state, "");
-        let orders = std::mem::replace(&mut thread.orders, Arc::new(channel().0));
-        wait_until("the thread's end", || orders.send(()).is_err());
+        wait_until("the thread's end", || thread.threads[0].is_finished());
         assert_eq!(thread.runs(), 0);
         assert_eq!(thread.state_and_transitions(), (state, 1));
-        assert!(thread.report.lock().due.is_none(), "nobody waits for a word of it");
-        assert_eq!(thread.end(), []);
+        assert!(thread.check.state().deadline().is_none(), "nobody waits for a word of it");
+        thread.end();
     }
 }
 
@@ -310,7 +325,7 @@ fn a_panic_is_the_last_word() {
         Event::Died { service, why } => assert!(&*service == "foo" && why.contains("a warning"), "{why}"),
         event => panic!("{event:?}"),
     }
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -321,7 +336,7 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     }
     let prefixes = vec!["10.9.0.1/32".parse().unwrap(), "fd00::2/128".parse().unwrap()];
     let thread = begin(Service { prefixes, assigned_to: Some("lo".to_string()), ..service("true") });
-    thread.common.assignment.concern(vec![(thread.service.clone(), Sender::clone(&thread.orders))]);
+    thread.context.assignment.follow(Arc::from([thread.check.clone()]));
     thread.expect(State::Down, "10.9.0.1/32,fd00::2/128");
     let Run { took, result, .. } = thread.last();
     assert_eq!((took, result), (None, RunResult::NotAssigned));
@@ -333,9 +348,8 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     ] {
         sh(change);
         thread.expect(state, missing);
-        assert_eq!(list(&thread.report.lock().missing), missing, "{change}");
     }
-    assert_eq!(thread.stop(), []);
+    thread.end();
 }
 
 /// A supervisor signals the check and the daemon, the daemon a little later: no verdict.
@@ -364,7 +378,7 @@ fn a_check_that_somebody_else_ended_is_a_failure_a_little_later() {
     thread.expect(State::Down, "");
     assert!(before.elapsed() >= SUPERVISOR);
     assert_eq!(thread.last().result, RunResult::Signaled(15));
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -386,34 +400,19 @@ fn a_stuck_check_is_down_until_it_has_risen_again() {
     let (started, go) = (dir.path().join("started"), dir.path().join("go"));
     let script = format!("touch {}; {}", started.display(), waits_for(&go));
     let thread = begin(service(&script));
-    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.common, Instant::now() + ahead);
     wait_until("a run", || started.exists());
-    assert!(!declare(Duration::ZERO));
-    assert!(declare(2 * MINUTE));
-    assert!(!declare(2 * MINUTE), "once is enough");
+    thread.change(CheckState::declare_stuck);
     thread.expect(State::Down, "");
     assert_eq!(thread.state_and_transitions(), (State::Down, 1));
     File::create(&go).unwrap();
     thread.wait_for_runs(1);
     // This run was stuck, so that it passed in the end counts for nothing.
-    assert!(!thread.report.lock().stuck);
+    assert!(!thread.check.state().is_stuck());
     assert_eq!(thread.state_and_transitions(), (State::Down, 1));
-    assert_eq!(thread.events.try_recv(), Err(TryRecvError::Empty));
+    thread.expect_silence();
     thread.order_after(1);
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
-}
-
-#[test]
-fn a_thread_that_sleeps_is_missed_too_when_it_does_not_wake() {
-    let thread = begin(service("true"));
-    thread.expect(State::Up, "");
-    wait_until("the sleep", || thread.report.lock().due.is_some_and(|due| due > Instant::now() + DAY / 2));
-    let declare = |ahead| declare_stuck(&thread.service, &thread.report, &thread.common, Instant::now() + ahead);
-    assert!(!declare(DAY / 2));
-    assert!(declare(2 * DAY));
-    thread.expect(State::Down, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -428,28 +427,35 @@ fn the_longest_times_run_over_nothing() {
     let thread = begin(longest.clone());
     thread.order_after(1);
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
     // And the first run may be as far away, but an order comes before it.
-    let thread = Started::new(longest, Duration::MAX);
+    let thread = Started::new(Check::new(Arc::new(longest)), FirstRun { offset: Duration::ZERO, splay: Duration::MAX });
     thread.order_after(0);
     thread.order_after(1);
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 impl Started {
     /// The drain begins, as the thread that looks at the files has it.
     fn drain(&self) {
-        let mut report = self.report.lock();
-        let (file, since) = ("/run/drain".into(), SystemTime::now());
-        report.drained = Some(Drained { file, end: crate::drain::End::Never, since });
-        let _ = report.overrule(&self.service, &self.common.events);
+        self.change(|state| state.drain("/run/drain".into(), End::Never));
     }
 
     fn end_drain(&self) {
-        let mut report = self.report.lock();
-        report.drained = None;
-        report.order();
+        self.change(|state| state.end_drain(&self.check.service));
+        // It is not its operator any more who keeps it down.
+        self.expect(State::Down, "");
+        self.check.trigger.check_now();
+    }
+
+    /// Orders a cycle, in which nothing is to be run, and waits until it is over.
+    fn wait_for_rest(&self) {
+        self.wait_for_sleep();
+        let before = self.check.state().thread_progress();
+        self.check.trigger.check_now();
+        // One word at the begin of the cycle, one after it.
+        wait_until("the rest", || self.check.state().thread_progress() == before + 2);
     }
 }
 
@@ -462,14 +468,14 @@ fn a_drained_service_is_down_and_runs_nothing_until_it_has_risen_again() {
     thread.wait_for_runs(2);
     thread.drain();
     thread.expect(State::Down, "");
-    thread.orders.send(()).unwrap();
-    wait_until("the rest", || !thread.report.lock().overruled);
+    thread.wait_for_rest();
+    assert_eq!(thread.runs(), 2);
     thread.end_drain();
     // The interval is a day: the end of the drain is an order.
     thread.order_after(3);
     thread.expect(State::Up, "");
     assert_eq!(thread.state_and_transitions(), (State::Up, 3));
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -481,38 +487,37 @@ fn a_drain_during_a_run_is_told_at_once_and_the_run_counts_for_nothing() {
     thread.drain();
     thread.expect(State::Down, "");
     File::create(&go).unwrap();
-    wait_until("the rest", || !thread.report.lock().overruled);
+    thread.wait_for_rest();
     assert_eq!((thread.runs(), thread.state_and_transitions()), (0, (State::Down, 1)));
-    assert_eq!(thread.events.try_recv(), Err(TryRecvError::Empty));
+    thread.expect_silence();
     thread.end_drain();
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
-/// The thread sleeps for a day and does not see the drain's begin; the writer was told "down", and has to hear "up" again.
+/// The thread sleeps for a day and does not see the drain's begin; the service was down, and has to be up again.
 #[test]
 fn a_drain_that_the_thread_slept_through_is_made_good_at_once() {
     let thread = begin(service("true"));
     thread.expect(State::Up, "");
     thread.wait_for_runs(1);
-    wait_until("the sleep", || thread.report.lock().due.is_some_and(|due| due > Instant::now() + DAY / 2));
+    thread.wait_for_sleep();
     thread.drain();
-    thread.end_drain();
     thread.expect(State::Down, "");
+    thread.end_drain();
     thread.expect(State::Up, "");
-    assert_eq!(thread.runs(), 2);
-    assert_eq!(thread.end(), []);
+    assert_eq!((thread.runs(), thread.state_and_transitions()), (2, (State::Up, 3)));
+    thread.end();
 }
 
 #[test]
 fn a_drained_service_whose_check_is_disabled_stays_out() {
-    let report = ServiceReport {
-        drained: Some(Drained { file: "/run/drain".into(), end: crate::drain::End::Never, since: SystemTime::now() }),
-        ..ServiceReport::default()
-    };
-    let disabled = Service { disabled: Some(OnDisabled::Advertise), ..service("true") };
-    let thread = Started::from(disabled, report, Duration::ZERO);
-    assert_eq!(thread.end(), []);
+    let check = Check::new(Arc::new(Service { disabled: Some(OnDisabled::Advertise), ..service("true") }));
+    let _ = check.state_mut().drain("/run/drain".into(), End::Never);
+    let thread = Started::new(check, FirstRun::default());
+    wait_until("the thread's end", || thread.threads[0].is_finished());
+    assert_eq!(thread.state_and_transitions(), (State::Down, 1));
+    thread.end();
 }
 
 /// What a check under sudo is to a daemon that is not root: it may not be killed. Four of them are enough.
@@ -525,6 +530,9 @@ fn no_more_than_four_runs_are_left() {
     let thread = begin(Service { check_cmd, check_timeout: BECOMES_ROOT, ..service("") });
     for n in 1..=4 {
         thread.wait_for_runs(n);
+        if n == 1 {
+            thread.expect(State::Down, "");
+        }
         assert_eq!(thread.last().result, RunResult::TimedOut, "run {n}");
         thread.order_after(n);
     }
@@ -540,9 +548,8 @@ fn no_more_than_four_runs_are_left() {
         thread.wait_for_runs(runs);
         thread.last().result == RunResult::Exited(0)
     });
-    thread.expect(State::Down, "");
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 /// A day passes between two points of the grid, so it can only have been the fast interval that led from the first
@@ -558,13 +565,13 @@ fn from_the_first_failure_to_the_verdict_at_the_fast_interval_and_no_longer() {
     thread.expect(State::Up, "");
     assert_eq!(thread.runs(), 1);
     fs::remove_file(&up).unwrap();
-    thread.orders.send(()).unwrap();
+    thread.check.trigger.check_now();
     thread.expect(State::Down, "");
     thread.wait_for_runs(4);
     // One more run by order, and none beside it.
     thread.order_after(4);
     thread.wait_for_runs(5);
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 #[test]
@@ -573,7 +580,7 @@ fn without_a_fast_interval_a_failure_waits_for_the_grid() {
     thread.order_after(1);
     thread.expect(State::Down, "");
     thread.wait_for_runs(2);
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 /// A service whose pidfile names this process, and which is up while `alive` holds.
@@ -591,12 +598,12 @@ fn a_process_that_ends_has_its_service_checked_at_once() {
     let check_fail = NonZeroU32::new(3).unwrap();
     let thread = begin(Service { check_fail, check_fast_interval: fast, ..watched(dir.path(), &sleep, &alive) });
     thread.expect(State::Up, "");
-    assert_eq!(thread.report.lock().watched, Some(sleep.pid().as_raw_pid()));
+    assert_eq!(thread.check.state().watched, Some(sleep.pid().as_raw_pid()));
     sleep.kill();
     thread.expect(State::Down, "");
     thread.wait_for_runs(4);
-    assert_eq!(thread.report.lock().watched, None);
-    assert_eq!(thread.end(), []);
+    assert_eq!(thread.check.state().watched, None);
+    thread.end();
 }
 
 /// Another process answers in its place, or the file was wrong from the start.
@@ -615,7 +622,7 @@ fn where_the_check_passes_all_the_same_nothing_happens_but_that_one_run() {
     thread.wait_for_runs(3);
     next.kill();
     thread.wait_for_runs(4);
-    assert_eq!(thread.end(), []);
+    thread.end();
 }
 
 /// What is watched must not keep a thread that is to end, as with a reload, which goes on with the others.
@@ -624,7 +631,7 @@ fn a_thread_that_watches_a_process_ends_and_the_process_is_forgotten() {
     let (dir, mut sleep) = (tempfile::tempdir().unwrap(), Sleep::start());
     let thread = begin(watched(dir.path(), &sleep, "true"));
     thread.expect(State::Up, "");
-    assert_eq!(thread.end(), []);
+    thread.end();
     sleep.kill();
 }
 
@@ -654,12 +661,12 @@ fn the_hook_is_told_of_each_change() {
     expect(&["unknown up", "up down"]);
     thread.order_after(3);
     thread.wait_for_runs(4);
-    wait_until("the count", || thread.report.lock().hook.succeeded == 2);
-    assert_eq!(thread.end(), []);
+    wait_until("the count", || thread.check.state().hook.succeeded == 2);
+    thread.end();
 
     fs::remove_file(&told).unwrap();
     let thread = begin(Service { state_change, disabled: Some(OnDisabled::Withdraw), ..service("true") });
     thread.expect(State::Down, "");
     expect(&["unknown down"]);
-    assert_eq!(thread.stop(), []);
+    thread.end();
 }
