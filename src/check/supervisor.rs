@@ -6,8 +6,8 @@
 //! it ends.
 //!
 //! A thread is stuck if it is overdue at a look that was itself on time, and still overdue, without any progress, at the
-//! next look that was on time. After a machine that stood still everything is late, the first look too, and the second
-//! finds that the threads have gone on.
+//! next look that was on time and not at once after the first. After a machine that stood still everything is late, the
+//! first look too, and the second finds that the threads have gone on.
 //! Leaves out: what a check thread does (`check::worker`).
 
 use std::collections::HashSet;
@@ -24,7 +24,8 @@ use crate::check::worker::{self, Context, FirstRun};
 use crate::check::Check;
 use crate::config::change::Change;
 
-/// How late a look may be to count as being on time, and how soon the next one comes at the earliest.
+/// How late a look may be to count as being on time, and how soon the next one counts at the earliest: the main thread
+/// looks whenever it wakes, for a signal, say.
 const ON_TIME: Duration = Duration::from_millis(500);
 /// How long to wait before a thread that could not be started is tried again, and before a process that could not be
 /// killed is looked at again.
@@ -46,8 +47,13 @@ pub struct Supervisor {
 struct Running {
     check: Arc<Check>,
     thread: JoinHandle<()>,
-    /// It was overdue at the last look, when it had made so much progress.
-    suspect: Option<u64>,
+    /// It has been overdue at each look since this one, with no progress.
+    suspect: Option<Suspect>,
+}
+
+struct Suspect {
+    progress: u64,
+    since: Instant,
 }
 
 impl Supervisor {
@@ -151,23 +157,28 @@ impl Supervisor {
 }
 
 impl Running {
-    /// Declares the service down where its thread is stuck. Returns when to look again.
+    /// Declares the service down where its thread is stuck. Returns when to look again, also at one that is stuck: it may
+    /// come back, and be stuck once more.
     fn look(&mut self, context: &Context, on_time: bool, now: Instant) -> Option<Instant> {
         let state = self.check.state();
-        let (deadline, progress, stuck) = (state.deadline(), state.thread_progress(), state.is_stuck());
+        let (deadline, progress) = (state.deadline(), state.thread_progress());
+        let down_already = state.is_stuck() || state.drained().is_some();
         drop(state);
-        let overdue = deadline.is_some_and(|deadline| now > deadline) && !stuck;
-        let before = self.suspect.take();
-        if overdue && on_time {
-            if before == Some(progress) {
+        let overdue = deadline.is_some_and(|deadline| now > deadline);
+        let suspect = self.suspect.take().filter(|suspect| suspect.progress == progress);
+        if overdue && on_time && !down_already {
+            let suspect = suspect.unwrap_or(Suspect { progress, since: now });
+            if now < suspect.since + ON_TIME {
+                self.suspect = Some(suspect);
+            } else {
                 self.declare_stuck(context, progress);
-                return None;
             }
-            self.suspect = Some(progress);
         }
-        // One that has not begun, or waits for its start, says later when it is due.
-        let next = deadline.or(self.check.service.disabled.is_none().then_some(now + RETRY));
-        next.filter(|_| !stuck).map(|at| at.max(now + ON_TIME))
+        match deadline {
+            Some(deadline) if !overdue || !down_already => Some(deadline.max(now + ON_TIME)),
+            // One that has not begun, or waits for its start, says later when it is due.
+            Some(_) | None => self.check.service.disabled.is_none().then_some(now + RETRY),
+        }
     }
 
     fn declare_stuck(&self, context: &Context, progress: u64) {
