@@ -57,3 +57,6 @@ fn reap(orphans: &mut Vec<Left>) -> usize {
     orphans.retain_mut(|orphan| !orphan.try_reap());
     orphans.len()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,261 @@
-//! Tables and properties.
+//! Programs that are lines of `sh`, run for real; and the queue by properties.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::sys::alone::{alone, beside_sudo, this_program, wait_until, BECOMES_ROOT};
+use crate::sys::orphans::MAX_PER_OWNER;
+
+const LIMIT: usize = 3;
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Started {
+    dir: tempfile::TempDir,
+    background: Arc<Background>,
+    orphans: Arc<Orphans>,
+    stop: StopLine,
+    results: Receiver<(String, Result<Finished, NotRun>)>,
+    ended: Sender<(String, Result<Finished, NotRun>)>,
+    /// How many run at this moment, and how many ever did at the same time.
+    running: Arc<[AtomicUsize; 2]>,
+}
+
+impl Started {
+    fn new() -> Started {
+        let (stop, orphans) = (StopLine::new().unwrap(), Arc::<Orphans>::default());
+        let background = Background::new("test", LIMIT, orphans.clone(), stop.clone());
+        let (ended, results) = channel();
+        let dir = tempfile::tempdir().unwrap();
+        Started { dir, background, orphans, stop, results, ended, running: Arc::default() }
+    }
+
+    fn task(&self, key: &str, name: &str, program: Program, timeout: Duration) -> Task {
+        let (began, running, ended, name) =
+            (self.running.clone(), self.running.clone(), self.ended.clone(), name.to_string());
+        let begin = move || {
+            let now = began[0].fetch_add(1, Ordering::SeqCst) + 1;
+            began[1].fetch_max(now, Ordering::SeqCst);
+        };
+        let end = move |result: Result<Finished, NotRun>| {
+            if result.is_ok() {
+                running[0].fetch_sub(1, Ordering::SeqCst);
+            }
+            ended.send((name, result)).unwrap();
+        };
+        Task { key: key.into(), owner: "owner".into(), program, timeout, begin: Box::new(begin), end: Box::new(end) }
+    }
+
+    fn program(&self, script: &str) -> Program {
+        Program::new(&["sh", "-c", &format!("cd {}; {script}", self.dir.path().display())].map(String::from))
+    }
+
+    /// Has this line of `sh` run in the test's directory. Whether it takes the place of another one.
+    fn run(&self, key: &str, name: &str, script: &str) -> bool {
+        self.background.run(self.task(key, name, self.program(script), MINUTE)).is_some()
+    }
+
+    /// Waits for the next end, of which this is the name.
+    fn result(&self) -> (String, Result<Finished, NotRun>) {
+        self.results.recv_timeout(MINUTE).unwrap()
+    }
+
+    fn names(&self, n: usize) -> Vec<String> {
+        (0..n).map(|_| self.result().0).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("ran")).unwrap_or_default();
+        text.lines().map(String::from).collect()
+    }
+
+    fn go(&self) {
+        File::create(self.dir.path().join("go")).unwrap();
+    }
+}
+
+/// Says that it runs, and ends when it may.
+fn waits(name: &str) -> String {
+    format!("echo {name} >>ran; while [ -d . -a ! -e go ]; do sleep 0.01; done")
+}
+
+#[test]
+fn so_many_run_at_once_and_all_others_after_them_in_their_order() {
+    let started = Started::new();
+    for n in 0..20 {
+        assert!(!started.run(&n.to_string(), &n.to_string(), &waits(&n.to_string())));
+    }
+    wait_until("as many runs as may be", || started.lines().len() == LIMIT);
+    {
+        let slots = started.background.slots.lock();
+        let queue = &slots.queue;
+        assert_eq!((slots.working, queue.running.len(), queue.waiting.len()), (LIMIT, LIMIT, 20 - LIMIT));
+    }
+    started.go();
+    let mut names: Vec<usize> = started.names(20).iter().map(|name| name.parse().unwrap()).collect();
+    names.sort_unstable();
+    assert!(names.into_iter().eq(0..20));
+    assert_eq!(started.running[1].load(Ordering::SeqCst), LIMIT);
+    // Nothing stays that could run.
+    wait_until("the threads' end", || started.background.slots.lock().working == 0);
+    started.background.wait(Duration::MAX);
+}
+
+#[test]
+fn one_of_a_key_runs_and_the_last_one_that_came_meanwhile_runs_after_it() {
+    let started = Started::new();
+    assert!(!started.run("a", "first", &waits("first")));
+    wait_until("a run", || started.lines() == ["first"]);
+    assert!(!started.run("a", "0", &waits("0")), "what runs is not replaced");
+    for n in 1..5 {
+        assert!(started.run("a", &n.to_string(), &waits(&n.to_string())));
+    }
+    // Another key waits for none of them.
+    assert!(!started.run("b", "other", &waits("other")));
+    wait_until("both runs", || started.lines() == ["first", "other"]);
+    started.go();
+    let names = started.names(3);
+    assert_eq!((names.contains(&"other".into()), names.last().unwrap().as_str()), (true, "4"));
+    started.background.wait(Duration::MAX);
+    assert!(started.results.try_recv().is_err(), "those that were replaced are not run");
+}
+
+#[test]
+fn an_end_tells_how_and_what_was_printed() {
+    let started = Started::new();
+    started.run("a", "a", "echo out; echo err >&2; exit 3");
+    let finished = started.result().1.unwrap();
+    assert!(matches!(finished.how, How::Exited(3)), "{finished:?}");
+    assert_eq!((&*finished.stdout.kept, &*finished.stderr.kept), (&b"out\n"[..], &b"err\n"[..]));
+    let program = Program::new(&["/nonexistent/program".to_string()]);
+    started.background.run(started.task("a", "a", program, MINUTE));
+    assert!(matches!(started.result().1.unwrap().how, How::NotStarted(_)));
+    // What prints without end is not kept without end.
+    started.run("a", "a", "head -c 1000000 /dev/zero");
+    assert_eq!(started.result().1.unwrap().stdout.kept.len(), KEEP);
+}
+
+#[test]
+fn one_that_takes_too_long_may_put_things_in_order_but_not_for_long() {
+    let started = Started::new();
+    let slow = started.program(r#"trap "echo told >>ran; exit" TERM; sleep 1000 & wait"#);
+    started.background.run(started.task("a", "a", slow, Duration::from_secs(2)));
+    assert!(matches!(started.result().1.unwrap().how, How::TimedOut));
+    assert_eq!(started.lines(), ["told"]);
+    let deaf = started.program(r#"trap "" TERM; while [ -d . ]; do sleep 0.1; done"#);
+    started.background.run(started.task("a", "a", deaf, Duration::from_millis(200)));
+    assert!(matches!(started.result().1.unwrap().how, How::TimedOut));
+}
+
+#[test]
+fn a_stop_kills_what_runs_and_drops_what_waits() {
+    let started = Started::new();
+    started.run("a", "first", "echo $$ >>ran; sleep 1000 & wait");
+    wait_until("a run", || started.lines().len() == 1);
+    started.run("a", "second", "echo $$ >>ran");
+    started.stop.pull();
+    started.background.wait(Duration::MAX);
+    started.run("a", "third", "echo $$ >>ran");
+    started.run("b", "fourth", "echo $$ >>ran");
+    wait_until("the threads' end", || started.background.slots.lock().working == 0);
+    let (name, result) = started.result();
+    assert!(name == "first" && matches!(result.unwrap().how, How::Stopped));
+    assert!(started.results.try_recv().is_err());
+    let ran = started.lines();
+    assert_eq!(ran.len(), 1);
+    assert!(!Path::new("/proc").join(&ran[0]).exists());
+}
+
+#[test]
+fn the_wait_at_the_end_is_bounded() {
+    let started = Started::new();
+    started.run("a", "a", &waits("a"));
+    started.background.wait(Duration::from_millis(1));
+    assert!(started.results.try_recv().is_err(), "nothing was stopped");
+    started.go();
+    assert!(matches!(started.result().1.unwrap().how, How::Exited(0)));
+}
+
+/// The machine has no thread left: those that wait hear of it, and nothing is lost that comes later.
+#[test]
+fn without_a_thread_every_waiting_task_ends() {
+    let name = "sys::background::tests::without_a_thread_every_waiting_task_ends";
+    // For root too: a limit of memory, not of processes.
+    if !alone(name, &["env"], &this_program()) {
+        return;
+    }
+    let started = Started::new();
+    let limit = |current| {
+        let maximum = rustix::process::getrlimit(rustix::process::Resource::As).maximum;
+        rustix::process::setrlimit(rustix::process::Resource::As, rustix::process::Rlimit { current, maximum })
+            .unwrap();
+    };
+    let tasks = ["a", "b"].map(|name| started.task(name, name, started.program("true"), MINUTE));
+    limit(Some(1));
+    let replaced = tasks.map(|task| started.background.run(task).is_some());
+    limit(None);
+    assert_eq!(replaced, [false; 2]);
+    for name in ["a", "b"] {
+        let (found, result) = started.result();
+        assert!(found == name && matches!(result, Err(NotRun::Thread(_))), "{found}");
+    }
+    started.run("a", "later", "true");
+    assert!(matches!(started.result().1.unwrap().how, How::Exited(0)));
+}
+
+/// As with sudo: it may not be killed. It is kept under its owner's name, and four of them are enough.
+#[test]
+fn what_cannot_be_killed_is_kept_and_four_are_enough() {
+    let name = "sys::background::tests::what_cannot_be_killed_is_kept_and_four_are_enough";
+    let Some(sudo) = beside_sudo(name) else { return };
+    let (started, dir) = (Started::new(), sudo.parent().unwrap().to_path_buf());
+    let script = format!("cd {}; while [ -d . -a ! -e go ]; do sleep 0.01; done", dir.display());
+    let words = [&sudo.display().to_string(), "--reuid=0", "--clear-groups", "sh", "-c", &script].map(String::from);
+    let run = |key: &str| started.background.run(started.task(key, key, Program::new(&words), BECOMES_ROOT));
+    for n in 1..=MAX_PER_OWNER {
+        // They are their owner's, whatever their key.
+        run(&n.to_string());
+        assert!(matches!(started.result().1.unwrap().how, How::TimedOut));
+        assert_eq!(started.orphans.reap(), n);
+    }
+    run("one more");
+    assert!(matches!(started.result().1, Err(NotRun::Orphans(TooManyOrphans))));
+    assert!(started.orphans.admit("another owner").is_ok());
+    File::create(dir.join("go")).unwrap();
+    wait_until("their end", || started.orphans.reap() == 0);
+    run("one more");
+    assert!(matches!(started.result().1.unwrap().how, How::Exited(0)));
+}
+
+proptest::proptest! {
+    /// Each name has its last word taken, in the order of first words, while nothing of its own runs.
+    #[test]
+    fn the_queue_keeps_its_promises(steps in proptest::collection::vec((0u8..3, 0u8..4), 0..100)) {
+        let (mut queue, mut waiting, mut running) = (Queue::default(), Vec::<(u8, usize)>::new(), Vec::new());
+        for (n, (step, name)) in steps.into_iter().enumerate() {
+            match step {
+                0 => {
+                    let known = waiting.iter_mut().find(|(waits, _)| *waits == name);
+                    let before = known.map(|(_, word)| std::mem::replace(word, n));
+                    proptest::prop_assert_eq!(queue.put(name.to_string().into(), n), before);
+                    if before.is_none() {
+                        waiting.push((name, n));
+                    }
+                }
+                1 => {
+                    let expected = waiting.iter().position(|(waits, _)| !running.contains(waits));
+                    let expected = expected.map(|at| waiting.remove(at));
+                    proptest::prop_assert_eq!(queue.has_next(), expected.is_some());
+                    let taken = queue.take().map(|(name, n)| (name.parse().unwrap(), n));
+                    proptest::prop_assert_eq!(taken, expected);
+                    running.extend(expected.map(|(name, _)| name));
+                }
+                _ => {
+                    running.retain(|runs| *runs != name);
+                    queue.done(&name.to_string());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Programs that run as root, which a daemon that is not root may not kill.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+use super::*;
+use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
+use crate::sys::process::{Limits, Program};
+use crate::sys::stop_line::StopLine;
+
+/// Starts a program that cannot be killed and ends once `go` exists.
+fn orphan(sudo: &Path, go: &Path) -> Left {
+    let script =
+        format!("while [ -d {} -a ! -e {} ]; do sleep 0.01; done", go.parent().unwrap().display(), go.display());
+    let words = [&sudo.display().to_string(), "--reuid=0", "--clear-groups", "sh", "-c", &script].map(String::from);
+    let limits = Limits { deadline: Instant::now() + BECOMES_ROOT, grace: None, keep: 0 };
+    Program::new(&words).run(&limits, &StopLine::new().unwrap()).left.unwrap()
+}
+
+#[test]
+fn each_owner_has_its_own_and_no_more_than_so_many() {
+    let name = "sys::orphans::tests::each_owner_has_its_own_and_no_more_than_so_many";
+    let Some(sudo) = beside_sudo(name) else { return };
+    let [go_a, go_b] = ["go-a", "go-b"].map(|name| sudo.with_file_name(name));
+    let orphans = Orphans::default();
+    assert_eq!((orphans.reap(), orphans.admit("a")), (0, Ok(())));
+    for n in 1..=MAX_PER_OWNER {
+        assert_eq!(orphans.admit("a"), Ok(()));
+        assert_eq!(orphans.keep("a", orphan(&sudo, &go_a)), n);
+    }
+    assert_eq!(orphans.admit("a"), Err(TooManyOrphans));
+    assert_eq!(TooManyOrphans.to_string(), "4 earlier runs could not be killed and still run");
+    assert_eq!(orphans.admit("b"), Ok(()));
+    assert_eq!(orphans.keep("b", orphan(&sudo, &go_b)), 1);
+    assert_eq!(orphans.reap(), MAX_PER_OWNER + 1);
+    // An owner sees the end of its own by itself; that of all is seen by whoever looks.
+    File::create(&go_a).unwrap();
+    wait_until("the first owner's", || orphans.admit("a").is_ok());
+    wait_until("the first owner's", || orphans.reap() == 1);
+    File::create(&go_b).unwrap();
+    wait_until("all", || orphans.reap() == 0);
+    assert!(orphans.0.lock().is_empty(), "what is remembered does not grow with the owners");
+    assert_eq!(children(), "", "no zombie stays");
+}
+
+/// The processes that this one has started and not reaped.
+fn children() -> String {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default()).collect()
+}
