@@ -1,1 +1,234 @@
 //! Tables and properties.
+
+use std::collections::BTreeMap;
+use std::time::{Instant, UNIX_EPOCH};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::health::State;
+use crate::check::state::{CheckResult, Intent, RunResult};
+use crate::check::trigger::Wakeup;
+use crate::config::change::between;
+use crate::config::settings::{OnDisabled, Service, Settings};
+use crate::drain::End;
+use crate::prefix::Prefix;
+use crate::report::sample;
+
+/// A service with the addresses of these numbers; one run decides; `!` after its name makes it another one.
+fn service(text: &str) -> Service {
+    let (name, numbers) = text.split_once(' ').unwrap_or((text, ""));
+    let one = 1.try_into().unwrap();
+    Service {
+        name: name.trim_end_matches('!').into(),
+        prefixes: numbers.split(',').map(|n| format!("10.0.0.{n}").parse().unwrap()).collect(),
+        check_rise: one,
+        check_fail: if name.ends_with('!') { 2.try_into().unwrap() } else { one },
+        ..sample::service("", "10.0.0.1")
+    }
+}
+
+fn settings(services: Vec<Arc<Service>>) -> Settings {
+    Settings { services, ..crate::config::change::tests::settings("", "") }
+}
+
+/// `a 1,2; b! 3`.
+fn parse(text: &str) -> Vec<Arc<Service>> {
+    text.split("; ").filter(|text| !text.is_empty()).map(|text| Arc::new(service(text))).collect()
+}
+
+/// The checks of these services. Those are up whose names stand in `up`, of the others nothing is known.
+fn checks(services: &[Arc<Service>], up: &str) -> Vec<Arc<Check>> {
+    let checks: Vec<Arc<Check>> = services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
+    for check in checks.iter().filter(|check| up.contains(check.name())) {
+        let _ = check.state_mut().decide(OnDisabled::Advertise);
+    }
+    checks
+}
+
+fn change(old: &[Arc<Check>], services: Vec<Arc<Service>>) -> Change {
+    between(&settings(old.iter().map(|check| check.service.clone()).collect()), settings(services)).unwrap()
+}
+
+fn pointers(checks: &[Arc<Check>]) -> HashSet<*const Check> {
+    checks.iter().map(Arc::as_ptr).collect()
+}
+
+fn names(checks: &[Arc<Check>]) -> String {
+    let mut names: Vec<&str> = checks.iter().map(|check| check.name()).collect();
+    names.sort_unstable();
+    names.concat()
+}
+
+/// What is to become of a check's prefixes: `+` advertise, `-` withdraw, `?` keep.
+fn intents(check: &Check) -> String {
+    let verdict = check.state().verdict();
+    let sign = |prefix: &Prefix| match verdict.intent(prefix) {
+        Intent::Withdraw => '-',
+        Intent::Keep => '?',
+        Intent::Advertise => '+',
+    };
+    check.service.prefixes.iter().map(sign).collect()
+}
+
+/// The services `up` are up before the reload. Then: the checks with their states and intents, `=` before those that are
+/// the same; those that stop; those that start.
+fn check(before: &str, up: &str, after: &str, expected: &str, stop: &str, start: &str) {
+    let old = checks(&parse(before), up);
+    let known = pointers(&old);
+    let Replacement { checks, stop: stopped, start: started } = replace(&old, &change(&old, parse(after)));
+    let show = |check: &Arc<Check>| {
+        let same = if known.contains(&Arc::as_ptr(check)) { "=" } else { "" };
+        let state = check.state().state();
+        format!("{same}{}:{state}{}", check.name(), intents(check))
+    };
+    let found = checks.iter().map(show).collect::<Vec<_>>().join(" ");
+    let what = format!("{before} -> {after}");
+    assert_eq!((&*found, &*names(&stopped), &*names(&started)), (expected, stop, start), "{what}");
+}
+
+#[test]
+fn reloads() {
+    check("", "", "", "", "", "");
+    check("a 1; b 2", "a", "a 1; b 2", "=a:up+ =b:unknown?", "", "");
+    // The order of the configuration is nobody's state.
+    check("a 1; b 2", "a", "b 2; a 1", "=b:unknown? =a:up+", "", "");
+    check("a 1", "a", "a 1; b 2", "=a:up+ b:unknown?", "", "b");
+    check("a 1; b 2", "ab", "b 2", "=b:up+", "a", "");
+    check("a 1; b 2", "ab", "", "", "ab", "");
+    // Changed: the state stays, and a prefix that it gained waits.
+    check("a 1; b 2", "ab", "a! 1; b 2", "a:up+ =b:up+", "a", "a");
+    check("a 1", "a", "a 1,2", "a:up+?", "a", "a");
+    check("a 1,2", "a", "a 2", "a:up+", "a", "a");
+    check("a 1", "", "a 2", "a:unknown?", "a", "a");
+    check("a 1", "a", "a 2", "a:up?", "a", "a");
+    // Renamed: another service, of which nothing is known.
+    check("a 1", "a", "b 1", "b:unknown?", "a", "b");
+    // Two that swap their names, and a prefix that moves: what is known goes with the name.
+    check("a 1; b 2", "a", "b 1; a 2", "b:unknown? a:up?", "ab", "ab");
+    check("a 1,2; b 3", "ab", "a 1; b 2,3", "a:up+ b:up?+", "ab", "ab");
+    check("a 1,2; b 3", "a", "a 1; b 2,3", "a:up+ b:unknown??", "ab", "ab");
+    check("a 1; b 2", "ab", "b 1,2", "b:up?+", "ab", "b");
+    check("a 1; b 2; c 3", "ac", "c 3; d 1; a! 2", "=c:up+ d:unknown? a:up?", "ab", "ad");
+}
+
+/// And the prefixes that it gained are out too.
+#[test]
+fn what_is_known_of_a_service_that_is_out_goes_along() {
+    type Out = fn(&Check);
+    let out: [(&str, Out); 4] = [
+        ("drained", |check| drop(check.state_mut().drain("/run/drain".into(), End::Never))),
+        ("down", |check| drop(check.state_mut().decide(OnDisabled::Withdraw))),
+        ("stuck", |check| drop(check.state_mut().declare_stuck())),
+        ("not assigned", |check| {
+            drop(check.state_mut().addresses_gone(&check.service, check.service.prefixes.iter().copied().collect()));
+        }),
+    ];
+    for (what, out) in out {
+        let old = checks(&parse("a 1"), "a");
+        out(&old[0]);
+        let new = replace(&old, &change(&old, parse("a! 1,2"))).checks;
+        assert_eq!(intents(&new[0]), "--", "{what}");
+        assert_eq!(new[0].state().drained(), old[0].state().drained(), "{what}");
+    }
+}
+
+#[test]
+fn whatever_still_runs_for_the_old_check_changes_nothing_in_the_new_one() {
+    let old = checks(&parse("a 1; b 2"), "ab");
+    let new = replace(&old, &change(&old, parse("a! 1,2; b 2"))).checks;
+    let before = new.iter().map(|check| format!("{:?}", *check.state())).collect::<Vec<_>>();
+    act(&old[0]);
+    assert!(new.iter().map(|check| format!("{:?}", *check.state())).eq(before));
+    let [old, new] = [&old[0], &new[0]].map(|check| check.trigger.wait_until(Instant::now()));
+    assert_eq!((old, new), (Wakeup::CheckNow, Wakeup::Time));
+}
+
+/// All that can still be done to a check: by its thread, the drain watcher, the supervisor, the address watcher, a hook.
+fn act(check: &Check) {
+    check.trigger.check_now();
+    let mut state = check.state_mut();
+    state.begin();
+    state.finish(&check.service, UNIX_EPOCH, Default::default(), &CheckResult::failed(RunResult::TimedOut));
+    let _ = state.declare_stuck();
+    let _ = state.addresses_gone(&check.service, check.service.prefixes.iter().copied().collect());
+    let _ = state.drain("/run/drain".into(), End::Never);
+    state.hook.failed += 1;
+    state.expect_progress_by(None);
+}
+
+/// A configuration: each of the five names with some addresses and one of two settings, or not at all; in any order.
+fn configurations() -> impl Strategy<Value = Vec<Arc<Service>>> {
+    let name = prop::sample::subsequence(vec!["a", "b", "c", "d", "e"], 0..=5).prop_shuffle();
+    let rest = prop::collection::vec((prop::bool::ANY, prop::sample::subsequence(vec![1, 2, 3], 1..=3)), 5);
+    (name, rest).prop_map(|(names, rest)| {
+        let service = |(name, (other, numbers)): (&str, (bool, Vec<u32>))| {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            Arc::new(service(&format!("{name}{} {}", if other { "!" } else { "" }, numbers.join(","))))
+        };
+        names.into_iter().zip(rest).map(service).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_reload_keeps_its_promises(
+        before in configurations(),
+        after in configurations(),
+        ups in prop::sample::subsequence(vec!["a", "b", "c", "d", "e"], 0..=5),
+        drained in prop::sample::subsequence(vec!["a", "b", "c", "d", "e"], 0..=5),
+    ) {
+        let old = checks(&before, &ups.concat());
+        for check in old.iter().filter(|check| drained.contains(&check.name())) {
+            let _ = check.state_mut().drain("/run/drain".into(), End::Never);
+        }
+        let change = change(&old, after.clone());
+        let by_name: BTreeMap<&str, &Arc<Check>> = old.iter().map(|check| (check.name(), check)).collect();
+        let Replacement { checks, stop, start } = replace(&old, &change);
+
+        // One check a service, in their order.
+        prop_assert!(checks.iter().map(|check| &check.service).eq(&after));
+        for check in checks.iter() {
+            let (state, before) = (check.state().clone(), by_name.get(check.name()));
+            match before {
+                None => prop_assert_eq!((state.state(), intents(check).replace('?', "")), (State::Unknown, String::new())),
+                Some(old) if old.service == check.service => {
+                    prop_assert!(Arc::ptr_eq(old, check) && Arc::ptr_eq(&old.service, &check.service));
+                }
+                Some(old) => {
+                    let was = old.state().clone();
+                    prop_assert!(!Arc::ptr_eq(old, check));
+                    prop_assert_eq!((state.state(), state.since, state.transitions), (was.state(), was.since, was.transitions));
+                    prop_assert_eq!(state.drained(), was.drained());
+                    for prefix in &check.service.prefixes {
+                        let gained = !old.service.prefixes.contains(prefix);
+                        let expected = match was.state() {
+                            State::Up if gained => Intent::Keep,
+                            State::Up => Intent::Advertise,
+                            State::Unknown => Intent::Keep,
+                            State::Down => Intent::Withdraw,
+                        };
+                        prop_assert_eq!(state.verdict().intent(prefix), expected);
+                    }
+                }
+            }
+        }
+
+        // Each old check goes on or stops, each new one is old or starts; none twice.
+        let [was, is, stops, starts] = [&old[..], &checks, &stop, &start].map(pointers);
+        prop_assert_eq!((stops.len(), starts.len()), (stop.len(), start.len()));
+        prop_assert!(stops.is_disjoint(&starts) && stops.is_disjoint(&is) && starts.is_disjoint(&was));
+        prop_assert_eq!(&was - &stops, &is - &starts);
+        prop_assert!(stops.is_subset(&was) && starts.is_subset(&is));
+        // Those that stop are known before anything is worked out.
+        let replaced: HashSet<*const Check> = replaced(&old, &change).into_iter().map(Arc::as_ptr).collect();
+        prop_assert_eq!(&replaced, &stops);
+
+        let states = |checks: &[Arc<Check>]| -> Vec<String> {
+            checks.iter().map(|check| format!("{:?}", *check.state())).collect()
+        };
+        let before = states(&checks);
+        stop.iter().for_each(|check| act(check));
+        prop_assert_eq!(states(&checks), before);
+    }
+}

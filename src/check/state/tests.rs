@@ -1,1 +1,485 @@
 //! Tables and properties.
+
+use std::time::UNIX_EPOCH;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::prefix::comparisons::{expect_no_square, prefixes};
+use crate::report::sample;
+
+const PREFIXES: [&str; 2] = ["10.0.0.1", "fd00::2"];
+
+/// A service with two prefixes on lo, whose state each single run decides.
+fn service() -> Service {
+    let one = 1.try_into().unwrap();
+    let prefixes = PREFIXES.map(|prefix| prefix.parse().unwrap()).into();
+    Service { prefixes, check_rise: one, check_fail: one, ..sample::service("a", "10.0.0.1") }
+}
+
+fn prefix(n: usize) -> Prefix {
+    PREFIXES[n].parse().unwrap()
+}
+
+fn these(numbers: &str) -> BTreeSet<Prefix> {
+    numbers.chars().map(|n| prefix(n as usize - '1' as usize)).collect()
+}
+
+fn came_to(result: RunResult) -> CheckResult {
+    let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+    CheckResult { outcome, took: Some(Duration::from_secs(1)), ..CheckResult::failed(result) }
+}
+
+fn drain(state: &mut CheckState) -> Change {
+    state.drain("/run/drain".into(), End::Never)
+}
+
+/// Does what each word says; returns what the last one changed.
+///
+/// `begin`; `pass`, `fail`, `slow`: a run came to that, with these prefixes missing: `pass-12`; `gone-1`: not assigned any
+/// more; `drain`, `undrain`, `stuck`, `leave`; `advertise`, `withdraw`: `check_disabled` decides; `gain-2`: a reload.
+fn last_of(state: &mut CheckState, service: &Service, words: &str) -> Change {
+    let mut last = Change::default();
+    for word in words.split_whitespace() {
+        let (act, numbers) = word.split_once('-').unwrap_or((word, ""));
+        let numbers = these(numbers);
+        let mut finish = |result| {
+            let found = state.finish(service, UNIX_EPOCH, numbers.clone(), &came_to(result));
+            found.map_or_else(Change::default, |finished| finished.change)
+        };
+        last = match act {
+            "pass" => finish(RunResult::Exited(0)),
+            "fail" => finish(RunResult::Exited(7)),
+            "slow" => finish(RunResult::TimedOut),
+            "begin" => {
+                state.begin();
+                Change::default()
+            }
+            "gone" => state.addresses_gone(service, numbers).0,
+            "drain" => drain(state),
+            "undrain" => state.end_drain(service),
+            "stuck" => state.declare_stuck(),
+            "advertise" => state.decide(OnDisabled::Advertise),
+            "withdraw" => state.decide(OnDisabled::Withdraw),
+            "leave" => {
+                state.leave();
+                Change::default()
+            }
+            "gain" => {
+                *state = state.carried_over(service, &Vec::from_iter(numbers));
+                Change::default()
+            }
+            _ => panic!("{word}"),
+        };
+    }
+    last
+}
+
+fn apply(state: &mut CheckState, service: &Service, words: &str) {
+    let _ = last_of(state, service, words);
+}
+
+/// What becomes of both prefixes: `+` advertise, `-` withdraw, `?` keep.
+fn intents(state: &CheckState) -> String {
+    let verdict = state.verdict();
+    let sign = |n| match verdict.intent(&prefix(n)) {
+        Intent::Withdraw => '-',
+        Intent::Keep => '?',
+        Intent::Advertise => '+',
+    };
+    [0, 1].map(sign).iter().collect()
+}
+
+/// After `before`, `word` leads to this state, the change of it and of the verdict (`=` none), both intents, and this code.
+fn check(before: &str, word: &str, expected: &str) {
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    apply(&mut state, &service, before);
+    let (transitions, was) = (state.transitions, state.verdict());
+    let change = last_of(&mut state, &service, word);
+    let states = change.states.map_or("=".to_string(), |[old, new]| format!("{old}>{new}"));
+    let code = state.code.map_or("none".to_string(), |code| code.to_string());
+    let hint = if change.verdict { "hint" } else { "=" };
+    let found = format!("{} {states} {hint} {} {code}", state.state(), intents(&state));
+    assert_eq!(found, expected, "{before}, then {word}");
+    assert_eq!(change.states.is_some(), state.transitions == transitions + 1, "{before}, then {word}");
+    assert_eq!(change.verdict, state.verdict() != was, "{before}, then {word}");
+}
+
+#[test]
+fn runs() {
+    check("", "", "unknown = = ?? none");
+    check("begin", "pass", "up unknown>up hint ++ 0");
+    check("begin", "fail", "down unknown>down hint -- 7");
+    check("pass", "pass", "up = = ++ 0");
+    check("pass", "slow", "down up>down hint -- 126");
+    check("fail", "slow", "down = = -- 126");
+    check("fail", "pass", "up down>up hint ++ 0");
+    // Some addresses are missing, and all of them.
+    check("", "pass-1", "up unknown>up hint -+ 0");
+    check("pass", "pass-2", "up = hint +- 0");
+    check("pass-1", "pass-2", "up = hint +- 0");
+    check("pass-1", "pass", "up = hint ++ 0");
+    check("pass", "pass-12", "down up>down hint -- 1");
+    check("fail", "fail-12", "down = hint -- 1");
+    check("pass-12", "pass", "up down>up hint ++ 0");
+}
+
+#[test]
+fn addresses_that_go_while_nothing_runs_and_while_a_check_runs() {
+    for begin in ["pass", "pass begin"] {
+        check(begin, "gone-1", "up = hint -+ 0");
+        check(begin, "gone", "up = = ++ 0");
+        check(&format!("{begin} gone-1"), "gone-1", "up = = -+ 0");
+        check(&format!("{begin} gone-1"), "gone-2", "down up>down hint -- 1");
+        check(begin, "gone-12", "down up>down hint -- 1");
+        check(&format!("{begin} gone-12"), "gone-12", "down = = -- 1");
+    }
+    check("", "gone-1", "unknown = hint -? none");
+    check("", "gone-12", "down unknown>down hint -- 1");
+    // What runs goes on counting where some address is left, and finds those that are back.
+    check("begin gone-1", "pass-1", "up unknown>up hint -+ 0");
+    check("pass begin gone-1", "pass", "up = hint ++ 0");
+    check("pass begin gone-1", "fail-1", "down up>down hint -- 7");
+    // It counts for nothing where all had gone, be they back or not; the next one does.
+    check("pass begin gone-12", "pass-12", "down = = -- 1");
+    check("pass begin gone-12", "pass", "down = hint -- 126");
+    check("pass begin gone-12 pass begin", "pass", "up down>up hint ++ 0");
+    // The run ends before the transition is told, and has seen it: that is the same.
+    check("pass begin pass-12", "gone-12", "down = = -- 1");
+    // One that is drained has no addresses to lose.
+    check("pass drain", "gone-12", "down = = -- 1");
+    let disabled = Service { disabled: Some(OnDisabled::Advertise), ..service() };
+    let mut state = CheckState::new(&disabled);
+    apply(&mut state, &disabled, "advertise gone-12");
+    assert_eq!((state.state(), &*intents(&state)), (State::Up, "++"), "nothing is looked at");
+}
+
+#[test]
+fn only_those_that_are_newly_gone_are_handed_out() {
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    assert_eq!(state.addresses_gone(&service, these("2")).1, [prefix(1)]);
+    assert_eq!(state.addresses_gone(&service, these("12")).1, [prefix(0)]);
+    assert_eq!(state.addresses_gone(&service, these("12")).1, []);
+    assert_eq!(*state.missing(), these("12"));
+    // One that is back is the affair of the next run: until then it counts as gone.
+    assert_eq!(state.addresses_gone(&service, these("1")).1, []);
+    assert_eq!(*state.missing(), these("12"));
+}
+
+#[test]
+fn drains() {
+    check("", "drain", "down unknown>down hint -- 1");
+    check("pass", "drain", "down up>down hint -- 1");
+    check("fail", "drain", "down = hint -- 1");
+    check("pass-1", "drain", "down up>down hint -- 1");
+    check("drain", "drain", "down = = -- 1");
+    check("pass drain", "undrain", "down = hint -- 1");
+    check("pass drain undrain", "undrain", "down = = -- 1");
+    check("pass drain undrain begin", "pass", "up down>up hint ++ 0");
+    // What was under way counts for nothing, be the drain over or not.
+    check("pass begin drain", "pass", "down = = -- 1");
+    check("pass begin drain undrain", "pass", "down = = -- 126");
+    check("pass begin drain undrain pass begin", "pass", "up down>up hint ++ 0");
+    // Nor does it bring in what is missing.
+    check("pass begin drain", "pass-12", "down = = -- 1");
+    for word in ["advertise", "withdraw"] {
+        check("drain", word, "down = = -- 1");
+    }
+}
+
+#[test]
+fn nothing_begins_while_a_service_is_drained() {
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    assert!(state.begin());
+    let _ = drain(&mut state);
+    assert!(!state.begin());
+    assert!(state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &came_to(RunResult::Exited(0))).is_none());
+    assert_eq!((&state.counts, state.last.is_none()), (&Counts::default(), true), "it is not counted either");
+    let _ = state.end_drain(&service);
+    assert!(state.begin());
+}
+
+#[test]
+fn a_drain_may_change_its_end_and_keeps_its_begin() {
+    let (mut state, at) = (CheckState::new(&service()), End::At(UNIX_EPOCH));
+    let _ = drain(&mut state);
+    let since = state.drained().unwrap().since;
+    assert_eq!(state.drain("/run/host".into(), at), Change::default());
+    assert_eq!(state.drained(), Some(&Drained { file: "/run/host".into(), end: at, since }));
+}
+
+#[test]
+fn after_a_drain_on_disabled_decides_again() {
+    for (decision, expected) in
+        [(OnDisabled::Advertise, (State::Up, "++")), (OnDisabled::Withdraw, (State::Down, "--"))]
+    {
+        let disabled = Service { disabled: Some(decision), ..service() };
+        let mut state = CheckState::new(&disabled);
+        let _ = drain(&mut state);
+        assert_eq!(intents(&state), "--");
+        assert!(state.end_drain(&disabled).verdict);
+        assert_eq!((state.state(), &*intents(&state)), expected);
+    }
+}
+
+#[test]
+fn a_disabled_check_decides() {
+    check("", "advertise", "up unknown>up hint ++ none");
+    check("", "withdraw", "down unknown>down hint -- none");
+    check("pass", "withdraw", "down up>down hint -- 0");
+    check("fail-12", "advertise", "up down>up hint ++ 1");
+    check("pass gain-2", "advertise", "up = hint ++ 0");
+}
+
+#[test]
+fn stuck_threads() {
+    check("", "stuck", "down unknown>down hint -- 126");
+    check("pass begin", "stuck", "down up>down hint -- 126");
+    check("fail begin", "stuck", "down = = -- 126");
+    // The run that hung counts for nothing, and is the end of it.
+    check("pass begin stuck", "pass", "down = = -- 126");
+    check("pass begin stuck", "fail", "down = = -- 7");
+    check("pass begin stuck pass begin", "pass", "up down>up hint ++ 0");
+    // It hung while it slept: the next run counts.
+    check("pass stuck begin", "pass", "up down>up hint ++ 0");
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    apply(&mut state, &service, "begin stuck");
+    assert!(state.is_stuck());
+    let mut finish = || state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &came_to(RunResult::Exited(0))).unwrap();
+    assert_eq!((finish().was_stuck, finish().was_stuck), (true, false));
+    assert!(!state.is_stuck());
+    // A drain takes it out in another way, and the thread is back with its next cycle, in which nothing is run.
+    apply(&mut state, &service, "stuck drain");
+    assert!(state.is_stuck());
+    apply(&mut state, &service, "begin");
+    assert!(!state.is_stuck());
+}
+
+#[test]
+fn with_counters_a_service_that_was_taken_out_has_to_rise_again() {
+    let service = Service { check_rise: 2.try_into().unwrap(), check_fail: 2.try_into().unwrap(), ..service() };
+    for out in ["drain undrain", "stuck", "gone-12"] {
+        let mut state = CheckState::new(&service);
+        apply(&mut state, &service, "pass begin");
+        apply(&mut state, &service, out);
+        // One was under way, one is not enough.
+        for (words, expected) in [("pass", State::Down), ("begin pass", State::Down), ("begin pass", State::Up)] {
+            apply(&mut state, &service, words);
+            assert_eq!(state.state(), expected, "{out} {words}");
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_stops_withdraws_whatever_is_known() {
+    for before in ["", "pass", "fail", "pass drain", "pass-1", "pass gain-2", "advertise"] {
+        let (service, mut state) = (service(), CheckState::new(&service()));
+        apply(&mut state, &service, before);
+        apply(&mut state, &service, "leave");
+        for after in ["", "begin pass", "undrain", "advertise"] {
+            apply(&mut state, &service, after);
+            assert_eq!((&*intents(&state), state.verdict().is_known()), ("--", true), "{before} leave {after}");
+        }
+    }
+}
+
+#[test]
+fn something_is_known_after_the_first_verdict() {
+    for (words, expected) in [("", false), ("pass", true), ("fail", true), ("drain", true), ("gone-1", false)] {
+        let (service, mut state) = (service(), CheckState::new(&service()));
+        apply(&mut state, &service, words);
+        assert_eq!(state.verdict().is_known(), expected, "{words}");
+    }
+}
+
+/// Every combination of what an intent depends on.
+#[test]
+fn intents_of_a_prefix() {
+    use Intent::{Advertise, Keep, Withdraw};
+    let one = prefix(0);
+    for (state, plain, unconfirmed) in
+        [(State::Unknown, Keep, Keep), (State::Up, Advertise, Keep), (State::Down, Withdraw, Withdraw)]
+    {
+        for n in 0..8 {
+            let [withheld, missing, gained] = [1, 2, 4].map(|bit| n & bit != 0);
+            let set = |with| if with { these("1") } else { these("2") };
+            let verdict = Verdict { state, withheld, missing: set(missing), unconfirmed: set(gained) };
+            let expected = match (withheld || missing, gained) {
+                (true, _) => Withdraw,
+                (false, true) => unconfirmed,
+                (false, false) => plain,
+            };
+            assert_eq!(verdict.intent(&one), expected, "{verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn codes_of_verdicts() {
+    let check = |progress: Progress, result: RunResult, expected: Option<i32>| {
+        assert_eq!(result.verdict_code(progress), expected, "{progress:?} {result:?}");
+    };
+    let (up, down) = (Progress::Changed(State::Up), Progress::Changed(State::Down));
+    check(up, RunResult::Exited(0), Some(0));
+    check(Progress::Confirmed(State::Up), RunResult::Exited(0), Some(0));
+    check(down, RunResult::Exited(7), Some(7));
+    check(Progress::Confirmed(State::Down), RunResult::Signaled(9), Some(-9));
+    check(down, RunResult::TimedOut, Some(126));
+    check(down, RunResult::NotStarted(String::new()), Some(126));
+    check(down, RunResult::NotAssigned, Some(1));
+    check(down, RunResult::Exited(0), Some(126));
+    check(Progress::GoingUp { n: 1, of: 2 }, RunResult::Exited(0), None);
+    check(Progress::GoingDown { n: 1, of: 2 }, RunResult::Exited(7), None);
+}
+
+#[test]
+fn runs_are_counted_by_what_they_came_to() {
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    let results = [
+        RunResult::Exited(0),
+        RunResult::Exited(1),
+        RunResult::Signaled(9),
+        RunResult::NotStarted("why".into()),
+        RunResult::TimedOut,
+        RunResult::TimedOut,
+    ];
+    for (n, result) in results.into_iter().enumerate() {
+        let began = UNIX_EPOCH + Duration::from_secs(n as u64);
+        state.finish(&service, began, BTreeSet::new(), &came_to(result));
+    }
+    state.finish(&service, UNIX_EPOCH, these("12"), &CheckResult::not_assigned());
+    let first_time_out = Some(UNIX_EPOCH + Duration::from_secs(4));
+    assert_eq!(state.counts, Counts { passed: 1, failed: 3, timed_out: 2, first_time_out, not_assigned: 1 });
+}
+
+#[test]
+fn the_last_run_is_kept_with_its_output_where_it_failed() {
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    let said = |result| CheckResult { stdout: b"out ".into(), stderr: b"\xff err".into(), ..came_to(result) };
+    let mut repeated = Vec::new();
+    for (result, output) in [
+        (RunResult::Exited(0), ""),
+        (RunResult::Exited(3), "out \u{fffd} err"),
+        (RunResult::Exited(3), "out \u{fffd} err"),
+        (RunResult::TimedOut, "out \u{fffd} err"),
+    ] {
+        let finished = state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &said(result.clone())).unwrap();
+        repeated.push(finished.repeated);
+        let last = state.last.as_ref().unwrap();
+        assert_eq!((&last.result, &*last.output), (&result, output));
+    }
+    assert_eq!(repeated, [false, false, true, false]);
+    // A run that did not end by itself tells nothing of how long one takes.
+    assert_eq!(state.duration, Some(Duration::from_secs(1)));
+    assert_eq!(state.deadline(), None, "nobody is stuck between two words");
+}
+
+#[test]
+fn a_reload_carries_over_what_is_known() {
+    let (before, mut state) = (service(), CheckState::new(&service()));
+    apply(&mut state, &before, "fail pass-1");
+    state.expect_progress_by(Some(Instant::now()));
+    state.problem = Some("why".into());
+    state.hook.failed = 3;
+    let lost = Service { prefixes: vec![prefix(1)], ..service() };
+    let elsewhere = Service { assigned_to: None, ..service() };
+    for (after, gained, missing, expected) in
+        [(service(), "", "1", "-+"), (service(), "2", "1", "-?"), (lost, "", "", "++"), (elsewhere, "", "", "++")]
+    {
+        let carried = state.carried_over(&after, &Vec::from_iter(these(gained)));
+        assert_eq!((carried.missing(), &*intents(&carried)), (&these(missing), expected));
+        assert_eq!((carried.state(), carried.since, carried.code), (State::Up, state.since, Some(0)));
+        assert_eq!((carried.transitions, &carried.counts, &carried.hook), (2, &state.counts, &state.hook));
+        assert_eq!((carried.deadline(), carried.progress, carried.problem), (None, None, None));
+    }
+    apply(&mut state, &before, "stuck drain");
+    let carried = state.carried_over(&before, &[]);
+    assert_eq!((carried.is_stuck(), carried.drained()), (false, state.drained()), "that was the other thread");
+    // The counters towards another state begin anew, by the new numbers.
+    let slow = Service { check_fail: 2.try_into().unwrap(), ..service() };
+    let mut state = CheckState::new(&slow);
+    apply(&mut state, &slow, "pass fail");
+    let mut carried = state.carried_over(&slow, &[]);
+    assert!(state.is_undecided() && !carried.is_undecided());
+    apply(&mut carried, &slow, "fail");
+    assert_eq!(carried.state(), State::Up);
+    apply(&mut carried, &slow, "fail");
+    assert_eq!(carried.state(), State::Down);
+}
+
+#[test]
+fn prefixes_that_a_reload_gave_are_confirmed_by_the_next_verdict() {
+    check("pass gain-2", "", "up = = +? 0");
+    check("pass gain-2", "pass", "up = hint ++ 0");
+    check("pass gain-2", "pass-2", "up = hint +- 0");
+    check("pass gain-2", "gone-2", "up = hint +- 0");
+    check("pass gain-2", "fail", "down up>down hint -- 7");
+    check("fail gain-2", "", "down = = -- 7");
+    check("gain-2", "", "unknown = = ?? none");
+    check("pass gain-2 gain-1", "", "up = = ?? 0");
+    let slow = Service { check_rise: 2.try_into().unwrap(), ..service() };
+    let mut state = CheckState::new(&slow);
+    apply(&mut state, &slow, "pass pass gain-2 pass");
+    assert_eq!(intents(&state), "+?", "one pass is no verdict");
+    apply(&mut state, &slow, "pass");
+    assert_eq!(intents(&state), "++");
+}
+
+#[test]
+fn each_word_of_the_thread_is_progress() {
+    let (service, mut state) = (service(), CheckState::new(&service()));
+    let later = Instant::now();
+    state.expect_progress_by(Some(later));
+    assert_eq!((state.deadline(), state.thread_progress()), (Some(later), 1));
+    // What others do is none.
+    apply(&mut state, &service, "gone-1 drain undrain stuck");
+    assert_eq!((state.deadline(), state.thread_progress()), (Some(later), 1));
+    apply(&mut state, &service, "begin pass");
+    assert_eq!((state.deadline(), state.thread_progress()), (None, 2));
+}
+
+#[test]
+fn a_service_with_many_prefixes_takes_no_square_of_comparisons() {
+    expect_no_square("transitions", |n| {
+        let service = Service { prefixes: prefixes(n), ..service() };
+        let all: BTreeSet<Prefix> = service.prefixes.iter().copied().collect();
+        let mut state = CheckState::new(&service).carried_over(&service, &service.prefixes);
+        state.finish(&service, UNIX_EPOCH, all.clone(), &came_to(RunResult::Exited(0)));
+        assert_eq!(state.addresses_gone(&service, all).1, []);
+        let carried = state.carried_over(&service, &service.prefixes);
+        assert_eq!((carried.missing.len(), carried.unconfirmed.len()), (n, n));
+        let verdict = carried.verdict();
+        assert!(service.prefixes.iter().all(|prefix| verdict.intent(prefix) == Intent::Withdraw));
+    });
+}
+
+proptest! {
+    /// Whatever happens in whatever order: what a transition says it changed is what it changed, a drained or leaving
+    /// service is out, and what is not assigned is never advertised.
+    #[test]
+    fn transitions_keep_their_promises(words in proptest::collection::vec(proptest::sample::select(vec![
+        "begin", "pass", "pass-1", "pass-12", "fail", "slow", "fail-2", "gone-1", "gone-2", "gone-12", "drain", "undrain",
+        "stuck", "gain-1", "gain-2",
+    ]), 0..40)) {
+        let (service, mut state) = (service(), CheckState::new(&service()));
+        for word in words {
+            let (before, transitions, verdict) = (state.state(), state.transitions, state.verdict());
+            let was_drained = state.drained().is_some();
+            let change = last_of(&mut state, &service, word);
+            if !word.starts_with("gain") {
+                prop_assert_eq!(change.verdict, state.verdict() != verdict, "{}", word);
+            }
+            prop_assert_eq!(change.states, (before != state.state()).then(|| [before, state.state()]), "{}", word);
+            prop_assert_eq!(state.transitions - transitions, u64::from(change.states.is_some()), "{}", word);
+            if was_drained && word != "undrain" {
+                prop_assert_eq!((state.state(), &*intents(&state)), (State::Down, "--"), "{}", word);
+            }
+            if before == State::Down && state.state() == State::Up {
+                prop_assert!(word.starts_with("pass"), "{}", word);
+            }
+            for missing in state.missing().clone() {
+                prop_assert_eq!(state.verdict().intent(&missing), Intent::Withdraw);
+            }
+        }
+    }
+}
