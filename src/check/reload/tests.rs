@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::health::State;
-use crate::check::state::{CheckResult, Intent, RunResult};
+use crate::check::state::{self, CheckResult, CheckState, Intent, RunResult};
 use crate::check::trigger::Wakeup;
 use crate::config::change::between;
 use crate::config::settings::{OnDisabled, Service, Settings};
@@ -115,18 +115,18 @@ fn reloads() {
 /// And the prefixes that it gained are out too.
 #[test]
 fn what_is_known_of_a_service_that_is_out_goes_along() {
-    type Out = fn(&Check);
+    type Out = fn(&Check, &mut CheckState) -> state::Change;
     let out: [(&str, Out); 4] = [
-        ("drained", |check| drop(check.state_mut().drain("/run/drain".into(), End::Never))),
-        ("down", |check| drop(check.state_mut().decide(OnDisabled::Withdraw))),
-        ("stuck", |check| drop(check.state_mut().declare_stuck())),
-        ("not assigned", |check| {
-            drop(check.state_mut().addresses_gone(&check.service, check.service.prefixes.iter().copied().collect()));
+        ("drained", |_, state| state.drain("/run/drain".into(), End::Never)),
+        ("down", |_, state| state.decide(OnDisabled::Withdraw)),
+        ("stuck", |_, state| state.declare_stuck()),
+        ("not assigned", |check, state| {
+            state.addresses_gone(&check.service, check.service.prefixes.iter().copied().collect()).0
         }),
     ];
     for (what, out) in out {
         let old = checks(&parse("a 1"), "a");
-        out(&old[0]);
+        let _ = out(&old[0], &mut old[0].state_mut());
         let new = replace(&old, &change(&old, parse("a! 1,2"))).checks;
         assert_eq!(intents(&new[0]), "--", "{what}");
         assert_eq!(new[0].state().drained(), old[0].state().drained(), "{what}");
