@@ -6,21 +6,20 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot set up gives up")]
 #![allow(missing_docs, reason = "divan's main has none")]
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anycast_healthchecker::bird::prefix_file;
+use anycast_healthchecker::bird::prefix_list::PrefixList;
 use anycast_healthchecker::bird::routes::{self, Decision, Known, Strangers};
-use anycast_healthchecker::bird::table::{Named, Table, Verdicts};
-use anycast_healthchecker::check::health::{Health, Outcome, State};
+use anycast_healthchecker::check::health::{Health, Outcome};
 use anycast_healthchecker::check::schedule::Schedule;
+use anycast_healthchecker::check::state::{CheckState, Verdict};
 use anycast_healthchecker::command::Command;
 use anycast_healthchecker::config::ini::Ini;
-use anycast_healthchecker::config::settings::{Bird, LogLevel};
-use anycast_healthchecker::event::Verdict;
+use anycast_healthchecker::config::settings::{Bird, LogLevel, OnDisabled, Service};
 use anycast_healthchecker::log::format::{self, About, Record, Style};
 use anycast_healthchecker::prefix::{Family, Prefix};
 use anycast_healthchecker::sys::process::{Limits, Program};
@@ -95,42 +94,49 @@ fn routes_next(bencher: Bencher<'_, '_>, count: u32) {
 
 /// The writer's whole way for one change: read the file, decide, replace it (in memory, so that no disk counts).
 #[divan::bench(args = SIZES)]
-fn table_one_change(bencher: Bencher<'_, '_>, count: u32) {
+fn list_one_change(bencher: Bencher<'_, '_>, count: u32) {
     let mut desk = Desk::new(count);
-    desk.decide(0..count, State::Up);
-    let mut state = State::Up;
+    desk.decide(0..count, OnDisabled::Advertise);
+    let mut decision = OnDisabled::Advertise;
     bencher.bench_local(|| {
-        state = if state == State::Up { State::Down } else { State::Up };
-        desk.decide(0..1, state)
+        decision = other(decision);
+        desk.decide(0..1, decision);
     });
 }
 
 /// All prefixes go, or come, at once.
 #[divan::bench(args = SIZES)]
-fn table_all_change(bencher: Bencher<'_, '_>, count: u32) {
+fn list_all_change(bencher: Bencher<'_, '_>, count: u32) {
     let mut desk = Desk::new(count);
-    let mut state = State::Down;
+    let mut decision = OnDisabled::Withdraw;
     bencher.bench_local(|| {
-        state = if state == State::Up { State::Down } else { State::Up };
-        desk.decide(0..count, state)
+        decision = other(decision);
+        desk.decide(0..count, decision);
     });
 }
 
 /// All prefixes have to go and the file cannot be written: another attempt.
 #[divan::bench(args = SIZES)]
-fn table_retry(bencher: Bencher<'_, '_>, count: u32) {
+fn list_retry(bencher: Bencher<'_, '_>, count: u32) {
     let mut desk = Desk::new(count);
-    desk.decide(0..count, State::Up);
+    desk.decide(0..count, OnDisabled::Advertise);
     drop(desk.directory);
     desk.directory = tempfile::tempdir_in("/dev/shm").unwrap();
-    bencher.bench_local(|| desk.decide(0..count, State::Down));
+    bencher.bench_local(|| desk.decide(0..count, OnDisabled::Withdraw));
+}
+
+fn other(decision: OnDisabled) -> OnDisabled {
+    match decision {
+        OnDisabled::Withdraw => OnDisabled::Advertise,
+        OnDisabled::Advertise => OnDisabled::Withdraw,
+    }
 }
 
 /// One family's list and its services, one a prefix.
 struct Desk {
-    table: Table,
-    names: Vec<Arc<str>>,
-    verdicts: Verdicts,
+    list: PrefixList,
+    services: Vec<Arc<Service>>,
+    verdicts: Vec<Verdict>,
     now: Instant,
     directory: tempfile::TempDir,
 }
@@ -147,29 +153,46 @@ impl Desk {
             dummy: Some(dummy()),
             history: None,
         };
-        let names: Vec<Arc<str>> = (0..count).map(|n| format!("service{n}").into()).collect();
-        let named = |(n, name): (usize, &Arc<str>)| Named {
-            prefix: prefix(n as u32),
-            service: name.clone(),
-            custom: false,
-            on_boot: false,
-        };
-        let known = names.iter().enumerate().map(named).collect();
-        let table = Table::open(Family::V4, &bird, known, false, Duration::ZERO);
-        Desk { table, names, verdicts: Verdicts::new(), now: Instant::now(), directory }
+        let services: Vec<Arc<Service>> = (0..count).map(|n| Arc::new(service(n))).collect();
+        let verdicts = services.iter().map(|service| CheckState::new(service).verdict()).collect();
+        let list = PrefixList::open(Family::V4, &bird, &services, false, Duration::ZERO);
+        Desk { list, services, verdicts, now: Instant::now(), directory }
     }
 
-    /// These services have this state from now on, and the table takes it in.
-    fn decide(&mut self, services: std::ops::Range<u32>, state: State) -> usize {
+    /// This is known of these services from now on, and the list takes it in.
+    fn decide(&mut self, services: std::ops::Range<u32>, decision: OnDisabled) {
         for n in services {
-            let service = &self.names[n as usize];
-            let verdict =
-                Verdict { service: service.clone(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
-            self.verdicts.insert(service.clone(), verdict);
+            let mut state = CheckState::new(&self.services[n as usize]);
+            let _ = state.decide(decision);
+            self.verdicts[n as usize] = state.verdict();
         }
-        self.table.news();
         self.now += Duration::from_secs(60);
-        self.table.converge(&self.verdicts, self.now).len()
+        self.list.update(&self.verdicts, self.now);
+        self.list.converge(&self.verdicts, self.now);
+    }
+}
+
+fn service(n: u32) -> Service {
+    Service {
+        name: format!("service{n}"),
+        check_cmd: Command::parse("/bin/true").unwrap(),
+        check_interval: Duration::from_secs(10),
+        check_fast_interval: None,
+        check_timeout: Duration::from_secs(2),
+        check_rise: NonZeroU32::MIN,
+        check_fail: NonZeroU32::MIN,
+        disabled: None,
+        prefixes: vec![prefix(n)],
+        prefix_text: prefix(n).to_string(),
+        assigned_to: None,
+        interface: "lo".into(),
+        custom_reconfigure: None,
+        watch_pidfile: None,
+        drain_file: None,
+        withdraw_on_exit: false,
+        withdraw_on_boot: false,
+        state_change: None,
+        listing: Vec::new(),
     }
 }
 

@@ -63,7 +63,8 @@ impl Check {
         Check::with_state(service, state)
     }
 
-    pub(crate) fn with_state(service: Arc<Service>, state: CheckState) -> Check {
+    /// A service of which this is known.
+    pub fn with_state(service: Arc<Service>, state: CheckState) -> Check {
         Check { service, trigger: Trigger::default(), state: Mutex::new(state) }
     }
 

@@ -207,12 +207,16 @@ fn out(document: &Document, service: &Service, file: &Path) -> Result<String, St
     let of_families: Vec<String> = service.prefixes.iter().map(|prefix| prefix.family().to_string()).collect();
     let mut families = document.families.iter().filter(|family| of_families.contains(&family.family));
     let behind = families.clone().any(|family| !family.in_sync);
+    let hold = families.clone().find_map(|family| family.hold.as_ref());
     let problem = families.find_map(|family| family.problem.as_deref());
     let because = problem.map_or(String::new(), |problem| format!(": {problem}"));
     if found.prefixes.iter().any(|prefix| prefix.in_file != Some(false)) {
         return Err(format!("{name} is drained and {prefixes} is still in the prefix file{because}"));
     }
     if found.prefixes.iter().any(|prefix| prefix.in_bird != Some(false)) || behind {
+        if let (Some(hold), None) = (hold, problem) {
+            return Err(format!("{name} is drained and BIRD is not told yet, as the list was lost: {hold}"));
+        }
         return Err(format!("{name} is drained and BIRD has not taken the prefix file without {prefixes}{because}"));
     }
     Ok(format!("{name} is drained: {prefixes} withdrawn, and BIRD took it"))

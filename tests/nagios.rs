@@ -1,4 +1,4 @@
-//! The monitoring plugin, asking the real status socket of a board that this test fills.
+//! The monitoring plugin, asking the real status socket of a daemon whose state this test sets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,11 +7,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anycast_healthchecker::check::health::State;
-use anycast_healthchecker::config::settings::Service;
+use anycast_healthchecker::bird::state::{Counts, FamilyState, Hold};
+use anycast_healthchecker::check::state::CheckState;
+use anycast_healthchecker::check::Check;
+use anycast_healthchecker::config::settings::{OnDisabled, Service};
+use anycast_healthchecker::daemon_state::DaemonState;
 use anycast_healthchecker::prefix::Family;
 use anycast_healthchecker::report::server;
-use anycast_healthchecker::report::snapshot::{Board, FamilyReport, Now, Published};
+use anycast_healthchecker::sys::clock::Now;
+use anycast_healthchecker::sys::mutex::Mutex;
 use anycast_healthchecker::sys::stop_line::StopLine;
 
 fn service(name: &str) -> Service {
@@ -38,22 +42,28 @@ fn service(name: &str) -> Service {
     }
 }
 
+/// A service in this state, whose thread has to say something again by then.
+fn check_of(name: &str, decision: OnDisabled, deadline: Option<Instant>) -> Arc<Check> {
+    let service = Arc::new(service(name));
+    let mut state = CheckState::new(&service);
+    let _ = state.decide(decision);
+    state.expect_progress_by(deadline);
+    Arc::new(Check::with_state(service, state))
+}
+
 /// A daemon with two services, both up, and IPv4 in sync.
-fn board() -> Board {
-    let listed = ["one", "two"].map(|name| (Arc::new(service(name)), Arc::default()));
-    let board = Board {
+fn daemon() -> DaemonState {
+    let up = |name| check_of(name, OnDisabled::Advertise, None);
+    let daemon = DaemonState {
         started: Now::read(),
-        services: Published::new(Arc::new(listed)),
+        checks: Mutex::new(Arc::new([up("one"), up("two")])),
         bird: Arc::default(),
         files: vec![(Family::V4, "/var/lib/prefixes.conf".into())],
         lines_dropped: Box::new(|| 0),
-        configured: Published::new(std::time::UNIX_EPOCH),
-        reload_error: Published::default(),
+        configured: Mutex::new(std::time::UNIX_EPOCH),
+        reload_error: Mutex::default(),
     };
-    for (_, report) in &**board.services.lock() {
-        report.lock().state = State::Up;
-    }
-    board.bird.lock().families = vec![FamilyReport {
+    daemon.bird.lock().families = vec![FamilyState {
         family: Family::V4,
         wanted: Arc::new([]),
         in_file: Arc::new([]),
@@ -61,11 +71,10 @@ fn board() -> Board {
         in_sync: true,
         out_of_sync_since: None,
         problem: None,
-        taken: 1,
-        failed: 0,
-        last_success: None,
+        hold: None,
+        counts: Counts { taken: 1, ..Counts::default() },
     }];
-    board
+    daemon
 }
 
 /// Exit code and standard output; nothing may be said on standard error.
@@ -83,19 +92,25 @@ fn check(arguments: &[&str], code: i32, expected: &str) -> String {
     out
 }
 
-fn served(test: impl FnOnce(&Board, &str)) {
+fn served(test: impl FnOnce(&DaemonState, &str)) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.sock");
-    let (board, stop) = (Arc::new(board()), StopLine::new().unwrap());
-    let thread = server::start(board.clone(), &path, stop.clone()).unwrap();
-    test(&board, path.to_str().unwrap());
+    let (daemon, stop) = (Arc::new(daemon()), StopLine::new().unwrap());
+    let thread = server::start(daemon.clone(), &path, stop.clone()).unwrap();
+    test(&daemon, path.to_str().unwrap());
     stop.pull();
     thread.join().unwrap();
 }
 
 #[test]
 fn all_four_answers() {
-    served(|board, socket| {
+    served(|daemon, socket| {
+        let set = |place: usize, decision, deadline| {
+            let mut checks = daemon.checks.lock();
+            let mut next = checks.to_vec();
+            next[place] = check_of(next[place].name(), decision, deadline);
+            *checks = next.into();
+        };
         let out = check(&["--socket", socket], 0, "OK - 2 of 2 services up, BIRD in sync (pid ");
         assert!(out.lines().count() == 1 && out.contains(" | services=2;;;0 up=2;;;0;2 down=0;0;;0;2 "), "{out}");
         let out = check(&["--socket", socket, "-v"], 0, "OK - ");
@@ -103,22 +118,30 @@ fn all_four_answers() {
         assert_eq!(lines.len(), 4, "{out}");
         assert!(lines[1].starts_with("IPv4 in sync, ") && lines[3].starts_with("two up since "), "{out}");
 
-        board.services.lock()[1].1.lock().state = State::Down;
+        set(1, OnDisabled::Withdraw, None);
         check(&["--socket", socket], 1, "WARNING - down: two; 1 of 2 services up");
         check(&["--socket", socket, "-c", "0"], 2, "CRITICAL - down: two; ");
         check(&["--socket", socket, "-w", "1"], 0, "OK - 1 of 2 services up");
         check(&["--socket", socket, "-w", "0:"], 0, "OK - ");
 
-        board.services.lock()[0].1.lock().due = Some(Instant::now());
+        set(0, OnDisabled::Advertise, Some(Instant::now()));
         let stuck = "CRITICAL - one: the check is stuck, it should have reported ";
         check(&["--socket", socket], 2, stuck);
-        board.services.lock()[0].1.lock().due = None;
+        set(0, OnDisabled::Advertise, None);
 
-        let mut bird = board.bird.lock();
-        (bird.families[0].in_sync, bird.families[0].out_of_sync_since) = (false, Some(board.started.monotonic));
+        let mut bird = daemon.bird.lock();
+        (bird.families[0].in_sync, bird.families[0].out_of_sync_since) = (false, Some(daemon.started.monotonic));
+        let until = Instant::now() + Duration::from_secs(60);
+        bird.families[0].hold = Some(Hold { until, waiting_for: vec!["one".into()] });
+        drop(bird);
+        let behind = ["--socket", socket, "-w", "0:", "--behind", "0.001"];
+        let out = check(&behind, 1, "WARNING - IPv4 not in sync for ");
+        assert!(out.contains(" s: held until 20") && out.contains(", waiting for the first verdict of one; "), "{out}");
+
+        let mut bird = daemon.bird.lock();
         bird.families[0].problem = Some("birdc: Unable to connect".to_string());
         drop(bird);
-        let out = check(&["--socket", socket, "-w", "0:", "--behind", "0.001"], 2, "CRITICAL - IPv4 not in sync for ");
+        let out = check(&behind, 2, "CRITICAL - IPv4 not in sync for ");
         assert!(out.contains(" s: birdc: Unable to connect; "), "{out}");
         check(&["--socket", socket, "-w", "0:", "--behind", "1000000"], 0, "OK - 1 of 2 services up, BIRD not in sync");
     });

@@ -7,8 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anycast_healthchecker::daemon_state::DaemonState;
 use anycast_healthchecker::report::metrics::{render, Process};
-use anycast_healthchecker::report::snapshot::{Board, Now, Published};
+use anycast_healthchecker::sys::clock::Now;
+use anycast_healthchecker::sys::mutex::Mutex;
 use serde_json::Value;
 
 const NAMESPACE: &str = "anycast_healthchecker_";
@@ -21,16 +23,16 @@ fn shipped(name: &str) -> (PathBuf, String) {
 
 /// The names of all metrics; each is headed in the text whether it has series or not.
 fn names() -> HashSet<String> {
-    let board = Board {
+    let daemon = DaemonState {
         started: Now::read(),
-        services: Published::new(std::sync::Arc::new([])),
+        checks: Mutex::new(std::sync::Arc::new([])),
         bird: Default::default(),
         files: Vec::new(),
         lines_dropped: Box::new(|| 0),
-        configured: Published::new(std::time::UNIX_EPOCH),
-        reload_error: Published::default(),
+        configured: Mutex::new(std::time::UNIX_EPOCH),
+        reload_error: Mutex::default(),
     };
-    let text = render(&board, Process::Up, board.started);
+    let text = render(&daemon, Process::Up, daemon.started);
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     types.map(str::to_string).collect()
 }

@@ -4,11 +4,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::*;
+use crate::bird::state::{BirdState, FamilyState};
 use crate::config::files::{load, ServiceFiles, Sources};
 use crate::report::sample;
-use crate::report::snapshot::{BirdReport, Drained, Now};
 use crate::report::status;
 use crate::sys::atomic_file::replace;
+use crate::sys::clock::Now;
 
 /// The services `own`, `none`, `one`, `two` (which share a file) and `host` (whose file is the host's).
 fn settings(dir: &Path, host: &str) -> Settings {
@@ -98,35 +99,45 @@ fn a_file_that_cannot_be_written_or_removed_is_told() {
     assert!(said.starts_with("nothing is changed: cannot remove"), "{said}");
 }
 
-/// What is said of a service that is drained by `file`, listed in the file and BIRD or not, BIRD in sync or not.
-fn check(drained: Option<&str>, in_file: bool, in_bird: bool, in_sync: bool, begun: &str, ended: &str) {
+/// What is said of a service that is drained by a file or not, with its family in this state.
+fn check_state(drained: Option<&str>, family: FamilyState, begun: &str, ended: &str) {
     let service = sample::service("a", "10.0.0.1/32");
-    let board = sample::board(vec![service.clone()]);
-    board.services.lock()[0].1.lock().drained =
-        drained.map(|file| Drained { file: file.into(), end: End::Never, since: SystemTime::now() });
-    let list = |on: bool| -> Arc<[_]> {
-        if on {
-            service.prefixes.clone().into()
-        } else {
-            Arc::new([])
-        }
-    };
-    let family = crate::report::snapshot::FamilyReport {
-        in_file: list(in_file),
-        in_bird: list(in_bird),
-        in_sync,
-        problem: (!in_sync).then(|| "BIRD is down".to_string()),
-        ..sample::family(crate::prefix::Family::V4, list(false))
-    };
-    *board.bird.lock() = BirdReport { families: vec![family], ..BirdReport::default() };
-    let document = status::document(&board, Now::read(), &jiff::tz::TimeZone::UTC);
+    let daemon = sample::daemon_state(vec![service.clone()]);
+    if let Some(file) = drained {
+        let _ = sample::check(&daemon, 0).state_mut().drain(file.into(), End::Never);
+    }
+    *daemon.bird.lock() = BirdState { families: vec![family], ..BirdState::default() };
+    let document = status::document(&daemon, Now::read(), &jiff::tz::TimeZone::UTC);
     let text = |found: Result<String, String>| found.unwrap_or_else(|what| format!("not yet: {what}"));
-    assert_eq!(text(out(&document, &service, Path::new("/d"))), begun);
+    let until = document.families[0].hold.as_ref().map_or(String::new(), |hold| hold.until.text.clone());
+    assert_eq!(text(out(&document, &service, Path::new("/d"))), begun.replace("UNTIL", &until));
     assert_eq!(text(back(&document, &service, Path::new("/d"))), ended);
     let stranger = sample::service("b", "10.0.0.2/32");
     let unknown = Err("the running daemon has no service b: it needs a reload".to_string());
     assert_eq!(out(&document, &stranger, Path::new("/d")), unknown);
     assert_eq!(back(&document, &stranger, Path::new("/d")), unknown);
+}
+
+/// Its family, with the service listed in the file and BIRD or not.
+fn family(in_file: bool, in_bird: bool) -> FamilyState {
+    let list = |on: bool| -> Arc<[_]> {
+        if on {
+            sample::service("a", "10.0.0.1/32").prefixes.into()
+        } else {
+            Arc::new([])
+        }
+    };
+    FamilyState {
+        in_file: list(in_file),
+        in_bird: list(in_bird),
+        ..sample::family(crate::prefix::Family::V4, list(false))
+    }
+}
+
+/// What is said of a service that is drained by `file`, listed in the file and BIRD or not, BIRD in sync or not.
+fn check(drained: Option<&str>, in_file: bool, in_bird: bool, in_sync: bool, begun: &str, ended: &str) {
+    let problem = (!in_sync).then(|| "BIRD is down".to_string());
+    check_state(drained, FamilyState { in_sync, problem, ..family(in_file, in_bird) }, begun, ended);
 }
 
 #[test]
@@ -144,4 +155,24 @@ fn what_the_daemon_has_done_by_now() {
     let done = "a is drained: 10.0.0.1/32 withdrawn, and BIRD took it";
     check(Some("/d"), false, false, true, done, on);
     check(Some("/host"), false, false, true, done, "a is still drained, by /host");
+}
+
+#[test]
+fn a_hold_is_said_rather_than_that_bird_did_not_take_the_list() {
+    let on = "not yet: the daemon has not noticed that a is not drained any more";
+    let held = |problem: Option<&str>, family: FamilyState| FamilyState {
+        in_sync: false,
+        problem: problem.map(String::from),
+        hold: Some(sample::hold(Now::read(), Duration::from_secs(60), &["b"])),
+        ..family
+    };
+    let waits =
+        "not yet: a is drained and BIRD is not told yet, as the list was lost: held until UNTIL, waiting for the \
+                 first verdict of b";
+    check_state(Some("/d"), held(None, family(false, false)), waits, on);
+    check_state(Some("/d"), held(None, family(false, true)), waits, on);
+    let down = "not yet: a is drained and BIRD has not taken the prefix file without 10.0.0.1/32: BIRD is down";
+    check_state(Some("/d"), held(Some("BIRD is down"), family(false, false)), down, on);
+    let listed = "not yet: a is drained and 10.0.0.1/32 is still in the prefix file";
+    check_state(Some("/d"), held(None, family(true, true)), listed, on);
 }

@@ -47,3 +47,22 @@ impl Levels {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bird::state::FamilyState;
+    use crate::report::sample;
+
+    #[test]
+    fn levels_of_a_prefix() {
+        let [a, b, c]: [Prefix; 3] = ["10.0.0.1", "10.0.0.2", "fd00::1"].map(|text| text.parse().unwrap());
+        let family = FamilyState { in_bird: Arc::new([b]), ..sample::family(Family::V4, Arc::new([a])) };
+        let levels = Levels::new(&BirdState { families: vec![family], ..BirdState::default() });
+        assert_eq!(levels.of(&a), Some(Level { wanted: true, in_file: true, in_bird: false }));
+        assert_eq!(levels.of(&b), Some(Level { wanted: false, in_file: false, in_bird: true }));
+        assert_eq!(levels.of(&c), None, "nothing was said of its family");
+    }
+}

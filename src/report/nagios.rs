@@ -172,9 +172,13 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
         // Where nobody knows since when, it is since the start.
         let behind = family.out_of_sync_s.unwrap_or(document.uptime_s);
         if behind >= thresholds.behind_s {
-            let hold = family.hold.as_ref().map(ToString::to_string);
-            let problem = family.problem.as_deref().or(hold.as_deref()).unwrap_or("BIRD did not take the prefix file");
-            problems.push((Status::Critical, format!("{} not in sync for {behind} s: {problem}", family.family)));
+            // A hold is bounded, and keeps the routes as they were.
+            let (status, why) = match (&family.problem, &family.hold) {
+                (Some(problem), _) => (Status::Critical, problem.clone()),
+                (None, Some(hold)) => (Status::Warning, hold.to_string()),
+                (None, None) => (Status::Critical, "BIRD did not take the prefix file".to_string()),
+            };
+            problems.push((status, format!("{} not in sync for {behind} s: {why}", family.family)));
         }
     }
     if let Some(why) = &document.reload_error {

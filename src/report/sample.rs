@@ -1,14 +1,20 @@
-//! For tests: a service, a board and a family's report with nothing special about them.
+//! For tests: a service, a daemon and a family with nothing special about them.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::bird::state::{Counts, FamilyState, Hold};
+use crate::check::health::State;
+use crate::check::state::CheckState;
+use crate::check::Check;
 use crate::command::Command;
-use crate::config::settings::Service;
+use crate::config::settings::{OnDisabled, Service};
+use crate::daemon_state::DaemonState;
 use crate::prefix::{Family, Prefix};
-use crate::report::snapshot::{Board, FamilyReport, Now, Published};
+use crate::sys::clock::Now;
+use crate::sys::mutex::Mutex;
 
 pub(crate) fn service(name: &str, prefix: &str) -> Service {
     Service {
@@ -34,22 +40,46 @@ pub(crate) fn service(name: &str, prefix: &str) -> Service {
     }
 }
 
-pub(crate) fn board(services: Vec<Service>) -> Board {
-    let listed = services.into_iter().map(|service| (Arc::new(service), Arc::default()));
-    Board {
+/// A daemon that has just started with these services and IPv4.
+pub(crate) fn daemon_state(services: Vec<Service>) -> DaemonState {
+    let checks = services.into_iter().map(|service| Arc::new(Check::new(Arc::new(service))));
+    DaemonState {
         started: Now::read(),
-        services: Published::new(listed.collect()),
+        checks: Mutex::new(checks.collect()),
         bird: Arc::default(),
         files: vec![(Family::V4, PathBuf::from("/var/lib/prefixes.conf"))],
         lines_dropped: Box::new(|| 0),
-        configured: Published::new(std::time::UNIX_EPOCH),
-        reload_error: Published::default(),
+        configured: Mutex::new(std::time::UNIX_EPOCH),
+        reload_error: Mutex::default(),
     }
 }
 
+/// The check of the service at this place of the configuration.
+pub(crate) fn check(daemon: &DaemonState, place: usize) -> Arc<Check> {
+    daemon.checks.lock()[place].clone()
+}
+
+/// Puts the service into this state, with nothing else known of it.
+pub(crate) fn decide(check: &Check, state: State) {
+    let mut found = check.state_mut();
+    let _ = match state {
+        State::Up => found.decide(OnDisabled::Advertise),
+        State::Down => found.decide(OnDisabled::Withdraw),
+        State::Unknown => {
+            *found = CheckState::new(&check.service);
+            return;
+        }
+    };
+}
+
+/// These prefixes of the service are not assigned any more.
+pub(crate) fn lose(check: &Check, prefixes: &[Prefix]) {
+    let _ = check.state_mut().addresses_gone(&check.service, prefixes.iter().copied().collect());
+}
+
 /// A family that is in sync, with the same list on each level.
-pub(crate) fn family(family: Family, list: Arc<[Prefix]>) -> FamilyReport {
-    FamilyReport {
+pub(crate) fn family(family: Family, list: Arc<[Prefix]>) -> FamilyState {
+    FamilyState {
         family,
         wanted: list.clone(),
         in_file: list.clone(),
@@ -57,10 +87,14 @@ pub(crate) fn family(family: Family, list: Arc<[Prefix]>) -> FamilyReport {
         in_sync: true,
         out_of_sync_since: None,
         problem: None,
-        taken: 1,
-        failed: 0,
-        last_success: None,
+        hold: None,
+        counts: Counts { taken: 1, ..Counts::default() },
     }
+}
+
+/// A hold that lasts this long from now on.
+pub(crate) fn hold(now: Now, lasts: Duration, waiting_for: &[&str]) -> Hold {
+    Hold { until: now.monotonic + lasts, waiting_for: waiting_for.iter().map(|name| Arc::from(*name)).collect() }
 }
 
 /// A wait that a test gives up after.

@@ -69,10 +69,12 @@ fn warnings(document: &Document, paint: Paint, text: &mut String) {
 }
 
 fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> String {
+    // A hold is wanted, as long as nothing else is wrong.
+    let alarm = if family.hold.is_some() && family.problem.is_none() { Colour::Yellow } else { Colour::Red };
     let sync = match family.out_of_sync_s {
         _ if family.in_sync => paint.with(Colour::Green, "in sync"),
-        Some(seconds) => paint.with(Colour::Red, &format!("NOT IN SYNC for {}", age(seconds))),
-        None => paint.with(Colour::Red, "NOT IN SYNC"),
+        Some(seconds) => paint.with(alarm, &format!("NOT IN SYNC for {}", age(seconds))),
+        None => paint.with(alarm, "NOT IN SYNC"),
     };
     let last = match &family.last_success {
         Some(last) => format!("last {} ago", age(document.time.unix - last.unix)),
@@ -90,6 +92,9 @@ fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> Stri
     );
     if let Some(problem) = &family.problem {
         let _ = writeln!(line, "    {}", printable(problem));
+    }
+    if let Some(hold) = &family.hold {
+        let _ = writeln!(line, "    {}", printable(&hold.to_string()));
     }
     line
 }

@@ -91,6 +91,34 @@ fn no_dummy_no_list_and_custom_commands_run() {
     assert_eq!(desk.text("runs"), "custom down\n");
 }
 
+/// The family's command tells what a custom command cannot, also where it is the default.
+#[test]
+fn a_custom_command_that_cannot_be_run_leaves_it_to_the_family() {
+    if !in_own_network("withdraw_all::tests::a_custom_command_that_cannot_be_run_leaves_it_to_the_family") {
+        return;
+    }
+    let services = format!("{WEB}custom_bird_reconfigure_cmd = /nonexistent/birdc custom\n");
+    let desk = Desk::new("", &services);
+    let done = desk.run().unwrap();
+    desk.is_withdrawn();
+    assert!(done.well, "{done:?}");
+    assert_eq!(desk.text("runs"), "configure\n");
+}
+
+/// Nobody waits for verdicts where all is to go.
+#[test]
+fn a_list_that_was_lost_is_not_held() {
+    if !in_own_network("withdraw_all::tests::a_list_that_was_lost_is_not_held") {
+        return;
+    }
+    let desk = Desk::new("", WEB);
+    desk.put("prefixes", "define ACAST_PS_ADV");
+    let done = desk.run().unwrap();
+    desk.is_withdrawn();
+    assert!(done.well, "{done:?}");
+    assert_eq!(desk.text("runs"), "configure\n");
+}
+
 #[test]
 fn a_broken_configuration_is_no_obstacle_and_the_exit_code_tells_what_is_certain() {
     let name = "withdraw_all::tests::a_broken_configuration_is_no_obstacle_and_the_exit_code_tells_what_is_certain";

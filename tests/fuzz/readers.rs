@@ -8,11 +8,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::net::Shutdown;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Weak;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anycast_healthchecker::bird::birdc::{self, End};
@@ -24,10 +25,12 @@ use anycast_healthchecker::bird::question::Question;
 use anycast_healthchecker::bird::reply::{Meaning, Reply, LONGEST_WHY};
 use anycast_healthchecker::bird::routes::{self, Strangers};
 use anycast_healthchecker::check::pidfile::Pidfile;
+use anycast_healthchecker::check::Check;
 use anycast_healthchecker::command::Command;
 use anycast_healthchecker::config::files::{self, ServiceFiles, Sources};
 use anycast_healthchecker::config::ini::{is_space, trim, Ini, Section};
 use anycast_healthchecker::config::problem::Problem;
+use anycast_healthchecker::config::settings::Service;
 use anycast_healthchecker::drain;
 use anycast_healthchecker::prefix::{Family, Prefix};
 use anycast_healthchecker::report::document::Document;
@@ -423,9 +426,10 @@ pub fn pidfile(bytes: &[u8]) {
     let path = directory.path().join("a.pid");
     let stop = StopLine::new().unwrap();
     let watcher = Watcher::new(stop.clone());
+    let check = check();
     let look = |bytes: &[u8]| {
         put(&path, bytes);
-        Pidfile::new(path.clone(), watcher.clone(), Weak::new()).look()
+        Pidfile::new(path.clone(), watcher.clone(), check.clone()).look()
     };
     let first = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().trim().to_string();
     if let Some(pid) = look(bytes) {
@@ -435,6 +439,32 @@ pub fn pidfile(bytes: &[u8]) {
     let own = std::process::id();
     assert_eq!(look(&[format!("{own}\n").as_bytes(), bytes].concat()), Some(own as i32));
     stop.pull();
+}
+
+/// A service that nothing is known of.
+fn check() -> Arc<Check> {
+    let service = Service {
+        name: "a".to_string(),
+        check_cmd: Command::parse("true").unwrap(),
+        check_interval: Duration::from_secs(10),
+        check_fast_interval: None,
+        check_timeout: Duration::from_secs(2),
+        check_rise: NonZeroU32::MIN,
+        check_fail: NonZeroU32::MIN,
+        disabled: None,
+        prefixes: vec!["10.0.0.1/32".parse().unwrap()],
+        prefix_text: "10.0.0.1/32".to_string(),
+        assigned_to: None,
+        interface: "lo".to_string(),
+        custom_reconfigure: None,
+        watch_pidfile: None,
+        drain_file: None,
+        withdraw_on_exit: false,
+        withdraw_on_boot: false,
+        state_change: None,
+        listing: Vec::new(),
+    };
+    Arc::new(Check::new(Arc::new(service)))
 }
 
 fn is_one_line(text: &str) {

@@ -152,17 +152,17 @@ fn what_status_shows() {
     let (well, out) = status(&path, false);
     assert!(matches!(well, Err(AskError::NotRunning { .. })) && out.is_empty(), "{well:?}");
 
-    let board = Arc::new(sample::board(vec![sample::service("a", "10.0.0.1/32")]));
+    let daemon = Arc::new(sample::daemon_state(vec![sample::service("a", "10.0.0.1/32")]));
     let stop = StopLine::new().unwrap();
-    let thread = server::start(board.clone(), &path, stop.clone()).unwrap();
+    let thread = server::start(daemon.clone(), &path, stop.clone()).unwrap();
     let (well, out) = status(&path, false);
     assert!(matches!(well, Ok(false)), "nothing is known yet: {well:?}");
     assert!(out.contains("0 of 1 services up, BIRD not in sync") && out.contains("unknown"), "{out}");
 
-    let (service, report) = board.services.lock()[0].clone();
-    report.lock().state = crate::check::health::State::Up;
-    let family = sample::family(crate::prefix::Family::V4, service.prefixes.clone().into());
-    board.bird.lock().families = vec![family];
+    let check = sample::check(&daemon, 0);
+    sample::decide(&check, crate::check::health::State::Up);
+    let family = sample::family(crate::prefix::Family::V4, check.service.prefixes.clone().into());
+    daemon.bird.lock().families = vec![family];
     assert!(matches!(status(&path, false).0, Ok(true)));
     let (well, out) = status(&path, true);
     assert!(matches!(well, Ok(true)));
@@ -178,8 +178,8 @@ proptest::proptest! {
     /// Whatever a document is garbled to, it is refused or shown.
     #[test]
     fn a_garbled_document_is_survived(at in 0usize..100_000, byte: u8) {
-        let board = sample::board(vec![sample::service("a", "10.0.0.1/32")]);
-        let document = crate::report::status::document(&board, board.started, &jiff::tz::TimeZone::UTC);
+        let daemon = sample::daemon_state(vec![sample::service("a", "10.0.0.1/32")]);
+        let document = crate::report::status::document(&daemon, daemon.started, &jiff::tz::TimeZone::UTC);
         let mut json = serde_json::to_vec(&document).unwrap();
         let at = at % json.len();
         json[at] = byte;

@@ -10,14 +10,17 @@ use super::*;
 use crate::report::sample;
 use crate::sys::alone::{alone, this_program};
 
-fn board() -> Arc<Board> {
-    Arc::new(sample::board(vec![sample::service("we\"ird\\na\nme|é", "10.0.0.1/32"), sample::service("b", "fd00::1")]))
+fn daemon_state() -> Arc<DaemonState> {
+    Arc::new(sample::daemon_state(vec![
+        sample::service("we\"ird\\na\nme|é", "10.0.0.1/32"),
+        sample::service("b", "fd00::1"),
+    ]))
 }
 
 fn started(dir: &Path, interval: Duration) -> (Sender<Option<Prometheus>>, JoinHandle<()>) {
     let (orders, receiver) = channel();
     let prometheus = Prometheus { dir: dir.into(), interval };
-    let thread = start(board(), &prometheus, receiver).unwrap();
+    let thread = start(daemon_state(), &prometheus, receiver).unwrap();
     (orders, thread)
 }
 
@@ -95,7 +98,7 @@ fn a_full_disk_is_survived() {
     let (disk, path) = (Path::new("/mnt"), Path::new("/mnt").join(FILE));
     let full = disk.join("full");
     let mut filler = fs::File::create(&full).unwrap();
-    let mut exporter = Exporter { board: board(), path: path.clone(), failing: None };
+    let mut exporter = Exporter { state: daemon_state(), path: path.clone(), failing: None };
     exporter.write(Process::Up);
     let before = fs::read(&path).unwrap();
     while filler.write(&[0; 4096]).is_ok_and(|written| written > 0) {}

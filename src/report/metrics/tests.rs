@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::bird::state::{self as bird, FamilyState};
+use crate::check::health::Outcome;
+use crate::check::state::{CheckResult, Counts, HookRuns, Run};
 use crate::command::Command;
 use crate::config::settings::{OnDisabled, TimedCommand};
 use crate::report::sample;
-use crate::report::snapshot::{Counts, Drained, FamilyReport, HookRuns, Run};
 
 fn check_number(value: f64, expected: &str) {
     assert_eq!(number(value), expected);
@@ -57,7 +59,7 @@ proptest::proptest! {
 }
 
 /// The services of a run of the original, and what it wrote then.
-fn original_board(at: SystemTime) -> Board {
+fn original_daemon(at: SystemTime) -> DaemonState {
     let mut services = Vec::new();
     for (name, prefix) in [
         ("foo.bar.com", "10.52.12.1/32"),
@@ -66,26 +68,30 @@ fn original_board(at: SystemTime) -> Board {
         ("gone.bar.com", "10.52.12.4/32"),
         ("off.bar.com", "10.52.12.5/32"),
     ] {
-        services.push(sample::service(name, prefix));
+        services.push(Service {
+            check_rise: NonZeroU32::MIN,
+            check_fail: NonZeroU32::MIN,
+            ..sample::service(name, prefix)
+        });
     }
     services[4].disabled = Some(OnDisabled::Withdraw);
     services[2].assigned_to = None;
-    let board = sample::board(services);
-    let listed = board.services.lock().clone();
-    let run = |result| Some(Run { began: at, took: None, result, output: String::new() });
-    let verdict = |n: usize, state, code, duration: Option<f64>, result| {
-        let mut report = listed[n].1.lock();
-        (report.state, report.code, report.last) = (state, Some(code), run(result));
-        report.duration = duration.map(|ms| Duration::from_secs_f64(ms / 1e3));
+    let daemon = sample::daemon_state(services);
+    let verdict = |n: usize, result, ms: Option<f64>| {
+        let check = sample::check(&daemon, n);
+        let took = ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
+        let missing = check.service.prefixes.iter().copied().filter(|_| result == RunResult::NotAssigned).collect();
+        let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+        let found = CheckResult { outcome, took, ..CheckResult::failed(result) };
+        check.state_mut().finish(&check.service, at, missing, &found).unwrap();
     };
-    verdict(0, State::Up, 0, Some(0.0625), RunResult::Exited(0));
-    verdict(1, State::Down, 3, Some(0.1875), RunResult::Exited(3));
-    verdict(2, State::Down, 126, None, RunResult::TimedOut);
+    verdict(0, RunResult::Exited(0), Some(0.0625));
+    verdict(1, RunResult::Exited(3), Some(0.1875));
+    verdict(2, RunResult::TimedOut, None);
     let first_time_out = Some(UNIX_EPOCH + Duration::from_micros(1795341934629076));
-    listed[2].1.lock().counts = Counts { timed_out: 3, first_time_out, ..Counts::default() };
-    verdict(3, State::Down, 1, None, RunResult::NotAssigned);
-    listed[3].1.lock().missing = listed[3].0.prefixes.iter().copied().collect();
-    board
+    sample::check(&daemon, 2).state_mut().counts = Counts { timed_out: 3, first_time_out, ..Counts::default() };
+    verdict(3, RunResult::NotAssigned, None);
+    daemon
 }
 
 /// The lines about one metric: head and series.
@@ -100,9 +106,9 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn the_originals_series_in_its_bytes_and_order() {
-    let board = original_board(SystemTime::now());
-    let later = board.started.monotonic + Duration::from_millis(5700);
-    let text = render(&board, Process::Up, Now { wall: SystemTime::now(), monotonic: later });
+    let daemon = original_daemon(SystemTime::now());
+    let later = daemon.started.monotonic + Duration::from_millis(5700);
+    let text = render(&daemon, Process::Up, Now { wall: SystemTime::now(), monotonic: later });
     let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
         r#"# HELP anycast_healthchecker_service_state The status of the service check: 0 = healthy, any other value = unhealthy
@@ -150,11 +156,16 @@ anycast_healthchecker_service{{ip_prefix="10.52.12.5/32",service_name="off.bar.c
 
 #[test]
 fn what_is_not_known_has_no_series() {
-    let board = sample::board(vec![sample::service("a", "10.0.0.1/32")]);
-    let text = render(&board, Process::Down, board.started);
-    for name in
-        ["service_state", "service_up", "service_advertised", "service_last_check_timestamp_seconds", "bird_in_sync"]
-    {
+    let daemon = sample::daemon_state(vec![sample::service("a", "10.0.0.1/32")]);
+    let text = render(&daemon, Process::Down, daemon.started);
+    for name in [
+        "service_state",
+        "service_up",
+        "service_advertised",
+        "service_last_check_timestamp_seconds",
+        "bird_in_sync",
+        "bird_held",
+    ] {
         assert_eq!(lines(&text, name).len(), 2, "{name}");
     }
     assert!(!text.contains("_created") && !text.contains("state_change_cmd"));
@@ -163,8 +174,8 @@ fn what_is_not_known_has_no_series() {
 }
 
 /// The values of the series of one metric, in their order.
-fn check(board: &Board, name: &str, expected: &str) {
-    let text = render(board, Process::Up, board.started);
+fn check(daemon: &DaemonState, name: &str, expected: &str) {
+    let text = render(daemon, Process::Up, daemon.started);
     let values: Vec<&str> = lines(&text, name)[2..].iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
     assert_eq!(values.join(" "), expected, "{name} in\n{text}");
 }
@@ -176,60 +187,62 @@ fn our_series() {
     two.check_rise = NonZeroU32::MIN;
     let hook = Command::parse("/bin/hook").unwrap();
     two.state_change = Some(TimedCommand { command: hook, timeout: Duration::from_secs(10) });
-    let board = sample::board(vec![two]);
-    let (service, report) = board.services.lock()[0].clone();
+    let daemon = sample::daemon_state(vec![two]);
+    let check_of_two = sample::check(&daemon, 0);
+    let service = check_of_two.service.clone();
     let at = UNIX_EPOCH + Duration::from_millis(1500);
     {
-        let mut report = report.lock();
-        (report.state, report.code, report.transitions) = (State::Up, Some(0), 7);
+        sample::decide(&check_of_two, State::Up);
+        sample::lose(&check_of_two, &service.prefixes[1..]);
+        let mut report = check_of_two.state_mut();
+        (report.code, report.transitions) = (Some(0), 7);
         report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });
-        report.missing = [service.prefixes[1]].into();
         report.hook = HookRuns { succeeded: 8, failed: 9, skipped: 10, problem: None };
         report.counts = Counts { passed: 1, failed: 2, not_assigned: 4, ..Counts::default() };
     }
     let none: Arc<[Prefix]> = Arc::new([]);
-    let family = |family, in_file: &[Prefix]| FamilyReport {
+    let family = |family, in_file: &[Prefix]| FamilyState {
         in_file: in_file.into(),
-        taken: 5,
-        failed: 6,
         in_sync: family == Family::V4,
-        last_success: (family == Family::V4).then_some(at),
+        hold: (family == Family::V6).then(|| sample::hold(daemon.started, Duration::from_secs(60), &["two"])),
+        counts: bird::Counts { taken: 5, failed: 6, last_success: (family == Family::V4).then_some(at) },
         ..sample::family(family, none.clone())
     };
-    board.bird.lock().families = vec![family(Family::V4, &service.prefixes[..1]), family(Family::V6, &[])];
-    check(&board, "service", "1.0 1.0");
-    check(&board, "service_up", "1.0 1.0");
-    check(&board, "service_state", "0.0 1.0");
-    check(&board, "service_check_ip_assignment", "1.0 0.0");
-    check(&board, "service_advertised", "1.0 0.0");
-    check(&board, "service_check_total", "1.0 2.0 0.0 4.0 1.0 2.0 0.0 4.0");
-    check(&board, "service_transitions_total", "7.0 7.0");
-    check(&board, "state_change_cmd_total", "8.0 9.0 10.0");
-    check(&board, "service_last_check_timestamp_seconds", "1.5 1.5");
-    check(&board, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
-    check(&board, "bird_in_sync", "1.0 0.0");
-    check(&board, "bird_last_success_timestamp_seconds", "1.5");
-    check(&board, "service_drained", "0.0 0.0");
-    let (since, file) = (at, "/run/drain".into());
-    report.lock().drained = Some(Drained { file, end: crate::drain::End::Never, since });
-    check(&board, "service_drained", "1.0 1.0");
-    check(&board, "config_reload_success", "1.0");
-    check(&board, "config_reload_timestamp_seconds", "0.0");
-    *board.reload_error.lock() = Some("a.conf, line 3: no".into());
-    *board.configured.lock() = at;
-    check(&board, "config_reload_success", "0.0");
-    check(&board, "config_reload_timestamp_seconds", "1.5");
-    report.lock().stuck = true;
-    report.lock().state = State::Down;
-    check(&board, "service_state", "126.0 126.0");
-    check(&board, "service_up", "0.0 0.0");
+    daemon.bird.lock().families = vec![family(Family::V4, &service.prefixes[..1]), family(Family::V6, &[])];
+    check(&daemon, "service", "1.0 1.0");
+    check(&daemon, "service_up", "1.0 1.0");
+    check(&daemon, "service_state", "0.0 1.0");
+    check(&daemon, "service_check_ip_assignment", "1.0 0.0");
+    check(&daemon, "service_advertised", "1.0 0.0");
+    check(&daemon, "service_check_total", "1.0 2.0 0.0 4.0 1.0 2.0 0.0 4.0");
+    check(&daemon, "service_transitions_total", "7.0 7.0");
+    check(&daemon, "state_change_cmd_total", "8.0 9.0 10.0");
+    check(&daemon, "service_last_check_timestamp_seconds", "1.5 1.5");
+    check(&daemon, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
+    check(&daemon, "bird_in_sync", "1.0 0.0");
+    check(&daemon, "bird_held", "0.0 1.0");
+    check(&daemon, "bird_last_success_timestamp_seconds", "1.5");
+    check(&daemon, "service_drained", "0.0 0.0");
+    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain::End::Never);
+    check(&daemon, "service_drained", "1.0 1.0");
+    check(&daemon, "config_reload_success", "1.0");
+    check(&daemon, "config_reload_timestamp_seconds", "0.0");
+    *daemon.reload_error.lock() = Some("a.conf, line 3: no".into());
+    *daemon.configured.lock() = at;
+    check(&daemon, "config_reload_success", "0.0");
+    check(&daemon, "config_reload_timestamp_seconds", "1.5");
+    let _ = check_of_two.state_mut().end_drain(&service);
+    check(&daemon, "service_drained", "0.0 0.0");
+    let _ = check_of_two.state_mut().declare_stuck();
+    check(&daemon, "service_state", "126.0 126.0");
+    check(&daemon, "service_up", "0.0 0.0");
 }
 
 /// Each metric is headed once and its series stand together, as the format wants it.
 #[test]
 fn series_of_a_metric_stand_together() {
-    let board = original_board(SystemTime::now());
-    let text = render(&board, Process::Up, Now { wall: SystemTime::now(), monotonic: Instant::now() });
+    let daemon = original_daemon(SystemTime::now());
+    let text = render(&daemon, Process::Up, Now { wall: SystemTime::now(), monotonic: Instant::now() });
     let mut headed = Vec::new();
     for line in text.lines() {
         match line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")) {

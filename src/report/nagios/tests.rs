@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::report::document::{HoldStatus, Moment};
 use crate::report::sample;
 use crate::report::status::document;
 
@@ -40,13 +41,11 @@ fn thresholds(warning: Option<&str>, critical: Option<&str>) -> Thresholds {
 /// A daemon on which all is well, with so many services.
 fn well(services: usize) -> Document {
     let service = |n| sample::service(&format!("s{n}"), &format!("10.0.0.{n}/32"));
-    let board = sample::board((0..services).map(service).collect());
-    for (_, report) in &**board.services.lock() {
-        report.lock().state = crate::check::health::State::Up;
-    }
+    let daemon = sample::daemon_state((0..services).map(service).collect());
+    daemon.checks.lock().iter().for_each(|check| sample::decide(check, crate::check::health::State::Up));
     let list = std::sync::Arc::new([]);
-    board.bird.lock().families = vec![sample::family(crate::prefix::Family::V4, list)];
-    Document { pid: 42, uptime_s: 100.0, ..document(&board, board.started, &jiff::tz::TimeZone::UTC) }
+    daemon.bird.lock().families = vec![sample::family(crate::prefix::Family::V4, list)];
+    Document { pid: 42, uptime_s: 100.0, ..document(&daemon, daemon.started, &jiff::tz::TimeZone::UTC) }
 }
 
 fn down(service: &mut ServiceStatus, why: &str) {
@@ -135,6 +134,39 @@ fn bird_may_be_behind_for_a_while() {
         behind(None, 100.0, None),
         usual,
         "CRITICAL - IPv4 not in sync for 100 s: BIRD did not take the prefix file; SUMMARY",
+    );
+}
+
+fn hold(waiting_for: &[String]) -> Option<HoldStatus> {
+    let until = Moment { text: "2026-11-22T08:52:54.123+01:00".into(), unix: 1660.0 };
+    Some(HoldStatus { until, waiting_for: waiting_for.to_vec() })
+}
+
+#[test]
+fn a_list_that_is_held_says_so_and_is_no_fault_of_birds() {
+    let names: Vec<String> = (0..7).map(|n| format!("s{n}")).collect();
+    let held = |seconds: f64, problem: Option<&str>, waiting_for: &[String]| {
+        let (problem, hold) = (problem.map(str::to_string), hold(waiting_for));
+        move |document: &mut Document| {
+            let family = &mut document.families[0];
+            (family.in_sync, family.out_of_sync_s) = (false, Some(seconds));
+            (family.problem, family.hold) = (problem, hold);
+        }
+    };
+    let usual = &thresholds(None, None);
+    let until = "held until 2026-11-22T08:52:54.123+01:00";
+    check(held(9.9, None, &names[..1]), usual, "OK - SUMMARY");
+    let said = |waits: &str| format!("WARNING - IPv4 not in sync for 10 s: {until}{waits}; SUMMARY");
+    check(held(10.0, None, &names[..2]), usual, &said(", waiting for the first verdict of s0, s1"));
+    check(held(10.0, None, &names), usual, &said(", waiting for the first verdict of s0, s1, s2, s3, s4 and 2 more"));
+    check(held(10.0, None, &[]), usual, &said(""));
+    let full = "CRITICAL - IPv4 not in sync for 10 s: the disk is full; SUMMARY";
+    check(held(10.0, Some("the disk is full"), &names), usual, full);
+    let mut document = well(1);
+    held(10.0, None, &names[..1])(&mut document);
+    assert_eq!(
+        judge(&document, usual).details[0],
+        format!("IPv4 not in sync, 0 wanted, 0 in /var/lib/prefixes.conf, 0 in BIRD: {until}, waiting for the first verdict of s0")
     );
 }
 

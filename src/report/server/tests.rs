@@ -9,9 +9,9 @@ use crate::sys::alone::{alone, this_program, wait_until};
 /// A limit that no machine reaches.
 const LONG: Duration = Duration::from_secs(60);
 
-fn board(services: usize) -> Arc<Board> {
+fn daemon_state(services: usize) -> Arc<DaemonState> {
     let service = |n: usize| sample::service(&format!("service-{n}"), &format!("10.0.{}.{}/32", n / 256, n % 256));
-    Arc::new(sample::board((0..services).map(service).collect()))
+    Arc::new(sample::daemon_state((0..services).map(service).collect()))
 }
 
 struct Started {
@@ -25,7 +25,7 @@ fn started(services: usize) -> Started {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.sock");
     let stop = StopLine::new().unwrap();
-    let thread = start(board(services), &path, stop.clone()).unwrap();
+    let thread = start(daemon_state(services), &path, stop.clone()).unwrap();
     Started { dir, path, stop, thread }
 }
 
@@ -121,7 +121,7 @@ fn a_stale_socket_is_replaced_and_nothing_else() {
     std::os::unix::fs::symlink(at("stale"), at("link")).unwrap();
     let check = |name: &str, expected: &str| {
         let stop = StopLine::new().unwrap();
-        let said = match start(board(1), &at(name), stop.clone()) {
+        let said = match start(daemon_state(1), &at(name), stop.clone()) {
             Ok(thread) => {
                 ask(&at(name), LONG).unwrap();
                 stop.pull();

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::*;
+use crate::bird::state::{self as bird, BirdState};
 use crate::check::health::State;
+use crate::check::state::{Counts, HookRuns};
 use crate::command::Command;
 use crate::config::settings::TimedCommand;
 use crate::report::document;
 use crate::report::sample;
-use crate::report::snapshot::{BirdReport, Counts, HookRuns, Listed};
 
-/// A board on which a service is up, one went down, one is on its way, one is disabled.
-fn board() -> Board {
+/// A daemon in which a service is up, one went down, one is on its way, one is disabled.
+fn daemon() -> DaemonState {
     let mut disabled = sample::service("off", "10.0.0.4/32");
     disabled.disabled = Some(OnDisabled::Withdraw);
     let mut two = sample::service("two", "10.0.0.1/32");
@@ -20,45 +21,48 @@ fn board() -> Board {
     two.check_rise = NonZeroU32::MIN;
     let hook = Command::parse("/bin/hook").unwrap();
     let state_change = Some(TimedCommand { command: hook, timeout: Duration::from_secs(10) });
-    let board = sample::board(vec![
+    let daemon = sample::daemon_state(vec![
         two,
         sample::service("down", "10.0.0.2/32"),
         Service { state_change, ..sample::service("new", "10.0.0.3/32") },
         disabled,
     ]);
     let at = UNIX_EPOCH + Duration::from_millis(1_795_341_934_629);
-    let of = |n: usize| -> Listed { board.services.lock()[n].clone() };
     let set = |n: usize, state: State, result: RunResult, output: &str| {
-        let (_, report) = of(n);
-        let mut report = report.lock();
-        (report.state, report.since, report.transitions) = (state, at, 1);
+        let check = sample::check(&daemon, n);
+        sample::decide(&check, state);
+        let mut found = check.state_mut();
+        (found.since, found.transitions) = (at, 1);
         let took = Some(Duration::from_micros(12_345));
-        report.last = Some(Run { began: at, took, result, output: output.to_string() });
+        found.last = Some(Run { began: at, took, result, output: output.to_string() });
     };
     set(0, State::Up, RunResult::Exited(0), "");
     set(1, State::Down, RunResult::Exited(3), "first\nsecond\n");
     set(2, State::Unknown, RunResult::Exited(0), "");
-    of(2).1.lock().hook = HookRuns { succeeded: 1, failed: 2, skipped: 3, problem: Some("exit code 1".into()) };
-    of(2).1.lock().watched = Some(4711);
-    of(2).1.lock().progress = Some(Progress::GoingUp { n: 1, of: 2 });
-    of(1).1.lock().counts = Counts { passed: 1, failed: 2, timed_out: 3, first_time_out: None, not_assigned: 4 };
-    let wanted: Arc<[Prefix]> = of(0).0.prefixes.clone().into();
-    *board.bird.lock() = BirdReport {
-        families: vec![FamilyReport { last_success: Some(at), ..sample::family(Family::V4, wanted) }],
-        due: None,
-        ready: true,
-    };
-    board
+    {
+        let new = sample::check(&daemon, 2);
+        let mut new = new.state_mut();
+        new.hook = HookRuns { succeeded: 1, failed: 2, skipped: 3, problem: Some("exit code 1".into()) };
+        new.watched = Some(4711);
+        new.progress = Some(Progress::GoingUp { n: 1, of: 2 });
+    }
+    let counts = Counts { passed: 1, failed: 2, timed_out: 3, first_time_out: None, not_assigned: 4 };
+    sample::check(&daemon, 1).state_mut().counts = counts;
+    let wanted: Arc<[Prefix]> = sample::check(&daemon, 0).service.prefixes.clone().into();
+    let family = sample::family(Family::V4, wanted);
+    let counts = bird::Counts { last_success: Some(at), ..family.counts };
+    *daemon.bird.lock() = BirdState { families: vec![FamilyState { counts, ..family }], due: None, ready: true };
+    daemon
 }
 
-fn documented(board: &Board, later: Duration) -> Document {
-    let now = Now { wall: board.started.wall + later, monotonic: board.started.monotonic + later };
-    document(board, now, &TimeZone::fixed(jiff::tz::offset(1)))
+fn documented(daemon: &DaemonState, later: Duration) -> Document {
+    let now = Now { wall: daemon.started.wall + later, monotonic: daemon.started.monotonic + later };
+    document(daemon, now, &TimeZone::fixed(jiff::tz::offset(1)))
 }
 
 #[test]
-fn the_document_says_what_the_board_says() {
-    let document = documented(&board(), Duration::from_millis(61_250));
+fn the_document_says_what_is_known() {
+    let document = documented(&daemon(), Duration::from_millis(61_250));
     assert_eq!((document.schema, document.uptime_s, document.ready, document.well), (1, 61.25, true, false));
     let summary = Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, drained: 0, in_sync: true };
     assert_eq!(document.summary, summary);
@@ -87,87 +91,124 @@ fn the_document_says_what_the_board_says() {
 
 #[test]
 fn the_document_is_read_back_as_it_was() {
-    let document = documented(&board(), Duration::from_secs(5));
+    let document = documented(&daemon(), Duration::from_secs(5));
     let json = serde_json::to_string(&document).unwrap();
     assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);
     let later = json.replacen('{', "{\"added_later\":[1],", 1);
     assert_eq!(serde_json::from_str::<Document>(&later).unwrap(), document, "unknown fields are no matter");
 }
 
-/// Whether all is well after one change to a board on which it is.
-fn check(change: impl FnOnce(&Board), well: bool) {
-    let board = sample::board(vec![sample::service("a", "10.0.0.1/32")]);
-    let (service, report) = board.services.lock()[0].clone();
-    report.lock().state = State::Up;
-    board.bird.lock().families = vec![sample::family(Family::V4, service.prefixes.clone().into())];
-    change(&board);
-    let document = documented(&board, Duration::from_secs(1));
+/// Whether all is well after one change to a daemon in which it is: its service has two prefixes and is up.
+fn check(change: impl FnOnce(&DaemonState), well: bool) {
+    let mut service = sample::service("a", "10.0.0.1/32");
+    service.prefixes.push("10.0.0.9/32".parse().unwrap());
+    let daemon = sample::daemon_state(vec![service]);
+    let a = sample::check(&daemon, 0);
+    sample::decide(&a, State::Up);
+    daemon.bird.lock().families = vec![sample::family(Family::V4, a.service.prefixes.clone().into())];
+    change(&daemon);
+    let document = documented(&daemon, Duration::from_secs(1));
     assert_eq!(document.well, well, "{document:?}");
-    assert_eq!(summary(&board), document.summary);
+    assert_eq!(summary(&daemon), document.summary);
 }
 
 #[test]
 fn well_is_what_the_exit_code_tells() {
-    let report = |board: &Board, change: fn(&mut ServiceReport)| change(&mut board.services.lock()[0].1.lock());
-    let due = |board: &Board, in_s: u64| {
-        board.services.lock()[0].1.lock().due = Some(board.started.monotonic + Duration::from_secs(in_s));
+    let a = |daemon: &DaemonState| sample::check(daemon, 0);
+    let deadline = |daemon: &DaemonState, in_s: u64| {
+        let deadline = daemon.started.monotonic + Duration::from_secs(in_s);
+        a(daemon).state_mut().expect_progress_by(Some(deadline));
     };
     check(|_| {}, true);
-    check(|board| report(board, |report| report.state = State::Down), false);
-    check(|board| report(board, |report| report.state = State::Unknown), false);
-    check(|board| report(board, |report| report.missing = ["10.0.0.1/32".parse().unwrap()].into()), false);
-    check(|board| report(board, |report| report.progress = Some(Progress::GoingDown { n: 1, of: 2 })), true);
-    check(|board| due(board, 0), false);
-    check(|board| due(board, 60), true);
-    check(|board| board.bird.lock().due = Some(board.started.monotonic), false);
-    check(|board| board.bird.lock().families.clear(), false);
-    check(|board| board.bird.lock().families[0].in_sync = false, false);
+    check(|daemon| sample::decide(&a(daemon), State::Down), false);
+    check(|daemon| sample::decide(&a(daemon), State::Unknown), false);
+    check(
+        |daemon| {
+            let a = a(daemon);
+            sample::lose(&a, &a.service.prefixes[..1]);
+            assert_eq!(a.state().state(), State::Up);
+        },
+        false,
+    );
+    check(|daemon| a(daemon).state_mut().progress = Some(Progress::GoingDown { n: 1, of: 2 }), true);
+    check(|daemon| deadline(daemon, 0), false);
+    check(|daemon| deadline(daemon, 60), true);
+    check(|daemon| daemon.bird.lock().due = Some(daemon.started.monotonic), false);
+    check(|daemon| daemon.bird.lock().families.clear(), false);
+    check(|daemon| daemon.bird.lock().families[0].in_sync = false, false);
 }
 
 #[test]
 fn why_names_the_worst() {
-    let check = |change: &dyn Fn(&mut ServiceReport), expected: Option<&str>| {
-        let board = board();
-        let (_, report) = board.services.lock()[1].clone();
-        change(&mut report.lock());
-        let why = documented(&board, Duration::from_secs(90)).services[1].why.clone();
+    let check = |change: &dyn Fn(&Check), expected: Option<&str>| {
+        let daemon = daemon();
+        change(&sample::check(&daemon, 1));
+        let why = documented(&daemon, Duration::from_secs(90)).services[1].why.clone();
         assert_eq!(why.as_deref(), expected);
     };
     let result =
-        |result: RunResult| move |report: &mut ServiceReport| report.last.as_mut().unwrap().result = result.clone();
+        |result: RunResult| move |check: &Check| check.state_mut().last.as_mut().unwrap().result = result.clone();
     check(&result(RunResult::Exited(0)), None);
     check(&result(RunResult::Signaled(9)), Some("the check was ended by signal 9"));
     check(&result(RunResult::TimedOut), Some("the check took longer than 2 s"));
     check(&result(RunResult::NotStarted("cannot run x: not there".into())), Some("cannot run x: not there"));
     check(&result(RunResult::NotAssigned), Some("no address is assigned to interface lo"));
-    let missing = |report: &mut ServiceReport| report.missing = ["10.0.0.2/32".parse().unwrap()].into();
-    check(&missing, Some("10.0.0.2/32 not assigned to interface lo"));
-    check(&|report| report.problem = Some("no thread".into()), Some("no thread"));
-    check(&|report| report.last = None, None);
+    check(&|check| sample::lose(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
+    check(&|check| check.state_mut().problem = Some("no thread".into()), Some("no thread"));
+    check(&|check| check.state_mut().last = None, None);
 }
 
 #[test]
 fn a_drain_is_told_and_is_no_fault() {
-    let board = board();
+    let daemon = daemon();
     let drain = |n: usize, end| {
-        let (since, file) = (UNIX_EPOCH, PathBuf::from("/run/drain"));
-        board.services.lock()[n].1.lock().drained = Some(Drained { file, end, since });
+        let _ = sample::check(&daemon, n).state_mut().drain(PathBuf::from("/run/drain"), end);
     };
+    let before = SystemTime::now();
     drain(1, End::Never);
     drain(2, End::At(UNIX_EPOCH + Duration::from_secs(60)));
     drain(3, End::Never);
-    let document = documented(&board, Duration::from_secs(90));
-    assert_eq!(document.summary, summary(&board));
+    let document = documented(&daemon, Duration::from_secs(90));
+    assert_eq!(document.summary, summary(&daemon));
     assert_eq!(
         document.summary,
         Summary { services: 1, up: 1, disabled: 1, drained: 2, in_sync: true, ..Summary::default() }
     );
     assert_eq!(document.summary.to_string(), "1 of 1 services up, 2 drained, BIRD in sync");
     assert!(document.well);
-    let until = |n: usize| document.services[n].drained.as_ref().unwrap().until.as_ref().map(|until| &*until.text);
+    let drained = |n: usize| document.services[n].drained.as_ref().unwrap();
+    let until = |n: usize| drained(n).until.as_ref().map(|until| &*until.text);
     assert_eq!((until(1), until(2), until(3)), (None, Some("1970-01-01T01:01:00.000+01:00"), None));
+    assert!(drained(1).since.unix >= (seconds(before) * 1e3).round() / 1e3 && drained(1).file == "/run/drain");
     let why = document.services[2].why.as_deref();
     assert_eq!(why, Some("drained by /run/drain until 1970-01-01T00:01:00Z"));
+}
+
+#[test]
+fn a_hold_is_told_with_its_end_and_is_no_problem() {
+    let daemon = daemon();
+    assert_eq!(documented(&daemon, Duration::ZERO).families[0].hold, None);
+    let held = Some(sample::hold(daemon.started, Duration::from_secs(60), &["new", "two"]));
+    {
+        let mut bird = daemon.bird.lock();
+        let family = &mut bird.families[0];
+        (family.in_sync, family.hold, family.out_of_sync_since) = (false, held, Some(daemon.started.monotonic));
+    }
+    let document = documented(&daemon, Duration::from_millis(1500));
+    let [family] = &document.families[..] else { panic!("{document:?}") };
+    let until = family.hold.as_ref().map(|hold| hold.until.clone());
+    let expected = moment(daemon.started.wall + Duration::from_secs(60), &TimeZone::fixed(jiff::tz::offset(1)));
+    assert_eq!(until.as_ref(), Some(&expected), "whenever it is asked");
+    assert_eq!(family.hold.as_ref().unwrap().waiting_for, ["new", "two"]);
+    assert_eq!((family.in_sync, family.out_of_sync_s, &family.problem), (false, Some(1.5), &None));
+    let past = documented(&daemon, Duration::from_secs(90));
+    let until = &past.families[0].hold.as_ref().unwrap().until;
+    assert_eq!(*until, past.time, "one that is over is over now");
+    let json = serde_json::to_value(&document).unwrap();
+    assert_eq!(json["families"][0]["hold"]["until"]["unix"], serde_json::json!(expected.unix));
+    assert_eq!(json["families"][0]["hold"]["waiting_for"], serde_json::json!(["new", "two"]));
+    let of_an_older_daemon = serde_json::to_string(&document).unwrap().replacen("\"hold\":", "\"other\":", 1);
+    assert_eq!(serde_json::from_str::<Document>(&of_an_older_daemon).unwrap().families[0].hold, None);
 }
 
 #[test]

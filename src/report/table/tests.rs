@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::document::{Checks, DrainStatus, HookRuns, LastRun, Steps, Summary};
+use crate::report::document::{Checks, DrainStatus, HoldStatus, HookRuns, LastRun, Steps, Summary};
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }
@@ -60,6 +60,7 @@ fn document(services: Vec<ServiceStatus>) -> Document {
             in_sync: false,
             out_of_sync_s: Some(62.0),
             problem: Some("birdc: Unable to connect\nto server".into()),
+            hold: None,
             wanted: 3,
             in_file: 3,
             in_bird: 2,
@@ -137,6 +138,28 @@ fn what_is_wrong_with_the_daemon_comes_first() {
         "5 log lines were lost.",
     ];
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_hold_says_until_when_and_what_it_waits_for() {
+    let until = moment("2026-11-22T08:52:54.123+01:00", 1660.0);
+    let mut document = document(Vec::new());
+    let family = &mut document.families[0];
+    family.problem = None;
+    family.hold = Some(HoldStatus { until, waiting_for: vec!["web".into(), "d\u{1b}b".into()] });
+    let text = render(&document, false);
+    let lines: Vec<&str> = text.lines().skip(1).take(3).collect();
+    let expected = [
+        "IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in /var/lib/a.conf, 2 in BIRD; reconfigures: 7 taken (last 1 min 40 s \
+         ago), 2 failed",
+        r"    held until 2026-11-22T08:52:54.123+01:00, waiting for the first verdict of web, d\u{1b}b",
+        "",
+    ];
+    assert_eq!(lines, expected);
+    assert!(render(&document, true).contains("\u{1b}[33mNOT IN SYNC"), "nothing is wrong");
+    document.families[0].problem = Some("no space left".into());
+    let text = render(&document, true);
+    assert!(text.contains("\u{1b}[31mNOT IN SYNC") && text.contains("    no space left\n    held until "), "{text}");
 }
 
 /// The text without what colours add to it.
