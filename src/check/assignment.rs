@@ -22,7 +22,6 @@ use tracing::{info, warn};
 
 use crate::check::announcer::Announcer;
 use crate::check::health::State;
-use crate::check::worker::{list, not_assigned};
 use crate::check::Check;
 use crate::config::settings::Service;
 use crate::log::layer::{with_name, Subject};
@@ -177,6 +176,16 @@ impl Watch {
         kernel.take_changes()?;
         kernel.addresses()
     }
+}
+
+/// The original's sentence on a service that has lost its last address.
+pub(super) fn not_assigned<'a>(missing: impl IntoIterator<Item = &'a Prefix>, service: &Service) -> String {
+    format!("status DOWN because {} isn't assigned to {} interface.", list(missing), service.interface)
+}
+
+/// The prefixes as the original lists them in a sentence.
+pub(super) fn list<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> String {
+    prefixes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

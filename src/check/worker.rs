@@ -21,7 +21,7 @@ use rand::RngExt as _;
 use tracing::{debug, error, info, warn};
 
 use crate::check::announcer::Announcer;
-use crate::check::assignment::Assignment;
+use crate::check::assignment::{list, not_assigned, Assignment};
 use crate::check::event::Event;
 use crate::check::gate::{Gate, Start};
 use crate::check::health::{Outcome, Progress, State};
@@ -326,11 +326,6 @@ impl Worker {
     }
 }
 
-/// The original's sentence on a service that has lost its last address.
-pub(super) fn not_assigned<'a>(missing: impl IntoIterator<Item = &'a Prefix>, service: &Service) -> String {
-    format!("status DOWN because {} isn't assigned to {} interface.", list(missing), service.interface)
-}
-
 /// Whether the run looks like one that a supervisor ended together with the daemon: by TERM, INT or HUP, or by a shell
 /// that reports its own child's end by one of them.
 fn ended_by_supervisor(result: &RunResult) -> bool {
@@ -370,10 +365,6 @@ impl fmt::Display for Thousandths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
-}
-
-pub(super) fn list<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> String {
-    prefixes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
