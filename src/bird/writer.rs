@@ -35,7 +35,7 @@ use crate::bird::reconfigurer::{Gate, Reconfigurer};
 use crate::bird::reply::REST;
 use crate::bird::revision::Revision;
 use crate::bird::startup::MAX_HOLD;
-use crate::bird::state::{BirdState, FamilyState};
+use crate::bird::state::{BirdState, FamilyState, Hold};
 use crate::check::event::{CustomRun, Event, Reload};
 use crate::check::gate::processors;
 use crate::check::health::State;
@@ -454,9 +454,16 @@ impl Writer {
             in_sync,
             out_of_sync_since: None,
             problem: problem.or_else(|| self.customs.problem(family)).filter(|_| !in_sync),
-            hold: list.hold(),
+            hold: self.hold_of(list, reconfigurer),
             counts: reconfigurer.counts() + self.customs.counts(family),
         }
+    }
+
+    /// What keeps BIRD from being told of the list: its own hold, or that of another list which BIRD would read with it.
+    fn hold_of(&self, list: &PrefixList, reconfigurer: &Reconfigurer) -> Option<Hold> {
+        let by_family = reconfigurer.lists().iter().filter(|_| list.is_owed());
+        let by_custom = self.lists().filter(|_| self.customs.owes(list.family()));
+        list.hold().or_else(|| by_family.chain(by_custom).find_map(PrefixList::hold))
     }
 }
 
@@ -480,5 +487,7 @@ fn first_verdict(settings: &Settings, family: Family) -> Duration {
     begins.saturating_add(needs).min(MAX_HOLD)
 }
 
+#[cfg(test)]
+mod hold_tests;
 #[cfg(test)]
 mod tests;
