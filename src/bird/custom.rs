@@ -187,13 +187,13 @@ impl Customs {
 
     /// Starts the run that has waited longest, if one is due; nothing once the stop line is pulled. `revisions` are those
     /// of the lists now.
-    /// None is started for the families that are `held`.
-    pub fn start_due(&mut self, held: &HashSet<Family>, now: Instant, revisions: &[(Family, Revision)]) {
+    /// None is started for the families that are `blocked`.
+    pub fn start_due(&mut self, blocked: &HashSet<Family>, now: Instant, revisions: &[(Family, Revision)]) {
         if self.running.is_some() || self.stop.is_pulled() {
             return;
         }
         let is_due =
-            |custom: &Custom| custom.is_owed() && custom.families.is_disjoint(held) && custom.backoff.ready(now);
+            |custom: &Custom| custom.is_owed() && custom.families.is_disjoint(blocked) && custom.backoff.ready(now);
         let due = self.commands.iter_mut().filter(|(_, custom)| is_due(custom));
         let Some((name, custom)) = due.min_by_key(|(name, custom)| (custom.last_start, name.to_string())) else {
             return;
@@ -239,11 +239,11 @@ impl Customs {
     }
 
     /// When the next one is to be started. While one runs, that is when it has ended, and after the stop never.
-    pub fn next_wakeup(&self, held: &HashSet<Family>, now: Instant) -> Option<Instant> {
+    pub fn next_wakeup(&self, blocked: &HashSet<Family>, now: Instant) -> Option<Instant> {
         if self.running.is_some() || self.stop.is_pulled() {
             return None;
         }
-        let owed = self.commands.values().filter(|custom| custom.is_owed() && custom.families.is_disjoint(held));
+        let owed = self.commands.values().filter(|custom| custom.is_owed() && custom.families.is_disjoint(blocked));
         owed.map(|custom| custom.backoff.earliest().unwrap_or(now)).min()
     }
 

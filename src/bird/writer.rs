@@ -351,8 +351,8 @@ impl Writer {
         if self.customs_wakeup(now).is_some_and(|at| at <= now) && self.may_start_custom() {
             let fit = self.lists().filter(|list| list.is_fit());
             let revisions: Vec<(Family, Revision)> = fit.map(|list| (list.family(), list.revision())).collect();
-            let held = self.held_families();
-            self.customs.start_due(&held, now, &revisions);
+            let blocked = self.blocked_families();
+            self.customs.start_due(&blocked, now, &revisions);
         }
     }
 
@@ -387,7 +387,7 @@ impl Writer {
 
     /// When the next custom command may be started: like a reconfigure, it makes BIRD read the files.
     fn customs_wakeup(&self, now: Instant) -> Option<Instant> {
-        let at = self.customs.next_wakeup(&self.held_families(), now)?;
+        let at = self.customs.next_wakeup(&self.blocked_families(), now)?;
         let can_ask = self.reconfigurers.iter().any(Reconfigurer::can_ask);
         let busy_until = self.busy_until.filter(|_| !can_ask);
         [Some(at), busy_until, self.customs_wait].into_iter().flatten().max()
@@ -404,6 +404,13 @@ impl Writer {
             return self.lists().map(PrefixList::family).collect();
         }
         held
+    }
+
+    /// The families whose services' custom commands wait: those that are held, and those whose file is not as it should
+    /// be. The other family's need not wait for that.
+    fn blocked_families(&self) -> HashSet<Family> {
+        let unfit = self.lists().filter(|list| !list.is_fit()).map(PrefixList::family);
+        self.held_families().into_iter().chain(unfit).collect()
     }
 
     /// The last step: nothing is gathered, and no retry waited for.

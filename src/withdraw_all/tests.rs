@@ -105,6 +105,21 @@ fn a_custom_command_that_cannot_be_run_leaves_it_to_the_family() {
     assert_eq!(desk.text("runs"), "configure\n");
 }
 
+/// What is in the way of one family's list is none of the other's.
+#[test]
+fn a_custom_command_does_not_wait_for_the_file_of_the_other_family() {
+    if !in_own_network("withdraw_all::tests::a_custom_command_does_not_wait_for_the_file_of_the_other_family") {
+        return;
+    }
+    let six = "ipv6 = true\nbird6_conf = DIR/missing/prefixes6\nbird6_reconfigure_cmd = DIR/birdc six";
+    let desk = Desk::new(six, "");
+    desk.put("services.conf", &format!("{WEB}custom_bird_reconfigure_cmd = DIR/birdc custom\n"));
+    let done = desk.run().unwrap();
+    assert!(desk.text("runs").lines().any(|run| run == "custom down"), "{done:?}\n{}", desk.text("runs"));
+    assert!(done.sentences[0].ends_with("and BIRD took it"), "{done:?}");
+    assert!(done.sentences[1].contains("NOTHING IS WITHDRAWN") && !done.well, "{done:?}");
+}
+
 /// Nobody waits for verdicts where all is to go.
 #[test]
 fn a_list_that_was_lost_is_not_held() {
