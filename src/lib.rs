@@ -6,11 +6,14 @@
 //!
 //! ```text
 //!   wanted    what the services' states say
-//!      | differs: replace the prefix file                              bird::routes, bird::table
+//!      | differs: replace the prefix file                              bird::routes, bird::prefix_list
 //!   in file   what the prefix file lists; read back, never assumed
-//!      | differs: tell BIRD to reconfigure, and read its answer        bird::channel, bird::reply
+//!      | differs: tell BIRD to reconfigure, and read its answer        bird::reconfigurer, bird::custom, bird::reply
 //!   in BIRD   what BIRD took, by its own word
 //! ```
+//!
+//! The states are a level too: the writer reads them at each step. Whoever changes one sends a hint, so that the writer
+//! looks at once; a hint that is lost, doubled or late changes nothing.
 //!
 //! A full disk, a stopped BIRD, a broken bird.conf and a file that somebody emptied are one case: not equal yet, so try
 //! again, and say so once. A service without a verdict keeps what it had, so that a restart moves no route.
@@ -23,13 +26,24 @@
 //!     +-----------------------------------------------------------------------------+
 //!     v
 //!   check::worker, a thread a service: schedule -> assignment -> check_cmd -> health
-//!     |  Event::Verdict, over one channel
+//!     |                        check::drains, check::assignment, check::supervisor
+//!     v                          v
+//!   check::Check, one a service: its settings, check::state, check::trigger
+//!     |  read at each step; check::event::Event::Changed is the hint that a step is worth while
 //!     v
 //!   bird::writer, one thread: routes -> history -> prefix file -> reconfigure -> reply
 //!     |
-//!     v  publish
-//!   report::snapshot --> metrics file, status socket (--status, monitoring plugin), systemd's status line
+//!     v
+//!   bird::state
+//!
+//!   daemon_state, which knows all checks and bird::state
+//!     |  read only
+//!     v
+//!   report --> metrics file, status socket (--status, monitoring plugin), systemd's status line
 //! ```
+//!
+//! State lives with its owner. A reload makes new checks of the old ones ([`check::reload`]): what still runs for an old
+//! one can only change a state that nobody reads.
 //!
 //! Log records go from every thread through [`log::layer`] into bounded queues, and from there to [`log::sink`]'s targets.
 //!
@@ -42,20 +56,36 @@
 //! | what `--check` warns of | [`config::lint`], and `config::preflight::lints` for the machine |
 //! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::gate`] |
 //! | when a service is up or down | [`check::health`] |
-//! | how a check runs, and what of it is logged; what of it is published and told | [`check::worker`], [`sys::process`]; `check::standing` |
-//! | what is run when a state changes | [`check::hook`] |
+//! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
+//! | what is known of a service, and what changes it | [`check::state`] |
+//! | how a check thread is reached; when it counts as stuck | [`check::trigger`]; [`check::supervisor`] |
+//! | what a reload keeps of a check | [`check::reload`] |
+//! | what the bird-writer is told | [`check::event`] |
+//! | what is run when a state changes | [`check::hook`], [`sys::background`] |
 //! | how the end of a process wakes its check | [`check::pidfile`], [`sys::process_end`] |
-//! | which prefixes are listed; the file's text | [`bird::routes`]; [`bird::prefix_file`] |
-//! | what the list found at the start counts for | `bird::table::first` |
+//! | which prefixes are listed; the file's text | [`bird::routes`], [`bird::prefix_list`]; [`bird::prefix_file`] |
+//! | where the file is, and how it is replaced | [`bird::list_file`] |
+//! | what the list found at the start counts for; the hold | [`bird::startup`] |
+//! | which revision BIRD has confirmed, and to whom | [`bird::revision`] |
+//! | how and when BIRD is told | [`bird::transport`], [`bird::reconfigurer`]; the order of all of them: [`bird::writer`] |
+//! | a service's own reconfigure command | [`bird::custom`] |
 //! | what BIRD's answers mean | [`bird::reply`], [`bird::birdc`] |
-//! | when something is tried again | [`bird::pace`] |
+//! | when something is tried again | [`bird::backoff`] |
+//! | what reports read | [`daemon_state`], [`check::state`], [`bird::state`] |
 //! | a metric; a field of the status | [`report::metrics`]; [`report::document`] |
 //! | the bytes of a log line; a target of the log | [`log::format`]; [`log::sink`] |
 //! | threads, signals, the stop; what a reload changes | [`daemon`]; [`config::change`] |
 //!
-//! Decisions are pure: outcomes and times come in, what to do goes out, and tables and properties test them. The rooms
-//! that act are thin, and each thing of the operating system has one room in [`sys`]: programs are started in
+//! Decisions are pure: outcomes and times come in, what to do goes out, and tables and properties test them. The modules
+//! that act are thin, and each thing of the operating system has one module in [`sys`]: programs are started in
 //! [`sys::process`] alone, files replaced in [`sys::atomic_file`] alone.
+//!
+//! A module uses only what stands below it, which `tests/layers.rs` reads from the source:
+//!
+//! ```text
+//!   main > cli > draining, withdraw_all > daemon > report > daemon_state > bird > check > log > config > sys
+//!        > prefix, command, drain
+//! ```
 
 pub mod bird;
 pub mod check;
@@ -94,7 +124,7 @@ pub mod log {
 }
 pub mod report;
 pub mod sys {
-    //! The operating system, one thing a room.
+    //! The operating system, one thing a module.
     pub mod addresses;
     #[cfg(test)]
     pub(crate) mod alone;

@@ -3,7 +3,7 @@
 //! Promises: pure; any bytes have a meaning, in linear time; what BIRD says decides and not the exit status, which told
 //! nothing before BIRD 2.0.10 and even later tells "in force" and "queued" no more apart than "shutting down". Nothing
 //! counts as taken that BIRD, where it spoke at all, did not take.
-//! Leaves out: running the command (`bird::client`).
+//! Leaves out: running the command (`bird::transport`).
 
 use std::fmt;
 use std::time::Duration;

@@ -7,7 +7,7 @@
 //!
 //! Promises: a restart of the daemon alone is never taken for a boot; nothing that cannot be read or written moves a route.
 //! In a container the id is that of the machine around it: its own restart is no boot.
-//! Leaves out: what is done with a list from before (`bird::table`).
+//! Leaves out: what is done with a list from before (`bird::startup`).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

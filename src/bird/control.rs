@@ -8,7 +8,7 @@
 //!
 //! Promises: `configure` is sent only when BIRD has just said that it is idle, for one that comes while it is busy can
 //! kill BIRD 3; nothing takes longer than its limit; BIRD's buffer for requests is never overfilled, see `Turns`.
-//! Leaves out: when to do which (`bird::channel`), and what lists there are (`bird::table`).
+//! Leaves out: when to do which (`bird::reconfigurer`), and what lists there are (`bird::prefix_list`).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

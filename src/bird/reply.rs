@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Promises: pure; a reason is one line of at most [`LONGEST_WHY`] bytes.
-//! Leaves out: reading an answer (`bird::birdc`, `bird::framing`), and asking (`bird::client`).
+//! Leaves out: reading an answer (`bird::birdc`, `bird::framing`), and asking (`bird::transport`).
 
 use std::fmt;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! Promises: pure; the original's series keep their names, labels, types, numbers and the circumstances under which they exist
 //! (no `service_state` before the first verdict, no `service_check_timeout_total` before the first time-out, none of both where
-//! the check is disabled); each published value is looked at once; a service with several prefixes has one series for each.
+//! the check is disabled); each state is looked at once; a service with several prefixes has one series for each.
 //! Leaves out: writing the file (`report::exporter`).
 
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
-//! The status document as it is made: from what the threads have published.
+//! The status document as it is made: from the states of the checks and of BIRD.
 //!
-//! Promises: pure; each published value is looked at once and held no longer than it takes to copy it.
+//! Promises: it changes nothing; each state is looked at once, and locked no longer than it takes to read it.
 //! Leaves out: what the fields mean (`report::document`), how the document travels (`report::server`, `report::client`)
 //! and how people see it (`report::table`).
 
