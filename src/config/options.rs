@@ -126,7 +126,7 @@ pub const OPTIONS: &[Opt] = &[
     daemon("log_server", None, Kind::Text, "Log to this host by UDP in place of standard output."),
     daemon("stderr_file", None, Kind::Path, "File for messages that would go to standard error."),
     daemon("stderr_log_server", None, Kind::Boolean, "Send messages that would go to standard error to log_server."),
-    daemon("splay_startup", None, Kind::SecondsOrNone, "The first check of each service waits a random time up to this."),
+    daemon("splay_startup", None, Kind::SecondsOrNone, "At the start of the daemon the first check of each service waits a random time up to this."),
     new_daemon("bird_control_socket", None, Kind::Path, "BIRD's control socket, used in place of bird_reconfigure_cmd."),
     new_daemon("bird6_control_socket", None, Kind::Path, "BIRD's control socket, used in place of bird6_reconfigure_cmd."),
     new_daemon("drain_file", None, Kind::Path, "While this file exists the prefixes of all services are withdrawn."),
