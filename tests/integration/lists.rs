@@ -7,6 +7,7 @@ use crate::lab::Lab;
 
 const WEB: &str = "10.52.12.1/32";
 const WEB6: &str = "2001:db8:52::1/128";
+const SLOW: &str = "10.52.12.2/32";
 
 /// Ways in which people and programs have damaged lists. `{}` is the list as it was.
 const DAMAGED: [(&str, &str); 6] = [
@@ -89,6 +90,65 @@ fn a_service_that_died_with_its_list_emptied_while_the_daemon_was_down_is_withdr
     lab.wait_withdrawn(WEB);
     lab.wait_listed(&[WEB6]);
     lab.routes.expect_still(WEB6, mark);
+}
+
+/// Both families are told by the same command, so that one list that was lost keeps both from being told.
+#[test]
+fn a_list_that_is_held_says_so_everywhere_until_each_service_had_its_verdict() {
+    let waits = "while [ ! -e go ]; do sleep 0.05; done; test -e $ALIVE";
+    let [web, web6] = services();
+    let mut lab = Lab::advertising([web, web6, Service::new("slow", SLOW).check(waits)]);
+    lab.option("prometheus_exporter", "true");
+    lab.option("prometheus_exporter_interval", "1");
+    lab.option("prometheus_collector_textfile_dir", &lab.path().display().to_string());
+    lab.remove("anycast-prefixes.conf");
+    lab.touch(".anycast-prefixes.conf.boot");
+    let (mark, reconfigured) = (lab.routes.mark(), lab.reconfigured());
+    lab.start_daemon();
+    let held = "waiting for the first verdict of slow\n";
+    lab.wait_until("the hold in the status", |lab| lab.operate(&["-s"]).1.contains(held));
+    let (code, said) = lab.operate(&["-s"]);
+    assert!(code == Some(1) && said.matches("    held until 20").count() == 2, "{code:?} {said}");
+    assert!(!said.contains("did not take"), "{said}");
+    let (_, json) = lab.operate(&["-s", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for family in document["families"].as_array().unwrap() {
+        assert_eq!(family["hold"]["waiting_for"], serde_json::json!(["slow"]), "{family}");
+        assert_eq!((&family["in_sync"], &family["problem"]), (&false.into(), &serde_json::Value::Null), "{family}");
+    }
+    let metric = |lab: &Lab, held: u8| {
+        let text = fs::read_to_string(lab.file("anycast_healthchecker.prom")).unwrap_or_default();
+        let is_said =
+            |family| text.contains(&format!("anycast_healthchecker_bird_held{{family=\"{family}\"}} {held}.0\n"));
+        is_said("ipv4") && is_said("ipv6")
+    };
+    lab.wait_until("the hold in the metrics", |lab| metric(lab, 1));
+    assert_eq!(lab.reconfigured(), reconfigured, "BIRD is told of nothing meanwhile");
+    lab.touch("go");
+    lab.wait_until("the end of the hold", |lab| lab.operate(&["-s"]).0 == Some(0));
+    assert!(!lab.operate(&["-s"]).1.contains("held"));
+    lab.wait_until("its end in the metrics", |lab| metric(lab, 0));
+    lab.wait_listed(&[WEB, WEB6, SLOW]);
+    lab.routes.expect_none_moved(mark);
+}
+
+/// What an operator withdraws leaves at once.
+#[test]
+fn a_drain_goes_through_a_hold() {
+    let waits = "while [ ! -e go ]; do sleep 0.05; done; test -e $ALIVE";
+    let web = Service::new("web", WEB).with("drain_file", "{lab}/drain");
+    let mut lab = Lab::advertising([web, Service::new("slow", SLOW).check(waits)]);
+    let torn = fs::read_to_string(lab.list_path(0)).unwrap().replace("];", "");
+    fs::write(lab.list_path(0), torn).unwrap();
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_until("the hold", |lab| lab.operate(&["-s"]).1.contains("waiting for the first verdict of slow\n"));
+    let (code, said) = lab.operate(&["--drain", "web"]);
+    assert!(code == Some(0) && said.contains("web is drained: 10.52.12.1/32 withdrawn, and BIRD took it"), "{said}");
+    lab.wait_withdrawn(WEB);
+    lab.touch("go");
+    lab.wait_until("the first verdict of slow", |lab| lab.operate(&["-s"]).0 == Some(0));
+    lab.routes.expect_still(SLOW, mark);
 }
 
 #[test]
