@@ -436,9 +436,17 @@ impl PrefixList {
         self.file.is_right()
     }
 
-    /// Whether nobody has changed the file since the last look.
-    pub fn is_file_unchanged(&self) -> bool {
-        self.file.is_unchanged()
+    /// Looks whether the file is still the one that BIRD is to be told of. Where somebody has touched it since the last
+    /// step, the next one puts that right first.
+    pub fn recheck_if_touched(&mut self) -> bool {
+        let touched = self.is_fit() && !self.file.is_unchanged();
+        self.pending.recheck |= touched;
+        touched
+    }
+
+    /// Whether somebody has touched the file, and that is not put right yet. Where it cannot be, nothing waits for it.
+    pub fn is_touched(&self) -> bool {
+        self.pending.recheck && self.is_fit() && !self.file.is_unchanged()
     }
 
     /// Whether BIRD must not be told now: the list is held, or the mark that says so has to leave the file first.

@@ -203,6 +203,10 @@ impl Reconfigurer {
             // The end of the command is the next occasion.
             return None;
         }
+        if self.lists.iter().any(PrefixList::is_touched) {
+            // BIRD would read what somebody else wrote. The list's next step is the next occasion.
+            return None;
+        }
         let busy_until = gate.busy_until.filter(|_| !self.transport.can_ask());
         let at = if self.is_owed() {
             let has_news = !self.tells_what_was_tried();
@@ -224,13 +228,16 @@ impl Reconfigurer {
 
     /// Tells BIRD once, where it does not say that it knows. Returns until when it may be busy with it.
     pub fn advance(&mut self, give_up: &StopLine) -> Option<Instant> {
+        if self.lists.iter_mut().fold(false, |any, list| list.recheck_if_touched() || any) {
+            return None;
+        }
         self.ask_at = None;
         if !self.is_owed() && !self.transport.can_ask() {
-            // Somebody may have changed a file by now, which nobody asks BIRD to read before it is put right.
-            if self.lists.iter().any(|list| !list.is_file_unchanged()) {
+            // It has taken the list: whether this works changes nothing of that. A file that is wrong and cannot be put
+            // right is none to be read for it.
+            if !self.lists.iter().all(PrefixList::is_fit) {
                 return None;
             }
-            // It has taken the list: whether this works changes nothing of that.
             debug!("waking BIRD {}", self.transport.address());
             return self.run(give_up).calls_for_rest().then(|| Instant::now() + REST);
         }

@@ -359,6 +359,9 @@ impl Writer {
     /// Before a custom command BIRD is asked whether it is busy, where it can be asked: over a socket it says that of
     /// everybody's reconfigurations.
     fn may_start_custom(&mut self) -> bool {
+        if self.lists_mut().fold(false, |any, list| list.recheck_if_touched() || any) {
+            return false;
+        }
         let answers = self.reconfigurers.iter().filter_map(|reconfigurer| reconfigurer.is_busy(&self.give_up));
         let is_busy = answers.fold(None, |all, busy| Some(all.unwrap_or(false) || busy));
         match is_busy {
@@ -387,6 +390,9 @@ impl Writer {
 
     /// When the next custom command may be started: like a reconfigure, it makes BIRD read the files.
     fn customs_wakeup(&self, now: Instant) -> Option<Instant> {
+        if self.lists().any(PrefixList::is_touched) {
+            return None;
+        }
         let at = self.customs.next_wakeup(&self.blocked_families(), now)?;
         let can_ask = self.reconfigurers.iter().any(Reconfigurer::can_ask);
         let busy_until = self.busy_until.filter(|_| !can_ask);
@@ -495,6 +501,6 @@ fn first_verdict(settings: &Settings, family: Family) -> Duration {
 }
 
 #[cfg(test)]
-mod hold_tests;
+mod telling_tests;
 #[cfg(test)]
 mod tests;
