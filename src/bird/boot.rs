@@ -41,11 +41,13 @@ impl Boot {
         Boot::compare(list, Path::new(ID))
     }
 
+    /// Whether it is what is kept beside this prefix file.
+    pub fn is_beside(&self, list: &Path) -> bool {
+        self.path == path_beside(list)
+    }
+
     fn compare(list: &Path, id: &Path) -> Boot {
-        let mut name = OsString::from(".");
-        name.push(list.file_name().unwrap_or_default());
-        name.push(".boot");
-        let path = list.with_file_name(name);
+        let path = path_beside(list);
         // Files in /proc have no size to be read up to, so that it is what comes that counts.
         let id = match std::fs::read(id) {
             Ok(id) if !id.is_empty() => Some(id),
@@ -94,6 +96,13 @@ impl Boot {
             }
         }
     }
+}
+
+fn path_beside(list: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(list.file_name().unwrap_or_default());
+    name.push(".boot");
+    list.with_file_name(name)
 }
 
 #[cfg(test)]

@@ -329,7 +329,7 @@ impl PrefixList {
             return Step::default();
         }
         self.file.mark_right();
-        self.startup.confirm();
+        self.startup.confirm(self.file.path());
         let owner_changes = self.commit(list);
         self.owe(wrong, foreign || mended, &owner_changes)
     }

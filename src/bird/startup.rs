@@ -200,10 +200,29 @@ impl Startup {
         Some(Hold { until: self.hold?, waiting_for })
     }
 
-    /// The file is right: the next start may trust it.
-    pub fn confirm(&mut self) {
+    /// The file `path` is right: the next start may trust it.
+    pub fn confirm(&mut self, path: &Path) {
         self.started = true;
         self.marked = self.provisional;
+        if !self.boot.is_beside(path) {
+            // A link leads to another file now.
+            self.boot = Boot::look(path);
+        }
         self.boot.keep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_stands_beside_the_file_that_a_link_leads_to_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut startup = Startup::new(&dir.path().join("a.conf"), Duration::ZERO);
+        for name in ["a.conf", "b.conf", "b.conf"] {
+            startup.confirm(&dir.path().join(name));
+            assert!(Boot::look(&dir.path().join(name)).is_marked(), "{name}");
+        }
     }
 }
