@@ -16,8 +16,8 @@ const OTHER: &str = "10.52.12.2/32";
 fn confession(lab: &str, name: &str, then: &str) -> String {
     // bash itself is asked, which has nothing open beside what it was given.
     format!(
-        "/bin/bash -c \"ls /proc/$$/fd > {lab}/{name}-fds.new; cat /proc/$$/environ > {lab}/{name}-environment; \
-         mv {lab}/{name}-fds.new {lab}/{name}-fds; {then}\" {name}"
+        "/bin/bash -c \"ls /proc/$$/fd > {lab}/{name}-fds.$$; cat /proc/$$/environ > {lab}/{name}-environment.$$; \
+         mv {lab}/{name}-environment.$$ {lab}/{name}-environment; mv {lab}/{name}-fds.$$ {lab}/{name}-fds; {then}\" {name}"
     )
 }
 
