@@ -178,7 +178,7 @@ fn daemon_options_change_or_are_named() {
     lab.start_daemon();
     lab.wait_advertised(WEB);
     let mark = lab.routes.mark();
-    let before = lab.reconfigured();
+    let before = reconfigures(&lab);
     fs::create_dir(lab.file("metrics")).unwrap();
     let metrics = lab.file("metrics").display().to_string();
     for (option, value) in [
@@ -202,7 +202,7 @@ fn daemon_options_change_or_are_named() {
     lab.wait_until("a copy of the old list", |lab| {
         fs::read_dir(lab.file("history")).is_ok_and(|mut history| history.next().is_some())
     });
-    lab.wait_until("one reconfigure", |lab| lab.reconfigured() == before + 1);
+    lab.wait_until("one reconfigure", |lab| reconfigures(lab) == before + 1);
     let log = lab.log("other.log");
     assert!(log.contains("[daemon] pidfile cannot change while the daemon runs"), "{log}");
     assert!(!log.contains(" DEBUG "), "{log}");
@@ -211,9 +211,9 @@ fn daemon_options_change_or_are_named() {
     lab.write_options();
     lab.signal(Signal::SIGHUP);
     lab.wait_until("the metrics to go", |lab| !lab.file("metrics/anycast_healthchecker.prom").exists());
+    assert_eq!(reconfigures(&lab), before + 1);
     lab.stop_daemon();
     assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is the old one");
-    assert_eq!(lab.reconfigured(), before + 1);
 }
 
 #[test]
