@@ -25,7 +25,7 @@ impl Announcer {
             let _ = self.events.send(Event::Changed(check.clone()));
         }
         if let Some(states) = change.states {
-            self.hooks.run(check, states);
+            self.hooks.run(check, states, change.transition);
         }
     }
 }

@@ -52,9 +52,9 @@ impl Hooks {
         Hooks(Background::new("hook", LIMIT, orphans, stop))
     }
 
-    /// Has the service's command run, if it has one, as its state changed from the first to the second. To be called when
-    /// the hint has been sent; returns at once.
-    pub fn run(&self, check: &Arc<Check>, [old, new]: [State; 2]) {
+    /// Has the service's command run, if it has one, as its state changed from the first to the second, by the transition
+    /// of this number. To be called when the hint has been sent; returns at once.
+    pub fn run(&self, check: &Arc<Check>, [old, new]: [State; 2], transition: u64) {
         let service = &check.service;
         let Some(TimedCommand { command, timeout }) = &service.state_change else { return };
         let prefixes: Vec<String> = service.prefixes.iter().map(ToString::to_string).collect();
@@ -77,9 +77,14 @@ impl Hooks {
         };
         let (begin, end) = (Box::new(begin), Box::new(end));
         let task = Task { key: service.name.as_str().into(), owner: OWNER.into(), program, timeout, begin, end };
-        if self.0.run(task).is_some() {
-            check.state_mut().hook.skipped += 1;
+        let mut state = check.state_mut();
+        // Another thread may have made a later transition, and be quicker: the last one is always run. Under the lock, as
+        // that is where the order of transitions is made.
+        if state.transitions != transition || self.0.queue(task).is_some() {
+            state.hook.skipped += 1;
         }
+        drop(state);
+        self.0.start();
     }
 
     /// Waits for the end of those that run, once the stop line is pulled.

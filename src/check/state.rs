@@ -110,6 +110,8 @@ pub enum Intent {
 pub struct Change {
     /// The state before and after, where it is another.
     pub states: Option<[State; 2]>,
+    /// The number of the change of state, if it is one: see [`CheckState::transitions`].
+    pub transition: u64,
     /// Whether the bird-writer would read something else now.
     pub verdict: bool,
 }
@@ -361,7 +363,10 @@ impl CheckState {
         let progress = self.health.observe(if discard { Outcome::Withheld } else { outcome });
         let repeated = self.last.as_ref().is_some_and(|last| last.result == result)
             && progress == Progress::Confirmed(State::Down);
+        // What counts for nothing says nothing of the code either; a thread that is back from being stuck does.
+        let code = self.code.filter(|_| discard && !was_stuck);
         self.record(began, missing, &result, found.took, progress);
+        self.code = code.or(self.code);
         let output = match outcome {
             Outcome::Failed => String::from_utf8_lossy(&[&found.stdout[..], &found.stderr].concat()).into_owned(),
             Outcome::Passed | Outcome::Withheld => String::new(),
@@ -490,7 +495,7 @@ impl CheckState {
             self.since = SystemTime::now();
             self.transitions += 1;
         }
-        Change { states, verdict: verdict != self.verdict() }
+        Change { states, transition: self.transitions, verdict: verdict != self.verdict() }
     }
 }
 

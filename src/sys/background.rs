@@ -15,7 +15,6 @@
 //! Leaves out: what a task means, and trying it again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +68,7 @@ pub enum NotRun {
     Orphans(#[from] TooManyOrphans),
     /// The machine is out of threads.
     #[error("no thread for it: {0}")]
-    Thread(io::Error),
+    Thread(String),
 }
 
 /// Runs tasks, a few at a time.
@@ -102,23 +101,23 @@ impl Background {
     /// Has the task run when it is its turn, and returns at once; gives back the task of the same key that waited until
     /// now, in whose place it stands.
     pub fn run(self: &Arc<Self>, task: Task) -> Option<Task> {
-        let mut slots = self.slots.lock();
-        let replaced = slots.queue.put(task.key.clone(), task);
-        // Where as many run as may, one of them takes it up next.
-        if slots.working < self.limit && slots.queue.has_next() {
-            self.start_thread(&mut slots);
-        }
+        let replaced = self.queue(task);
+        self.start();
         replaced
     }
 
-    /// Waits until nothing runs any more, at most so long. For the end, after the stop line is pulled.
-    pub fn wait(&self, timeout: Duration) {
-        self.slots.lock().alive = None;
-        // The end of the wait is the end of the last sender: nothing is ever sent.
-        let _ = self.ended.lock().recv_timeout(timeout);
+    /// Has the task wait for its turn, which may come with the next [`Background::start`]: for a caller that holds a lock
+    /// which a task's end takes.
+    pub fn queue(&self, task: Task) -> Option<Task> {
+        self.slots.lock().queue.put(task.key.clone(), task)
     }
 
-    fn start_thread(self: &Arc<Self>, slots: &mut Slots) {
+    /// Has a thread take up what waits, where one more may run; else one of those that run takes it up next.
+    pub fn start(self: &Arc<Self>) {
+        let mut slots = self.slots.lock();
+        if slots.working == self.limit || !slots.queue.has_next() {
+            return;
+        }
         let (background, alive) = (self.clone(), slots.alive.clone());
         let work = move || {
             let _alive = alive;
@@ -128,16 +127,22 @@ impl Background {
             Ok(_) => slots.working += 1,
             // With a thread at work it is only later; without one nobody would ever take it up.
             Err(why) if slots.working == 0 => {
-                while let Some((key, task)) = slots.queue.take() {
-                    slots.queue.done(&key);
-                    let kind = why.kind();
-                    (task.end)(Err(NotRun::Thread(
-                        why.raw_os_error().map_or(kind.into(), io::Error::from_raw_os_error),
-                    )));
+                let refused: Vec<(Arc<str>, Task)> = std::iter::from_fn(|| slots.queue.take()).collect();
+                refused.iter().for_each(|(key, _)| slots.queue.done(key));
+                drop(slots);
+                for (_, task) in refused {
+                    (task.end)(Err(NotRun::Thread(why.to_string())));
                 }
             }
             Err(_) => {}
         }
+    }
+
+    /// Waits until nothing runs any more, at most so long. For the end, after the stop line is pulled.
+    pub fn wait(&self, timeout: Duration) {
+        self.slots.lock().alive = None;
+        // The end of the wait is the end of the last sender: nothing is ever sent.
+        let _ = self.ended.lock().recv_timeout(timeout);
     }
 
     /// Runs one task after the other until none is left.

@@ -36,7 +36,8 @@ impl Started {
     }
 
     fn run(&self, check: &Arc<Check>, old: State, new: State) {
-        self.hooks.run(check, [old, new]);
+        let transition = check.state().transitions;
+        self.hooks.run(check, [old, new], transition);
     }
 
     fn lines(&self, name: &str) -> Vec<String> {
@@ -162,4 +163,18 @@ fn a_service_without_a_hook_runs_nothing() {
     started.run(&check, State::Unknown, State::Up);
     started.hooks.wait(MINUTE);
     assert_eq!(runs(&check), HookRuns::default());
+}
+
+/// The thread that made the later transition may announce it first.
+#[test]
+fn a_transition_that_is_announced_after_a_later_one_is_skipped() {
+    let started = Started::new();
+    let check = started.check("a", "echo $OLD_STATE $NEW_STATE >>ran");
+    let up = check.state_mut().decide(OnDisabled::Advertise);
+    let down = check.state_mut().drain("file".into(), crate::drain::End::Never);
+    for change in [down, up] {
+        started.hooks.run(&check, change.states.unwrap(), change.transition);
+    }
+    wait_for(&check, 1, 0);
+    assert_eq!((started.lines("ran"), runs(&check).skipped), (vec!["up down".to_string()], 1));
 }
