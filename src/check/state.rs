@@ -69,6 +69,8 @@ struct Overrides {
     stuck: bool,
     /// The daemon stops, and the service leaves with it.
     leaving: bool,
+    /// It is down for no other reason than that no address is assigned, and its check has said nothing since.
+    unassigned: bool,
 }
 
 /// Whether the check thread is where it should be.
@@ -89,6 +91,8 @@ pub struct Verdict {
     pub state: State,
     /// Its operator withdraws it: it was drained while it was up, or leaves with the daemon.
     pub withheld: bool,
+    /// It is down for no other reason than that no address is assigned.
+    unassigned: bool,
     missing: BTreeSet<Prefix>,
     unconfirmed: BTreeSet<Prefix>,
 }
@@ -214,13 +218,15 @@ pub struct Counts {
 impl Verdict {
     /// What is to become of this prefix of the service.
     ///
-    /// A service that is down is down with all its prefixes, those that a reload has just given to it included. One that
-    /// is up vouches for such a prefix only after its check has passed with it.
+    /// A service that is down is down with all its prefixes, those that a reload has just given to it included; but one
+    /// that has merely lost its addresses may be in good health at those. One that is up vouches for such a prefix only
+    /// after its check has passed with it.
     pub fn intent(&self, prefix: &Prefix) -> Intent {
         if self.withheld || self.missing.contains(prefix) {
             return Intent::Withdraw;
         }
         match self.state {
+            State::Down if self.unassigned && self.unconfirmed.contains(prefix) => Intent::Keep,
             State::Down => Intent::Withdraw,
             State::Unknown => Intent::Keep,
             State::Up if self.unconfirmed.contains(prefix) => Intent::Keep,
@@ -292,6 +298,7 @@ impl CheckState {
         Verdict {
             state: self.state(),
             withheld: self.overrides.leaving || self.overrides.drained_while_up,
+            unassigned: self.overrides.unassigned,
             missing: self.missing.clone(),
             unconfirmed: self.unconfirmed.clone(),
         }
@@ -360,6 +367,7 @@ impl CheckState {
             (found.outcome, found.result.clone())
         };
         let before = (self.state(), self.verdict());
+        let was_known_to_be_down = self.is_known_to_be_down();
         let progress = self.health.observe(if discard { Outcome::Withheld } else { outcome });
         let repeated = self.last.as_ref().is_some_and(|last| last.result == result)
             && progress == Progress::Confirmed(State::Down);
@@ -367,6 +375,11 @@ impl CheckState {
         let code = self.code.filter(|_| discard && !was_stuck);
         self.record(began, missing, &result, found.took, progress);
         self.code = code.or(self.code);
+        match progress {
+            _ if result == RunResult::NotAssigned => self.overrides.unassigned = !was_known_to_be_down,
+            Progress::Changed(_) | Progress::Confirmed(_) => self.overrides.unassigned = false,
+            Progress::GoingUp { .. } | Progress::GoingDown { .. } => {}
+        }
         let output = match outcome {
             Outcome::Failed => String::from_utf8_lossy(&[&found.stdout[..], &found.stderr].concat()).into_owned(),
             Outcome::Passed | Outcome::Withheld => String::new(),
@@ -418,7 +431,9 @@ impl CheckState {
         let new: Vec<Prefix> = gone.difference(&self.missing).copied().collect();
         self.missing.extend(gone);
         if !new.is_empty() && self.missing.len() == service.prefixes.len() {
+            let was_known_to_be_down = self.is_known_to_be_down();
             self.force_down(RunResult::NotAssigned.code());
+            self.overrides.unassigned = !was_known_to_be_down;
         }
         (self.change_since(before), new)
     }
@@ -478,7 +493,13 @@ impl CheckState {
         });
     }
 
+    /// Whether it is down for another reason than its addresses.
+    fn is_known_to_be_down(&self) -> bool {
+        self.state() == State::Down && !self.overrides.unassigned
+    }
+
     fn force_down(&mut self, code: i32) {
+        self.overrides.unassigned = false;
         self.health.observe(Outcome::Withheld);
         self.watchdog.discard = true;
         self.progress = None;

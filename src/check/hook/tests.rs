@@ -8,7 +8,7 @@ use super::*;
 use crate::check::state::HookRuns;
 use crate::check::worker::tests::service;
 use crate::command::Command;
-use crate::config::settings::Service;
+use crate::config::settings::{OnDisabled, Service};
 use crate::sys::alone::wait_until;
 
 const MINUTE: Duration = Duration::from_secs(60);

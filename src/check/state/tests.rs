@@ -303,7 +303,8 @@ fn intents_of_a_prefix() {
         for n in 0..8 {
             let [withheld, missing, gained] = [1, 2, 4].map(|bit| n & bit != 0);
             let set = |with| if with { these("1") } else { these("2") };
-            let verdict = Verdict { state, withheld, missing: set(missing), unconfirmed: set(gained) };
+            let unassigned = false;
+            let verdict = Verdict { state, withheld, unassigned, missing: set(missing), unconfirmed: set(gained) };
             let expected = match (withheld || missing, gained) {
                 (true, _) => Withdraw,
                 (false, true) => unconfirmed,
@@ -311,6 +312,30 @@ fn intents_of_a_prefix() {
             };
             assert_eq!(verdict.intent(&one), expected, "{verdict:?}");
         }
+    }
+}
+
+/// A service with the first prefix gains the second one.
+#[test]
+fn a_service_that_has_merely_lost_its_addresses_says_nothing_of_a_prefix_that_it_gains() {
+    let after = service();
+    let before = Service { prefixes: vec![prefix(0)], ..service() };
+    for (words, then, expected) in [
+        ("gone-1", "", Intent::Keep),
+        ("pass-1", "", Intent::Keep),
+        ("pass gone-1", "", Intent::Keep),
+        ("fail", "", Intent::Withdraw),
+        ("fail gone-1", "", Intent::Withdraw),
+        ("gone-1 fail", "", Intent::Withdraw),
+        ("gone-1 drain", "", Intent::Withdraw),
+        ("gone-1", "fail-1", Intent::Withdraw),
+        ("gone-1", "pass-1", Intent::Advertise),
+    ] {
+        let mut state = CheckState::new(&before);
+        apply(&mut state, &before, words);
+        let mut state = state.carried_over(&after, &[prefix(1)]);
+        apply(&mut state, &after, then);
+        assert_eq!(state.verdict().intent(&prefix(1)), expected, "{words}, then {then}");
     }
 }
 
