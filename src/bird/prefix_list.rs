@@ -265,7 +265,7 @@ impl PrefixList {
             of_family().filter(|(_, verdict)| !verdict.is_known()).map(|(on, _)| on.service.clone()).collect();
         waiting.dedup();
         let was_provisional = self.startup.is_provisional();
-        let withheld = of_family().any(|(_, verdict)| verdict.withheld);
+        let withheld = of_family().any(|(_, verdict)| verdict.ends_hold);
         self.startup.update_hold(&waiting, withheld, now);
         if was_provisional && !self.startup.is_provisional() {
             // The mark leaves the file before BIRD is told.

@@ -89,8 +89,10 @@ struct Watchdog {
 pub struct Verdict {
     /// Unknown before the first verdict.
     pub state: State,
-    /// Its operator withdraws it: it was drained while it was up, or leaves with the daemon.
+    /// Its operator withdraws it: it is drained, or leaves with the daemon.
     pub withheld: bool,
+    /// BIRD is told of that at once, even of a list that is held: it was up, or the daemon ends.
+    pub ends_hold: bool,
     /// It is down for no other reason than that no address is assigned.
     unassigned: bool,
     missing: BTreeSet<Prefix>,
@@ -297,7 +299,8 @@ impl CheckState {
     pub fn verdict(&self) -> Verdict {
         Verdict {
             state: self.state(),
-            withheld: self.overrides.leaving || self.overrides.drained_while_up,
+            withheld: self.overrides.leaving || self.overrides.drained.is_some(),
+            ends_hold: self.overrides.leaving || self.overrides.drained_while_up,
             unassigned: self.overrides.unassigned,
             missing: self.missing.clone(),
             unconfirmed: self.unconfirmed.clone(),
@@ -516,7 +519,7 @@ impl CheckState {
             self.since = SystemTime::now();
             self.transitions += 1;
         }
-        Change { states, transition: self.transitions, verdict: verdict != self.verdict() }
+        Change { states, transition: states.map_or(0, |_| self.transitions), verdict: verdict != self.verdict() }
     }
 }
 

@@ -120,9 +120,6 @@ fn what_is_known_of_a_service_that_is_out_goes_along() {
         ("drained", |_, state| state.drain("/run/drain".into(), End::Never)),
         ("down", |_, state| state.decide(OnDisabled::Withdraw)),
         ("stuck", |_, state| state.declare_stuck()),
-        ("not assigned", |check, state| {
-            state.addresses_gone(&check.service, check.service.prefixes.iter().copied().collect()).0
-        }),
     ];
     for (what, out) in out {
         let old = checks(&parse("a 1"), "a");
