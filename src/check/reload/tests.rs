@@ -116,7 +116,7 @@ fn reloads() {
 #[test]
 fn what_is_known_of_a_service_that_is_out_goes_along() {
     type Out = fn(&Check, &mut CheckState) -> state::Change;
-    let out: [(&str, Out); 4] = [
+    let out: [(&str, Out); 3] = [
         ("drained", |_, state| state.drain("/run/drain".into(), End::Never)),
         ("down", |_, state| state.decide(OnDisabled::Withdraw)),
         ("stuck", |_, state| state.declare_stuck()),
