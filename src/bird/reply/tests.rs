@@ -106,3 +106,18 @@ fn the_originals_sentences() {
          configuration in is broken:W",
     );
 }
+
+impl Meaning {
+    /// Its name in the recorded answers.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Meaning::Taken => "taken",
+            Meaning::TakenSoon => "in_progress",
+            Meaning::Pending => "queued",
+            Meaning::Refused { .. } => "refused",
+            Meaning::Gone { .. } | Meaning::Unreachable { .. } => "unreachable",
+            Meaning::Silent { .. } => "timed_out",
+            Meaning::NotSent { .. } => "not_sent",
+        }
+    }
+}

@@ -8,14 +8,20 @@ use super::*;
 use crate::bird::real_bird::{Programs, RealBird};
 use crate::bird::reply::{Meaning, Version};
 use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
+use crate::sys::orphans::MAX_PER_OWNER;
 
 fn line() -> StopLine {
     StopLine::new().unwrap()
 }
 
-/// A client that runs a script of `sh`.
-fn sh(script: &str) -> Client {
-    Client::new(&Command::parse(&format!("sh -c '{script}'")).unwrap())
+/// By a command line.
+fn by(command: &str) -> Transport {
+    Transport::new(Address::Command(Command::parse(command).unwrap()), Arc::default())
+}
+
+/// By a script of `sh`.
+fn sh(script: &str) -> Transport {
+    by(&format!("sh -c '{script}'"))
 }
 
 fn check(script: &str, expected: &str) {
@@ -41,10 +47,11 @@ fn what_a_command_says_is_heard() {
 
 #[test]
 fn a_command_that_is_missing_sends_nothing() {
-    let answer = Client::new(&Command::parse("/nonexistent/birdc configure").unwrap()).reconfigure(&line());
-    assert_eq!(answer.reply.meaning.label(), "not_sent");
+    let Answer { reply, .. } = by("/nonexistent/birdc configure").reconfigure(&line());
+    let why = "No such file or directory (os error 2): '/nonexistent/birdc'".to_string();
+    assert_eq!(reply.meaning, Meaning::NotSent { why });
     assert_eq!(
-        answer.reply.meaning.to_string(),
+        reply.meaning.to_string(),
         "reconfiguring BIRD failed with: No such file or directory (os error 2): '/nonexistent/birdc'"
     );
 }
@@ -52,21 +59,21 @@ fn a_command_that_is_missing_sends_nothing() {
 /// TERM is not enough, and children hold the output open.
 #[test]
 fn a_command_that_hangs_is_killed() {
-    let mut client = sh("trap \"\" TERM; sleep 3153 & while :; do sleep 3154; done");
-    client.limit = Duration::from_millis(100);
-    let answer = client.reconfigure(&line());
+    let mut transport = sh("trap \"\" TERM; sleep 3153 & while :; do sleep 3154; done");
+    transport.limit = Duration::from_millis(100);
+    let answer = transport.reconfigure(&line());
     assert_eq!(answer.reply.meaning, Meaning::Silent { why: "no answer within 0.1 s".to_string() });
-    assert!(answer.took >= client.limit + GRACE, "{:?}", answer.took);
-    assert_eq!((answer.left, client.left()), (None, 0));
+    assert!(answer.took >= transport.limit + GRACE, "{:?}", answer.took);
+    assert_eq!((answer.left, transport.orphans.reap()), (None, 0));
 }
 
 /// Between TERM and KILL a command can still clean up, but its answer comes too late.
 #[test]
 fn a_late_answer_is_none() {
-    let mut client = sh("trap \"echo Reconfigured; exit 0\" TERM; while :; do sleep 0.01; done");
-    client.limit = Duration::from_millis(200);
-    let answer = client.reconfigure(&line());
-    assert_eq!(answer.reply.meaning.label(), "timed_out");
+    let mut transport = sh("trap \"echo Reconfigured; exit 0\" TERM; while :; do sleep 0.01; done");
+    transport.limit = Duration::from_millis(200);
+    let answer = transport.reconfigure(&line());
+    assert!(matches!(answer.reply.meaning, Meaning::Silent { .. }), "{answer:?}");
     assert!(!answer.reply.meaning.is_taken());
 }
 
@@ -78,42 +85,49 @@ fn a_stop_ends_it() {
     assert_eq!(answer.reply.meaning, Meaning::NotSent { why: "the daemon stops".to_string() });
 }
 
+#[test]
+fn only_a_socket_answers_questions() {
+    let transport = sh("true");
+    assert!(!transport.can_ask() && transport.ask(&[], &line()).is_none() && transport.is_busy(&line()).is_none());
+    let transport = Transport::new(Address::Socket("/nonexistent/bird.ctl".into()), Arc::default());
+    assert!(transport.can_ask() && transport.is_busy(&line()).is_none());
+    assert!(transport.ask(&[], &line()).is_some_and(|asked| asked.is_err()));
+}
+
 /// What `sudo birdc` is to a daemon that is not root: a program that set its user id to root's.
 #[test]
 fn what_may_not_be_killed_is_left() {
-    let Some(sudo) = beside_sudo("bird::client::tests::what_may_not_be_killed_is_left") else { return };
+    let Some(sudo) = beside_sudo("bird::transport::tests::what_may_not_be_killed_is_left") else { return };
     let go = sudo.with_file_name("go");
     let waits = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
-    let command = format!("{} --reuid=0 --clear-groups sh -c '{waits}'", sudo.display());
-    let mut client = Client::new(&Command::parse(&command).unwrap());
-    client.limit = BECOMES_ROOT;
-    for n in 1..=MOST_LEFT {
-        let answer = client.reconfigure(&line());
-        assert_eq!(answer.reply.meaning.label(), "timed_out");
+    let mut transport = by(&format!("{} --reuid=0 --clear-groups sh -c '{waits}'", sudo.display()));
+    transport.limit = BECOMES_ROOT;
+    for n in 1..=MAX_PER_OWNER {
+        let answer = transport.reconfigure(&line());
+        assert!(matches!(answer.reply.meaning, Meaning::Silent { .. }), "{answer:?}");
         let left = answer.left.unwrap();
         assert!(left.ends_with(" may not be killed: Operation not permitted (os error 1)"), "{left}");
-        assert_eq!(client.left(), n);
+        assert_eq!(transport.orphans.reap(), n);
     }
-    let answer = client.reconfigure(&line());
-    assert_eq!((answer.reply.meaning.label(), answer.took, client.left()), ("not_sent", Duration::ZERO, MOST_LEFT));
+    let answer = transport.reconfigure(&line());
+    let why = "4 earlier runs could not be killed and still run".to_string();
+    assert_eq!((answer.reply.meaning, answer.took), (Meaning::NotSent { why }, Duration::ZERO));
+    assert_eq!(transport.orphans.reap(), MAX_PER_OWNER);
     // They end by themselves, and then it goes on.
     fs::File::create(go).unwrap();
-    wait_until("the end of them all", || {
-        client.reap();
-        client.left() == 0
-    });
-    client.limit = Duration::from_secs(1000);
-    assert_eq!(client.reconfigure(&line()).reply.meaning.label(), "taken");
+    wait_until("the end of them all", || transport.orphans.reap() == 0);
+    transport.limit = Duration::from_secs(1000);
+    assert_eq!(transport.reconfigure(&line()).reply.meaning, Meaning::Taken);
 }
 
-/// What the client says, without the directory's name.
-fn said(bird: &RealBird, client: &mut Client) -> (String, Option<Version>) {
-    let reply = client.reconfigure(&line()).reply;
+/// What comes back, without the directory's name.
+fn said(bird: &RealBird, transport: &mut Transport) -> (String, Option<Version>) {
+    let reply = transport.reconfigure(&line()).reply;
     (bird.plain(&format!("{:?}", reply.meaning)), reply.version)
 }
 
-fn by_birdc(bird: &RealBird, options: &str) -> Client {
-    Client::new(&Command::parse(&bird.birdc(options)).unwrap())
+fn by_birdc(bird: &RealBird, options: &str) -> Transport {
+    by(&bird.birdc(options))
 }
 
 #[test]
@@ -122,30 +136,30 @@ fn a_real_bird() {
     let one = "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32 ];\n";
     let mut bird = RealBird::start(&programs, one);
     for options in ["", "-v"] {
-        let mut client = by_birdc(&bird, options);
-        let version = client.reconfigure(&line()).reply.version;
+        let mut transport = by_birdc(&bird, options);
+        let version = transport.reconfigure(&line()).reply.version;
         assert!(version.is_some_and(|version| version.major >= 2), "{version:?}");
-        assert_eq!(said(&bird, &mut client), ("Taken".to_string(), version));
+        assert_eq!(said(&bird, &mut transport), ("Taken".to_string(), version));
         bird.list("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, ];\n");
-        let (refused, told) = said(&bird, &mut client);
+        let (refused, told) = said(&bird, &mut transport);
         assert!(refused.starts_with("Refused { why: \"DIR/list.conf:1:"), "{refused}");
         assert_eq!(told, version);
         // The constant in an import filter: the protocol restarts.
         bird.list(&one.replace("255", if options.is_empty() { "254" } else { "255" }));
-        let (soon, _) = said(&bird, &mut client);
+        let (soon, _) = said(&bird, &mut transport);
         assert!(["Taken", "TakenSoon"].contains(&soon.as_str()), "{soon}");
     }
-    let mut client = by_birdc(&bird, "");
+    let mut transport = by_birdc(&bird, "");
     // A stopped BIRD answers nobody.
     bird.signal(Signal::STOP);
-    client.limit = Duration::from_millis(100);
-    assert_eq!(said(&bird, &mut client).0, "Silent { why: \"no answer within 0.1 s\" }");
-    client.limit = LIMIT;
+    transport.limit = Duration::from_millis(100);
+    assert_eq!(said(&bird, &mut transport).0, "Silent { why: \"no answer within 0.1 s\" }");
+    transport.limit = LIMIT;
     bird.signal(Signal::CONT);
     bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.meaning.is_taken());
     bird.kill();
     let refused = "Gone { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
-    assert_eq!(said(&bird, &mut client), (refused.to_string(), None));
+    assert_eq!(said(&bird, &mut transport), (refused.to_string(), None));
     fs::remove_file(bird.socket()).unwrap();
-    assert_eq!(said(&bird, &mut client).0, refused.replace("Connection refused", "No such file or directory"));
+    assert_eq!(said(&bird, &mut transport).0, refused.replace("Connection refused", "No such file or directory"));
 }
