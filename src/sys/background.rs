@@ -4,11 +4,12 @@
 //!   run(task) --> waits for its key and for a place --> a thread runs it --> ended(result), on that thread
 //!        |             |                                   |
 //!        |             +-- a later task of the same key takes its place: that one is returned
-//!        +------------------ the stop line kills what runs and drops what waits
+//!        +------------------ the stop line kills what runs and ends what waits
 //! ```
 //!
 //! Promises: nothing waits for a task but a later task of the same key; at most so many run at a time, and one of a key;
-//! tasks of a key run in the order in which they came, and the last one is always run, but for a stop. A command that
+//! tasks of a key run in the order in which they came, and the last one is always run, but for a stop: after that what
+//! waits ends as stopped, so that whoever waits for its end learns of it. A command that
 //! has reached its time limit gets TERM, and KILL a second later; its output is bounded; what cannot be killed is kept
 //! in [`Orphans`] under its owner's name.
 //! Who may block: only a task's own thread, on its command. What stops it: the time limit, the stop line.
@@ -148,7 +149,10 @@ impl Background {
     /// Runs one task after the other until none is left.
     fn work(&self) {
         while let Some((key, task)) = self.next() {
-            let result = self.run_now(task.owner, task.program, task.timeout, task.begin);
+            let result = match self.stop.is_pulled() {
+                true => Ok(Finished { how: How::Stopped, stdout: Output::default(), stderr: Output::default() }),
+                false => self.run_now(task.owner, task.program, task.timeout, task.begin),
+            };
             self.slots.lock().queue.done(&key);
             (task.end)(result);
         }
@@ -156,7 +160,7 @@ impl Background {
 
     fn next(&self) -> Option<(Arc<str>, Task)> {
         let mut slots = self.slots.lock();
-        let next = if self.stop.is_pulled() { None } else { slots.queue.take() };
+        let next = slots.queue.take();
         if next.is_none() {
             slots.working -= 1;
         }
