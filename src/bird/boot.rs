@@ -12,7 +12,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::sys::atomic_file::{self, Durability};
 
@@ -48,6 +48,9 @@ impl Boot {
 
     fn compare(list: &Path, id: &Path) -> Boot {
         let path = path_beside(list);
+        if let Err(why) = atomic_file::remove_leftovers(&path) {
+            debug!("cannot look for left-over temporary files of {}: {why}", path.display());
+        }
         // Files in /proc have no size to be read up to, so that it is what comes that counts.
         let id = match std::fs::read(id) {
             Ok(id) if !id.is_empty() => Some(id),
@@ -130,6 +133,14 @@ mod tests {
             assert!(!Boot::compare(&list, &id).is_first());
             assert_eq!(fs::read_to_string(dir.path().join(".a.conf.boot")).unwrap(), boot);
         }
+    }
+
+    #[test]
+    fn what_a_killed_daemon_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        put(&dir.path().join("..a.conf.boot.0123456789abcdef.new"), "");
+        Boot::look(&dir.path().join("a.conf"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
