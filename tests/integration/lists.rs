@@ -151,6 +151,23 @@ fn a_drain_goes_through_a_hold() {
     lab.routes.expect_still(SLOW, mark);
 }
 
+/// The former daemon has withdrawn it: it is no reason to tell BIRD of a list that is guessed.
+#[test]
+fn a_drain_from_before_the_start_keeps_no_list_that_was_lost_from_being_held() {
+    let waits = "while [ ! -e go ]; do sleep 0.05; done; test -e $ALIVE";
+    let web = Service::new("web", WEB).with("drain_file", "{lab}/drain");
+    let mut lab = Lab::advertising([web, Service::new("slow", SLOW).check(waits)]);
+    lab.touch("drain");
+    lab.touch("anycast-prefixes.conf");
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    lab.wait_runs("slow", 1);
+    lab.wait_until("the drain in the status", |lab| lab.operate(&["-s"]).1.contains("drained by"));
+    lab.touch("go");
+    lab.wait_withdrawn(WEB);
+    lab.routes.expect_still(SLOW, mark);
+}
+
 #[test]
 fn as_many_old_lists_are_kept_as_told() {
     let mut lab = Lab::new(services());
