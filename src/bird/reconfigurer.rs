@@ -228,7 +228,7 @@ impl Reconfigurer {
 
     /// Tells BIRD once, where it does not say that it knows. Returns until when it may be busy with it.
     pub fn advance(&mut self, give_up: &StopLine) -> Option<Instant> {
-        if self.lists.iter_mut().fold(false, |any, list| list.recheck_if_touched() || any) {
+        if self.lists.iter_mut().any(PrefixList::recheck_if_touched) {
             return None;
         }
         self.ask_at = None;

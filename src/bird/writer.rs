@@ -359,7 +359,7 @@ impl Writer {
     /// Before a custom command BIRD is asked whether it is busy, where it can be asked: over a socket it says that of
     /// everybody's reconfigurations.
     fn may_start_custom(&mut self) -> bool {
-        if self.lists_mut().fold(false, |any, list| list.recheck_if_touched() || any) {
+        if self.lists_mut().any(PrefixList::recheck_if_touched) {
             return false;
         }
         let answers = self.reconfigurers.iter().filter_map(|reconfigurer| reconfigurer.is_busy(&self.give_up));
