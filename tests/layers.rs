@@ -4,7 +4,7 @@
 //! Leaves out: tests, which may use anything; the file that a folder belongs to (`check.rs` of `check/`), as it names what
 //! stands in the folder and is used there in turn.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
