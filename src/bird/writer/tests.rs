@@ -1,16 +1,21 @@
 //! The thread itself, on real files, with a program in birdc's place that does what the test says and counts its runs.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use rustix::process::{waitid, WaitId, WaitIdOptions};
+use std::path::PathBuf;
 
 use super::*;
+use crate::check::reload;
+use crate::check::state::Intent;
+use crate::config::change;
 use crate::config::files::{load, ServiceFiles, Sources};
-use crate::sys::alone::{beside_sudo, wait_until};
+use crate::config::settings::OnDisabled;
+
 use crate::sys::atomic_file::{replace, Durability};
 
 const DUMMY: &str = "10.189.200.255/32";
@@ -20,7 +25,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Rig {
     dir: tempfile::TempDir,
     events: Sender<Event>,
-    report: Arc<Published<BirdReport>>,
+    report: Arc<Mutex<BirdState>>,
+    checks: RefCell<Arc<[Arc<Check>]>>,
     give_up: StopLine,
     thread: Option<JoinHandle<End>>,
 }
@@ -42,8 +48,14 @@ impl Rig {
         let sections =
             (0..services).map(|n| format!("[s{n}]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.{n}/32\n{service}\n"));
         put(&dir.path().join("services.conf"), at(&sections.collect::<String>()), 0o644);
-        let rig =
-            Rig { dir, events: channel().0, report: Arc::default(), give_up: StopLine::new().unwrap(), thread: None };
+        let rig = Rig {
+            dir,
+            events: channel().0,
+            report: Arc::default(),
+            checks: RefCell::new(Arc::new([])),
+            give_up: StopLine::new().unwrap(),
+            thread: None,
+        };
         rig.bird_does("echo Reconfigured");
         let listed: Vec<_> = (0..services).map(|n| format!("10.0.0.{n}/32").parse().unwrap()).collect();
         let dummy = DUMMY.parse().unwrap();
@@ -61,7 +73,7 @@ impl Rig {
     }
 
     /// Goes on with other options of `[daemon]` and with these services, each its name, prefixes and more lines.
-    fn reload(&self, daemon: &str, services: &[(&str, &str, &str)], last_words: Vec<Verdict>) {
+    fn reload(&self, daemon: &str, services: &[(&str, &str, &str)]) {
         let at = |text: &str| text.replace("DIR", self.dir.path().to_str().unwrap());
         put(
             &self.path("main.conf"),
@@ -72,7 +84,12 @@ impl Rig {
             format!("[{name}]\ncheck_cmd = /bin/true\nip_prefix = {prefixes}\n{more}\n")
         };
         put(&self.path("services.conf"), at(&services.iter().map(section).collect::<String>()), 0o644);
-        let reload = Reload { settings: self.settings(), last_words };
+        let mut running = self.settings();
+        running.services = self.checks.borrow().iter().map(|check| check.service.clone()).collect();
+        let change = change::between(&running, self.settings()).unwrap();
+        let checks = reload::replace(&self.checks.borrow(), &change).checks;
+        *self.checks.borrow_mut() = checks.clone();
+        let reload = Reload { settings: change.settings, checks };
         self.events.send(Event::Reload(Box::new(reload))).unwrap();
     }
 
@@ -86,7 +103,11 @@ impl Rig {
     fn writer(&mut self) -> (Writer, Receiver<Event>) {
         let settings = self.settings();
         let (events, received) = channel();
-        let writer = Writer::new(&settings, events.clone(), self.report.clone(), self.give_up.clone());
+        let checks: Arc<[Arc<Check>]> =
+            settings.services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
+        *self.checks.borrow_mut() = checks.clone();
+        let (state, stop) = (self.report.clone(), self.give_up.clone());
+        let writer = Writer::new(&settings, checks, Arc::default(), events.clone(), state, stop);
         self.events = events;
         (writer, received)
     }
@@ -95,13 +116,23 @@ impl Rig {
         self.dir.path().join(name)
     }
 
+    /// One that need not be woken, where it says no other version.
     fn bird_does(&self, script: &str) {
-        put(&self.path("does"), script.replace("DIR", self.dir.path().to_str().unwrap()), 0o644);
+        let script = script.replace("DIR", self.dir.path().to_str().unwrap());
+        let greeting = "echo BIRD 2.19.2 ready.; echo Reconfigured";
+        let script = if script.contains("ready.") { script } else { script.replace("echo Reconfigured", greeting) };
+        put(&self.path("does"), script, 0o644);
     }
 
+    fn check(&self, service: &str) -> Arc<Check> {
+        self.checks.borrow().iter().find(|check| check.name() == service).unwrap().clone()
+    }
+
+    /// The service's check says so, and sends a hint.
     fn say(&self, service: &str, state: State) {
-        let verdict = Verdict { service: service.into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
-        self.events.send(Event::Verdict(verdict)).unwrap();
+        let check = self.check(service);
+        become_so(&check, state);
+        self.events.send(Event::Changed(check)).unwrap();
     }
 
     fn runs(&self) -> Vec<String> {
@@ -133,10 +164,16 @@ impl Rig {
     }
 
     fn stop(mut self) -> Rig {
-        self.events.send(Event::Stop).unwrap();
+        self.events.send(Event::Stop { leaving: false }).unwrap();
         assert!(matches!(self.end(), End::Stopped));
         self
     }
+}
+
+/// Changes the state without a hint.
+fn become_so(check: &Check, state: State) {
+    let decision = if state == State::Up { OnDisabled::Advertise } else { OnDisabled::Withdraw };
+    let _ = check.state_mut().decide(decision);
 }
 
 fn put(path: &Path, text: impl AsRef<str>, mode: u32) {
@@ -156,7 +193,7 @@ fn one_reconfigure_at_start_and_one_for_a_change() {
     let rig = rig.stop();
     assert_eq!(rig.runs().len(), 2, "verdicts that change nothing are told to nobody");
     let report = rig.report.lock().families[0].clone();
-    assert_eq!((report.taken, report.failed, report.problem), (2, 0, None));
+    assert_eq!((report.counts.taken, report.counts.failed, report.problem), (2, 0, None));
 }
 
 #[test]
@@ -260,38 +297,33 @@ fn custom_commands_tell_their_services_changes() {
 /// They make BIRD read the files, as the families' commands do.
 #[test]
 fn custom_commands_wait_as_reconfigures_do() {
-    let up = |service: &str| Verdict {
-        service: service.into(),
-        state: State::Up,
-        missing: BTreeSet::new(),
-        undecided: BTreeSet::new(),
-    };
     let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
+    let say = |rig: &Rig, writer: &mut Writer, service: &str, state| {
+        become_so(&rig.check(service), state);
+        writer.write(Instant::now());
+        writer.skip_backoff();
+        writer.step();
+    };
 
     // For the verdicts of the others, where nothing tells what was listed.
     let mut rig = Rig::new(2, "", custom);
-    put(&rig.path("prefixes"), "", 0o644);
+    put(&rig.path("prefixes"), "garbled", 0o644);
     let (mut writer, _events) = rig.writer();
-    writer.hear(up("s0"));
-    writer.step();
-    assert!(rig.file().contains("10.0.0.0/32") && !writer.customs.busy());
+    say(&rig, &mut writer, "s0", State::Up);
+    assert!(rig.file().contains("10.0.0.0/32") && !writer.customs.is_running() && rig.runs().is_empty());
     let now = Instant::now();
-    assert!(writer.earliest(now).is_some_and(|at| at > now), "it does not wait for ever");
-    writer.hear(up("s1"));
-    writer.tables[0].hurry();
-    writer.step();
-    assert!(writer.customs.busy());
+    assert!(writer.next_wakeup(now).is_some_and(|at| at > now), "it does not wait for ever");
+    say(&rig, &mut writer, "s1", State::Up);
+    assert!(writer.customs.is_running() || rig.runs().len() == 1);
 
     // For a BIRD that may be busy.
     let mut rig = Rig::new(1, "", custom);
     let (mut writer, _events) = rig.writer();
     writer.step();
     writer.busy_until = Some(now + MINUTE);
-    writer.hear(Verdict { state: State::Down, ..up("s0") });
-    writer.tables[0].hurry();
-    writer.step();
-    assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.busy());
-    assert_eq!(writer.earliest(now), Some(now + MINUTE));
+    say(&rig, &mut writer, "s0", State::Down);
+    assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.is_running());
+    assert_eq!(writer.next_wakeup(now), Some(now + MINUTE));
 }
 
 /// The other family's BIRD is down, and stays untold whatever the command of a service that is none of its own does.
@@ -301,61 +333,16 @@ fn a_custom_command_tells_only_the_families_of_its_service() {
     let mut rig = Rig::new(1, ipv6, "custom_bird_reconfigure_cmd = DIR/birdc custom");
     let (mut writer, events) = rig.writer();
     writer.step();
-    writer.hear(Verdict {
-        service: "s0".into(),
-        state: State::Down,
-        missing: BTreeSet::new(),
-        undecided: BTreeSet::new(),
-    });
-    writer.tables[0].hurry();
+    become_so(&rig.check("s0"), State::Down);
+    writer.write(Instant::now());
+    writer.skip_backoff();
     writer.step();
-    assert!(writer.customs.busy());
-    let done = events.recv_timeout(MINUTE).unwrap();
-    assert_eq!(done, Event::CustomDone { service: "s0".into(), result: Ok(()) });
-    writer.apply(done);
-    assert!(writer.tables[0].levels().in_sync);
-    assert!(writer.tables[1].is_due(), "nobody told the other BIRD");
-}
-
-/// A birdc under sudo that was left behind ends at last, and is no zombie until the next change, which may be far away.
-#[test]
-fn what_was_left_is_reaped_though_there_is_nothing_to_tell() {
-    let name = "bird::writer::tests::what_was_left_is_reaped_though_there_is_nothing_to_tell";
-    let Some(sudo) = beside_sudo(name) else { return };
-    let mut rig = Rig::new(1, "", "");
-    let wait = "until [ -e DIR/go ]; do sleep 0.01; done".replace("DIR", rig.dir.path().to_str().unwrap());
-    let command = format!("bird_reconfigure_cmd = {} --reuid=0 --clear-groups sh -c '{wait}'", sudo.display());
-    let main = fs::read_to_string(rig.path("main.conf")).unwrap();
-    let main = main.lines().filter(|line| !line.starts_with("bird_reconfigure_cmd")).collect::<Vec<_>>().join("\n");
-    put(&rig.path("main.conf"), format!("{main}\n{command}\n"), 0o644);
-    let (mut writer, _events) = rig.writer();
-    writer.step();
-    assert!(rig.problem().is_some_and(|why| why.starts_with("reconfiguring bird timed out")));
-    // As if BIRD had taken it.
-    writer.tables.iter_mut().for_each(|table| table.took(&table.tell()));
-    put(&rig.path("go"), "", 0o644);
-    wait_until("the end of the process", || {
-        writer.step();
-        // Only looks: a zombie stays one.
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        waitid(WaitId::All, look).is_err()
-    });
-}
-
-#[test]
-fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
-    let needs = |daemon: &str| {
-        let mut rig =
-            Rig::new(1, daemon, "check_disabled = false\ncheck_interval = 100\ncheck_rise = 3\ncheck_timeout = 7");
-        put(&rig.path("prefixes"), "", 0o644);
-        let start = Instant::now();
-        let (mut writer, _events) = rig.writer();
-        let until = writer.tables[0].held_until(&Verdicts::new(), start).unwrap();
-        // To the minute, as reading the files takes its time.
-        (until - start).as_secs() / 60
-    };
-    assert_eq!(needs(""), 211 / 60);
-    assert_eq!(needs("splay_startup = 1000"), 1211 / 60);
+    assert!(writer.customs.is_running());
+    let ended = events.recv_timeout(MINUTE).unwrap();
+    assert!(matches!(&ended, Event::CustomEnded(CustomRun { result: Ok(()), .. })), "{ended:?}");
+    writer.apply(ended);
+    let in_sync: Vec<bool> = writer.lists().map(|list| writer.is_in_sync(list)).collect();
+    assert_eq!(in_sync, [true, false], "nobody told the other BIRD");
 }
 
 #[test]
@@ -378,7 +365,7 @@ fn a_stop_is_cut_short() {
     rig.bird_does("exec sleep 1102");
     rig.say("s0", State::Down);
     rig.wait("the run", |rig| rig.runs().len() == 2);
-    rig.events.send(Event::Stop).unwrap();
+    rig.events.send(Event::Stop { leaving: false }).unwrap();
     rig.give_up.pull();
     let mut rig = rig;
     assert!(matches!(rig.end(), End::Stopped));
@@ -405,7 +392,7 @@ fn a_dead_check_thread_stays_the_reason_of_the_end_and_custom_commands_do_not_pu
     rig.say("s0", State::Down);
     rig.wait("the run", |rig| rig.runs().len() == 2);
     rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
-    rig.events.send(Event::Stop).unwrap();
+    rig.events.send(Event::Stop { leaving: false }).unwrap();
     let start = Instant::now();
     assert!(matches!(rig.end(), End::Died { service, .. } if &*service == "s1"));
     assert!(start.elapsed() < Duration::from_secs(500), "the command's own time-out");
@@ -427,10 +414,10 @@ fn the_reason_of_a_custom_commands_failure_is_known() {
 
 impl Rig {
     fn leave(&self) {
-        self.events.send(Event::Leave).unwrap();
+        self.checks.borrow().iter().for_each(|check| check.leave());
         // What a check says that was under way changes nothing.
         self.say("s0", State::Up);
-        self.events.send(Event::Stop).unwrap();
+        self.events.send(Event::Stop { leaving: true }).unwrap();
     }
 }
 
@@ -491,7 +478,7 @@ fn a_leave_waits_for_a_bird_that_was_never_there() {
         let mut rig = rig.started();
         rig.wait("the start", |rig| rig.report.lock().ready);
         rig.leave();
-        let failed = |rig: &Rig| rig.report.lock().families.first().map_or(0, |family| family.failed);
+        let failed = |rig: &Rig| rig.report.lock().families.first().map_or(0, |family| family.counts.failed);
         let before = failed(&rig);
         rig.wait("more tries than it takes to be gone", |rig| failed(rig) > before + 3);
         rig.give_up.pull();
@@ -528,38 +515,85 @@ fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
     rig.say("s0", State::Down);
     rig.wait("the withdrawal", |rig| rig.runs().len() == 2 && rig.in_sync());
     let before = rig.file();
-    // `s0` keeps its verdict, `s1` goes on without one, and this is what one that changed has to say.
-    let last_word =
-        |state| Verdict { service: "s2".into(), state, missing: BTreeSet::new(), undecided: BTreeSet::new() };
+    // `s0` keeps its state, and the others go on without one.
     let (s0, s1, s2) = (("s0", "10.0.0.0/32", ""), ("s1", "10.0.0.1/32", ""), ("s2", "10.0.0.2/32", ""));
-    for _ in 0..20 {
-        rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
-    }
-    // A last word that no verdict said before counts as one.
-    assert!(rig.file().contains("10.0.0.2/32"));
-    rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Down)]);
-    rig.wait("the last word's effect", |rig| rig.runs().len() == 3 && rig.in_sync());
-    assert!(!rig.file().contains("10.0.0.2/32"));
-    rig.reload(BIRDC, &[s2, s1, s0], vec![last_word(State::Up)]);
-    rig.wait("the last word's effect", |rig| rig.runs().len() == 4 && rig.in_sync());
-    assert!(rig.file().contains("10.0.0.2/32"));
+    (0..20).for_each(|_| rig.reload(BIRDC, &[s2, s1, s0]));
     // `s1` goes, `s3` takes its prefix over, `s2` goes with its prefix, `s4` is new.
-    rig.reload(BIRDC, &[s0, ("s3", "10.0.0.1/32", ""), ("s4", "10.0.0.4/32", "")], vec![]);
+    let gone = rig.check("s2");
+    rig.reload(BIRDC, &[s0, ("s3", "10.0.0.1/32", ""), ("s4", "10.0.0.4/32", "")]);
     // The file is there before the report says that BIRD has not taken it.
-    let told = |rig: &Rig| rig.runs().len() > 4 && rig.in_sync();
+    let told = |rig: &Rig| rig.runs().len() > 2 && rig.in_sync();
     rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && told(rig));
-    assert_eq!(rig.runs().len(), 5);
+    assert_eq!(rig.runs().len(), 3);
     assert_eq!(rig.file().lines().filter(|line| line.contains("10.0.0.")).collect::<Vec<_>>(), ["        10.0.0.1/32"]);
-    // Late words of services that went are nobody's.
-    rig.say("s2", State::Up);
+    // What a check that is configured no longer says is nobody's.
+    become_so(&gone, State::Up);
+    rig.events.send(Event::Changed(gone)).unwrap();
     rig.say("s4", State::Up);
-    rig.wait("the new one", |rig| rig.runs().len() == 6 && rig.in_sync());
+    rig.wait("the new one", |rig| rig.runs().len() == 4 && rig.in_sync());
     let rig = rig.stop();
     assert!(
         rig.file().contains("10.0.0.4/32") && !rig.file().contains("10.0.0.2/32") && before.contains("10.0.0.2/32")
     );
-    assert_eq!(rig.runs().len(), 6);
-    assert_eq!(rig.report.lock().families[0].taken, 6, "what was counted stays");
+    assert_eq!(rig.runs().len(), 4);
+    assert_eq!(rig.report.lock().families[0].counts.taken, 4, "what was counted stays");
+}
+
+/// Hints say nothing: each is dropped, sent or doubled at random, and the list is what the states say.
+#[test]
+fn hints_that_are_lost_or_doubled_change_nothing() {
+    for seed in 1..=10_u64 {
+        let mut rig = Rig::new(4, "", "");
+        let (mut writer, _events) = rig.writer();
+        writer.step();
+        let mut random = seed;
+        let mut below = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        for act in 0..60 {
+            let check = rig.checks.borrow()[usize::try_from(below(4)).unwrap()].clone();
+            let service = check.service.clone();
+            let mut state = check.state_mut();
+            let _ = match below(6) {
+                0 => state.decide(OnDisabled::Advertise),
+                1 => state.decide(OnDisabled::Withdraw),
+                2 => state.declare_stuck(),
+                3 => state.drain("file".into(), crate::drain::End::Never),
+                4 => state.end_drain(&service),
+                _ => state.addresses_gone(&service, service.prefixes.iter().copied().collect()).0,
+            };
+            drop(state);
+            for _ in 0..below(3) {
+                assert!(writer.apply(Event::Changed(check.clone())).is_none());
+            }
+            if below(3) > 0 {
+                continue;
+            }
+            // As the look of every second, with no hint at all, and after all that is gathered.
+            writer.write(Instant::now());
+            writer.skip_backoff();
+            writer.step();
+            for check in rig.checks.borrow().iter() {
+                let prefix = check.service.prefixes[0];
+                let expected = match check.state().verdict().intent(&prefix) {
+                    Intent::Advertise | Intent::Keep => true,
+                    Intent::Withdraw => false,
+                };
+                let listed = rig.file().contains(&prefix.to_string());
+                assert_eq!(listed, expected, "seed {seed}, act {act}: {prefix} is {:?}", check.state().verdict());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_without_a_hint_is_found_by_a_look() {
+    let rig = Rig::new(2, "", "").started();
+    rig.wait("in sync at start", Rig::in_sync);
+    become_so(&rig.check("s1"), State::Down);
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.1/32") && rig.in_sync());
+    rig.stop();
 }
 
 #[test]
@@ -568,13 +602,13 @@ fn another_reconfigure_command_is_tried_at_once() {
     rig.wait("in sync at start", Rig::in_sync);
     rig.bird_does("case $1 in configure) exit 1; esac; echo Reconfigured");
     rig.say("s0", State::Down);
-    rig.wait("many failures, so that the next try is far away", |rig| rig.report.lock().families[0].failed > 4);
-    let failed = rig.report.lock().families[0].failed;
-    rig.reload("bird_reconfigure_cmd = DIR/birdc other", &[("s0", "10.0.0.0/32", "")], vec![]);
+    rig.wait("many failures, so that the next try is far away", |rig| rig.report.lock().families[0].counts.failed > 4);
+    let failed = rig.report.lock().families[0].counts.failed;
+    rig.reload("bird_reconfigure_cmd = DIR/birdc other", &[("s0", "10.0.0.0/32", "")]);
     rig.wait("taken", Rig::in_sync);
     let rig = rig.stop();
     let report = rig.report.lock().families[0].clone();
-    assert!(report.failed >= failed && report.taken == 2 && report.problem.is_none(), "{report:?}");
+    assert!(report.counts.failed >= failed && report.counts.taken == 2 && report.problem.is_none(), "{report:?}");
 }
 
 #[test]
@@ -582,20 +616,20 @@ fn a_custom_command_comes_changes_and_goes_with_a_reload() {
     let rig = Rig::new(2, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
     let with = |custom| [("s0", "10.0.0.0/32", custom), ("s1", "10.0.0.1/32", "")];
-    rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc one"), vec![]);
+    rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc one"));
     rig.say("s0", State::Down);
     rig.wait("the first", |rig| rig.runs().len() == 2 && rig.in_sync());
     // One that fails is replaced by one that does not.
     rig.bird_does("case $1 in one) exit 1; esac");
     rig.say("s0", State::Up);
     rig.wait("a failure", |rig| rig.runs().len() == 3);
-    rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc two"), vec![]);
+    rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc two"));
     rig.wait("the second", Rig::in_sync);
     rig.bird_does("case $1 in two) exit 1; esac; echo Reconfigured");
     rig.say("s0", State::Down);
     rig.wait("a failure", |rig| rig.runs().iter().filter(|run| *run == "2 two down").count() == 1);
     // Without one, the family's command tells what is left to tell.
-    rig.reload(BIRDC, &with(""), vec![]);
+    rig.reload(BIRDC, &with(""));
     rig.wait("the family's", Rig::in_sync);
     let runs = rig.stop().runs();
     assert_eq!(runs[..2], ["1 configure", "2 one down"]);
@@ -607,10 +641,11 @@ fn a_service_that_goes_is_told_by_its_custom_command() {
     let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
     let rig = Rig::new(2, "", custom).started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.reload(BIRDC, &[("s1", "10.0.0.1/32", custom)], vec![]);
+    rig.reload(BIRDC, &[("s1", "10.0.0.1/32", custom)]);
     rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && rig.in_sync());
-    let rig = rig.stop();
-    assert_eq!(rig.runs(), ["1 configure", "2 custom down"]);
+    // The family tells it as well, whichever comes first.
+    let runs = rig.stop().runs();
+    assert_eq!(runs.iter().filter(|run| *run == "2 custom down").count(), 1, "{runs:?}");
 }
 
 /// Whether the families' files list exactly these besides their dummies.
@@ -628,19 +663,16 @@ fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
     let rig = Rig::new(1, ipv6, "").started();
     rig.wait("in sync at start", Rig::in_sync);
-    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom";
-    rig.reload(&format!("{BIRDC}\n{ipv6}"), &[("s0", &prefixes.join(","), custom)], vec![]);
+    let custom = "custom_bird_reconfigure_cmd = DIR/birdc custom\ncheck_disabled = false";
+    rig.reload(&format!("{BIRDC}\n{ipv6}"), &[("s0", &prefixes.join(","), custom)]);
     let all: Vec<Prefix> = prefixes.iter().map(|text| text.parse().unwrap()).collect();
     for (state, missing, expected) in verdicts {
         let before = rig.runs().len();
         let (missing, assigned) = all.split_at(*missing);
-        let verdict = Verdict {
-            service: "s0".into(),
-            state: *state,
-            missing: missing.iter().copied().collect(),
-            undecided: BTreeSet::new(),
-        };
-        rig.events.send(Event::Verdict(verdict)).unwrap();
+        let check = rig.check("s0");
+        become_so(&check, *state);
+        let _ = check.state_mut().addresses_gone(&check.service, missing.iter().copied().collect());
+        rig.events.send(Event::Changed(check)).unwrap();
         let listed = if *state == State::Up { assigned } else { &[] };
         let told = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);
         rig.wait(expected, |rig| rig.runs().len() > before && list(rig, listed) && rig.in_sync() && told(rig));
@@ -677,7 +709,7 @@ fn a_prefix_of_several_services_is_in_while_all_are_up_and_told_once() {
     let rig = Rig::new(1, "", custom).started();
     rig.wait("in sync at start", Rig::in_sync);
     let shared = format!("{BIRDC}\nshared_ip_prefixes = true");
-    rig.reload(&shared, &[("s0", "10.0.0.0/32", custom), ("s1", "10.0.0.0/32", custom)], vec![]);
+    rig.reload(&shared, &[("s0", "10.0.0.0/32", custom), ("s1", "10.0.0.0/32", custom)]);
     for (service, state, listed) in [
         ("s0", State::Down, false),
         ("s1", State::Down, false),
@@ -707,9 +739,17 @@ fn a_list_made_from_nothing_waits_as_long_as_the_slowest_first_verdict_may_take(
         let six = "[six]\ncheck_cmd = true\nip_prefix = fd00::1/128\ncheck_interval = 1\ncheck_timeout = 40\n";
         put(&rig.path("services.conf"), format!("{text}{six}check_disabled = false\n"), 0o644);
         let settings = rig.settings();
-        let turn = schedule::turn(services + 1, std::thread::available_parallelism().unwrap());
-        assert_eq!(patience(&settings, Family::V4), STARTS + turn + v4, "{daemon}, {services} times {service}");
-        assert_eq!(patience(&settings, Family::V6), STARTS + turn + v6, "{daemon}, {services} times {service}");
+        let turn = schedule::turn(services + 1, processors());
+        assert_eq!(
+            first_verdict(&settings, Family::V4),
+            (START_ALLOWANCE + turn + v4).min(MAX_HOLD),
+            "{daemon}, {services} times {service}"
+        );
+        assert_eq!(
+            first_verdict(&settings, Family::V6),
+            (START_ALLOWANCE + turn + v6).min(MAX_HOLD),
+            "{daemon}, {services} times {service}"
+        );
     };
     let seconds = Duration::from_secs_f64;
     let six = seconds(42.0 + 41.2);
