@@ -63,6 +63,8 @@ impl fmt::Display for Direction {
 /// The custom commands of all services that have one.
 pub struct Customs {
     commands: HashMap<Arc<str>, Custom>,
+    /// What came of commands that are no more.
+    former: HashMap<Family, Counts>,
     /// The service whose command runs.
     running: Option<Arc<str>>,
     background: Arc<Background>,
@@ -103,7 +105,7 @@ impl Customs {
     /// None yet. A run tells its end to `events`; `stop` kills it.
     pub fn new(orphans: Arc<Orphans>, events: Sender<Event>, stop: StopLine) -> Customs {
         let background = Background::new("custom-bird", 1, orphans, stop.clone());
-        Customs { commands: HashMap::new(), running: None, background, events, stop }
+        Customs { commands: HashMap::new(), former: HashMap::new(), running: None, background, events, stop }
     }
 
     /// From now on there are the commands of these services. `is_told` says whether the family's transport tells, or has
@@ -117,7 +119,10 @@ impl Customs {
             let prefixes = service.prefixes.iter().filter(|prefix| owned.insert(**prefix)).copied().collect();
             let old = before.remove(&*service.name);
             let Some(command) = &service.custom_reconfigure else {
-                left_to_families.extend(old.into_iter().flat_map(|old| old.families));
+                if let Some(old) = old {
+                    count_former(&mut self.former, &old);
+                    left_to_families.extend(old.families);
+                }
                 continue;
             };
             let families = service.prefixes.iter().map(Prefix::family).collect();
@@ -148,7 +153,8 @@ impl Customs {
             }
             custom.listed = Some(listed);
         }
-        self.commands.retain(|_, custom| !custom.is_done(owed));
+        let done = self.commands.extract_if(|_, custom| custom.is_done(owed));
+        done.for_each(|(_, custom)| count_former(&mut self.former, &custom));
     }
 
     /// BIRD may hold something else than it was told: each command has to tell it anew.
@@ -179,10 +185,11 @@ impl Customs {
         Some(format!("{why} (custom command of {name})"))
     }
 
-    /// What came of the runs for the family's services.
+    /// What came of the runs for the family's services, those included that are gone.
     pub fn counts(&self, family: Family) -> Counts {
         let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
-        of_family.fold(Counts::default(), |sum, custom| sum + custom.counts)
+        let former = self.former.get(&family).copied().unwrap_or_default();
+        of_family.fold(former, |sum, custom| sum + custom.counts)
     }
 
     /// Starts the run that has waited longest, if one is due; nothing once the stop line is pulled. `revisions` are those
@@ -300,6 +307,14 @@ impl Custom {
         let Some(tries) = self.gone else { return false };
         let told_by_family = tries > 0 && self.families.is_disjoint(owed);
         !self.is_listed() && self.run.is_none() && (!self.owes || told_by_family)
+    }
+}
+
+/// The command is no more, and what was counted of it stays.
+fn count_former(former: &mut HashMap<Family, Counts>, custom: &Custom) {
+    for family in &custom.families {
+        let counts = former.entry(*family).or_default();
+        *counts = *counts + custom.counts;
     }
 }
 

@@ -302,6 +302,7 @@ fn the_command_of_a_service_that_is_gone_is_tried_once_and_then_while_the_family
     assert_eq!(rig.run_all(), ["s1".into()]);
     assert_eq!(rig.customs.commands.len(), 0);
     assert_eq!(rig.runs(), ["down"; 5]);
+    assert_eq!(rig.counts(), (1, 4), "what was counted stays");
 }
 
 /// Its prefix went to another service, so that nothing has left.
@@ -357,7 +358,7 @@ fn a_command_that_a_reload_changed_runs_again() {
     // Without one the family has to tell what it owed.
     rig.list(0, false);
     assert_eq!(rig.reload(&[with(0, None), services[1].clone()], true), HashSet::from([Family::V4]));
-    assert_eq!((rig.owes(), rig.wakeup()), (false, None));
+    assert_eq!((rig.owes(), rig.wakeup(), rig.counts()), (false, None, (4, 0)));
 }
 
 #[test]
