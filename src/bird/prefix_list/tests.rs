@@ -394,7 +394,9 @@ fn a_lost_list_is_held_until_every_service_had_its_verdict_or_its_time() {
 
 #[test]
 fn what_an_operator_withdraws_ends_the_hold() {
-    let drain = |found: &mut CheckState| drop(found.drain("file".into(), crate::drain::End::Never));
+    let drain = |found: &mut CheckState| {
+        let _ = found.drain("file".into(), crate::drain::End::Never);
+    };
     let leave = |found: &mut CheckState| found.leave();
     let check = |before: State, withdraw: &dyn Fn(&mut CheckState), ends: bool| {
         let mut desk = Desk::lost();

@@ -428,9 +428,10 @@ fn a_family_is_verified_while_the_file_of_the_other_cannot_be_written() {
         assert_eq!(desk.counts(), (taken, 0, true), "{}", desk.problem());
         assert!(!desk.reconfigurer.lists()[1].is_in_sync());
         // Somebody starts it with another list.
-        bird.lists(&lists(dummy, 0..1));
+        let include = format!("include \"{}\";\n", bird.at("list.conf").display());
+        bird.conf(&format!("define {VARIABLE} = [ {dummy} ];\n"));
         bird.restart();
-        bird.list(&text(Some(&dummy), &lists(dummy, 0..2)));
+        bird.conf(&include);
     }
 }
 
