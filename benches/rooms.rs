@@ -11,19 +11,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anycast_healthchecker::bird::prefix_file;
-use anycast_healthchecker::bird::prefix_list::PrefixList;
-use anycast_healthchecker::bird::routes::{self, Decision, Known, Strangers};
-use anycast_healthchecker::check::health::{Health, Outcome};
-use anycast_healthchecker::check::schedule::Schedule;
-use anycast_healthchecker::check::state::{CheckState, Verdict};
-use anycast_healthchecker::command::Command;
-use anycast_healthchecker::config::ini::Ini;
-use anycast_healthchecker::config::settings::{Bird, LogLevel, OnDisabled, Service};
-use anycast_healthchecker::log::format::{self, About, Record, Style};
-use anycast_healthchecker::prefix::{Family, Prefix};
-use anycast_healthchecker::sys::process::{Limits, Program};
-use anycast_healthchecker::sys::stop_line::StopLine;
+use anycast_healthchecker::internals::bird::prefix_file;
+use anycast_healthchecker::internals::bird::prefix_list::PrefixList;
+use anycast_healthchecker::internals::bird::routes::{self, Decision, Known, Strangers};
+use anycast_healthchecker::internals::check::health::{Health, Outcome};
+use anycast_healthchecker::internals::check::schedule::Schedule;
+use anycast_healthchecker::internals::check::state::{CheckState, Verdict};
+use anycast_healthchecker::internals::command::Command;
+use anycast_healthchecker::internals::config::ini::Ini;
+use anycast_healthchecker::internals::config::settings::{Bird, LogLevel, OnDisabled, Service};
+use anycast_healthchecker::internals::log::format::{self, About, Record, Style};
+use anycast_healthchecker::internals::prefix::{Family, Prefix};
+use anycast_healthchecker::internals::sys::process::{Limits, Program};
+use anycast_healthchecker::internals::sys::stop_line::StopLine;
 use divan::{black_box, AllocProfiler, Bencher};
 
 #[global_allocator]

@@ -87,17 +87,19 @@
 //!        > prefix, command, drain
 //! ```
 
-pub mod bird;
-pub mod check;
+pub(crate) mod bird;
+pub(crate) mod check;
 pub mod cli;
-pub mod command;
-pub mod daemon;
-pub mod daemon_state;
-pub mod drain;
-pub mod draining;
-pub mod prefix;
-pub mod withdraw_all;
-pub mod config {
+pub(crate) mod command;
+pub(crate) mod daemon;
+pub(crate) mod daemon_state;
+pub(crate) mod drain;
+pub(crate) mod draining;
+#[doc(hidden)]
+pub mod internals;
+pub(crate) mod prefix;
+pub(crate) mod withdraw_all;
+pub(crate) mod config {
     //! From files to settings that exist only valid.
     pub mod change;
     pub mod files;
@@ -112,7 +114,7 @@ pub mod config {
     pub mod unknown;
     pub mod variable;
 }
-pub mod log {
+pub(crate) mod log {
     //! From events to lines, and where lines go.
     pub mod format;
     pub mod layer;
@@ -122,8 +124,8 @@ pub mod log {
     pub mod stream;
     pub mod syslog;
 }
-pub mod report;
-pub mod sys {
+pub(crate) mod report;
+pub(crate) mod sys {
     //! The operating system, one thing a module.
     pub mod addresses;
     #[cfg(test)]

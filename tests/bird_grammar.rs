@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use anycast_healthchecker::bird::prefix_file;
-use anycast_healthchecker::prefix::{Family, Prefix};
+use anycast_healthchecker::internals::bird::prefix_file;
+use anycast_healthchecker::internals::prefix::{Family, Prefix};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 

@@ -11,8 +11,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anycast_healthchecker::cli::Arguments;
-use anycast_healthchecker::config::options::{Kind, Opt, Scope, OPTIONS};
+use anycast_healthchecker::internals::config::options::{Kind, Opt, Scope, OPTIONS};
+use anycast_healthchecker::internals::Arguments;
 use clap::CommandFactory;
 use clap_complete::Shell;
 

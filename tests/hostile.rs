@@ -17,10 +17,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command as Process, Stdio};
 
-use anycast_healthchecker::command::Command;
-use anycast_healthchecker::config::ini::Ini;
-use anycast_healthchecker::config::options::{self, Scope, OPTIONS};
-use anycast_healthchecker::config::reading;
+use anycast_healthchecker::internals::command::Command;
+use anycast_healthchecker::internals::config::ini::Ini;
+use anycast_healthchecker::internals::config::options::{self, Scope, OPTIONS};
+use anycast_healthchecker::internals::config::reading;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 

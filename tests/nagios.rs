@@ -7,21 +7,21 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anycast_healthchecker::bird::state::{Counts, FamilyState, Hold};
-use anycast_healthchecker::check::state::CheckState;
-use anycast_healthchecker::check::Check;
-use anycast_healthchecker::config::settings::{OnDisabled, Service};
-use anycast_healthchecker::daemon_state::DaemonState;
-use anycast_healthchecker::prefix::Family;
-use anycast_healthchecker::report::server;
-use anycast_healthchecker::sys::clock::Now;
-use anycast_healthchecker::sys::mutex::Mutex;
-use anycast_healthchecker::sys::stop_line::StopLine;
+use anycast_healthchecker::internals::bird::state::{Counts, FamilyState, Hold};
+use anycast_healthchecker::internals::check::state::CheckState;
+use anycast_healthchecker::internals::check::Check;
+use anycast_healthchecker::internals::config::settings::{OnDisabled, Service};
+use anycast_healthchecker::internals::daemon_state::DaemonState;
+use anycast_healthchecker::internals::prefix::Family;
+use anycast_healthchecker::internals::report::server;
+use anycast_healthchecker::internals::sys::clock::Now;
+use anycast_healthchecker::internals::sys::mutex::Mutex;
+use anycast_healthchecker::internals::sys::stop_line::StopLine;
 
 fn service(name: &str) -> Service {
     Service {
         name: name.to_string(),
-        check_cmd: anycast_healthchecker::command::Command::parse("true").unwrap(),
+        check_cmd: anycast_healthchecker::internals::command::Command::parse("true").unwrap(),
         check_interval: Duration::from_secs(10),
         check_fast_interval: None,
         check_timeout: Duration::from_secs(2),

@@ -7,10 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anycast_healthchecker::daemon_state::DaemonState;
-use anycast_healthchecker::report::metrics::{render, Process};
-use anycast_healthchecker::sys::clock::Now;
-use anycast_healthchecker::sys::mutex::Mutex;
+use anycast_healthchecker::internals::daemon_state::DaemonState;
+use anycast_healthchecker::internals::report::metrics::{render, Process};
+use anycast_healthchecker::internals::sys::clock::Now;
+use anycast_healthchecker::internals::sys::mutex::Mutex;
 use serde_json::Value;
 
 const NAMESPACE: &str = "anycast_healthchecker_";

@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use anycast_healthchecker::config::options::OPTIONS;
+use anycast_healthchecker::internals::config::options::OPTIONS;
 use tempfile::TempDir;
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-healthchecker");

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anycast_healthchecker::config::files::{load, ServiceFiles, Sources};
-use anycast_healthchecker::report::client::ask;
-use anycast_healthchecker::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
+use anycast_healthchecker::internals::config::files::{load, ServiceFiles, Sources};
+use anycast_healthchecker::internals::report::client::ask;
+use anycast_healthchecker::internals::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
 use clap::Parser;
 
 /// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the list of prefixes it

@@ -77,8 +77,6 @@ enum Means {
 pub struct Answer {
     /// BIRD's answer.
     pub reply: Reply,
-    /// From before the start until after the end.
-    pub took: Duration,
     /// A process that this run left behind, and why, for the log.
     pub left: Option<String>,
 }
@@ -132,13 +130,11 @@ impl Transport {
         let program = match &mut self.means {
             Means::Command(program) => program,
             Means::Socket(control) => {
-                let began = Instant::now();
-                let reply = control.configure(self.limit, stop);
-                return Answer { reply, took: began.elapsed(), left: None };
+                return Answer { reply: control.configure(self.limit, stop), left: None };
             }
         };
         if let Err(why) = self.orphans.admit(OWNER) {
-            return Answer { reply: Reply::not_sent(why.to_string()), took: Duration::ZERO, left: None };
+            return Answer { reply: Reply::not_sent(why.to_string()), left: None };
         }
         let limits = Limits { deadline: Instant::now() + self.limit, grace: Some(GRACE), keep: KEEP };
         let ended = program.run(&limits, stop);
@@ -157,7 +153,7 @@ impl Transport {
         if let Some(orphan) = ended.left {
             self.orphans.keep(OWNER, orphan);
         }
-        Answer { reply, took: ended.took, left }
+        Answer { reply, left }
     }
 }
 

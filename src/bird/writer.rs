@@ -349,6 +349,10 @@ impl Writer {
         self.update_customs();
         let now = Instant::now();
         if self.customs_wakeup(now).is_some_and(|at| at <= now) && self.may_start_custom() {
+            // Nobody asks BIRD to read what somebody else has written since the last look.
+            if self.lists_mut().fold(false, |any, list| list.recheck_if_touched() || any) {
+                return;
+            }
             let fit = self.lists().filter(|list| list.is_fit());
             let revisions: Vec<(Family, Revision)> = fit.map(|list| (list.family(), list.revision())).collect();
             let blocked = self.blocked_families();

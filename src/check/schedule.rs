@@ -56,11 +56,6 @@ impl Schedule {
         Schedule { start, interval }
     }
 
-    /// The first run.
-    pub fn first(&self) -> Instant {
-        self.start
-    }
-
     /// The first point of the grid after `now`, or, where `fast` is given, `fast` after `began` (the start of the last
     /// run) if that comes earlier. Never before `now`.
     pub fn next(&self, now: Instant, began: Instant, fast: Option<Duration>) -> Instant {

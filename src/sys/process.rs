@@ -100,8 +100,6 @@ pub enum How {
 pub struct Output {
     /// At most [`Limits::keep`] bytes.
     pub kept: Vec<u8>,
-    /// How many bytes came before them.
-    pub dropped: u64,
 }
 
 /// A process that was killed and did not end. It is to be looked at now and then, so that it becomes no zombie.
@@ -374,7 +372,6 @@ impl Capture {
     fn cut(&mut self, keep: usize) {
         let surplus = self.output.kept.len().saturating_sub(keep);
         self.output.kept.drain(..surplus);
-        self.output.dropped += surplus as u64;
     }
 
     /// Reads what waits, without blocking and not for ever: someone who left the group may go on writing.

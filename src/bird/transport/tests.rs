@@ -61,9 +61,10 @@ fn a_command_that_is_missing_sends_nothing() {
 fn a_command_that_hangs_is_killed() {
     let mut transport = sh("trap \"\" TERM; sleep 3153 & while :; do sleep 3154; done");
     transport.limit = Duration::from_millis(100);
+    let began = Instant::now();
     let answer = transport.reconfigure(&line());
     assert_eq!(answer.reply.meaning, Meaning::Silent { why: "no answer within 0.1 s".to_string() });
-    assert!(answer.took >= transport.limit + GRACE, "{:?}", answer.took);
+    assert!(began.elapsed() >= transport.limit + GRACE, "{:?}", began.elapsed());
     assert_eq!((answer.left, transport.orphans.reap()), (None, 0));
 }
 
@@ -111,7 +112,7 @@ fn what_may_not_be_killed_is_left() {
     }
     let answer = transport.reconfigure(&line());
     let why = "4 earlier runs could not be killed and still run".to_string();
-    assert_eq!((answer.reply.meaning, answer.took), (Meaning::NotSent { why }, Duration::ZERO));
+    assert_eq!(answer.reply.meaning, Meaning::NotSent { why });
     assert_eq!(transport.orphans.reap(), MAX_PER_OWNER);
     // They end by themselves, and then it goes on.
     fs::File::create(go).unwrap();

@@ -93,16 +93,14 @@ fn what_cannot_be_started_is_said() {
 fn the_last_bytes_are_kept() {
     let ended = run("seq 1 100000; echo end", Limits { keep: 20, ..within(MINUTE) });
     assert_eq!(ended.stdout.kept, b"99998\n99999\n100000\nend\n"[3..]);
-    // 588,895 bytes of numbers and lines, and `end`.
-    assert_eq!(ended.stdout.dropped, 588_895 + 4 - 20);
     let nothing = run("echo text", Limits { keep: 0, ..within(MINUTE) });
-    assert_eq!(nothing.stdout, Output { kept: vec![], dropped: 5 });
+    assert_eq!(nothing.stdout, Output { kept: vec![] });
 }
 
 #[test]
 fn output_beyond_a_pipe_is_complete() {
     let ended = run("seq 1 100000; seq 1 50000 >&2", Limits { keep: 1 << 20, ..within(MINUTE) });
-    assert_eq!((ended.stdout.kept.len(), ended.stdout.dropped), (588_895, 0));
+    assert_eq!(ended.stdout.kept.len(), 588_895);
     assert!(ended.stderr.kept.ends_with(b"\n49999\n50000\n"));
 }
 
@@ -112,7 +110,6 @@ fn a_flood_keeps_neither_memory_nor_the_deadline() {
     assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
     assert_eq!(ended.stdout.kept.len(), 1000);
     assert!(ended.stdout.kept.capacity() < 1 << 20);
-    assert!(ended.stdout.dropped > 0 && ended.stderr.dropped > 0);
 }
 
 #[test]
