@@ -166,6 +166,12 @@ impl ListFile {
         }
     }
 
+    /// For tests: as after a replacement that failed.
+    #[cfg(test)]
+    pub(crate) fn set_problem(&mut self, problem: &str) {
+        self.problem = Some(problem.to_string());
+    }
+
     /// Makes the last replacement survive a power cut. Comes after the reconfigure, so that no route waits for it.
     pub fn sync_directory(&mut self) {
         if std::mem::take(&mut self.unsynced) {

@@ -218,6 +218,18 @@ pub struct Counts {
 }
 
 impl Verdict {
+    /// For tests: this state and nothing special about it.
+    #[cfg(test)]
+    pub(crate) fn of(state: State) -> Verdict {
+        Verdict { state, withheld: false, missing: BTreeSet::new(), unconfirmed: BTreeSet::new() }
+    }
+
+    /// For tests: these prefixes are not assigned, and on those the check has not decided yet.
+    #[cfg(test)]
+    pub(crate) fn with(self, missing: BTreeSet<Prefix>, unconfirmed: BTreeSet<Prefix>) -> Verdict {
+        Verdict { missing, unconfirmed, ..self }
+    }
+
     /// What is to become of this prefix of the service.
     ///
     /// A service that is down is down with all its prefixes, those that a reload has just given to it included; but one
