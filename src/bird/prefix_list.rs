@@ -95,6 +95,8 @@ struct Pending {
     dirty: bool,
     /// Somebody may have touched the file.
     recheck: bool,
+    /// Somebody changed the file, and it could not be put right yet.
+    foreign: bool,
     /// What was decided on each prefix at the last step.
     decided: Vec<Decision>,
     backoff: Pace,
@@ -130,6 +132,7 @@ impl PrefixList {
             pending: Pending {
                 dirty: true,
                 recheck: false,
+                foreign: false,
                 decided: Vec::new(),
                 backoff: Pace::default(),
                 repaired: None,
@@ -304,6 +307,7 @@ impl PrefixList {
         if foreign {
             self.revisions.advance();
             self.pending.repaired = Some(now);
+            self.pending.foreign = true;
             let flaw = flaw.as_ref().map_or(String::new(), |flaw| format!(": {flaw}"));
             warn!("{} was changed by someone else{flaw}", self.file.path().display());
         }
@@ -330,6 +334,7 @@ impl PrefixList {
         }
         self.file.mark_right();
         self.startup.confirm(self.file.path());
+        let foreign = std::mem::take(&mut self.pending.foreign);
         let owner_changes = self.commit(list);
         self.owe(wrong, foreign || mended, &owner_changes)
     }

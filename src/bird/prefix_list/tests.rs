@@ -562,6 +562,29 @@ fn services_with_commands_of_their_own_need_no_other() {
     assert!(list.is_owed());
 }
 
+/// BIRD may have read the file before it could be put right: that is not forgotten with the step that failed.
+#[test]
+fn a_foreign_change_that_cannot_be_put_right_at_once_is_told_too() {
+    for family_command in [false, true] {
+        let mut desk = Desk::listing(&[DUMMY, A, B]);
+        desk.change_services(by_custom);
+        desk.bird.reconfigure_cmd_is_set = family_command;
+        let mut list = desk.open();
+        desk.step(&mut list);
+        list.confirm(&list.revision());
+        fs::remove_file(&desk.bird.conf).unwrap();
+        fs::create_dir(&desk.bird.conf).unwrap();
+        list.recheck();
+        assert!(!desk.step(&mut list).foreign);
+        fs::remove_dir(&desk.bird.conf).unwrap();
+        // Else the family's command would be run for a change without a service.
+        desk.verdict("a", State::Down);
+        let foreign = desk.step(&mut list).foreign;
+        desk.expect_listed(&list, &[DUMMY, B]);
+        assert_eq!((foreign, list.is_owed()), (!family_command, family_command));
+    }
+}
+
 /// What the first start leaves of a list with [`A`] and [`B`], of which `a` has `on_boot = withdraw`.
 fn first_list(desk: &Desk) -> Vec<Prefix> {
     let mut services = desk.services.clone();
