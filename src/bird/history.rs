@@ -190,11 +190,12 @@ impl History {
     }
 }
 
-/// Whether there is a history beside the prefix file `conf`.
-pub fn exists(conf: &Path) -> bool {
+/// Whether the history beside the prefix file `conf` has a copy that may be one of the family's.
+pub fn exists(conf: &Path, family: Family) -> bool {
+    let may_be_ours = |copy: &Copy| copy.family.is_none_or(|found| found == family);
     open_parent(conf)
         .and_then(|parent| open(&parent))
-        .is_ok_and(|directory| copies(&directory).is_ok_and(|found| !found.is_empty()))
+        .is_ok_and(|directory| copies(&directory).is_ok_and(|found| found.iter().any(may_be_ours)))
 }
 
 /// The list of the family's newest copy that has no flaw, and was not made from nothing.

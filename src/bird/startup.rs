@@ -108,7 +108,7 @@ impl Startup {
         configured: &HashSet<Prefix>,
     ) -> Vec<Prefix> {
         let sound = found.as_ref().is_some_and(|file| flaw.is_none() && !file.held);
-        let is_new = found.is_none() && !self.boot.is_marked() && !history::exists(path);
+        let is_new = found.is_none() && !self.boot.is_marked() && !history::exists(path, family);
         let listed = found.map(|file| file.prefixes).unwrap_or_default();
         if sound || flaw.is_none() {
             if !sound {
@@ -213,16 +213,4 @@ impl Startup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_marker_stands_beside_the_file_that_a_link_leads_to_now() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut startup = Startup::new(&dir.path().join("a.conf"), Duration::ZERO);
-        for name in ["a.conf", "b.conf", "b.conf"] {
-            startup.confirm(&dir.path().join(name));
-            assert!(Boot::look(&dir.path().join(name)).is_marked(), "{name}");
-        }
-    }
-}
+mod tests;

@@ -377,3 +377,22 @@ fn the_newest_good_copy_is_found_among_flawed_ones() {
     sandbox.plant("9999999999.000000004", &held);
     assert_eq!(sandbox.newest(), Some(list(2, Family::V4).1));
 }
+
+#[test]
+fn a_history_exists_where_it_has_a_copy_that_may_be_the_familys() {
+    let exists_for = |sandbox: &Sandbox| [Family::V4, Family::V6].map(|family| exists(&sandbox.at("p.conf"), family));
+    let sandbox = Sandbox::new(3);
+    assert_eq!(exists_for(&sandbox), [false, false], "there is no directory");
+    sandbox.plant("notes", "");
+    fs::create_dir(sandbox.at("history/1763803000.123456784")).unwrap();
+    assert_eq!(exists_for(&sandbox), [false, false], "it has no copy");
+    sandbox.plant("1763803000.123456786", "broken");
+    assert_eq!(exists_for(&sandbox), [false, true]);
+    sandbox.plant("1763803000.123456794", "broken");
+    assert_eq!(exists_for(&sandbox), [true, true]);
+    // Of the original's, which do not name their family.
+    let sandbox = Sandbox::new(3);
+    sandbox.plant("1763803000.1234567", "broken");
+    assert_eq!(exists_for(&sandbox), [true, true]);
+    assert!(!exists(&sandbox.at("elsewhere/p.conf"), Family::V4));
+}

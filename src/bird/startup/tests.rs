@@ -1,0 +1,228 @@
+//! What stands on the disk is made up; no daemon, no BIRD.
+
+use std::fs;
+
+use super::*;
+use crate::bird::boot::Boot;
+use crate::bird::prefix_file;
+
+const A: &str = "10.0.0.1/32";
+const B: &str = "10.0.0.2/32";
+const STRANGER: &str = "10.9.9.9/32";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a start makes of a list.
+#[derive(Debug, PartialEq)]
+enum Trust {
+    /// Nothing was ever listed.
+    Fresh,
+    Trusted,
+    /// Held, with this base.
+    Lost,
+}
+
+fn prefixes(texts: &[&str]) -> Vec<Prefix> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn sound(listed: &[&str]) -> String {
+    prefix_file::render("ACAST", None, &prefixes(listed), "2026-01-01 00:00:00.000000", 1)
+}
+
+fn held(listed: &[&str]) -> String {
+    let mut text = sound(listed);
+    prefix_file::mark_held(&mut text);
+    text
+}
+
+/// A list's file, with a marker of ours beside it, and a history whose newest copy lists [`B`].
+struct Host {
+    dir: tempfile::TempDir,
+}
+
+impl Host {
+    fn new(marker: bool, history: bool) -> Host {
+        let host = Host { dir: tempfile::tempdir().unwrap() };
+        if marker {
+            Boot::look(&host.path()).keep();
+        }
+        if history {
+            let directory = host.dir.path().join("history");
+            fs::create_dir(&directory).unwrap();
+            put(&directory.join("1763803000.123456784"), &sound(&[B]));
+        }
+        host
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.dir.path().join("prefixes.conf")
+    }
+
+    fn startup(&self) -> Startup {
+        Startup::new(&self.path(), SECOND * 20)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+/// Reads `text`, or no file, at the start.
+fn read(startup: &mut Startup, host: &Host, text: Option<&str>, refused: bool) -> Vec<Prefix> {
+    let file = text.map(|text| prefix_file::parse(text.as_bytes(), Family::V4));
+    let flaw = match &file {
+        _ if refused => Some("it cannot be read".to_string()),
+        None => Some("it is not there".to_string()),
+        Some(file) => file.flaw.as_ref().map(ToString::to_string),
+    };
+    startup.set_unread(refused);
+    let configured = prefixes(&[A, B]).into_iter().collect();
+    startup.read(&host.path(), Family::V4, file, flaw.as_deref(), &configured)
+}
+
+fn names(names: &[&str]) -> Vec<Arc<str>> {
+    names.iter().map(|name| Arc::from(*name)).collect()
+}
+
+#[test]
+fn how_far_a_list_is_trusted() {
+    use Trust::{Fresh, Lost, Trusted};
+    let whole = sound(&[A, STRANGER]);
+    let provisional = held(&[A, STRANGER]);
+    let torn = whole[..whole.len() - 4].to_string();
+    let torn_provisional = provisional[..provisional.len() - 4].to_string();
+    // The file, whether it is refused, marker and history; how far it is trusted, and what is listed to begin with.
+    let table: &[(Option<&str>, bool, bool, bool, Trust, &[&str])] = &[
+        (Some(&whole), false, false, false, Trusted, &[A, STRANGER]),
+        (Some(&whole), false, true, true, Trusted, &[A, STRANGER]),
+        (Some(&provisional), false, false, false, Lost, &[A, STRANGER]),
+        (Some(&provisional), false, true, true, Lost, &[A, STRANGER]),
+        (None, false, false, false, Fresh, &[]),
+        (None, false, true, false, Lost, &[]),
+        (None, false, false, true, Lost, &[B]),
+        (None, false, true, true, Lost, &[B]),
+        (None, true, false, false, Lost, &[]),
+        (None, true, true, false, Lost, &[]),
+        (None, true, false, true, Lost, &[B]),
+        (Some(""), false, false, false, Lost, &[]),
+        (Some(""), false, true, false, Lost, &[]),
+        (Some(""), false, false, true, Lost, &[B]),
+        (Some(&torn), false, false, false, Lost, &[A]),
+        (Some(&torn), false, true, true, Lost, &[A]),
+        (Some(&torn_provisional), false, false, false, Lost, &[A]),
+    ];
+    for (text, refused, marker, history, trust, listed) in table {
+        let case = format!("{text:?}, refused {refused}, marker {marker}, history {history}");
+        let host = Host::new(*marker, *history);
+        let mut startup = host.startup();
+        assert_eq!(read(&mut startup, &host, *text, *refused), prefixes(listed), "{case}");
+        let is_lost = startup.is_lost();
+        let found = match (is_lost, text) {
+            (true, _) => Lost,
+            (false, None) => Fresh,
+            (false, Some(_)) => Trusted,
+        };
+        assert_eq!(found, *trust, "{case}");
+        let levels = (startup.is_provisional(), startup.is_marked(), startup.held_until().is_some());
+        assert_eq!(levels, (is_lost, is_lost, is_lost), "{case}");
+    }
+}
+
+#[test]
+fn without_services_nothing_is_held() {
+    let host = Host::new(true, false);
+    let mut startup = host.startup();
+    startup.read(&host.path(), Family::V4, None, Some("it is not there"), &HashSet::new());
+    assert!(!startup.is_lost() && startup.held_until().is_none());
+}
+
+#[test]
+fn a_hold_ends_with_the_verdicts_with_the_time_or_with_an_operators_withdrawal() {
+    let now = Instant::now();
+    for (waiting_for, withheld, after, ends) in [
+        (&["a", "b"][..], false, SECOND, false),
+        (&["b"], false, SECOND * 19, false),
+        (&[], false, SECOND, true),
+        (&["b"], true, SECOND, true),
+        (&["a", "b"], false, SECOND * 21, true),
+    ] {
+        let host = Host::new(true, false);
+        let mut startup = host.startup();
+        read(&mut startup, &host, None, false);
+        let until = startup.held_until().unwrap();
+        assert!(until >= now + SECOND * 20);
+        let at = if after > SECOND * 20 { until } else { now + after };
+        startup.update_hold(&names(waiting_for), withheld, at);
+        assert_eq!(startup.held_until().is_none(), ends, "{waiting_for:?} {withheld} {after:?}");
+        assert_eq!(startup.is_provisional(), !ends);
+        assert!(startup.is_marked(), "the file was not written yet");
+        let hold = startup.hold(names(waiting_for));
+        assert_eq!(hold.map(|hold| hold.waiting_for), (!ends).then(|| names(waiting_for)));
+        startup.confirm();
+        assert_eq!(startup.is_marked(), !ends);
+        assert!(startup.is_started());
+    }
+}
+
+#[test]
+fn no_hold_is_longer_than_a_minute() {
+    let host = Host::new(true, false);
+    let mut startup = Startup::new(&host.path(), Duration::from_secs(3600));
+    read(&mut startup, &host, None, false);
+    assert!(startup.held_until().unwrap() <= Instant::now() + MAX_HOLD);
+}
+
+#[test]
+fn what_bird_says_ends_the_hold_and_its_silence_does_not() {
+    let host = Host::new(true, false);
+    let mut startup = host.startup();
+    read(&mut startup, &host, None, false);
+    startup.not_found();
+    assert!(!startup.is_lost() && startup.held_until().is_some());
+    startup.found();
+    assert!(startup.held_until().is_none());
+}
+
+#[test]
+fn a_file_that_can_be_read_later_counts_until_the_first_step_is_over() {
+    let host = Host::new(true, true);
+    let mut startup = host.startup();
+    assert_eq!(read(&mut startup, &host, None, true), prefixes(&[B]));
+    assert!(startup.is_unread() && startup.is_lost());
+    startup.forget_hold();
+    assert_eq!(read(&mut startup, &host, Some(&sound(&[A])), false), prefixes(&[A]));
+    assert!(!startup.is_unread() && !startup.is_lost() && startup.held_until().is_none());
+
+    let mut startup = host.startup();
+    read(&mut startup, &host, None, true);
+    startup.confirm();
+    assert!(!startup.is_unread(), "another list is in its place");
+}
+
+#[test]
+fn a_list_from_before_the_boot_counts_less_the_services_that_want_it_so() {
+    for (marker, baseline) in [(false, &[B][..]), (true, &[A, B])] {
+        let host = Host::new(marker, false);
+        let mut startup = host.startup();
+        let on_boot = prefixes(&[A, STRANGER]);
+        startup.begin_with(&host.path(), &prefixes(&[A, B]), on_boot.iter().map(|prefix| (*prefix, "a")));
+        assert_eq!(*startup.baseline(), prefixes(baseline).into_iter().collect());
+    }
+    let host = Host::new(false, false);
+    let mut startup = host.startup();
+    startup.begin_with(&host.path(), &prefixes(&[A, B]), std::iter::empty());
+    assert_eq!(startup.baseline().len(), 2);
+    startup.set_baseline(prefixes(&[A]));
+    assert_eq!(*startup.baseline(), prefixes(&[A]).into_iter().collect());
+}
+
+#[test]
+fn the_marker_stands_beside_the_file_that_a_link_leads_to_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut startup = Startup::new(&dir.path().join("a.conf"), Duration::ZERO);
+    for name in ["a.conf", "b.conf", "b.conf"] {
+        startup.confirm(&dir.path().join(name));
+        assert!(Boot::look(&dir.path().join(name)).is_marked(), "{name}");
+    }
+}
