@@ -162,6 +162,27 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_of_any_boot_says_that_a_list_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
+        let marker = dir.path().join(".a.conf.boot");
+        put(&id, "one\n");
+        let mut boot = Boot::compare(&list, &id);
+        assert!(!boot.is_marked());
+        boot.keep();
+        for text in ["one\n", "two\n", "", "longer than any id, and so it is none, but somebody has put it down there"]
+        {
+            put(&marker, text);
+            assert!(Boot::compare(&list, &id).is_marked(), "{text:?}");
+        }
+        fs::remove_file(&marker).unwrap();
+        assert!(!Boot::compare(&list, &id).is_marked());
+        // One that cannot be read is there.
+        fs::create_dir(&marker).unwrap();
+        assert!(Boot::compare(&list, &id).is_marked());
+    }
+
+    #[test]
     fn this_kernel_has_an_id() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("a.conf");

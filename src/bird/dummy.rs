@@ -65,3 +65,56 @@ fn option_name(family: Family) -> &'static str {
 fn default_dummy(family: Family) -> Option<Prefix> {
     options::find(Scope::Daemon, option_name(family))?.default?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V4: &str = "10.189.200.255/32";
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_configured_dummy_is_listed_whatever_bird_requires() {
+        let mut dummy = DummyPolicy::new(Family::V4, Some(prefix("10.0.0.9/32")));
+        assert!(!dummy.set_required(true, |_| false));
+        assert_eq!(dummy.prefix(|_| true), Some(&prefix("10.0.0.9/32")));
+    }
+
+    #[test]
+    fn a_fallback_is_listed_only_while_bird_requires_one() {
+        for (family, fallback) in [(Family::V4, V4), (Family::V6, "2001:db8::1/128")] {
+            let mut dummy = DummyPolicy::new(family, None);
+            assert_eq!(dummy.prefix(|_| false), None);
+            for (required, changes) in [(false, false), (true, true), (true, false), (false, true), (false, false)] {
+                assert_eq!(dummy.set_required(required, |_| false), changes, "{family} {required}");
+                assert_eq!(dummy.prefix(|_| false), required.then(|| prefix(fallback)).as_ref());
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_a_service_is_no_fallback() {
+        let mut dummy = DummyPolicy::new(Family::V4, None);
+        dummy.set_required(true, |found| *found == prefix(V4));
+        assert_eq!(dummy.prefix(|_| false), None);
+
+        // A reload gave it to a service.
+        let mut dummy = DummyPolicy::new(Family::V4, None);
+        dummy.set_required(true, |_| false);
+        assert_eq!(dummy.prefix(|found| *found == prefix(V4)), None);
+        assert_eq!(dummy.prefix(|_| false), Some(&prefix(V4)));
+    }
+
+    #[test]
+    fn a_reload_that_configures_one_takes_the_fallbacks_place() {
+        let mut dummy = DummyPolicy::new(Family::V4, None);
+        dummy.set_required(true, |_| false);
+        dummy.configure(Some(prefix("10.0.0.9/32")));
+        assert_eq!(dummy.prefix(|_| false), Some(&prefix("10.0.0.9/32")));
+        dummy.configure(None);
+        assert_eq!(dummy.prefix(|_| false), Some(&prefix(V4)), "BIRD still requires one");
+    }
+}

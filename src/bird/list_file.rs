@@ -188,3 +188,115 @@ fn resolve(path: &Path) -> PathBuf {
     let joined = path.parent().unwrap_or(Path::new("")).join(target);
     std::fs::canonicalize(path).unwrap_or(joined)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{symlink, PermissionsExt};
+
+    use super::*;
+
+    /// A directory with a link `link.conf`, that points to `a.conf`.
+    fn linked() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link.conf");
+        symlink("a.conf", &link).unwrap();
+        (dir, link)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+    fn put(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+    }
+
+    fn text(file: &mut ListFile) -> Option<Vec<u8>> {
+        file.read().0.bytes
+    }
+
+    #[test]
+    fn a_link_is_resolved_at_each_look() {
+        let (dir, link) = linked();
+        let at = |name: &str| dir.path().join(name);
+        put(&at("a.conf"), "a");
+        put(&at("b.conf"), "b");
+        let mut file = ListFile::new(Family::V4, &link, Some(3));
+        assert_eq!(text(&mut file).as_deref(), Some(&b"a"[..]));
+        assert!(file.is_unchanged());
+        file.mark_right();
+
+        // It points elsewhere.
+        fs::remove_file(&link).unwrap();
+        symlink("b.conf", &link).unwrap();
+        assert!(!file.is_unchanged());
+        let (contents, differs) = file.read();
+        assert_eq!((contents.bytes.as_deref(), differs), (Some(&b"b"[..]), true));
+        assert!(!file.is_right());
+        assert_eq!(file.path(), at("b.conf"));
+        assert!(file.replace("new b"));
+        assert_eq!(fs::read_to_string(at("a.conf")).unwrap(), "a");
+        assert_eq!(fs::read_to_string(at("b.conf")).unwrap(), "new b");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        // A file stands in its place.
+        fs::remove_file(&link).unwrap();
+        put(&link, "c");
+        assert!(!file.is_unchanged());
+        assert_eq!(text(&mut file).as_deref(), Some(&b"c"[..]));
+        assert!(file.replace("new c"));
+        assert_eq!(fs::read_to_string(&link).unwrap(), "new c");
+        assert_eq!(fs::read_to_string(at("b.conf")).unwrap(), "new b");
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_filled() {
+        let (dir, link) = linked();
+        let mut file = ListFile::new(Family::V4, &link, None);
+        let (contents, differs) = file.read();
+        assert_eq!(contents.flaw().as_deref(), Some("it is not there"));
+        assert!(!differs && !file.is_unchanged() && !file.is_right());
+        assert!(file.replace("new"));
+        file.mark_right();
+        assert!(file.is_right() && file.is_unchanged() && file.is_readable_for_all());
+        assert_eq!(fs::read_to_string(dir.path().join("a.conf")).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn another_file_with_the_same_text_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.conf");
+        let mut file = ListFile::new(Family::V4, &path, None);
+        assert!(file.replace("text"));
+        file.mark_right();
+        assert!(!file.read().1, "our own is the one that we know");
+        let changes: [&dyn Fn(); 4] = [
+            &|| {
+                atomic_file::replace(&path, b"text", Durability::Unsynced).unwrap();
+            },
+            &|| fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap(),
+            &|| fs::remove_file(&path).unwrap(),
+            &|| put(&path, "text"),
+        ];
+        for change in changes {
+            change();
+            assert!(!file.is_unchanged());
+            assert!(file.read().1);
+            assert!(!file.is_right());
+            file.mark_right();
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_or_replaced_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.conf");
+        fs::create_dir(&path).unwrap();
+        let mut file = ListFile::new(Family::V4, &path, None);
+        assert!(file.read().0.flaw().unwrap().starts_with("it cannot be read: "));
+        assert!(!file.replace("text"));
+        assert!(file.problem().unwrap().starts_with("failed to write Bird configuration: "));
+        fs::remove_dir(&path).unwrap();
+        assert!(file.replace("text"));
+        assert_eq!(file.problem(), None);
+    }
+}
