@@ -17,9 +17,12 @@ enum Trust {
     /// Nothing was ever listed.
     Fresh,
     Trusted,
-    /// Held, with this base.
+    /// Held.
     Lost,
 }
+
+/// The file, whether it is refused, marker and history; how far the list is trusted, and what it has to begin with.
+type Case<'a> = (Option<&'a str>, bool, bool, bool, Trust, &'a [&'a str]);
 
 fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -92,8 +95,7 @@ fn how_far_a_list_is_trusted() {
     let provisional = held(&[A, STRANGER]);
     let torn = whole[..whole.len() - 4].to_string();
     let torn_provisional = provisional[..provisional.len() - 4].to_string();
-    // The file, whether it is refused, marker and history; how far it is trusted, and what is listed to begin with.
-    let table: &[(Option<&str>, bool, bool, bool, Trust, &[&str])] = &[
+    let table: &[Case] = &[
         (Some(&whole), false, false, false, Trusted, &[A, STRANGER]),
         (Some(&whole), false, true, true, Trusted, &[A, STRANGER]),
         (Some(&provisional), false, false, false, Lost, &[A, STRANGER]),
