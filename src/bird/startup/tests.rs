@@ -95,7 +95,7 @@ fn how_far_a_list_is_trusted() {
     let provisional = held(&[A, STRANGER]);
     let torn = whole[..whole.len() - 4].to_string();
     let torn_provisional = provisional[..provisional.len() - 4].to_string();
-    let table: &[Case] = &[
+    let table: &[Case<'_>] = &[
         (Some(&whole), false, false, false, Trusted, &[A, STRANGER]),
         (Some(&whole), false, true, true, Trusted, &[A, STRANGER]),
         (Some(&provisional), false, false, false, Lost, &[A, STRANGER]),
