@@ -221,7 +221,8 @@ impl Verdict {
     /// For tests: this state and nothing special about it.
     #[cfg(test)]
     pub(crate) fn of(state: State) -> Verdict {
-        Verdict { state, withheld: false, missing: BTreeSet::new(), unconfirmed: BTreeSet::new() }
+        let (missing, unconfirmed) = (BTreeSet::new(), BTreeSet::new());
+        Verdict { state, withheld: false, ends_hold: false, unassigned: false, missing, unconfirmed }
     }
 
     /// For tests: these prefixes are not assigned, and on those the check has not decided yet.

@@ -161,7 +161,7 @@ fn a_hold_ends_with_the_verdicts_with_the_time_or_with_an_operators_withdrawal()
         assert!(startup.is_marked(), "the file was not written yet");
         let hold = startup.hold(names(waiting_for));
         assert_eq!(hold.map(|hold| hold.waiting_for), (!ends).then(|| names(waiting_for)));
-        startup.confirm();
+        startup.confirm(&host.path());
         assert_eq!(startup.is_marked(), !ends);
         assert!(startup.is_started());
     }
@@ -198,7 +198,7 @@ fn a_file_that_can_be_read_later_counts_until_the_first_step_is_over() {
 
     let mut startup = host.startup();
     read(&mut startup, &host, None, true);
-    startup.confirm();
+    startup.confirm(&host.path());
     assert!(!startup.is_unread(), "another list is in its place");
 }
 
