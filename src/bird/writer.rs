@@ -85,6 +85,8 @@ pub struct Writer {
     orphans: Arc<Orphans>,
     state: Arc<Mutex<BirdState>>,
     give_up: StopLine,
+    /// How often the checks' states are read though nobody sent a hint.
+    look_interval: Duration,
 }
 
 /// How the bird-writer ended.
@@ -130,6 +132,7 @@ impl Writer {
             orphans,
             state,
             give_up,
+            look_interval: LOOK_INTERVAL,
         };
         writer.reload_customs(settings);
         writer
@@ -170,7 +173,8 @@ impl Writer {
     /// Waits for the next event or until then, or else for the next thing to do; returns all events that wait by then.
     fn receive(&mut self, events: &Receiver<Event>, until: Option<Instant>) -> Vec<Event> {
         let now = Instant::now();
-        let until = until.unwrap_or_else(|| earlier(self.next_wakeup(now), Some(now + LOOK_INTERVAL)).unwrap_or(now));
+        let until =
+            until.unwrap_or_else(|| earlier(self.next_wakeup(now), Some(now + self.look_interval)).unwrap_or(now));
         match events.recv_timeout(until.saturating_duration_since(now)) {
             Ok(event) => std::iter::once(event).chain(events.try_iter()).collect(),
             Err(RecvTimeoutError::Timeout) => Vec::new(),
