@@ -365,7 +365,8 @@ impl Writer {
     }
 
     /// Before a custom command BIRD is asked whether it is busy, where it can be asked: over a socket it says that of
-    /// everybody's reconfigurations.
+    /// everybody's reconfigurations. What a command said of a busy BIRD counts unless all say that they are idle, as the
+    /// custom command may be for the one that does not.
     fn may_start_custom(&mut self) -> bool {
         if self.lists_mut().any(PrefixList::recheck_if_touched) {
             return false;
@@ -380,7 +381,11 @@ impl Writer {
             }
             None => {}
         }
-        true
+        if answers.iter().all(|answer| *answer == Some(false)) {
+            self.busy_until = None;
+        }
+        self.customs_wait = self.busy_until.filter(|until| *until > Instant::now());
+        self.customs_wait.is_none()
     }
 
     fn gate(&self) -> Gate {

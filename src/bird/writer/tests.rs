@@ -1,8 +1,11 @@
 //! The thread itself, on real files, with a program in birdc's place that does what the test says and counts its runs.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -360,6 +363,88 @@ fn what_a_custom_command_says_of_a_busy_bird_holds_up_everybody() {
         let now = Instant::now();
         assert_eq!(writer.next_wakeup(now).is_some_and(|at| at > now + REST / 2), busy, "{version}");
     }
+}
+
+/// A BIRD 3 on the rig's control socket, which holds what it is asked for. It ends with the test program.
+fn on_socket(rig: &Rig) -> Arc<AtomicBool> {
+    let busy = Arc::new(AtomicBool::new(false));
+    let (listener, is_busy) = (UnixListener::bind(rig.path("sock")).unwrap(), busy.clone());
+    let talk = move |stream: UnixStream, busy: Arc<AtomicBool>| {
+        let mut write = stream.try_clone().unwrap();
+        let _ = write.write_all(b"0001 BIRD 3.3.2 ready.\n");
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let answer = match line.as_str() {
+                "configure" => "0003 Reconfigured\n",
+                "configure status" if busy.load(Ordering::SeqCst) => "0004-Reconfiguration in progress\n0000 \n",
+                "configure status" => "0003-Daemon is up and running\n0000 \n",
+                _ => "0023 TRUE\n",
+            };
+            let _ = write.write_all(answer.as_bytes());
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map(Result::unwrap) {
+            let busy = is_busy.clone();
+            std::thread::spawn(move || talk(stream, busy));
+        }
+    });
+    busy
+}
+
+/// Over a socket BIRD says that of everybody's reconfigurations, an operator's included.
+#[test]
+fn a_custom_command_waits_for_a_bird_that_says_that_it_is_busy() {
+    let mut rig = Rig::new(1, "bird_control_socket = DIR/sock", CUSTOM);
+    let busy = on_socket(&rig);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    assert!(rig.in_sync(), "{:?}", rig.problem());
+    busy.store(true, Ordering::SeqCst);
+    rig.set("s0", State::Down);
+    writer.skip_backoff();
+    for _ in 0..3 {
+        writer.customs_wait = None;
+        writer.step();
+        assert!(!writer.customs.is_running() && !rig.in_sync());
+        let now = Instant::now();
+        assert!(writer.next_wakeup(now).is_some_and(|at| at <= now + BUSY_RETRY), "it is asked again");
+    }
+    // What a command said before counts no longer, once BIRD says that it is done.
+    busy.store(false, Ordering::SeqCst);
+    (writer.customs_wait, writer.busy_until) = (None, Some(Instant::now() + MINUTE));
+    writer.step();
+    assert!(writer.customs.is_running());
+}
+
+/// They may be for the BIRD that nobody can ask.
+#[test]
+fn what_one_bird_says_does_not_count_for_another_that_may_be_busy() {
+    let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
+    for answers in [true, false] {
+        let mut rig = Rig::new(1, &format!("bird_control_socket = DIR/sock\n{ipv6}"), CUSTOM);
+        let _busy = answers.then(|| on_socket(&rig));
+        let (mut writer, _events) = rig.writer();
+        writer.step();
+        let until = Instant::now() + MINUTE;
+        writer.busy_until = Some(until);
+        rig.set("s0", State::Down);
+        writer.skip_backoff();
+        writer.step();
+        assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.is_running(), "{answers}");
+        assert_eq!(writer.busy_until, Some(until), "{answers}");
+        assert_eq!(writer.customs_wakeup(Instant::now()), Some(until), "{answers}");
+    }
+    // Nor does a socket on which nobody answers.
+    let mut rig = Rig::new(1, "bird_control_socket = DIR/sock", CUSTOM);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    let until = Instant::now() + MINUTE;
+    writer.busy_until = Some(until);
+    rig.set("s0", State::Down);
+    writer.skip_backoff();
+    writer.step();
+    assert!(!writer.customs.is_running());
+    assert_eq!(writer.customs_wakeup(Instant::now()), Some(until));
 }
 
 /// The other family's BIRD is down, and stays untold whatever the command of a service that is none of its own does.
