@@ -345,16 +345,19 @@ fn what_a_custom_command_says_of_a_busy_bird_holds_up_everybody() {
         rig.configure(BIRDC, &[("s0", "10.0.0.0/32", CUSTOM), ("s1", "10.0.0.1/32", "")]);
         let (mut writer, events) = rig.writer();
         writer.step();
-        rig.bird_does(&format!("{version} echo Reconfiguration in progress"));
+        let waits = "case $1 in custom) until [ -e DIR/go ]; do sleep 0.01; done; esac";
+        rig.bird_does(&format!("{waits}; {version} echo Reconfiguration in progress"));
         rig.set("s0", State::Down);
         writer.lists_mut().for_each(PrefixList::skip_backoff);
         writer.step();
         assert!(writer.customs.is_running());
+        rig.wait("its start", |rig| rig.runs().len() == 2);
         // Nobody is told while it runs.
         rig.set("s1", State::Down);
         writer.skip_backoff();
         writer.step();
         assert!(!rig.file().contains("10.0.0.1/32") && rig.runs() == ["1 configure", "2 custom down"]);
+        put(&rig.path("go"), "", 0o644);
         let ended = events.recv_timeout(MINUTE).unwrap();
         assert!(writer.apply(ended).is_none());
         writer.skip_backoff();
