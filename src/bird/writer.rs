@@ -353,10 +353,6 @@ impl Writer {
         self.update_customs();
         let now = Instant::now();
         if self.customs_wakeup(now).is_some_and(|at| at <= now) && self.may_start_custom() {
-            // Nobody asks BIRD to read what somebody else has written since the last look.
-            if self.lists_mut().fold(false, |any, list| list.recheck_if_touched() || any) {
-                return;
-            }
             let fit = self.lists().filter(|list| list.is_fit());
             let revisions: Vec<(Family, Revision)> = fit.map(|list| (list.family(), list.revision())).collect();
             let blocked = self.blocked_families();
@@ -371,15 +367,11 @@ impl Writer {
         if self.lists_mut().any(PrefixList::recheck_if_touched) {
             return false;
         }
-        let answers = self.reconfigurers.iter().filter_map(|reconfigurer| reconfigurer.is_busy(&self.give_up));
-        let is_busy = answers.fold(None, |all, busy| Some(all.unwrap_or(false) || busy));
-        match is_busy {
-            Some(false) => self.busy_until = None,
-            Some(true) => {
-                self.customs_wait = Some(Instant::now() + BUSY_RETRY);
-                return false;
-            }
-            None => {}
+        let answers: Vec<Option<bool>> =
+            self.reconfigurers.iter().map(|reconfigurer| reconfigurer.is_busy(&self.give_up)).collect();
+        if answers.contains(&Some(true)) {
+            self.customs_wait = Some(Instant::now() + BUSY_RETRY);
+            return false;
         }
         if answers.iter().all(|answer| *answer == Some(false)) {
             self.busy_until = None;
@@ -407,7 +399,7 @@ impl Writer {
             return None;
         }
         let at = self.customs.next_wakeup(&self.blocked_families(), now)?;
-        let can_ask = self.reconfigurers.iter().any(Reconfigurer::can_ask);
+        let can_ask = self.reconfigurers.iter().all(Reconfigurer::can_ask);
         let busy_until = self.busy_until.filter(|_| !can_ask);
         [Some(at), busy_until, self.customs_wait].into_iter().flatten().max()
     }

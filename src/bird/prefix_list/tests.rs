@@ -459,7 +459,7 @@ fn what_an_operator_withdraws_leaves_a_held_list_at_once() {
     desk.step(&mut list);
     desk.expect(&list, &[DUMMY, A]);
     desk.verdicts[0] = Verdict::of(State::Down);
-    desk.verdicts[0].withheld = true;
+    (desk.verdicts[0].withheld, desk.verdicts[0].ends_hold) = (true, true);
     desk.step(&mut list);
     assert!(!list.is_held());
     desk.expect(&list, &[DUMMY]);
