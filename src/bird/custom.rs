@@ -132,8 +132,11 @@ impl Customs {
             }
             self.commands.insert(service.name.as_str().into(), Custom { prefixes, families, gone: None, ..custom });
         }
-        for (name, custom) in before {
+        for (name, mut custom) in before {
             left_to_families.extend(&custom.families);
+            // What another service has taken over is told by that one, or by its family.
+            custom.prefixes.retain(|prefix| !owned.contains(prefix));
+            custom.listed.iter_mut().for_each(|listed| listed.retain(|prefix| !owned.contains(prefix)));
             self.commands.insert(name, Custom { gone: Some(custom.gone.unwrap_or(0)), ..custom });
         }
         left_to_families

@@ -317,6 +317,19 @@ fn a_service_that_is_gone_and_comes_back_has_one_command() {
     assert_eq!((rig.customs.commands.len(), rig.runs(), rig.counts()), (2, vec!["down".to_string()], (1, 0)));
 }
 
+/// What becomes of the prefix later is the other service's affair.
+#[test]
+fn a_service_that_is_gone_tells_nothing_of_a_prefix_that_another_took_over() {
+    let mut rig = Rig::new(2);
+    let command = rig.script("");
+    let heir = Service { name: "heir".into(), ..(*with(0, None)).clone() };
+    let services = [with(1, Some(&command)), Arc::new(heir)];
+    assert_eq!(rig.reload(&services, true), HashSet::from([Family::V4]));
+    assert_eq!((rig.customs.commands.len(), rig.wakeup()), (1, None));
+    rig.list(0, false);
+    assert_eq!((rig.wakeup(), rig.owes()), (None, false));
+}
+
 #[test]
 fn one_runs_at_a_time_and_the_one_that_waited_longest_is_first() {
     let mut rig = Rig::new(3);
