@@ -17,8 +17,9 @@ use strsim::damerau_levenshtein;
 
 use crate::config::files::{self, ServiceFiles, Sources};
 use crate::config::lint;
+use crate::config::lint::machine::Machine;
 use crate::config::options;
-use crate::config::preflight::{self, lints::Machine};
+use crate::config::preflight;
 use crate::config::problem::{Problem, Severity};
 use crate::config::settings::Settings;
 use crate::daemon;

@@ -53,7 +53,7 @@
 //! |---|---|
 //! | an option: its name, default, help | [`config::options`], then [`config::reading`] and [`config::settings`] |
 //! | what is judged of the machine | [`config::preflight`] |
-//! | what `--check` warns of | [`config::lint`], and `config::preflight::lints` for the machine |
+//! | what `--check` warns of | [`config::lint`]; `config::lint::machine` for the machine |
 //! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::gate`] |
 //! | when a service is up or down | [`check::health`] |
 //! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
@@ -102,6 +102,7 @@ pub(crate) mod withdraw_all;
 pub(crate) mod config {
     //! From files to settings that exist only valid.
     pub mod change;
+    pub mod configuration;
     pub mod files;
     pub mod ini;
     pub mod lint;
@@ -110,6 +111,7 @@ pub(crate) mod config {
     pub mod problem;
     pub mod reading;
     pub mod settings;
+    pub mod sources;
     pub mod spelling;
     pub mod unknown;
     pub mod variable;

@@ -13,6 +13,7 @@ use std::path::Path;
 /// From top to bottom. Modules of one layer do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
+    &["internals"],
     &["cli"],
     &["draining", "withdraw_all"],
     &["daemon"],

@@ -4,52 +4,24 @@
 //! a service that is silently not checked is worse than no start. Every problem is reported, not the first only.
 //! Leaves out: what depends on the machine, files aside (`config::preflight`).
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use crate::config::configuration::Configuration;
 use crate::config::ini::{Ini, DEFAULT};
 use crate::config::lint::{self, Files};
 use crate::config::options::{self, Scope};
 use crate::config::problem::{self, Problem};
 use crate::config::reading::{self, Parts, DAEMON};
 use crate::config::settings::Settings;
+pub use crate::config::sources::{ServiceFiles, Sources};
 use crate::config::unknown;
 use crate::sys::poll::uninterrupted;
-
-/// Where the configuration is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources {
-    /// The main file.
-    pub main: PathBuf,
-    /// Where the services are.
-    pub services: ServiceFiles,
-}
-
-/// Where the services are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceFiles {
-    /// Every `*.conf` in this directory whose name does not begin with a dot.
-    Directory(PathBuf),
-    /// This file.
-    File(PathBuf),
-}
-
-/// A configuration that was read and found good.
-#[derive(Clone, Debug)]
-pub struct Configuration {
-    /// What it says.
-    pub settings: Settings,
-    /// What can be lived with, but should be told.
-    pub warnings: Vec<Problem>,
-    ini: Ini,
-}
 
 /// What could be made of files that hold errors.
 #[derive(Clone, Debug)]
@@ -114,7 +86,7 @@ impl Examined {
         let sound = |problem: &Problem| faults.leave(problem) && !faulty.contains(&option_of(problem));
         let found: Vec<Problem> = found.into_iter().filter(sound).collect();
         problems.extend(found);
-        problem::once(&mut problems);
+        problem::once(&mut problems, DEFAULT);
         problems
     }
 }
@@ -168,7 +140,7 @@ fn judge(sources: &Sources) -> Judged {
     found.retain(|problem| faults.leave(problem));
     problems.extend(found);
     // A value that several services inherit is one problem.
-    problem::once(&mut problems);
+    problem::once(&mut problems, DEFAULT);
     let main = Some(&*sources.main);
     problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
     Judged { ini, parts: Parts { problems, ..parts }, faults }
@@ -210,51 +182,6 @@ fn read(sources: &Sources) -> Read {
         }
     }
     Read { ini, problems, passed_over }
-}
-
-impl Configuration {
-    /// What a daemon goes on with; the files' text, a third of the whole, is let go.
-    pub fn into_parts(self) -> (Settings, Vec<Problem>) {
-        (self.settings, self.warnings)
-    }
-
-    /// What `--print-conf` prints: every option that counts in each section, its value as it is used. Also options that
-    /// nobody knows must have a value for that.
-    pub fn print(&self) -> Result<String, Vec<Problem>> {
-        let (mut text, mut problems) = (String::new(), Vec::new());
-        for section in std::iter::once(self.ini.default_section()).chain(self.ini.sections()) {
-            let _ = writeln!(text, "[{}]", section.name);
-            for entry in self.ini.entries(section) {
-                match self.ini.value(section, entry) {
-                    Ok(value) => _ = writeln!(text, "{} = {value}", entry.name),
-                    Err(fault) => {
-                        let problem = Problem::error(fault.to_string());
-                        problems.push(reading::blame(&self.ini, section, &entry.name, problem));
-                    }
-                }
-            }
-            text.push('\n');
-        }
-        if problems.is_empty() {
-            Ok(text)
-        } else {
-            Err(problems)
-        }
-    }
-
-    /// A problem that the machine gives this option, with the option's place and value.
-    pub fn blame(&self, section: &str, option: &str, problem: Problem) -> Problem {
-        match self.ini.section(section) {
-            Some(section) => reading::blame(&self.ini, section, option, problem),
-            None => problem,
-        }
-    }
-
-    /// The option's value as it is used, where it has one.
-    pub fn value(&self, section: &str, option: &str) -> Option<Cow<'_, str>> {
-        let section = self.ini.section(section)?;
-        self.ini.value(section, self.ini.entry(section, option)?).ok()
-    }
 }
 
 /// The files to read, in their order, and what is wrong with them at first sight.

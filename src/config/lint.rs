@@ -4,7 +4,7 @@
 //!
 //! Promises: a lint only warns; every warning has a file and, where there is one, a line; a value
 //! that several services inherit is warned of once. Detectors of [`Files`] are pure functions of the
-//! parsed text. Detectors of a [`Machine`] live in `config::preflight::lints` and run only for
+//! parsed text. Detectors of a [`Machine`] live in `config::lint::machine` and run only for
 //! `--check` without `--files-only`.
 //! Leaves out: errors (`config::reading`) and unknown options (`config::unknown`).
 
@@ -12,15 +12,16 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::command::{self, Word};
-use crate::config::files::Sources;
 use crate::config::ini::{Entry, Ini, Section, DEFAULT};
 use crate::config::options::{self, Kind, Opt, Scope};
-use crate::config::preflight::lints::{self as machine, Machine};
 use crate::config::problem::Problem;
 use crate::config::reading::{self, DAEMON};
+use crate::config::sources::Sources;
 use crate::config::spelling;
+use machine::Machine;
 
 mod effects;
+pub mod machine;
 mod programs;
 mod sections;
 #[cfg(test)]

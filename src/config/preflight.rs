@@ -16,7 +16,9 @@ use rustix::fs::{access, statvfs, Access, StatVfsMountFlags};
 use rustix::thread::no_new_privs;
 
 use crate::command::Command;
-use crate::config::files::Configuration;
+use crate::config::configuration::Configuration;
+use crate::config::ini::DEFAULT;
+use crate::config::lint::machine::directory_of;
 use crate::config::problem::{self, Problem, Severity};
 use crate::config::reading::DAEMON;
 use crate::config::settings::{Bird, Service};
@@ -24,7 +26,6 @@ use crate::prefix::Family;
 use crate::sys::addresses::{Addresses, Kernel};
 use crate::sys::links;
 
-pub mod lints;
 #[cfg(test)]
 mod tests;
 
@@ -47,7 +48,7 @@ pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Problem> {
         found.service(service);
     }
     // A value inherited by many services is told of once.
-    problem::once(&mut found.problems);
+    problem::once(&mut found.problems, DEFAULT);
     found.problems
 }
 
@@ -224,11 +225,6 @@ impl Findings<'_> {
             self.say(section, "drain_file", Severity::Warning, rule);
         }
     }
-}
-
-/// The directory that a path lies in; the current one for a bare name.
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The path behind symbolic links, also where its last part does not exist yet.

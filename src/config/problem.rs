@@ -8,8 +8,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::ini::DEFAULT;
-
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
@@ -92,13 +90,13 @@ impl Problem {
     }
 }
 
-/// Removes duplicates. A value of `[DEFAULT]` with references differs between services, but is one
+/// Removes duplicates. A value of the `shared` section, `[DEFAULT]`, with references differs between services, but is one
 /// value.
-pub fn once(problems: &mut Vec<Problem>) {
+pub fn once(problems: &mut Vec<Problem>, shared: &str) {
     let mut seen = HashSet::new();
     problems.retain(|problem| {
         let mut key = problem.clone();
-        if key.section.as_deref() == Some(DEFAULT) && key.line.is_some() {
+        if key.section.as_deref() == Some(shared) && key.line.is_some() {
             key.value = None;
         }
         seen.insert(key)
@@ -168,7 +166,7 @@ mod tests {
         };
         let mut problems = vec![of("DEFAULT", "a", "x"), of("DEFAULT", "b", "x"), of("DEFAULT", "a", "y")];
         problems.extend([of("web", "a", "x"), of("web", "b", "x"), of("web", "a", "x")]);
-        once(&mut problems);
+        once(&mut problems, "DEFAULT");
         let kept = [of("DEFAULT", "a", "x"), of("DEFAULT", "a", "y"), of("web", "a", "x"), of("web", "b", "x")];
         assert_eq!(problems, kept);
     }

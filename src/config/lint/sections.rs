@@ -7,11 +7,11 @@ use std::path::Path;
 
 use strsim::damerau_levenshtein;
 
-use crate::config::files::ServiceFiles;
 use crate::config::ini::{is_space, Replaced, Section, DEFAULT};
 use crate::config::options::{find, Scope};
 use crate::config::problem::{Place, Problem};
 use crate::config::reading::DAEMON;
+use crate::config::sources::ServiceFiles;
 use crate::prefix::Prefix;
 
 use super::{named, Files, Findings};

@@ -167,7 +167,14 @@ impl Act {
 
     /// Whether it moves no route but those that it makes come or go for good.
     pub(super) fn is_calm(&self) -> bool {
-        !matches!(self, Act::BirdStops | Act::BirdStarts | Act::Restart { damage: Some(_), .. })
+        // A list of somebody else's is read where a reconfigure is under way at that very moment.
+        !matches!(
+            self,
+            Act::BirdStops
+                | Act::BirdStarts
+                | Act::Restart { damage: Some(_), .. }
+                | Act::ListDamaged(_, Damage::Replaced)
+        )
     }
 
     /// In words, with what is new in a configuration.

@@ -10,13 +10,11 @@ use std::net::{Ipv6Addr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::config::files::Configuration;
+use crate::config::configuration::Configuration;
 use crate::config::lint::Findings;
 use crate::config::problem::Problem;
 use crate::config::reading::DAEMON;
 use crate::sys::addresses::{Addresses, Kernel};
-
-use super::directory_of;
 
 /// The input of the detectors.
 #[derive(Debug)]
@@ -133,6 +131,11 @@ pub fn unknown_log_server(machine: &Machine<'_>, findings: &mut Findings) {
             findings.say(machine.blame(DAEMON, "log_server"), &[&why.to_string()]);
         }
     }
+}
+
+/// The directory that a path lies in; the current one for a bare name.
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
