@@ -87,6 +87,11 @@
 //!        > prefix, command, drain
 //! ```
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation is for those who work on the program: it shows all items"
+)]
+
 pub(crate) mod bird;
 pub(crate) mod check;
 pub mod cli;
