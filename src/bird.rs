@@ -11,6 +11,7 @@ pub mod file_watch;
 pub mod framing;
 pub mod history;
 pub mod list_file;
+pub mod marker;
 pub mod prefix_file;
 pub mod prefix_list;
 pub mod question;

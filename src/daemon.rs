@@ -297,8 +297,9 @@ impl Daemon {
         }
         let names: Vec<&str> = leaving.iter().map(|check| check.name()).collect();
         info!("going to withdraw {}, as on_exit says", names.join(","));
+        // All at once, so that one reconfigure tells of all.
+        leaving.iter().for_each(|check| check.leave());
         for check in leaving {
-            check.leave();
             // Without a receiver the writer has ended.
             let _ = self.events.send(Event::Changed(check.clone()));
         }

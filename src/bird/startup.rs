@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::bird::boot::Boot;
 use crate::bird::history;
+use crate::bird::marker;
 use crate::bird::prefix_file::PrefixFile;
 use crate::bird::state::Hold;
 use crate::prefix::{Family, Prefix};
@@ -50,6 +51,10 @@ pub struct Startup {
     /// The file was read, and replaced where that was needed.
     started: bool,
     boot: Boot,
+    /// A service has `on_boot = withdraw`, so that the boot has to be remembered.
+    keeps_boot: bool,
+    /// The directory says that a list was written there.
+    is_marker_set: bool,
 }
 
 impl Startup {
@@ -65,6 +70,8 @@ impl Startup {
             unread: false,
             started: false,
             boot: Boot::look(path),
+            keeps_boot: false,
+            is_marker_set: false,
         }
     }
 
@@ -108,7 +115,7 @@ impl Startup {
         configured: &HashSet<Prefix>,
     ) -> Vec<Prefix> {
         let sound = found.as_ref().is_some_and(|file| flaw.is_none() && !file.held);
-        let is_new = found.is_none() && !self.boot.is_marked() && !history::exists(path, family);
+        let is_new = found.is_none() && !marker::is_set(path, &self.boot) && !history::exists(path, family);
         let listed = found.map(|file| file.prefixes).unwrap_or_default();
         if sound || flaw.is_none() {
             if !sound {
@@ -170,7 +177,8 @@ impl Startup {
     pub fn begin_with<'a>(&mut self, path: &Path, list: &[Prefix], on_boot: impl Iterator<Item = (Prefix, &'a str)>) {
         self.baseline = list.iter().copied().collect();
         let mut on_boot = on_boot.peekable();
-        if on_boot.peek().is_none() || !self.boot.is_first() {
+        self.keeps_boot |= on_boot.peek().is_some();
+        if !self.keeps_boot || !self.boot.is_first() {
             return;
         }
         let path = path.display();
@@ -206,9 +214,14 @@ impl Startup {
         self.marked = self.provisional;
         if !self.boot.is_beside(path) {
             // A link leads to another file now.
-            self.boot = Boot::look(path);
+            (self.boot, self.is_marker_set) = (Boot::look(path), false);
         }
-        self.boot.keep();
+        if !std::mem::replace(&mut self.is_marker_set, true) {
+            marker::set(path, &mut self.boot);
+        }
+        if self.keeps_boot {
+            self.boot.keep();
+        }
     }
 }
 

@@ -613,13 +613,17 @@ fn a_list_from_before_the_boot_is_not_trusted_and_one_from_after_it_is() {
 }
 
 #[test]
-fn a_boot_is_remembered_after_the_list() {
-    let desk = Desk::listing(&[DUMMY, A, B]);
-    let boot = desk.dir.path().join(".prefixes.conf.boot");
-    let mut list = desk.open();
-    assert!(!boot.exists(), "the list still holds what may not be trusted");
-    list.converge(&desk.verdicts, desk.now);
-    assert!(boot.exists());
+fn a_boot_is_remembered_after_the_list_and_only_where_a_service_wants_it() {
+    for wanted in [true, false] {
+        let mut desk = Desk::listing(&[DUMMY, A, B]);
+        let service = |service: &Arc<Service>| Service { withdraw_on_boot: wanted, ..(**service).clone() };
+        desk.services = desk.services.iter().map(|found| Arc::new(service(found))).collect();
+        let boot = desk.dir.path().join(".prefixes.conf.boot");
+        let mut list = desk.open();
+        assert!(!boot.exists(), "the list still holds what may not be trusted");
+        list.converge(&desk.verdicts, desk.now);
+        assert_eq!(boot.exists(), wanted);
+    }
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn the_marker_stands_beside_the_file_that_a_link_leads_to_now() {
     let mut startup = Startup::new(&dir.path().join("a.conf"), Duration::ZERO);
     for name in ["a.conf", "b.conf", "b.conf"] {
         startup.confirm(&dir.path().join(name));
-        assert!(Boot::look(&dir.path().join(name)).is_marked(), "{name}");
+        let list = dir.path().join(name);
+        assert!(marker::is_set(&list, &Boot::look(&list)), "{name}");
     }
 }

@@ -1,0 +1,65 @@
+//! Whether a list was ever written in a directory, also where its file is gone: a mark on the directory itself.
+//!
+//! The mark is an extended attribute of the directory, `user.anycast-healthchecker.NAME` (`getfattr -d DIRECTORY` shows
+//! it), so that nothing lies beside the list that BIRD or a person could take for one. Where the file system has no such
+//! attributes, the file `.NAME.boot` of [`Boot`] stands in for it.
+
+use std::path::Path;
+
+use rustix::fs::{getxattr, setxattr, XattrFlags};
+use rustix::io::Errno;
+use tracing::debug;
+
+use crate::bird::boot::Boot;
+
+/// Whether a list was written at `list`, as far as that can be told; else it counts as written.
+pub fn is_set(list: &Path, boot: &Boot) -> bool {
+    match getxattr(directory_of(list), attribute(list), &mut [0; 8][..]) {
+        Ok(_) => true,
+        Err(Errno::NODATA) => boot.is_marked(),
+        Err(Errno::NOTSUP | Errno::NOENT) => boot.is_marked(),
+        Err(_) => true,
+    }
+}
+
+/// A list was written at `list`. Where the directory takes no mark, the id of the boot is kept beside the list.
+pub fn set(list: &Path, boot: &mut Boot) {
+    if let Err(why) = setxattr(directory_of(list), attribute(list), b"1", XattrFlags::empty()) {
+        debug!("the directory of {} takes no extended attribute: {why}", list.display());
+        boot.keep();
+    }
+}
+
+fn attribute(list: &Path) -> String {
+    format!("user.anycast-healthchecker.{}", list.file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn directory_of(list: &Path) -> &Path {
+    list.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_written_is_known_although_its_file_is_gone_and_no_other_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (list, other) = (dir.path().join("a.conf"), dir.path().join("b.conf"));
+        let mut boot = Boot::look(&list);
+        assert!(!is_set(&list, &boot));
+        set(&list, &mut boot);
+        assert!(is_set(&list, &Boot::look(&list)) && !is_set(&other, &Boot::look(&other)));
+    }
+
+    #[test]
+    fn a_directory_that_takes_no_mark_has_the_file_of_the_boot() {
+        // Nobody may mark it, and files can be made there.
+        let list = Path::new("/dev/shm").join(format!("marker-{:016x}.conf", rand::random::<u64>()));
+        let mut boot = Boot::look(&list);
+        set(&list, &mut boot);
+        assert!(is_set(&list, &Boot::look(&list)));
+        let _ =
+            std::fs::remove_file(list.with_file_name(format!(".{}.boot", list.file_name().unwrap().to_string_lossy())));
+    }
+}
