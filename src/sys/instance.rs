@@ -173,9 +173,11 @@ impl Instance {
     /// # Errors
     /// It cannot be removed.
     pub fn release(self) -> io::Result<()> {
-        match &self.pidfile {
-            Some(file) if stands_at(file, &self.path)? => fs::remove_file(&self.path),
-            _ => Ok(()),
+        let Some(file) = &self.pidfile else { return Ok(()) };
+        // There is no later occasion, so a look that fails is made once more.
+        match stands_at(file, &self.path).or_else(|_| stands_at(file, &self.path))? {
+            true => fs::remove_file(&self.path),
+            false => Ok(()),
         }
     }
 
