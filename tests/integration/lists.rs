@@ -161,7 +161,7 @@ fn a_drain_from_before_the_start_keeps_no_list_that_was_lost_from_being_held() {
     lab.touch("anycast-prefixes.conf");
     let mark = lab.routes.mark();
     lab.start_daemon();
-    lab.wait_runs("slow", 1);
+    lab.wait_until("the slow check to run", |lab| lab.runs("slow") > 0);
     lab.wait_until("the drain in the status", |lab| lab.operate(&["-s"]).1.contains("drained by"));
     lab.touch("go");
     lab.wait_withdrawn(WEB);
