@@ -54,6 +54,8 @@ impl Hooks {
 
     /// Has the service's command run, if it has one, as its state changed from the first to the second, by the transition
     /// of this number. To be called when the hint has been sent; returns at once.
+    // Not inlined: the check threads of services without a command have no room on their stacks for it.
+    #[inline(never)]
     pub fn run(&self, check: &Arc<Check>, [old, new]: [State; 2], transition: u64) {
         let service = &check.service;
         let Some(TimedCommand { command, timeout }) = &service.state_change else { return };

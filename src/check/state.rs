@@ -365,6 +365,8 @@ impl CheckState {
 
     /// A cycle of the check came to this. `missing` is what is not assigned at this moment: an address may have gone while
     /// the command ran. None where the service was drained meanwhile: then the result counts for nothing.
+    // As in the check thread: not inlined, so that its frame is gone when what follows is logged.
+    #[inline(never)]
     pub fn finish(
         &mut self,
         service: &Service,
