@@ -68,11 +68,11 @@ struct Presence {
 
 /// What keeps everybody from telling BIRD: at most one reconfiguration is under way at a time, whoever sent it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Gate {
+pub struct Busy {
     /// A custom command runs.
     pub custom_runs: bool,
     /// Until when BIRD may be busy with the last reconfigure. Over a socket BIRD says itself when it is not.
-    pub busy_until: Option<Instant>,
+    pub until: Option<Instant>,
 }
 
 impl Reconfigurer {
@@ -198,8 +198,8 @@ impl Reconfigurer {
     }
 
     /// When BIRD is to be told or asked, if it is.
-    pub fn next_wakeup(&self, gate: Gate, now: Instant) -> Option<Instant> {
-        if gate.custom_runs {
+    pub fn next_wakeup(&self, busy: Busy, now: Instant) -> Option<Instant> {
+        if busy.custom_runs {
             // The end of the command is the next occasion.
             return None;
         }
@@ -207,7 +207,7 @@ impl Reconfigurer {
             // BIRD would read what somebody else wrote. The list's next step is the next occasion.
             return None;
         }
-        let busy_until = gate.busy_until.filter(|_| !self.transport.can_ask());
+        let busy_until = busy.until.filter(|_| !self.transport.can_ask());
         let at = if self.is_owed() {
             let has_news = !self.tells_what_was_tried();
             let paced = if has_news { self.backoff.earliest_with_news() } else { self.backoff.earliest() };

@@ -11,7 +11,7 @@
 //! A list is held: BIRD is not told of it before each service had its first verdict, at most [`MAX_HOLD`]. While it is
 //! held the file is marked as provisional, so that the next start does not take it for what was advertised. The history
 //! is no better witness than nothing: its newest copy is the list before the last change.
-//! A drain, or `on_exit`, ends the hold: what an operator withdraws leaves at once.
+//! The drain of a service that is up, or `on_exit`, ends the hold: what an operator withdraws leaves at once.
 //!
 //! Leaves out: what becomes of the list afterwards (`bird::prefix_list`).
 
@@ -114,11 +114,11 @@ impl Startup {
         flaw: Option<&str>,
         configured: &HashSet<Prefix>,
     ) -> Vec<Prefix> {
-        let sound = found.as_ref().is_some_and(|file| flaw.is_none() && !file.held);
+        let provisional = found.as_ref().is_some_and(|file| file.held);
         let is_new = found.is_none() && !marker::is_set(path, &self.boot) && !history::exists(path, family);
         let listed = found.map(|file| file.prefixes).unwrap_or_default();
-        if sound || flaw.is_none() {
-            if !sound {
+        if flaw.is_none() {
+            if provisional {
                 self.lose(path, configured);
             }
             return listed;

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::bird::custom::Customs;
 use crate::bird::prefix_list::PrefixList;
-use crate::bird::reconfigurer::{Gate, Reconfigurer};
+use crate::bird::reconfigurer::{Busy, Reconfigurer};
 use crate::bird::reply::REST;
 use crate::bird::revision::Revision;
 use crate::bird::startup::MAX_HOLD;
@@ -342,14 +342,14 @@ impl Writer {
 
     /// Brings BIRD in line with the files, as far as it may be told now.
     fn tell(&mut self) {
-        let (mut gate, held) = (self.gate(), self.held_families());
+        let (mut busy, held) = (self.busy(), self.held_families());
         for reconfigurer in self.reconfigurers.iter_mut().filter(|reconfigurer| !reconfigurer.reads_any(&held)) {
             let now = Instant::now();
-            if reconfigurer.next_wakeup(gate, now).is_some_and(|at| at <= now) {
-                gate.busy_until = gate.busy_until.max(reconfigurer.advance(&self.give_up));
+            if reconfigurer.next_wakeup(busy, now).is_some_and(|at| at <= now) {
+                busy.until = busy.until.max(reconfigurer.advance(&self.give_up));
             }
         }
-        self.busy_until = gate.busy_until;
+        self.busy_until = busy.until;
         self.update_customs();
         let now = Instant::now();
         if self.customs_wakeup(now).is_some_and(|at| at <= now) && self.may_start_custom() {
@@ -380,16 +380,16 @@ impl Writer {
         self.customs_wait.is_none()
     }
 
-    fn gate(&self) -> Gate {
-        Gate { custom_runs: self.customs.is_running(), busy_until: self.busy_until }
+    fn busy(&self) -> Busy {
+        Busy { custom_runs: self.customs.is_running(), until: self.busy_until }
     }
 
     /// When the next step is due, if nothing happens.
     fn next_wakeup(&self, now: Instant) -> Option<Instant> {
         let lists = self.lists().filter_map(|list| list.next_wakeup(now)).min();
-        let (gate, held) = (self.gate(), self.held_families());
+        let (busy, held) = (self.busy(), self.held_families());
         let free = self.reconfigurers.iter().filter(|reconfigurer| !reconfigurer.reads_any(&held));
-        let reconfigurers = free.filter_map(|reconfigurer| reconfigurer.next_wakeup(gate, now)).min();
+        let reconfigurers = free.filter_map(|reconfigurer| reconfigurer.next_wakeup(busy, now)).min();
         earlier(earlier(lists, reconfigurers), self.customs_wakeup(now))
     }
 

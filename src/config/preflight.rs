@@ -18,12 +18,12 @@ use rustix::thread::no_new_privs;
 use crate::command::Command;
 use crate::config::configuration::Configuration;
 use crate::config::ini::DEFAULT;
-use crate::config::lint::machine::directory_of;
 use crate::config::problem::{self, Problem, Severity};
 use crate::config::reading::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
 use crate::sys::addresses::{Addresses, Kernel};
+use crate::sys::atomic_file::directory_of;
 use crate::sys::links;
 
 #[cfg(test)]

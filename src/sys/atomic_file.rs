@@ -198,8 +198,8 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
-/// The directory that `path` lies in.
-fn directory_of(path: &Path) -> &Path {
+/// The directory that `path` lies in; the current one for a bare name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -71,7 +71,7 @@ impl Desk {
     fn step(&mut self) -> Option<Duration> {
         let now = Instant::now();
         self.write();
-        let at = self.reconfigurer.next_wakeup(Gate::default(), now)?;
+        let at = self.reconfigurer.next_wakeup(Busy::default(), now)?;
         self.reconfigurer.advance(&self.give_up);
         Some(at.saturating_duration_since(now))
     }
@@ -321,10 +321,10 @@ fn nobody_is_woken_where_somebody_changed_the_file() {
     desk.step();
     assert_eq!(runs(dir.path()), 1);
     replace(&list, b"", Durability::Unsynced).unwrap();
-    assert!(desk.reconfigurer.next_wakeup(Gate::default(), Instant::now()).is_some());
+    assert!(desk.reconfigurer.next_wakeup(Busy::default(), Instant::now()).is_some());
     assert_eq!(desk.reconfigurer.advance(&desk.give_up), None);
     assert_eq!(runs(dir.path()), 1);
-    assert_eq!(desk.reconfigurer.next_wakeup(Gate::default(), Instant::now()), None);
+    assert_eq!(desk.reconfigurer.next_wakeup(Busy::default(), Instant::now()), None);
     // It is put right and told, which is one more change.
     desk.reconfigurer.lists_mut()[0].recheck();
     desk.step();
@@ -373,9 +373,9 @@ fn nobody_is_told_while_bird_may_be_busy() {
     let mut desk = Desk::of_settings(Family::V4, &by(&says, &dir.path().join("list"), None));
     desk.write();
     let now = Instant::now();
-    let busy = Gate { custom_runs: false, busy_until: Some(now + MINUTE) };
-    let runs = Gate { custom_runs: true, busy_until: None };
-    assert_eq!(desk.reconfigurer.next_wakeup(Gate::default(), now), Some(now));
+    let busy = Busy { custom_runs: false, until: Some(now + MINUTE) };
+    let runs = Busy { custom_runs: true, until: None };
+    assert_eq!(desk.reconfigurer.next_wakeup(Busy::default(), now), Some(now));
     assert_eq!(desk.reconfigurer.next_wakeup(busy, now), Some(now + MINUTE));
     assert_eq!(desk.reconfigurer.next_wakeup(runs, now), None, "the end of the command is the next occasion");
     let until = desk.reconfigurer.advance(&desk.give_up).unwrap();

@@ -15,6 +15,7 @@ use crate::config::lint::Findings;
 use crate::config::problem::Problem;
 use crate::config::reading::DAEMON;
 use crate::sys::addresses::{Addresses, Kernel};
+use crate::sys::atomic_file::directory_of;
 
 /// The input of the detectors.
 #[derive(Debug)]
@@ -131,11 +132,6 @@ pub fn unknown_log_server(machine: &Machine<'_>, findings: &mut Findings) {
             findings.say(machine.blame(DAEMON, "log_server"), &[&why.to_string()]);
         }
     }
-}
-
-/// The directory that a path lies in; the current one for a bare name.
-pub fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
