@@ -450,6 +450,22 @@ fn what_one_bird_says_does_not_count_for_another_that_may_be_busy() {
     assert_eq!(writer.customs_wakeup(Instant::now()), Some(until));
 }
 
+/// Both commands may be for one BIRD, which would read the list that is held with the other one.
+#[test]
+fn no_command_runs_while_a_list_is_held() {
+    let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc six";
+    let mut rig = Rig::new(1, ipv6, "");
+    put(&rig.path("prefixes"), "define", 0o644);
+    let (mut writer, _events) = rig.writer();
+    writer.step();
+    assert!(rig.path("prefixes6").exists(), "the other list is written all the same");
+    assert!(rig.runs().is_empty(), "{:?}", rig.runs());
+    rig.set("s0", State::Up);
+    writer.skip_backoff();
+    writer.step();
+    assert_eq!(rig.runs(), ["1 configure", "1 six"]);
+}
+
 /// The other family's BIRD is down, and stays untold whatever the command of a service that is none of its own does.
 #[test]
 fn a_custom_command_tells_only_the_families_of_its_service() {
