@@ -157,8 +157,8 @@ pub struct Finished {
     pub progress: Progress,
     /// The service was declared stuck while this ran.
     pub was_stuck: bool,
-    /// The last run of a service that is down failed in the same way.
-    pub repeated: bool,
+    /// The check printed something else than the run before.
+    pub output_changed: bool,
 }
 
 /// Runs of `state_change_cmd` by what they came to. A run's own thread counts them.
@@ -387,8 +387,6 @@ impl CheckState {
         let before = (self.state(), self.verdict());
         let was_known_to_be_down = self.is_known_to_be_down();
         let progress = self.health.observe(if discard { Outcome::Withheld } else { outcome });
-        let repeated = self.last.as_ref().is_some_and(|last| last.result == result)
-            && progress == Progress::Confirmed(State::Down);
         // What counts for nothing says nothing of the code either; a thread that is back from being stuck does.
         let code = self.code.filter(|_| discard && !was_stuck);
         self.record(began, missing, &result, found.took, progress);
@@ -402,10 +400,11 @@ impl CheckState {
             Outcome::Failed => String::from_utf8_lossy(&[&found.stdout[..], &found.stderr].concat()).into_owned(),
             Outcome::Passed | Outcome::Withheld => String::new(),
         };
+        let output_changed = self.last.as_ref().is_none_or(|last| last.output != output);
         self.last = Some(Run { began, took: found.took, result, output });
         // It is here: nobody shall declare it stuck between this and its next word.
         self.expect_progress_by(None);
-        Some(Finished { change: self.change_since(before), progress, was_stuck, repeated })
+        Some(Finished { change: self.change_since(before), progress, was_stuck, output_changed })
     }
 
     fn record(

@@ -294,7 +294,10 @@ impl Worker {
             warn!("the check was stuck and is back");
         }
         if found.outcome == Outcome::Failed {
-            log_failure(finished.repeated, found);
+            log_failure(found);
+            if finished.output_changed {
+                log_output(found);
+            }
         }
         self.log_progress(finished.progress);
         self.announce(finished.change);
@@ -307,12 +310,14 @@ impl Worker {
         match progress {
             Progress::GoingUp { n, of } => info!(%status, "going up {n}/{of}"),
             Progress::GoingDown { n, of } => info!(%status, "going down {n}/{of}"),
-            Progress::Changed(State::Down) if missing.len() == self.service().prefixes.len() => {
+            Progress::Changed(State::Down) | Progress::Confirmed(State::Down)
+                if missing.len() == self.service().prefixes.len() =>
+            {
                 warn!(%status, "{}", not_assigned(&missing, self.service()));
             }
             Progress::Changed(State::Down) => warn!(%status, "changed to DOWN"),
             Progress::Changed(_) => info!(%status, "changed to UP"),
-            Progress::Confirmed(State::Down) => debug!(%status, "status DOWN"),
+            Progress::Confirmed(State::Down) => info!(%status, "status DOWN"),
             Progress::Confirmed(_) => debug!(%status, "status UP"),
         }
     }
@@ -337,23 +342,24 @@ fn ended_by_supervisor(result: &RunResult) -> bool {
     }
 }
 
-/// Why a check failed; at debug level where the last run of a service that is down failed in the same way.
-fn log_failure(repeated: bool, found: &CheckResult) {
-    macro_rules! say {
-        ($level:ident, $($text:tt)*) => { if repeated { debug!($($text)*) } else { $level!($($text)*) } };
-    }
+/// Why a check failed.
+fn log_failure(found: &CheckResult) {
     match &found.result {
-        RunResult::TimedOut => say!(error, "check timed out"),
-        RunResult::NotStarted(why) => say!(error, "{why}"),
-        RunResult::Signaled(signal) => say!(info, "check was ended by signal {signal}"),
-        RunResult::Exited(code) => say!(info, "check failed with exit code {code}"),
+        RunResult::TimedOut => error!("check timed out"),
+        RunResult::NotStarted(why) => error!("{why}"),
+        RunResult::Signaled(signal) => info!("check was ended by signal {signal}"),
+        RunResult::Exited(code) => info!("check failed with exit code {code}"),
         RunResult::NotAssigned => {}
     }
+}
+
+/// What a check printed.
+fn log_output(found: &CheckResult) {
     if !found.stderr.is_empty() {
-        say!(info, "stderr from the check {}", python_bytes(&found.stderr));
+        info!("stderr from the check {}", python_bytes(&found.stderr));
     }
     if !found.stdout.is_empty() {
-        say!(info, "stdout from the check {}", python_bytes(&found.stdout));
+        info!("stdout from the check {}", python_bytes(&found.stdout));
     }
 }
 

@@ -70,6 +70,33 @@ fn a_check_that_floods_its_output_is_judged_by_its_exit_code() {
 }
 
 #[test]
+fn each_failed_check_is_logged_and_its_output_where_it_changed() {
+    let check = "cat output; test -e $ALIVE || exit 3";
+    let gone = "10.52.12.3/32";
+    let mut lab = Lab::new([web().check(check), Service::new("gone", gone)]);
+    lab.option("loglevel", "info");
+    std::fs::write(lab.file("output"), "all is well").unwrap();
+    lab.start_daemon();
+    lab.wait_advertised(WEB);
+    lab.wait_advertised(gone);
+    std::fs::write(lab.file("output"), "no answer").unwrap();
+    lab.kill("web");
+    lab.remove_address(gone, "lo");
+    lab.wait_withdrawn(WEB);
+    lab.wait_withdrawn(gone);
+    let lines = |lab: &Lab, text: &str| lab.log("daemon.log").matches(text).count();
+    let failed = "check failed with exit code 3";
+    lab.wait_until("some more failed checks", |lab| lines(lab, failed) > 4 && lines(lab, "status DOWN\n") > 2);
+    lab.wait_until("some more checks of a service without address", |lab| {
+        lines(lab, "status DOWN because 10.52.12.3/32 isn't assigned to lo interface.") > 2
+    });
+    assert_eq!(lines(&lab, "stdout from the check b'no answer'"), 1, "{}", lab.log("daemon.log"));
+    std::fs::write(lab.file("output"), "wrong answer").unwrap();
+    lab.wait_until("the other output", |lab| lines(lab, "stdout from the check b'wrong answer'") == 1);
+    assert_eq!(lines(&lab, "status UP"), 0, "a check that passes again is no news");
+}
+
+#[test]
 fn a_service_whose_address_is_removed_is_withdrawn_until_it_is_added_again() {
     let services = [("web", WEB), ("web6", "2001:db8:52::1/128")];
     let mut lab = Lab::new(services.map(|(name, prefix)| Service::new(name, prefix)));

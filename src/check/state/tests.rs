@@ -382,7 +382,7 @@ fn runs_are_counted_by_what_they_came_to() {
 fn the_last_run_is_kept_with_its_output_where_it_failed() {
     let (service, mut state) = (service(), CheckState::new(&service()));
     let said = |result| CheckResult { stdout: b"out ".into(), stderr: b"\xff err".into(), ..came_to(result) };
-    let mut repeated = Vec::new();
+    let mut output_changed = Vec::new();
     for (result, output) in [
         (RunResult::Exited(0), ""),
         (RunResult::Exited(3), "out \u{fffd} err"),
@@ -390,11 +390,11 @@ fn the_last_run_is_kept_with_its_output_where_it_failed() {
         (RunResult::TimedOut, "out \u{fffd} err"),
     ] {
         let finished = state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &said(result.clone())).unwrap();
-        repeated.push(finished.repeated);
+        output_changed.push(finished.output_changed);
         let last = state.last.as_ref().unwrap();
         assert_eq!((&last.result, &*last.output), (&result, output));
     }
-    assert_eq!(repeated, [false, false, true, false]);
+    assert_eq!(output_changed, [true, true, false, false]);
     // A run that did not end by itself tells nothing of how long one takes.
     assert_eq!(state.duration, Some(Duration::from_secs(1)));
     assert_eq!(state.deadline(), None, "nobody is stuck between two words");
