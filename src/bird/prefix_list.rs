@@ -85,6 +85,8 @@ struct Levels {
     wanted: Arc<[Prefix]>,
     /// What the file lists, as of the last look; empty where it is broken or missing.
     in_file: Arc<[Prefix]>,
+    /// What the file lists and no service names, the dummy aside.
+    unmanaged: Arc<[Prefix]>,
     /// Services that had no verdict at the last step.
     waiting_for: Vec<Arc<str>>,
 }
@@ -125,7 +127,7 @@ impl PrefixList {
             gone: Vec::new(),
             unmanaged: if purge { Strangers::Remove } else { Strangers::Keep },
             list: none.clone(),
-            levels: Levels { wanted: none.clone(), in_file: none, waiting_for: Vec::new() },
+            levels: Levels { wanted: none.clone(), in_file: none.clone(), unmanaged: none, waiting_for: Vec::new() },
             dummy: DummyPolicy::new(family, bird.dummy),
             revisions: Revisions::new(!custom_only),
             custom_only,
@@ -322,8 +324,9 @@ impl PrefixList {
             Some(file) if flaw.is_none() => file.prefixes.into(),
             _ => self.list.clone(),
         };
-        let (list, mended) = self.next_list(&listed, verdicts);
+        let (list, unmanaged, mended) = self.next_list(&listed, verdicts);
         self.levels.in_file = if flaw.is_none() { listed } else { Arc::new([]) };
+        self.levels.unmanaged = unmanaged;
         self.levels.wanted = list.clone().into();
         let wrong = !self.is_canonical(&contents.bytes, &list);
         if !wrong && self.pending.dirty && !first {
@@ -354,8 +357,9 @@ impl PrefixList {
         Step::default()
     }
 
-    /// What the file should list, and whether that differs for another reason than the services' states.
-    fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, bool) {
+    /// What the file should list, which of the listed prefixes no service names, and whether the list differs for
+    /// another reason than the services' states.
+    fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, Arc<[Prefix]>, bool) {
         let decisions = self.decisions(verdicts);
         let known = self.known(&decisions);
         let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.unmanaged);
@@ -369,8 +373,9 @@ impl PrefixList {
         }
         let mended =
             findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
+        let unmanaged = findings.iter().find_map(Finding::unmanaged).unwrap_or_default().into();
         self.said = sentences.into_iter().collect();
-        (list, mended)
+        (list, unmanaged, mended)
     }
 
     /// What is to become of each prefix: those of services, then those that are gone.
@@ -423,6 +428,9 @@ impl PrefixList {
         let changed = all.filter(|on| moved.remove(&on.prefix)).collect();
         self.list = list.into();
         self.levels.in_file = self.list.clone();
+        if self.unmanaged == Strangers::Remove {
+            self.levels.unmanaged = Arc::new([]);
+        }
         self.pending.decided.truncate(self.prefixes.len());
         self.said.clear();
         self.pending.dirty = false;
@@ -529,6 +537,11 @@ impl PrefixList {
     /// What the file lists, as of the last look; empty where it is broken or missing.
     pub fn in_file(&self) -> Arc<[Prefix]> {
         self.levels.in_file.clone()
+    }
+
+    /// What the file lists and no service names, the dummy aside.
+    pub fn unmanaged(&self) -> Arc<[Prefix]> {
+        self.levels.unmanaged.clone()
     }
 
     /// What BIRD took last.

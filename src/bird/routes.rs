@@ -197,6 +197,16 @@ pub enum Moment {
 }
 
 impl Finding<'_> {
+    /// The prefixes that the file listed though no service names them.
+    pub fn unmanaged(&self) -> Option<&[Prefix]> {
+        match self {
+            Finding::StrangersFound(prefixes) | Finding::StrangersRemoved(prefixes) => Some(prefixes),
+            Finding::DummyMissing(_) | Finding::Announced { .. } | Finding::Withdrawn { .. } | Finding::NothingLeft => {
+                None
+            }
+        }
+    }
+
     /// The original's level.
     pub fn level(&self) -> LogLevel {
         match self {

@@ -28,6 +28,8 @@ pub struct FamilyState {
     pub in_file: Arc<[Prefix]>,
     /// What BIRD took last, or over a control socket what it said it holds.
     pub in_bird: Arc<[Prefix]>,
+    /// What the file lists, and so BIRD may advertise, though no service names it; the dummy aside.
+    pub unmanaged: Arc<[Prefix]>,
     /// Whether the file lists what it should and BIRD took it as it is.
     pub in_sync: bool,
     /// Since when it is not in sync; none where it is.

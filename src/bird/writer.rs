@@ -469,6 +469,7 @@ impl Writer {
             wanted: list.wanted(),
             in_file: list.in_file(),
             in_bird: list.in_bird(),
+            unmanaged: list.unmanaged(),
             in_sync,
             out_of_sync_since: None,
             problem: problem.or_else(|| self.customs.problem(family)).filter(|_| !in_sync),

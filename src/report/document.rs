@@ -230,6 +230,9 @@ pub struct FamilyStatus {
     pub in_file: usize,
     /// How many the file listed that BIRD took last.
     pub in_bird: usize,
+    /// Prefixes that the file lists though no service names them, the dummy aside; BIRD may advertise them.
+    #[serde(default)]
+    pub unmanaged: Vec<String>,
     /// Reconfigures that BIRD took.
     pub taken: u64,
     /// Reconfigures that failed or were refused.
@@ -250,15 +253,11 @@ pub struct HoldStatus {
 /// For a sentence.
 impl fmt::Display for HoldStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMED: usize = 5;
-        let named = self.waiting_for.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = self.waiting_for.len().saturating_sub(NAMED);
         write!(f, "held until {}", self.until.text)?;
-        match (named.is_empty(), more) {
-            (true, _) => Ok(()),
-            (false, 0) => write!(f, ", waiting for the first verdict of {named}"),
-            (false, more) => write!(f, ", waiting for the first verdict of {named} and {more} more"),
+        if self.waiting_for.is_empty() {
+            return Ok(());
         }
+        write!(f, ", waiting for the first verdict of {}", shortened(&self.waiting_for))
     }
 }
 
@@ -267,6 +266,16 @@ impl fmt::Display for Summary {
         let sync = if self.in_sync { "BIRD in sync" } else { "BIRD not in sync" };
         let drained = if self.drained > 0 { format!("{} drained, ", self.drained) } else { String::new() };
         write!(f, "{} of {} services up, {drained}{sync}", self.up, self.services)
+    }
+}
+
+/// The first five of these texts: `a, b, c, d, e and 7 more`.
+pub fn shortened(texts: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = texts.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match texts.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

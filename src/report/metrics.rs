@@ -256,6 +256,10 @@ fn bird_metrics(state: &DaemonState, bird: &BirdState) -> String {
         "bird_last_success_timestamp_seconds",
         "When BIRD took the prefix file the last time, in seconds since 1970",
     );
+    let mut unmanaged = Metric::gauge(
+        "prefixes_unmanaged",
+        "The number of prefixes that the prefix file lists although no service has them",
+    );
     for report in &bird.families {
         let family = match report.family {
             Family::V4 => "ipv4",
@@ -267,6 +271,7 @@ fn bird_metrics(state: &DaemonState, bird: &BirdState) -> String {
         let labels = labels(&[("family", family)]);
         in_sync.add(&labels, flag(report.in_sync));
         held.add(&labels, flag(report.hold.is_some()));
+        unmanaged.add(&labels, report.unmanaged.len() as f64);
         if let Some(last) = report.counts.last_success {
             success.add(&labels, seconds(last));
         }
@@ -283,7 +288,7 @@ fn bird_metrics(state: &DaemonState, bird: &BirdState) -> String {
         "When the configuration that runs was read, in seconds since 1970",
     );
     configured.add("", seconds(*state.configured.lock()));
-    concat([reconfigures, in_sync, held, success, reloaded, configured, dropped])
+    concat([reconfigures, in_sync, held, unmanaged, success, reloaded, configured, dropped])
 }
 
 fn concat<const N: usize>(metrics: [Metric; N]) -> String {

@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crate::report::client::AskError;
-use crate::report::document::{Condition, Document, FamilyStatus, ServiceStatus};
+use crate::report::document::{shortened, Condition, Document, FamilyStatus, ServiceStatus};
 use crate::report::table::printable;
 
 /// How many problems the first line names.
@@ -181,6 +181,10 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
             problems.push((status, format!("{} not in sync for {behind} s: {why}", family.family)));
         }
     }
+    for family in document.families.iter().filter(|family| !family.unmanaged.is_empty()) {
+        let sentence = format!("{} lists {}, which no service has", family.file, shortened(&family.unmanaged));
+        problems.push((Status::Warning, sentence));
+    }
     if let Some(why) = &document.reload_error {
         problems.push((Status::Warning, format!("the last reload was refused: {why}")));
     }
@@ -197,16 +201,11 @@ fn services_down(document: &Document, thresholds: &Thresholds) -> Option<(Status
         (false, true) => Status::Warning,
         (false, false) => return None,
     };
-    let names: Vec<String> = down
-        .iter()
-        .take(NAMED)
-        .map(|service| match &service.why {
-            Some(why) => format!("{} ({why})", service.name),
-            None => service.name.clone(),
-        })
-        .collect();
-    let more = if down.len() > NAMED { format!(" and {} more", down.len() - NAMED) } else { String::new() };
-    let named = if names.is_empty() { "0 services".to_string() } else { names.join(", ") + &more };
+    let described = down.iter().map(|service| match &service.why {
+        Some(why) => format!("{} ({why})", service.name),
+        None => service.name.clone(),
+    });
+    let named = if down.is_empty() { "0 services".to_string() } else { shortened(&described.collect::<Vec<_>>()) };
     Some((status, format!("down: {named}")))
 }
 

@@ -84,6 +84,7 @@ pub(crate) fn family(family: Family, list: Arc<[Prefix]>) -> FamilyState {
         wanted: list.clone(),
         in_file: list.clone(),
         in_bird: list,
+        unmanaged: Arc::new([]),
         in_sync: true,
         out_of_sync_since: None,
         problem: None,

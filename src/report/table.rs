@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::document::{Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
+use crate::report::document::{shortened, Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
 
 /// How many of the last lines of a failed check's output are shown, and how much of each.
 const OUTPUT_LINES: usize = 5;
@@ -92,6 +92,10 @@ fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> Stri
     );
     if let Some(problem) = &family.problem {
         let _ = writeln!(line, "    {}", printable(problem));
+    }
+    if !family.unmanaged.is_empty() {
+        let unmanaged = format!("The file lists {}, which no service has.", printable(&shortened(&family.unmanaged)));
+        let _ = writeln!(line, "    {}", paint.with(Colour::Red, &unmanaged));
     }
     if let Some(hold) = &family.hold {
         let _ = writeln!(line, "    {}", printable(&hold.to_string()));

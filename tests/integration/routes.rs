@@ -137,12 +137,16 @@ fn a_prefix_of_no_service_stays_as_long_as_there_is_no_verdict_unless_purged() {
     let mark = lab.routes.mark();
     lab.start_daemon();
     lab.wait_until("the check to run", |lab| lab.runs("web4") == 1);
+    let unmanaged = |lab: &Lab| lab.status_document()["families"][0]["unmanaged"].to_string();
+    assert_eq!(unmanaged(&lab), r#"["10.52.99.1/32"]"#);
+    assert!(lab.status().contains("lists 10.52.99.1/32, which no service has"), "{}", lab.status());
     // The lists were reconciled before the first check could run; its reconfigure may still be on its way.
     lab.stop_daemon();
     lab.routes.expect_none_moved(mark);
     lab.option("purge_ip_prefixes", "true");
     lab.start_daemon();
     lab.wait_withdrawn("10.52.99.1/32");
+    lab.wait_until("no prefix without a service", |lab| unmanaged(lab) == "[]");
     lab.routes.expect_still(WEB4, mark);
 }
 

@@ -203,6 +203,7 @@ fn our_series() {
     let none: Arc<[Prefix]> = Arc::new([]);
     let family = |family, in_file: &[Prefix]| FamilyState {
         in_file: in_file.into(),
+        unmanaged: in_file.into(),
         in_sync: family == Family::V4,
         hold: (family == Family::V6).then(|| sample::hold(daemon.started, Duration::from_secs(60), &["two"])),
         counts: bird::Counts { taken: 5, failed: 6, last_success: (family == Family::V4).then_some(at) },
@@ -221,6 +222,7 @@ fn our_series() {
     check(&daemon, "bird_reconfigure_total", "5.0 6.0 5.0 6.0");
     check(&daemon, "bird_in_sync", "1.0 0.0");
     check(&daemon, "bird_held", "0.0 1.0");
+    check(&daemon, "prefixes_unmanaged", "1.0 0.0");
     check(&daemon, "bird_last_success_timestamp_seconds", "1.5");
     check(&daemon, "service_drained", "0.0 0.0");
     let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain::End::Never);

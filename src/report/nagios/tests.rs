@@ -95,6 +95,11 @@ fn each_problem_has_its_status() {
         "WARNING - the last reload was refused: a.conf line 3: x \\u{7c} y\\nz; SUMMARY",
     );
     check(
+        |document| document.families[0].unmanaged = vec!["10.9.9.9/32".into()],
+        usual,
+        "WARNING - /var/lib/prefixes.conf lists 10.9.9.9/32, which no service has; SUMMARY",
+    );
+    check(
         |document| down(&mut document.services[1], "exit code 3"),
         usual,
         "WARNING - down: s1 (exit code 3); SUMMARY",

@@ -64,6 +64,7 @@ fn document(services: Vec<ServiceStatus>) -> Document {
             wanted: 3,
             in_file: 3,
             in_bird: 2,
+            unmanaged: Vec::new(),
             taken: 7,
             failed: 2,
             last_success: Some(moment("2026-11-22T08:41:54.123+01:00", 1500.0)),
@@ -160,6 +161,16 @@ fn a_hold_says_until_when_and_what_it_waits_for() {
     document.families[0].problem = Some("no space left".into());
     let text = render(&document, true);
     assert!(text.contains("\u{1b}[31mNOT IN SYNC") && text.contains("    no space left\n    held until "), "{text}");
+}
+
+#[test]
+fn prefixes_that_no_service_has_are_named() {
+    let mut document = document(Vec::new());
+    document.families[0].unmanaged = (1..8).map(|n| format!("10.9.9.{n}/32")).collect();
+    let expected =
+        "\n    The file lists 10.9.9.1/32, 10.9.9.2/32, 10.9.9.3/32, 10.9.9.4/32, 10.9.9.5/32 and 2 more, which no \
+                    service has.\n";
+    assert!(render(&document, false).contains(expected), "{}", render(&document, false));
 }
 
 /// The text without what colours add to it.
