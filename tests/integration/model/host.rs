@@ -4,6 +4,7 @@
 //! Promises: what was done by an act has been done when it returns; what the daemon makes of it is
 //! not waited for, but that a reload and a start have been carried out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::act::{Act, Damage, Reload, UNINSTALL};
 use super::configuration::{
     all_prefixes, family, Configuration, Custom, Name, Prefix, Service, Transport, PREFIXES, STEADY, UNMANAGED,
 };
-use super::world::{Disk, Expected, Mode, World};
+use super::world::{Disk, Expected, Mode, Verdict, World};
 use crate::lab::router::Mark;
 use crate::lab::{daemon_program, Lab};
 
@@ -177,12 +178,44 @@ impl Host {
         }
     }
 
-    /// What is not as the model expects, a line for each prefix; empty where all is well.
+    /// What is not as the model expects, a line for each prefix or service; empty where all is well.
     fn unexpected(&self, world: &World) -> String {
         match self.lab.listed() {
             None => "\n  a list is broken or missing".to_string(),
-            Some(_) => self.comparison(world, false),
+            Some(_) => match self.comparison(world, false) {
+                text if text.is_empty() => self.unexpected_states(world),
+                text => text,
+            },
         }
+    }
+
+    /// The services of which the daemon thinks otherwise than the model, a line each. The routes do not tell that where
+    /// another service, or a drain, keeps a prefix away: a service that is still on its way down would be advertised for
+    /// a moment once that is over, and rightly so.
+    fn unexpected_states(&self, world: &World) -> String {
+        let (_, said) = self.lab.operate(&["--status", "--json"]);
+        let Ok(document) = serde_json::from_str::<serde_json::Value>(&said) else {
+            return format!("\n  there is no status: {said}");
+        };
+        let states = document["services"].as_array().unwrap().iter();
+        let states: BTreeMap<&str, &str> =
+            states.map(|service| (service["name"].as_str().unwrap(), service["state"].as_str().unwrap())).collect();
+        let mut text = String::new();
+        for (name, service) in &world.configuration.services {
+            let expected = match world.verdict(name) {
+                Verdict::Up => "up",
+                Verdict::Down => "down",
+                Verdict::Unknown | Verdict::Unsure => continue,
+            };
+            let is_for_another_reason = world.is_drained(name)
+                || service.disabled.is_some()
+                || service.prefixes.iter().any(|prefix| world.unassigned.contains(prefix));
+            let found = states.get(name);
+            if !is_for_another_reason && found != Some(&expected) {
+                write!(text, "\n  {name} is {found:?}, expected is {expected}").unwrap();
+            }
+        }
+        text
     }
 
     /// What the model expects and what there is, a line for each prefix: of all, or of those that
