@@ -16,6 +16,14 @@ use crate::prefix::{Family, Prefix};
 use crate::sys::clock::Now;
 use crate::sys::mutex::Mutex;
 
+/// With so many prefixes, work that compares each with each takes minutes, and a look at each takes a moment.
+pub(crate) const MANY: usize = 50_000;
+
+/// So many prefixes.
+pub(crate) fn prefixes(n: usize) -> Vec<Prefix> {
+    (0..n).map(|n| format!("10.{}.{}.{}/32", 1 + n / 65536, n / 256 % 256, n % 256).parse().unwrap()).collect()
+}
+
 pub(crate) fn service(name: &str, prefix: &str) -> Service {
     Service {
         name: name.into(),

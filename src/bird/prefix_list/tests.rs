@@ -9,8 +9,8 @@ use crate::bird::prefix_file::PrefixFile;
 use crate::check::health::State;
 use crate::command::Command;
 use crate::config::settings::TimedCommand;
-use crate::prefix::comparisons::{expect_no_square, prefixes};
 use crate::report::sample;
+use crate::report::sample::{prefixes, MANY};
 use crate::sys::atomic_file::{self, Durability, MODE};
 
 const DUMMY: &str = "10.189.200.255/32";
@@ -790,28 +790,26 @@ fn a_prefix_of_several_services_is_listed_while_none_is_down() {
 
 /// Thousands of prefixes of one service that are not assigned, or wait for the verdict of a check.
 #[test]
-fn a_service_with_many_prefixes_takes_no_square_of_comparisons() {
-    expect_no_square("steps and questions", |n| {
-        let mut desk = Desk::new();
-        let all = prefixes(n);
-        desk.services = vec![Arc::new(Service { prefixes: all.clone(), ..service("a", &[]) })];
-        desk.verdicts.truncate(1);
-        let mut list = desk.open();
-        let (missing, unconfirmed): (BTreeSet<_>, BTreeSet<_>) = all
-            .iter()
-            .partition(|prefix| matches!(prefix.address(), std::net::IpAddr::V4(ip) if ip.octets()[3] % 2 == 0));
-        for state in [State::Up, State::Down, State::Up] {
-            desk.verdicts[0] = Verdict::of(state).with(missing.clone(), unconfirmed.clone());
-            list.recheck();
-            desk.step(&mut list);
-            desk.verdict("a", state);
-            list.recheck();
-            desk.step(&mut list);
-            assert!(!list.question().parts().is_empty());
-            desk.told(&mut list);
-        }
-        list.reload(&desk.bird, &desk.services, &desk.verdicts);
+fn a_service_may_have_very_many_prefixes() {
+    let n = MANY;
+    let mut desk = Desk::new();
+    let all = prefixes(n);
+    desk.services = vec![Arc::new(Service { prefixes: all.clone(), ..service("a", &[]) })];
+    desk.verdicts.truncate(1);
+    let mut list = desk.open();
+    let (missing, unconfirmed): (BTreeSet<_>, BTreeSet<_>) =
+        all.iter().partition(|prefix| matches!(prefix.address(), std::net::IpAddr::V4(ip) if ip.octets()[3] % 2 == 0));
+    for state in [State::Up, State::Down, State::Up] {
+        desk.verdicts[0] = Verdict::of(state).with(missing.clone(), unconfirmed.clone());
+        list.recheck();
         desk.step(&mut list);
-        assert_eq!(list.in_file().len(), n + 1);
-    });
+        desk.verdict("a", state);
+        list.recheck();
+        desk.step(&mut list);
+        assert!(!list.question().parts().is_empty());
+        desk.told(&mut list);
+    }
+    list.reload(&desk.bird, &desk.services, &desk.verdicts);
+    desk.step(&mut list);
+    assert_eq!(list.in_file().len(), n + 1);
 }
