@@ -10,8 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use strsim::damerau_levenshtein;
-
+use crate::config::nearest_name::nearest_name;
 use crate::config::settings::{Service, Settings};
 use crate::drain::{self, End};
 use crate::report::client::{self, AskError};
@@ -110,17 +109,22 @@ pub fn begin(settings: &Settings, whom: Whom<'_>, time: Option<Duration>) -> Res
     })
 }
 
-/// Ends a drain, and waits until the daemon has noticed. Returns what happened.
+/// Ends a drain, and waits until the daemon has noticed. Returns what happened, or that nothing was to do.
 pub fn end(settings: &Settings, whom: Whom<'_>) -> Result<String, DrainError> {
     let (file, services) = choose(settings, whom)?;
-    let done = match fs::remove_file(file) {
-        Ok(()) => format!("{} is removed", file.display()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => format!("{} was not there", file.display()),
-        Err(source) => return Err(DrainError::Remove { file: file.into(), source }),
-    };
-    wait(settings, done, "nothing is drained by it at the daemon's next start", |document| {
-        services.iter().map(|service| back(document, service, file)).collect()
-    })
+    match fs::remove_file(file) {
+        Ok(()) => {
+            let done = format!("{} is removed", file.display());
+            wait(settings, done, "nothing is drained by it at the daemon's next start", |document| {
+                services.iter().map(|service| back(document, service, file)).collect()
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let done = format!("{} was not there", file.display());
+            wait(settings, done, "nothing to do", |document| idle(document, whom, &services, file))
+        }
+        Err(source) => Err(DrainError::Remove { file: file.into(), source }),
+    }
 }
 
 /// The file to write or remove, and the services that it concerns.
@@ -149,18 +153,9 @@ fn choose<'a>(settings: &'a Settings, whom: Whom<'_>) -> Result<(&'a Path, Vec<&
     Ok((file, vec![service]))
 }
 
-/// The service that was probably meant: the nearest name, with at most a third of its letters
-/// different, or the only name that begins or ends like this.
+/// The service that was probably meant.
 fn nearest(settings: &Settings, name: &str) -> Option<String> {
-    let names = || settings.services.iter().map(|service| &*service.name);
-    let letters = |name: &str| name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
-    let distances = names().filter(|other| other.len().abs_diff(name.len()) <= 4 * allowed);
-    let distances = distances.map(|other| (damerau_levenshtein(&letters(name), &letters(other)), other));
-    let by_distance = distances.filter(|(distance, _)| *distance <= allowed).min();
-    let mut parts = names().filter(|other| !name.is_empty() && (other.starts_with(name) || other.ends_with(name)));
-    let part = parts.next().filter(|_| parts.next().is_none());
-    by_distance.map(|(_, name)| name).or(part).map(String::from)
+    nearest_name(settings.services.iter().map(|service| &*service.name), name).map(String::from)
 }
 
 /// Asks the daemon until `reached` gives its sentences rather than what has not happened yet.
@@ -233,6 +228,23 @@ fn back(document: &Document, service: &Service, file: &Path) -> Result<String, S
         None if service.disabled.is_some() => Ok(format!("{name} is not drained, and on_disabled decides")),
         None => Ok(format!("{name} is not drained: it is advertised once {} checks have passed", service.check_rise)),
     }
+}
+
+/// There was no file, so nobody is drained by it, and nothing was to do. The file may have been removed just before.
+fn idle(document: &Document, whom: Whom<'_>, services: &[&Service], file: &Path) -> Result<Vec<String>, String> {
+    let mut drained = Vec::new();
+    for service in services {
+        let sentence = back(document, service, file)?;
+        if status(document, &service.name)?.drained.is_some() {
+            drained.push(sentence);
+        }
+    }
+    let sentence = |name: &str| format!("{name} is not drained; nothing to do");
+    Ok(match whom {
+        Whom::Service(name) if drained.is_empty() => vec![sentence(name)],
+        Whom::Service(_) => drained,
+        Whom::Host => [vec![sentence("the host")], drained].concat(),
+    })
 }
 
 fn status<'a>(document: &'a Document, name: &str) -> Result<&'a ServiceStatus, String> {

@@ -111,6 +111,7 @@ pub(crate) mod config {
     pub mod files;
     pub mod ini;
     pub mod lint;
+    pub mod nearest_name;
     pub mod options;
     pub mod preflight;
     pub mod problem;

@@ -81,7 +81,8 @@ fn without_a_daemon_the_file_is_for_the_next_start() {
         begin(&settings, whom, Some(Duration::MAX)).unwrap();
         assert_eq!(drain::read(&fs::read(&path).unwrap()), End::Never);
         assert!(super::end(&settings, whom).unwrap().contains("is removed"));
-        assert!(super::end(&settings, whom).unwrap().contains("was not there"));
+        let nothing = format!("{} was not there; no daemon runs: nothing to do", path.display());
+        assert_eq!(super::end(&settings, whom).unwrap(), nothing);
         assert!(!path.exists());
     }
 }
@@ -175,4 +176,31 @@ fn a_hold_is_said_rather_than_that_bird_did_not_take_the_list() {
     check_state(Some("/d"), held(Some("BIRD is down"), family(false, false)), down, on);
     let listed = "not yet: a is drained and 10.0.0.1/32 is still in the prefix file";
     check_state(Some("/d"), held(None, family(true, true)), listed, on);
+}
+
+#[test]
+fn where_no_file_was_nothing_is_to_do() {
+    let check = |whom: Whom<'_>, drained: &[(usize, &str)], expected: Result<&[&str], &str>| {
+        let services = [sample::service("a", "10.0.0.1/32"), sample::service("b", "10.0.0.2/32")];
+        let daemon = sample::daemon_state(services.to_vec());
+        for (place, file) in drained {
+            let _ = sample::check(&daemon, *place).state_mut().drain(file.into(), End::Never);
+        }
+        let document = status::document(&daemon, Now::read(), &jiff::tz::TimeZone::UTC);
+        let concerned: Vec<&Service> = match whom {
+            Whom::Service(name) => services.iter().filter(|service| service.name == name).collect(),
+            Whom::Host => services.iter().collect(),
+        };
+        let said = idle(&document, whom, &concerned, Path::new("/d"));
+        assert_eq!(said, expected.map(|all| all.iter().map(|one| one.to_string()).collect()).map_err(String::from));
+    };
+    let unnoticed = Err("the daemon has not noticed that a is not drained any more");
+    let (a, host) = (Whom::Service("a"), "the host is not drained; nothing to do");
+    check(a, &[], Ok(&["a is not drained; nothing to do"]));
+    check(a, &[(1, "/d")], Ok(&["a is not drained; nothing to do"]));
+    check(a, &[(0, "/d")], unnoticed);
+    check(a, &[(0, "/host")], Ok(&["a is still drained, by /host"]));
+    check(Whom::Host, &[], Ok(&[host]));
+    check(Whom::Host, &[(0, "/d")], unnoticed);
+    check(Whom::Host, &[(1, "/b")], Ok(&[host, "b is still drained, by /b"]));
 }

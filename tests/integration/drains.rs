@@ -126,6 +126,10 @@ fn commands_drain_a_service_and_the_host_and_say_what_happened() {
     assert!(said.contains("web is not drained") && said.contains("dns is not drained"), "{said}");
     lab.wait_advertised(WEB);
     lab.wait_advertised(DNS);
+    let said = operate(&lab, &["--undrain", "web"]);
+    assert!(said.ends_with("\nweb is not drained; nothing to do\n"), "{said}");
+    let said = operate(&lab, &["--undrain-host"]);
+    assert!(said.ends_with("\nthe host is not drained; nothing to do\n"), "{said}");
     let (code, said) = lab.operate(&["--drain", "none"]);
     assert_eq!((code, &*said), (Some(1), "there is no service none in the configuration\n"));
 }
