@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,9 +24,11 @@ use crate::config::problem::{Problem, Severity};
 use crate::config::settings::Settings;
 use crate::daemon;
 use crate::draining::{self, DrainError, Whom};
-use crate::report::client::{self, AskError};
+use crate::report::view::View;
 use crate::withdraw_all::{self, Done};
 
+mod screen;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +46,7 @@ pub enum Exit {
 /// The usage, in the notation of the original.
 const USAGE: &str = "anycast-healthchecker [ -f <file> -c -p -P ] [ -d <directory> | -F <file> ]
        anycast-healthchecker -c [ --strict --files-only ] [ -f <file> ] [ -d <directory> | -F <file> ]
-       anycast-healthchecker -s [ --json ] [ -f <file> ] [ -d <directory> | -F <file> ]
+       anycast-healthchecker -s [ --json --down --watch ] [ -f <file> ] [ -d <directory> | -F <file> ] [ <service> ... ]
        anycast-healthchecker --drain <service> [ --for <time> ] | --undrain <service>
        anycast-healthchecker --drain-host [ --for <time> ] | --undrain-host
        anycast-healthchecker --withdraw-all";
@@ -80,12 +82,18 @@ pub struct Arguments {
     /// With --check: judge the files, not this machine
     #[arg(long, requires = "check")]
     files_only: bool,
-    /// Show what the running daemon knows
+    /// Show what the running daemon knows, what is not well first; the exit code is about all services
     #[arg(short, long, group = "action")]
     status: bool,
-    /// With --status: as a JSON document
+    /// With --status: as a JSON document, which scripts should read rather than the table
     #[arg(long, requires = "status")]
     json: bool,
+    /// With --status: leave out the services that are up, drained or disabled
+    #[arg(long, requires = "status")]
+    down: bool,
+    /// With --status: show it again every second, until interrupted
+    #[arg(long, requires = "status")]
+    watch: bool,
     /// Withdraw a service through its drain_file
     #[arg(long, value_name = "service", groups = ["action", "start"])]
     drain: Option<String>,
@@ -107,6 +115,9 @@ pub struct Arguments {
     /// Show the version
     #[arg(short, long)]
     version: bool,
+    /// With --status: show these services only; the summary stays that of all
+    #[arg(value_name = "service", requires = "status")]
+    services: Vec<String>,
 }
 
 /// Does what the arguments ask for. Where they ask for several things, the original's order decides.
@@ -137,7 +148,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     } else if arguments.withdraw_all {
         withdraw_all(&sources)
     } else if arguments.status {
-        status(&sources, arguments.json)
+        let (json, down, services) = (arguments.json, arguments.down, arguments.services);
+        status::run(&sources, &View { json, down, services }, arguments.watch)
     } else if arguments.check {
         check(&sources, arguments.strict, arguments.files_only)
     } else if arguments.print_conf {
@@ -215,30 +227,6 @@ fn start(sources: Sources) -> Exit {
     match daemon::run(sources, configuration) {
         Ok(()) => Exit::Well,
         Err(error) => fail(&error),
-    }
-}
-
-/// `--status`. Colours are for terminals, and not where `NO_COLOR` is set.
-fn status(sources: &Sources, json: bool) -> Exit {
-    let socket = match files::status_socket(sources) {
-        Ok(socket) => socket,
-        Err(problems) => {
-            tell(&problems);
-            return Exit::Failed;
-        }
-    };
-    let mut out = io::stdout().lock();
-    let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    match client::show(&socket, json, colours, &mut out) {
-        Ok(true) => Exit::Well,
-        Ok(false) => Exit::Failed,
-        Err(why) => match why.confirmed(files::pidfile(sources).as_deref()) {
-            why @ AskError::NotRunning { .. } => {
-                fail(&why);
-                Exit::NotRunning
-            }
-            why => fail(&why),
-        },
     }
 }
 
@@ -339,7 +327,12 @@ fn wrong(error: &clap::Error) -> Exit {
 /// Writes to standard output; a failure is told, unless nobody reads any more.
 fn say(text: impl Display) -> Exit {
     let mut out = io::stdout().lock();
-    match write!(out, "{text}").and_then(|()| out.flush()) {
+    written(write!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// What came of writing to standard output.
+fn written(done: io::Result<()>) -> Exit {
+    match done {
         Ok(()) => Exit::Well,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Failed,
         Err(error) => fail(format_args!("cannot write to standard output: {error}")),

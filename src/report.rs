@@ -13,6 +13,8 @@ pub(crate) mod sample;
 pub mod server;
 pub mod status;
 pub mod table;
+pub mod urgency;
+pub mod view;
 
 /// Seconds since 1970; a clock that stands before that counts as standing there.
 fn seconds(time: SystemTime) -> f64 {

@@ -229,8 +229,7 @@ impl Customs {
             Ok(()) => {
                 info!("custom command successfully reconfigured Bird");
                 (custom.backoff, custom.problem) = (Pace::default(), None);
-                custom.counts.taken += 1;
-                custom.counts.last_success = Some(SystemTime::now());
+                custom.counts.count_taken(SystemTime::now());
                 Outcome { taken: run, left_to_families: HashSet::new() }
             }
             Err(why) => {

@@ -338,8 +338,7 @@ impl Reconfigurer {
             Asked::Failed(meaning) => return self.fail(meaning.to_string(), Level::Error),
         }
         info!("{said}");
-        self.counts.taken += 1;
-        self.counts.last_success = Some(SystemTime::now());
+        self.counts.count_taken(SystemTime::now());
         self.problem = None;
         self.backoff.succeeded(Instant::now());
     }

@@ -47,10 +47,21 @@ pub struct FamilyState {
 pub struct Counts {
     /// Reconfigures that BIRD took, finishing later included.
     pub taken: u64,
+    /// When BIRD took one the last time.
+    pub last_taken: Option<SystemTime>,
     /// Those that it did not take, and questions that it did not answer.
     pub failed: u64,
     /// When BIRD took the files the last time, or said that it holds them.
     pub last_success: Option<SystemTime>,
+}
+
+impl Counts {
+    /// Counts a reconfigure that BIRD took just now.
+    pub fn count_taken(&mut self, now: SystemTime) {
+        self.taken += 1;
+        self.last_taken = Some(now);
+        self.last_success = Some(now);
+    }
 }
 
 impl Add for Counts {
@@ -59,6 +70,7 @@ impl Add for Counts {
     fn add(self, other: Counts) -> Counts {
         Counts {
             taken: self.taken + other.taken,
+            last_taken: self.last_taken.max(other.last_taken),
             failed: self.failed + other.failed,
             last_success: self.last_success.max(other.last_success),
         }

@@ -6,7 +6,7 @@
 //! Leaves out: the document (`report::document`), the table (`report::table`).
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,10 @@ use serde::Deserialize;
 
 use crate::report::document::{Document, SCHEMA};
 use crate::report::server::LOOK;
-use crate::report::table;
 use crate::sys::instance::{find_running, Found};
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
 pub const LARGEST: usize = 64 * 1024 * 1024;
-
-/// How long `--status` waits.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -103,17 +99,13 @@ impl AskError {
 
 /// The document of the daemon that listens at `path`, which has `limit` to answer.
 pub fn ask(path: &Path, limit: Duration) -> Result<Document, AskError> {
-    parse(path, &fetch(path, limit)?)
+    ask_whole(path, limit).map(|(document, _)| document)
 }
 
-/// What `--status` does: writes the table, or the document as it came, and says whether all is well. A reader that went away
-/// changes nothing.
-pub fn show(socket: &Path, json: bool, colours: bool, out: &mut impl Write) -> Result<bool, AskError> {
-    let answer = fetch(socket, PATIENCE)?;
-    let document = parse(socket, &answer)?;
-    let text = if json { answer } else { table::render(&document, colours).into_bytes() };
-    let _ = out.write_all(&text).and_then(|()| out.flush());
-    Ok(document.well)
+/// The same with the answer as it came.
+pub fn ask_whole(path: &Path, limit: Duration) -> Result<(Document, Vec<u8>), AskError> {
+    let answer = fetch(path, limit)?;
+    Ok((parse(path, &answer)?, answer))
 }
 
 /// The document in an answer of the daemon at `path`.

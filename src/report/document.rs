@@ -237,8 +237,11 @@ pub struct FamilyStatus {
     pub taken: u64,
     /// Reconfigures that failed or were refused.
     pub failed: u64,
-    /// When BIRD took the file the last time; null where it never has.
+    /// When BIRD took the file the last time, or said over a control socket that it holds it; null where it never has.
     pub last_success: Option<Moment>,
+    /// When BIRD took a reconfigure the last time; null where it never has.
+    #[serde(default)]
+    pub last_taken: Option<Moment>,
 }
 
 /// The list was lost, and BIRD is not told of the new one before each service had its first verdict.
@@ -285,6 +288,13 @@ impl ServiceStatus {
         self.disabled.is_some()
             || self.drained.is_some()
             || self.state == Condition::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|on| !on.missing)
+    }
+}
+
+impl PrefixStatus {
+    /// Whether the prefix file or BIRD differs from what is wanted.
+    pub fn is_out_of_sync(&self) -> bool {
+        self.in_file != self.wanted || self.in_bird != self.wanted
     }
 }
 

@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::config::settings::{OnDisabled, Service};
 use crate::daemon_state::DaemonState;
 use crate::prefix::{Family, Prefix};
+use crate::report::document::{Checks, Condition, LastRun, Moment, PrefixStatus, ServiceStatus};
 use crate::sys::clock::Now;
 use crate::sys::mutex::Mutex;
 
@@ -109,4 +110,41 @@ pub(crate) fn hold(now: Now, lasts: Duration, waiting_for: &[&str]) -> Hold {
 /// A wait that a test gives up after.
 pub(crate) fn patience() -> Instant {
     Instant::now() + Duration::from_secs(60)
+}
+
+/// What the document says of a service, each of whose prefixes is advertised or not.
+pub(crate) fn service_status(name: &str, state: Condition, prefixes: &[(&str, bool)]) -> ServiceStatus {
+    let moment = |unix: f64| Moment { text: "2026-11-22T08:41:54.123+01:00".into(), unix };
+    let prefix = |(prefix, on): &(&str, bool)| PrefixStatus {
+        prefix: prefix.to_string(),
+        wanted: Some(*on),
+        in_file: Some(*on),
+        in_bird: Some(*on),
+        missing: false,
+    };
+    ServiceStatus {
+        name: name.into(),
+        state,
+        since: moment(1000.0),
+        disabled: None,
+        drained: None,
+        interval_s: 10.0,
+        timeout_s: 2.0,
+        last: Some(LastRun {
+            began: moment(1597.0),
+            took_ms: Some(12.34),
+            result: "passed".into(),
+            code: 0,
+            output: String::new(),
+        }),
+        progress: None,
+        why: None,
+        prefixes: prefixes.iter().map(prefix).collect(),
+        transitions: 1,
+        checks: Checks { passed: 1, failed: 0, timed_out: 0, not_assigned: 0 },
+        overdue_s: None,
+        problem: None,
+        watched_pid: None,
+        state_change_cmd: None,
+    }
 }

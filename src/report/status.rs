@@ -222,6 +222,7 @@ fn family_status(
         taken: report.map_or(0, |report| report.counts.taken),
         failed: report.map_or(0, |report| report.counts.failed),
         last_success: report.and_then(|report| report.counts.last_success).map(|last| moment(last, zone)),
+        last_taken: report.and_then(|report| report.counts.last_taken).map(|last| moment(last, zone)),
     }
 }
 

@@ -1,39 +1,43 @@
 //! The status document as a table that a person reads at a glance.
 //!
-//! Promises: pure; columns are as wide as what stands in them, up to 200 characters; no control character of the document
-//! reaches the terminal; colours only add, nothing is told by them alone.
-//! Leaves out: the terminal's width, and characters that are two columns wide.
+//! Promises: pure; what needs attention comes first; rows fit the width that is asked for; no control character of the
+//! document reaches the terminal; colors only add, nothing is told by them alone.
+//! Leaves out: the terminal's width (`cli`), and characters that are two columns wide.
 
 use std::fmt::Write as _;
 
-use crate::report::document::{shortened, Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus};
+use crate::report::document::{shortened, Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, Steps};
+use crate::report::table::layout::Cell;
+use crate::report::table::paint::{Color, Paint};
+use crate::report::urgency::Urgency;
+
+mod layout;
+mod paint;
 
 /// How many of the last lines of a failed check's output are shown, and how much of each.
 const OUTPUT_LINES: usize = 5;
 const OUTPUT_WIDTH: usize = 200;
-/// How far a column widens with what stands in it: one giant name must not fill every row with blanks.
-const WIDEST: usize = 200;
 
-/// The table, ended by a newline.
-pub fn render(document: &Document, colours: bool) -> String {
-    let paint = Paint(colours);
+/// The table, ended by a newline. Its rows are at most `width` characters wide, see [`layout`]; a sentence is one line,
+/// however long it is.
+pub fn render(document: &Document, colors: bool, width: usize) -> String {
+    let paint = Paint(colors);
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "anycast-healthchecker {} (pid {}) up since {} ({}): {}",
+        "anycast-healthchecker {} (pid {}) up since {} ({})\n{}",
         printable(&document.version),
         document.pid,
         clock(&document.started),
         age(document.uptime_s),
-        paint.with(if document.well { Colour::Green } else { Colour::Red }, &document.summary.to_string())
+        paint.with(if document.well { Color::Green } else { Color::Red }, &document.summary.to_string())
     );
     warnings(document, paint, &mut text);
     for family in &document.families {
-        text += &family_line(family, document, paint);
+        text += &family_lines(family, document, paint);
     }
-    text.push('\n');
-    services(document, paint, &mut text);
+    services(document, paint, width, &mut text);
     text
 }
 
@@ -55,7 +59,7 @@ pub fn printable(text: &str) -> String {
 
 fn warnings(document: &Document, paint: Paint, text: &mut String) {
     let mut warn = |sentence: String| {
-        let _ = writeln!(text, "{}", paint.with(Colour::Red, &sentence));
+        let _ = writeln!(text, "{}", paint.with(Color::Red, &sentence));
     };
     if let Some(overdue) = document.writer_overdue_s {
         warn(format!("The thread that writes the prefix files has been stuck for {}.", age(overdue)));
@@ -68,133 +72,148 @@ fn warnings(document: &Document, paint: Paint, text: &mut String) {
     }
 }
 
-fn family_line(family: &FamilyStatus, document: &Document, paint: Paint) -> String {
+fn family_lines(family: &FamilyStatus, document: &Document, paint: Paint) -> String {
     // A hold is wanted, as long as nothing else is wrong.
-    let alarm = if family.hold.is_some() && family.problem.is_none() { Colour::Yellow } else { Colour::Red };
+    let alarm = if family.hold.is_some() && family.problem.is_none() { Color::Yellow } else { Color::Red };
     let sync = match family.out_of_sync_s {
-        _ if family.in_sync => paint.with(Colour::Green, "in sync"),
+        _ if family.in_sync => paint.with(Color::Green, "in sync"),
         Some(seconds) => paint.with(alarm, &format!("NOT IN SYNC for {}", age(seconds))),
         None => paint.with(alarm, "NOT IN SYNC"),
     };
-    let last = match &family.last_success {
-        Some(last) => format!("last {} ago", age(document.time.unix - last.unix)),
-        None => "none so far".to_string(),
-    };
-    let mut line = format!(
-        "{} {sync}: {} wanted, {} in {}, {} in BIRD; reconfigures: {} taken ({last}), {} failed\n",
+    let mut lines = format!(
+        "{} {sync}: {} wanted, {} in file, {} in BIRD\n    file: {}\n    {}\n",
         printable(&family.family),
         family.wanted,
         family.in_file,
-        printable(&family.file),
         family.in_bird,
-        family.taken,
-        family.failed
+        printable(&family.file),
+        reconfigures(family, document)
     );
     if let Some(problem) = &family.problem {
-        let _ = writeln!(line, "    {}", printable(problem));
+        let _ = writeln!(lines, "    {}", printable(problem));
     }
     if !family.unmanaged.is_empty() {
         let unmanaged = format!("The file lists {}, which no service has.", printable(&shortened(&family.unmanaged)));
-        let _ = writeln!(line, "    {}", paint.with(Colour::Red, &unmanaged));
+        let _ = writeln!(lines, "    {}", paint.with(Color::Red, &unmanaged));
     }
     if let Some(hold) = &family.hold {
-        let _ = writeln!(line, "    {}", printable(&hold.to_string()));
+        let _ = writeln!(lines, "    {}", printable(&hold.to_string()));
     }
-    line
+    lines
 }
 
-/// One cell: its text and its colour.
-type Cell = (String, Option<Colour>);
+/// What came of telling BIRD. Where BIRD has answered since that it holds the list, that is said, too.
+fn reconfigures(family: &FamilyStatus, document: &Document) -> String {
+    let ago = |moment: &Moment| format!("{} ago", age(document.time.unix - moment.unix));
+    let last = family.last_taken.as_ref().map_or(String::new(), |last| format!(" (last {})", ago(last)));
+    let told = family.last_taken.as_ref().map_or(f64::NEG_INFINITY, |last| last.unix);
+    // An older daemon does not tell when a reconfigure was taken.
+    let is_told = family.taken == 0 || family.last_taken.is_some();
+    let confirmed = family.last_success.as_ref().filter(|confirmed| is_told && confirmed.unix > told);
+    let confirmed = confirmed.map_or(String::new(), |last| format!("; BIRD confirmed the list {}", ago(last)));
+    format!("reconfigures: {} taken{last}, {} failed{confirmed}", family.taken, family.failed)
+}
 
-const HEADINGS: [&str; 9] =
-    ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PROGRESS", "PREFIX", "WANTED", "IN FILE", "IN BIRD"];
+const HEADINGS: [&str; 6] = ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PREFIX", "IN BIRD"];
+/// The columns in the order in which they are narrowed: those first where only the heading or unusual rows are too long.
+const NARROWED: [usize; 6] = [5, 4, 0, 1, 3, 2];
 
-fn services(document: &Document, paint: Paint, text: &mut String) {
-    let tables: Vec<Vec<[Cell; HEADINGS.len()]>> =
-        document.services.iter().map(|service| rows(service, document)).collect();
-    let mut widths = HEADINGS.map(str::len);
-    for row in tables.iter().flatten() {
-        for (width, (cell, _)) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count().min(WIDEST));
-        }
+type Row = [Cell; HEADINGS.len()];
+
+fn services(document: &Document, paint: Paint, width: usize, text: &mut String) {
+    let mut services: Vec<&ServiceStatus> = document.services.iter().collect();
+    if services.is_empty() {
+        return;
     }
-    line(&HEADINGS.map(|heading| (heading.to_string(), None)), &widths, paint, text);
-    for (service, rows) in document.services.iter().zip(&tables) {
-        for row in rows {
-            line(row, &widths, paint, text);
-        }
-        reason(service, text);
+    text.push('\n');
+    services.sort_by_key(|service| Urgency::of(service));
+    let headings = HEADINGS.map(|heading| (heading.to_string(), None));
+    let tables: Vec<Vec<Row>> = services.iter().map(|service| rows(service, document)).collect();
+    let widths = layout::widths(std::iter::once(&headings).chain(tables.iter().flatten()), NARROWED, width);
+    layout::write_row(&headings, &widths, paint, text);
+    for (service, rows) in services.into_iter().zip(&tables) {
+        rows.iter().for_each(|row| layout::write_row(row, &widths, paint, text));
+        reason(service, paint, text);
     }
 }
 
 /// One row a prefix; what is about the service stands in the first.
-fn rows(service: &ServiceStatus, document: &Document) -> Vec<[Cell; HEADINGS.len()]> {
+fn rows(service: &ServiceStatus, document: &Document) -> Vec<Row> {
     let plain = |text: String| (text, None);
     let mut about = [
         plain(printable(&service.name)),
         state(service),
-        plain(clock(&service.since)),
+        plain(since(&service.since, &document.time)),
         plain(last_check(service, document)),
-        plain(progress(service)),
     ];
     let mut rows = Vec::with_capacity(service.prefixes.len());
     for prefix in &service.prefixes {
-        let [name, state, since, last, progress] = std::mem::take(&mut about);
+        let [name, state, since, last] = std::mem::take(&mut about);
         let missing = if prefix.missing { " (not assigned)" } else { "" };
         let shown = plain(format!("{}{missing}", printable(&prefix.prefix)));
-        let [wanted, in_file, in_bird] = levels(prefix);
-        rows.push([name, state, since, last, progress, shown, wanted, in_file, in_bird]);
+        let in_bird = (word(prefix.in_bird).to_string(), prefix.is_out_of_sync().then_some(Color::Red));
+        rows.push([name, state, since, last, shown, in_bird]);
     }
     rows
 }
 
+/// The state, and how far it is to the next one.
 fn state(service: &ServiceStatus) -> Cell {
-    match (&service.disabled, service.overdue_s, service.state) {
+    let (word, color) = match (&service.disabled, service.overdue_s, service.state) {
         // A drain wins over on_disabled.
-        (Some(_), _, _) if service.drained.is_some() => ("drained".to_string(), Some(Colour::Yellow)),
-        (Some(_), _, _) => ("disabled".to_string(), Some(Colour::Yellow)),
-        (None, Some(_), _) => ("STUCK".to_string(), Some(Colour::Red)),
-        (None, None, _) if service.drained.is_some() => ("drained".to_string(), Some(Colour::Yellow)),
-        (None, None, Condition::Up) => ("up".to_string(), Some(Colour::Green)),
-        (None, None, Condition::Down) => ("DOWN".to_string(), Some(Colour::Red)),
-        (None, None, Condition::Unknown) => ("unknown".to_string(), Some(Colour::Yellow)),
-    }
+        (Some(_), _, _) if service.drained.is_some() => ("drained, disabled", Color::Yellow),
+        (Some(_), _, _) => ("disabled", Color::Yellow),
+        (None, Some(_), _) => ("STUCK", Color::Red),
+        (None, None, _) if service.drained.is_some() => ("drained", Color::Yellow),
+        (None, None, Condition::Up) => ("up", Color::Green),
+        (None, None, Condition::Down) => ("DOWN", Color::Red),
+        (None, None, Condition::Unknown) => ("unknown", Color::Yellow),
+    };
+    let progress = match (&service.disabled, &service.progress) {
+        (Some(decision), _) => format!(", {}", printable(decision)),
+        (None, Some(Steps { towards, n, of })) => {
+            let towards = if *towards == Condition::Up { "up" } else { "down" };
+            format!(", {n}/{of} {towards}")
+        }
+        (None, None) => String::new(),
+    };
+    (format!("{word}{progress}"), Some(color))
 }
 
 fn last_check(service: &ServiceStatus, document: &Document) -> String {
     let Some(last) = &service.last else { return "-".to_string() };
-    let ago = age(document.time.unix - last.began.unix);
+    let ago = short_age(document.time.unix - last.began.unix);
     match last.took_ms {
-        Some(took) => format!("{ago} ago, {took:.1} ms"),
+        Some(took) if took < 10.0 => format!("{ago} ago, {took:.1}ms"),
+        Some(took) => format!("{ago} ago, {took:.0}ms"),
         None => format!("{ago} ago, not run"),
     }
 }
 
-fn progress(service: &ServiceStatus) -> String {
-    match (&service.disabled, &service.progress) {
-        (Some(decision), _) => printable(decision),
-        (None, Some(steps)) => {
-            let towards = if steps.towards == Condition::Up { "up" } else { "down" };
-            format!("{}/{} {towards}", steps.n, steps.of)
-        }
-        (None, None) => "-".to_string(),
+/// A level as a word.
+fn word(level: Option<bool>) -> &'static str {
+    match level {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "?",
     }
 }
 
-/// A level that is not as wanted is red.
-fn levels(prefix: &PrefixStatus) -> [Cell; 3] {
-    [prefix.wanted, prefix.in_file, prefix.in_bird].map(|level| {
-        let word = match level {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "?",
-        };
-        (word.to_string(), (level != prefix.wanted).then_some(Colour::Red))
-    })
+/// The levels of a prefix that is not everywhere as it is wanted; a level that differs is red.
+fn levels(prefix: &PrefixStatus, paint: Paint) -> String {
+    let [in_file, in_bird] = [prefix.in_file, prefix.in_bird].map(|level| match level == prefix.wanted {
+        true => word(level).to_string(),
+        false => paint.with(Color::Red, word(level)),
+    });
+    let (prefix, wanted) = (printable(&prefix.prefix), word(prefix.wanted));
+    format!("{prefix}: wanted {wanted}, in file {in_file}, in BIRD {in_bird}")
 }
 
 /// Why the service is not well, and the end of what its check printed.
-fn reason(service: &ServiceStatus, text: &mut String) {
+fn reason(service: &ServiceStatus, paint: Paint, text: &mut String) {
+    for prefix in service.prefixes.iter().filter(|prefix| prefix.is_out_of_sync()) {
+        let _ = writeln!(text, "    {}", levels(prefix, paint));
+    }
     if let Some(why) = &service.why {
         let _ = writeln!(text, "    {}", printable(why));
     }
@@ -209,24 +228,24 @@ fn reason(service: &ServiceStatus, text: &mut String) {
     }
 }
 
-fn line(row: &[Cell; HEADINGS.len()], widths: &[usize; HEADINGS.len()], paint: Paint, text: &mut String) {
-    let mut blanks = 0;
-    for ((cell, colour), width) in row.iter().zip(widths) {
-        if !cell.is_empty() {
-            let _ = write!(text, "{:blanks$}", "");
-            text.push_str(&colour.map_or_else(|| cell.clone(), |colour| paint.with(colour, cell)));
-            blanks = 0;
-        }
-        // Blanks are due only when something follows.
-        blanks += width.saturating_sub(cell.chars().count()) + 2;
-    }
-    text.push('\n');
-}
-
 /// Date and time of day, as the daemon's host has them: `2026-11-22 08:41:54`.
 fn clock(moment: &Moment) -> String {
     let text: String = printable(&moment.text).chars().take(19).collect();
     text.replacen('T', " ", 1)
+}
+
+/// The same without the date where that is today's, and without the year where that is this year.
+fn since(moment: &Moment, now: &Moment) -> String {
+    const YEAR: usize = "2026-".len();
+    const DATE: usize = "2026-11-22 ".len();
+    let (text, now) = (clock(moment), clock(now));
+    let known = [DATE, YEAR].into_iter().find(|end| text.get(..*end).is_some_and(|start| now.starts_with(start)));
+    known.and_then(|end| text.get(end..)).unwrap_or(&text).to_string()
+}
+
+/// A time span in one word, in its two largest units.
+fn short_age(seconds: f64) -> String {
+    age(seconds).replace(" min", "m").replace(' ', "")
 }
 
 /// A time span in its two largest units. A clock that was set back makes it zero.
@@ -238,32 +257,6 @@ fn age(seconds: f64) -> String {
         (0, 0, _) => format!("{minutes} min {rest} s"),
         (0, _, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Colour {
-    Red,
-    Green,
-    Yellow,
-}
-
-/// Whether colours are wanted.
-#[derive(Clone, Copy)]
-struct Paint(bool);
-
-impl Paint {
-    fn with(self, colour: Colour, text: &str) -> String {
-        let code = match colour {
-            Colour::Red => 31,
-            Colour::Green => 32,
-            Colour::Yellow => 33,
-        };
-        if self.0 {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_string()
-        }
     }
 }
 

@@ -335,8 +335,8 @@ pub fn status(bytes: &[u8]) {
             return;
         }
     };
-    table::render(&document, true);
-    let shown = table::render(&document, false);
+    table::render(&document, true, 80);
+    let shown = table::render(&document, false, 80);
     assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
     let range = |text: &str| text.parse().ok();
     let verdict =

@@ -138,7 +138,8 @@ fn a_bird_that_holds_the_list_is_left_alone_and_asked_each_minute() {
         assert_eq!(desk.step(), Some(Duration::ZERO));
         assert_eq!(desk.counts(), (0, 0, true), "{}", desk.problem());
         assert_eq!(desk.reconfigurer.is_busy(&desk.give_up), Some(false));
-        assert!(desk.reconfigurer.counts().last_success.is_some());
+        let counts = desk.reconfigurer.counts();
+        assert!(counts.last_success.is_some() && counts.last_taken.is_none(), "BIRD was asked, not told: {counts:?}");
         let minute = desk.step().unwrap();
         assert!(minute > VERIFY_INTERVAL / 2 && minute <= VERIFY_INTERVAL, "{minute:?}");
         assert_eq!(desk.counts(), (0, 0, true));
@@ -147,6 +148,8 @@ fn a_bird_that_holds_the_list_is_left_alone_and_asked_each_minute() {
         assert_eq!(desk.step(), Some(Duration::ZERO));
         assert_eq!(desk.counts(), (1, 0, true), "{}", desk.problem());
         assert_eq!(desk.in_bird(), lists(dummy, 1..2));
+        let counts = desk.reconfigurer.counts();
+        assert_eq!(counts.last_taken, counts.last_success);
     }
 }
 

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -5,6 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::report::sample;
 use crate::report::server;
+use crate::report::table;
+use crate::report::view::{Style, View};
 use crate::sys::alone::{alone, in_own_network, this_program};
 use crate::sys::stop_line::StopLine;
 
@@ -140,9 +143,13 @@ fn who_may_not_is_told_whom_to_ask() {
 
 /// What `--status` comes to, and what it writes.
 fn status(path: &Path, json: bool) -> (Result<bool, AskError>, String) {
-    let mut out = Vec::new();
-    let well = show(path, json, false, &mut out);
-    (well, String::from_utf8(out).unwrap())
+    let (document, answer) = match ask_whole(path, LONG) {
+        Ok(asked) => asked,
+        Err(why) => return (Err(why), String::new()),
+    };
+    let well = document.well;
+    let shown = View { json, ..View::default() }.show(document, answer, Style { colors: false, width: 80 });
+    (Ok(well), String::from_utf8(shown.unwrap()).unwrap())
 }
 
 #[test]
@@ -184,7 +191,7 @@ proptest::proptest! {
         let at = at % json.len();
         json[at] = byte;
         if let Ok(document) = parse(Path::new("s"), &json) {
-            let text = table::render(&document, false);
+            let text = table::render(&document, false, 80);
             proptest::prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
         }
     }

@@ -206,7 +206,12 @@ fn our_series() {
         unmanaged: in_file.into(),
         in_sync: family == Family::V4,
         hold: (family == Family::V6).then(|| sample::hold(daemon.started, Duration::from_secs(60), &["two"])),
-        counts: bird::Counts { taken: 5, failed: 6, last_success: (family == Family::V4).then_some(at) },
+        counts: bird::Counts {
+            taken: 5,
+            failed: 6,
+            last_success: (family == Family::V4).then_some(at),
+            ..bird::Counts::default()
+        },
         ..sample::family(family, none.clone())
     };
     daemon.bird.lock().families = vec![family(Family::V4, &service.prefixes[..1]), family(Family::V6, &[])];

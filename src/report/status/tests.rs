@@ -50,7 +50,7 @@ fn daemon() -> DaemonState {
     sample::check(&daemon, 1).state_mut().counts = counts;
     let wanted: Arc<[Prefix]> = sample::check(&daemon, 0).service.prefixes.clone().into();
     let family = sample::family(Family::V4, wanted);
-    let counts = bird::Counts { last_success: Some(at), ..family.counts };
+    let counts = bird::Counts { last_success: Some(at), last_taken: Some(at), ..family.counts };
     *daemon.bird.lock() = BirdState { families: vec![FamilyState { counts, ..family }], due: None, ready: true };
     daemon
 }

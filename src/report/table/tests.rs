@@ -1,45 +1,9 @@
 use super::*;
-use crate::report::document::{Checks, DrainStatus, HoldStatus, HookRuns, LastRun, Steps, Summary};
+use crate::report::document::{DrainStatus, HoldStatus, HookRuns, Steps, Summary};
+use crate::report::sample::service_status as service;
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }
-}
-
-fn service(name: &str, state: Condition, prefixes: &[(&str, bool)]) -> ServiceStatus {
-    ServiceStatus {
-        name: name.into(),
-        state,
-        since: moment("2026-11-22T08:41:54.123+01:00", 1000.0),
-        disabled: None,
-        drained: None,
-        interval_s: 10.0,
-        timeout_s: 2.0,
-        last: Some(LastRun {
-            began: moment("2026-11-22T08:41:54.123+01:00", 1597.0),
-            took_ms: Some(12.34),
-            result: "passed".into(),
-            code: 0,
-            output: String::new(),
-        }),
-        progress: None,
-        why: None,
-        prefixes: prefixes
-            .iter()
-            .map(|(prefix, on)| PrefixStatus {
-                prefix: prefix.to_string(),
-                wanted: Some(*on),
-                in_file: Some(*on),
-                in_bird: Some(*on),
-                missing: false,
-            })
-            .collect(),
-        transitions: 1,
-        checks: Checks { passed: 1, failed: 0, timed_out: 0, not_assigned: 0 },
-        overdue_s: None,
-        problem: None,
-        watched_pid: None,
-        state_change_cmd: None,
-    }
 }
 
 fn document(services: Vec<ServiceStatus>) -> Document {
@@ -68,6 +32,7 @@ fn document(services: Vec<ServiceStatus>) -> Document {
             taken: 7,
             failed: 2,
             last_success: Some(moment("2026-11-22T08:41:54.123+01:00", 1500.0)),
+            last_taken: Some(moment("2026-11-22T08:41:54.123+01:00", 1500.0)),
         }],
         writer_overdue_s: None,
         log_lines_dropped: 0,
@@ -91,14 +56,20 @@ fn a_table_at_a_glance() {
     let mut off = service("off", Condition::Down, &[("10.0.0.4/32", false)]);
     off.disabled = Some("withdraw".into());
     off.last = None;
-    let expected = r"anycast-healthchecker 1.0.0 (pid 42) up since 2026-11-22 06:41:54 (2 h 1 min): 1 of 3 services up, BIRD not in sync
-IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in /var/lib/a.conf, 2 in BIRD; reconfigures: 7 taken (last 1 min 40 s ago), 2 failed
+    let document = document(vec![up, down, new, off]);
+    let head = r"anycast-healthchecker 1.0.0 (pid 42) up since 2026-11-22 06:41:54 (2 h 1 min)
+1 of 3 services up, BIRD not in sync
+IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in file, 2 in BIRD
+    file: /var/lib/a.conf
+    reconfigures: 7 taken (last 1 min 40 s ago), 2 failed
     birdc: Unable to connect\nto server
 
-SERVICE      STATE     SINCE                LAST CHECK        PROGRESS  PREFIX                      WANTED  IN FILE  IN BIRD
-foo.bar.com  up        2026-11-22 08:41:54  3 s ago, 12.3 ms  -         10.0.0.1/32                 yes     yes      yes
-                                                                        fd12:aba6:57db:ffff::1/128  yes     yes      yes
-b            DOWN      2026-11-22 08:41:54  3 s ago, 12.3 ms  1/2 up    10.0.0.2/32                 no      no       yes
+";
+    let narrow = r"SERVICE      STATE      SINCE     LAST CHECK    PREFIX                      IN
+                                                                            BIRD
+b            DOWN, 1/2  08:41:54  3s ago, 12ms  10.0.0.2/32                 yes
+             up
+    10.0.0.2/32: wanted no, in file no, in BIRD yes
     the check failed with exit code 3
     state_change_cmd failed: exit code 1, stderr b'no'
     | 3
@@ -106,10 +77,29 @@ b            DOWN      2026-11-22 08:41:54  3 s ago, 12.3 ms  1/2 up    10.0.0.2
     | 5
     | \u{1b}[31mred\u{202e}
     | 7
-new          unknown   2026-11-22 08:41:54  -                 -         10.0.0.3/32 (not assigned)  no      no       no
-off          disabled  2026-11-22 08:41:54  -                 withdraw  10.0.0.4/32                 no      no       no
+new          unknown    08:41:54  -             10.0.0.3/32 (not assigned)  no
+off          disabled,  08:41:54  -             10.0.0.4/32                 no
+             withdraw
+foo.bar.com  up         08:41:54  3s ago, 12ms  10.0.0.1/32                 yes
+                                                fd12:aba6:57db:ffff::1/128  yes
 ";
-    assert_eq!(render(&document(vec![up, down, new, off]), false), expected);
+    let wide = r"SERVICE      STATE               SINCE     LAST CHECK    PREFIX                      IN BIRD
+b            DOWN, 1/2 up        08:41:54  3s ago, 12ms  10.0.0.2/32                 yes
+    10.0.0.2/32: wanted no, in file no, in BIRD yes
+    the check failed with exit code 3
+    state_change_cmd failed: exit code 1, stderr b'no'
+    | 3
+    | 4
+    | 5
+    | \u{1b}[31mred\u{202e}
+    | 7
+new          unknown             08:41:54  -             10.0.0.3/32 (not assigned)  no
+off          disabled, withdraw  08:41:54  -             10.0.0.4/32                 no
+foo.bar.com  up                  08:41:54  3s ago, 12ms  10.0.0.1/32                 yes
+                                                         fd12:aba6:57db:ffff::1/128  yes
+";
+    assert_eq!(render(&document, false, 80), format!("{head}{narrow}"));
+    assert_eq!(render(&document, false, 200), format!("{head}{wide}"));
 }
 
 #[test]
@@ -120,8 +110,8 @@ fn a_drained_service_is_neither_up_nor_down() {
     assert!(out.is_well());
     for disabled in [None, Some("advertise".to_string())] {
         out.disabled = disabled;
-        let text = render(&document(vec![out.clone()]), false);
-        assert!(text.lines().any(|line| line.starts_with("a        drained  2026-11-22 08:41:54")), "{text}");
+        let text = render(&document(vec![out.clone()]), false, 80);
+        assert!(text.lines().any(|line| line.starts_with("a        drained")), "{text}");
     }
 }
 
@@ -131,8 +121,8 @@ fn what_is_wrong_with_the_daemon_comes_first() {
     document.writer_overdue_s = Some(90.0);
     document.reload_error = Some("line 3".into());
     document.log_lines_dropped = 5;
-    let text = render(&document, false);
-    let lines: Vec<&str> = text.lines().skip(1).take(3).collect();
+    let text = render(&document, false, 80);
+    let lines: Vec<&str> = text.lines().skip(2).take(3).collect();
     let expected = [
         "The thread that writes the prefix files has been stuck for 1 min 30 s.",
         "The last reload was refused, an older configuration runs: line 3",
@@ -148,18 +138,18 @@ fn a_hold_says_until_when_and_what_it_waits_for() {
     let family = &mut document.families[0];
     family.problem = None;
     family.hold = Some(HoldStatus { until, waiting_for: vec!["web".into(), "d\u{1b}b".into()] });
-    let text = render(&document, false);
-    let lines: Vec<&str> = text.lines().skip(1).take(3).collect();
+    let text = render(&document, false, 80);
+    let lines: Vec<&str> = text.lines().skip(2).collect();
     let expected = [
-        "IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in /var/lib/a.conf, 2 in BIRD; reconfigures: 7 taken (last 1 min 40 s \
-         ago), 2 failed",
+        "IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in file, 2 in BIRD",
+        "    file: /var/lib/a.conf",
+        "    reconfigures: 7 taken (last 1 min 40 s ago), 2 failed",
         r"    held until 2026-11-22T08:52:54.123+01:00, waiting for the first verdict of web, d\u{1b}b",
-        "",
     ];
     assert_eq!(lines, expected);
-    assert!(render(&document, true).contains("\u{1b}[33mNOT IN SYNC"), "nothing is wrong");
+    assert!(render(&document, true, 80).contains("\u{1b}[33mNOT IN SYNC"), "nothing is wrong");
     document.families[0].problem = Some("no space left".into());
-    let text = render(&document, true);
+    let text = render(&document, true, 80);
     assert!(text.contains("\u{1b}[31mNOT IN SYNC") && text.contains("    no space left\n    held until "), "{text}");
 }
 
@@ -187,9 +177,9 @@ fn colours_only_add() {
     let mut down = service("b", Condition::Down, &[("10.0.0.2/32", false)]);
     down.prefixes[0].in_bird = Some(true);
     let document = document(vec![service("a", Condition::Up, &[("10.0.0.1/32", true)]), down]);
-    let coloured = render(&document, true);
-    assert_ne!(coloured, render(&document, false));
-    assert_eq!(without_colours(&coloured), render(&document, false));
+    let coloured = render(&document, true, 80);
+    assert_ne!(coloured, render(&document, false, 80));
+    assert_eq!(without_colours(&coloured), render(&document, false, 80));
     assert!(coloured.contains("\u{1b}[31mDOWN\u{1b}[0m") && coloured.contains("\u{1b}[31myes\u{1b}[0m"));
 }
 
@@ -212,7 +202,7 @@ proptest::proptest! {
         let mut service = service(&name, Condition::Down, &[(&prefix, false)]);
         service.why = Some(why);
         service.last.as_mut().unwrap().output = output;
-        let text = render(&document(vec![service]), false);
+        let text = render(&document(vec![service]), false, 80);
         proptest::prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{:?}", text);
     }
 }
@@ -224,7 +214,81 @@ fn nothing_in_a_document_fills_the_screen_or_drives_it() {
     let services = (0..100).map(|_| service("a", Condition::Up, &[("10.0.0.1/32", true)]));
     let mut document = document(services.chain([service(&name, Condition::Up, &[("10.0.0.2/32", true)])]).collect());
     document.families[0].family = "\u{1b}[2J".into();
-    let shown = render(&document, false);
-    assert!(shown.contains(&format!("\n{name}  up ")) && shown.len() < 2 * name.len());
+    let shown = render(&document, false, 80);
+    assert!(shown.lines().all(|line| line.chars().count() <= 80) && shown.len() < 2 * name.len());
+    assert!(shown.matches('n').count() >= name.len(), "nothing of it is cut off");
     assert!(shown.contains("\\u{1b}[2J NOT IN SYNC"), "{}", &shown[..500]);
+}
+
+#[test]
+fn what_needs_attention_comes_first_and_the_order_of_the_configuration_second() {
+    let mut drained = service("drained", Condition::Down, &[("10.0.0.1/32", false)]);
+    drained.drained = Some(DrainStatus { file: "/d".into(), since: drained.since.clone(), until: None });
+    let mut stuck = service("stuck", Condition::Up, &[("10.0.0.2/32", true)]);
+    stuck.overdue_s = Some(1.0);
+    let named = |name: &str, state| service(name, state, &[("10.0.0.3/32", true)]);
+    let document = document(vec![
+        named("z", Condition::Up),
+        named("y", Condition::Down),
+        drained,
+        named("new", Condition::Unknown),
+        named("a", Condition::Up),
+        stuck,
+        named("b", Condition::Down),
+    ]);
+    let text = render(&document, false, 80);
+    let rows = text.lines().skip_while(|line| !line.starts_with("SERVICE")).skip(1);
+    let names: Vec<&str> = rows.filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["stuck", "y", "b", "new", "drained", "z", "a"]);
+}
+
+#[test]
+fn ordinary_services_take_a_line_of_80_columns_each() {
+    let names = ["www.example.org", "dns", "ntp"];
+    let services = names.map(|name| service(name, Condition::Up, &[("198.51.100.123/32", true)]));
+    let mut document = document(services.to_vec());
+    // A week later.
+    document.time = moment("2026-11-29T08:41:57.123+01:00", 1600.0);
+    let text = render(&document, false, 80);
+    let rows: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("SERVICE")).collect();
+    let expected = [
+        "SERVICE          STATE  SINCE           LAST CHECK    PREFIX             IN BIRD",
+        "www.example.org  up     11-22 08:41:54  3s ago, 12ms  198.51.100.123/32  yes",
+        "dns              up     11-22 08:41:54  3s ago, 12ms  198.51.100.123/32  yes",
+        "ntp              up     11-22 08:41:54  3s ago, 12ms  198.51.100.123/32  yes",
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn moments_without_what_everybody_knows() {
+    let check = |text: &str, now: &str, expected: &str| {
+        assert_eq!(since(&moment(text, 0.0), &moment(now, 0.0)), expected, "{now}");
+    };
+    let then = "2026-11-22T08:41:54.123+01:00";
+    check(then, "2026-11-22T23:59:59.999+01:00", "08:41:54");
+    check(then, "2026-11-23T00:00:00.000+01:00", "11-22 08:41:54");
+    check(then, "2027-01-01T00:00:00.000+01:00", "2026-11-22 08:41:54");
+    check("", then, "");
+    check("2026-", then, "");
+    check("äöü", "äöü", "äöü");
+}
+
+#[test]
+fn what_is_told_of_reconfigures_is_about_reconfigures() {
+    let check = |taken: u64, last_taken: Option<f64>, last_success: Option<f64>, expected: &str| {
+        let mut document = document(Vec::new());
+        let at = |unix: Option<f64>| unix.map(|unix| moment("", unix));
+        let family = &mut document.families[0];
+        (family.taken, family.last_taken, family.last_success) = (taken, at(last_taken), at(last_success));
+        let text = render(&document, false, 80);
+        let said = text.lines().find_map(|line| line.strip_prefix("    reconfigures: "));
+        assert_eq!(said, Some(expected));
+    };
+    check(0, None, None, "0 taken, 2 failed");
+    check(0, None, Some(1598.0), "0 taken, 2 failed; BIRD confirmed the list 2 s ago");
+    check(3, Some(1500.0), Some(1500.0), "3 taken (last 1 min 40 s ago), 2 failed");
+    check(3, Some(1500.0), Some(1598.0), "3 taken (last 1 min 40 s ago), 2 failed; BIRD confirmed the list 2 s ago");
+    // Of an older daemon.
+    check(3, None, Some(1598.0), "3 taken, 2 failed");
 }
