@@ -116,13 +116,13 @@ pub struct Arguments {
     #[arg(short, long)]
     version: bool,
     /// With --status: show these services only; the summary stays that of all
-    #[arg(value_name = "service", requires = "status")]
+    #[arg(value_name = "service")]
     services: Vec<String>,
 }
 
 /// Does what the arguments ask for. Where they ask for several things, the original's order decides.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::parse_line(arguments) {
         Ok(arguments) => arguments,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(error),
         Err(mut error) => {
@@ -160,6 +160,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 impl Arguments {
+    /// Parses a command line.
+    fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+        let arguments = Arguments::try_parse_from(line)?;
+        match arguments.services.first() {
+            // clap could require --status, but would ask for it where no service was meant.
+            Some(word) if !arguments.status => {
+                let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(&Arguments::command());
+                error.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
+                Err(error)
+            }
+            _ => Ok(arguments),
+        }
+    }
+
     fn sources(&self) -> Sources {
         let services = match &self.service_file {
             Some(file) => ServiceFiles::File(file.clone()),

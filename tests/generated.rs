@@ -100,11 +100,20 @@ fn with_values(shell: Shell, script: String) -> String {
                 script = replaced(script, &option(name, files), &option(name, "_anycast__healthchecker_services"));
             }
             let script = replaced(script, &option("--for", files), &option("--for", &times));
+            // A word that is neither an option nor its value.
+            let rest = "COMPREPLY=()\n                    ;;\n            esac\n";
+            let words = "[[ \" ${COMP_WORDS[*]} \" == *\" -s \"* || \" ${COMP_WORDS[*]} \" == *\" --status \"* ]]";
+            let services = format!(
+                "            if {words}; then\n                _anycast__healthchecker_services\n                return 0\n            fi\n"
+            );
+            let script = replaced(script, rest, &format!("{rest}{services}"));
             format!("{BASH_SERVICES}\n{script}")
         }
         Shell::Zsh => {
             let script = replaced(script, ":service:_default'", ":service:_anycast-healthchecker_services'");
             let script = replaced(script, ":time:_default'", &format!(":time:({TIMES})'"));
+            let words = [":_default' \\", ":_anycast-healthchecker_services' \\"];
+            let script = replaced(script, words[0], words[1]);
             let commands = "(( $+functions[_anycast-healthchecker_commands] ))";
             replaced(script, commands, &format!("{ZSH_SERVICES}\n{commands}"))
         }
@@ -120,7 +129,8 @@ fn with_values(shell: Shell, script: String) -> String {
                 assert!(line.ends_with(" -r"), "clap_complete writes its script for {shell} otherwise: {line}");
                 script = script.replace(&line, &format!("{line} -f -a '{values}'"));
             }
-            format!("{FISH_SERVICES}\n{script}")
+            let words = "-n '__fish_contains_opt -s s status' -f -a '(__anycast_healthchecker_services)'";
+            format!("{FISH_SERVICES}\n{script}complete -c {PROGRAM} {words}\n")
         }
         _ => script,
     }

@@ -369,6 +369,8 @@ fn completions_offer_services_and_times() {
     bash("anycast-healthchecker --file = main.conf --dir = services --undrain www", "www.a\nwww.b\n");
     bash("anycast-healthchecker -f main.conf -F services/a.conf --drain ''", "in\\ main\nwww.a\nwww.b\n");
     bash("anycast-healthchecker --drain a --for 1", "10m\n1h\n");
+    bash("anycast-healthchecker -f main.conf -d services -s --down www.b w", "www.a\nwww.b\n");
+    bash("anycast-healthchecker -s --d", "--dir\n--down\n--drain\n--drain-host\n");
 
     let fish = |line: &str, expected: &str| {
         let script =
@@ -379,6 +381,8 @@ fn completions_offer_services_and_times() {
     fish("--file=main.conf --dir=services --undrain www", "www.a\nwww.b\n");
     fish("-f main.conf -F services/a.conf --drain ", "in main\nwww.a\nwww.b\n");
     fish("--drain a --for 1", "10m\n1h\n");
+    fish("-f main.conf -d services -s www", "www.a\nwww.b\n");
+    fish("-f main.conf -d services www", "");
 
     // Its completion needs a terminal; this is the part that is ours.
     let zsh = |options: &str, expected: &str| {

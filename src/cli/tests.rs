@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(line: &str) -> Result<Arguments, clap::Error> {
-    Arguments::try_parse_from(std::iter::once("anycast-healthchecker").chain(line.split_whitespace()))
+    Arguments::parse_line(std::iter::once("anycast-healthchecker").chain(line.split_whitespace()).map(OsString::from))
 }
 
 #[test]
@@ -52,6 +52,12 @@ fn wrong_command_lines_are_refused() {
         "--strict",
         "--files-only",
         "--json",
+        "--down",
+        "--watch",
+        "-c x",
+        "-p x",
+        "-v x",
+        "--drain a b",
         "--for 30m",
         "--undrain a --for 30m",
         "--drain a --for 30",
@@ -102,4 +108,15 @@ fn what_was_probably_meant_is_suggested() {
     assert_eq!(tip("x"), None);
     let of_files = "check_interval is set in the configuration files, see anycast-healthchecker.conf(5)";
     assert_eq!(tip("--check-interval"), Some(of_files.to_string()));
+}
+
+#[test]
+fn the_status_takes_services() {
+    for line in ["-s a b", "a -s b", "--status a b", "-s --down a --watch b", "-sf /x a b", "-s --json -- a b"] {
+        let arguments = parse(line).unwrap();
+        assert!(arguments.status && arguments.services == ["a", "b"], "{line}");
+    }
+    let arguments = parse("-s --down --wat").unwrap();
+    assert!(arguments.down && arguments.watch && arguments.services.is_empty());
+    assert_eq!(parse("x").unwrap_err().to_string().lines().next(), Some("error: unexpected argument 'x' found"));
 }
