@@ -30,5 +30,6 @@ mod reload;
 mod routes;
 mod security;
 mod socket;
+mod status;
 mod swap;
 mod watch;

@@ -1,11 +1,13 @@
 //! What an operator does to the lab's daemon: another configuration, a reload, scripts, a look at the status.
 
 use std::fs;
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
+use super::namespaces::Running;
 use super::service::Service;
-use super::{daemon_program, Lab};
+use super::{daemon_program, logged, Lab};
 
 impl Lab {
     /// Leaves an option of the `[daemon]` section to its default, from the next start or reload on.
@@ -77,6 +79,24 @@ impl Lab {
     /// The process id of the daemon, as seen from the tests.
     pub(crate) fn daemon_pid(&self) -> i32 {
         self.daemon.as_ref().unwrap().pid()
+    }
+
+    /// Starts one more of the program, which writes to the file `log`.
+    pub(crate) fn start_operating(&self, arguments: &[&str], log: &str) -> Running {
+        self.write_options();
+        let mut command = self.command(&daemon_program());
+        self.namespaces.start(logged(command.args(arguments), &self.file(log)))
+    }
+
+    /// Starts the program on a terminal of this size; what it sends there is written to the file `log`.
+    pub(crate) fn start_on_terminal(&self, (columns, rows): (u16, u16), arguments: &str, log: &str) -> Running {
+        let [main, services, log] =
+            ["daemon.conf", "services.d", log].map(|name| self.file(name).display().to_string());
+        let program = format!("{} -f {main} -d {services} {arguments}", daemon_program());
+        let mut command = self.namespaces.host("script");
+        let script = format!("unset COLUMNS; stty cols {columns} rows {rows}; exec {program}");
+        command.args(["-qefc", &script, &log]).stdin(Stdio::null()).stdout(Stdio::null());
+        self.namespaces.start(&mut command)
     }
 
     /// What `--status` prints.
