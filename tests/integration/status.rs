@@ -47,7 +47,8 @@ fn what_is_down_comes_first_and_a_part_may_be_asked_for() {
         let mut shown: Vec<&str> =
             document["services"].as_array().unwrap().iter().map(|service| service["name"].as_str().unwrap()).collect();
         let mut expected = expected.to_vec();
-        (shown.sort_unstable(), expected.sort_unstable());
+        shown.sort_unstable();
+        expected.sort_unstable();
         assert_eq!((code, shown), (Some(1), expected), "{said}");
         assert_eq!((&document["summary"]["services"], &document["well"]), (&3.into(), &false.into()));
     };
