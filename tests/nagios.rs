@@ -72,6 +72,8 @@ fn daemon() -> DaemonState {
         out_of_sync_since: None,
         problem: None,
         hold: None,
+        asks_bird: false,
+        unmanaged: Arc::new([]),
         counts: Counts { taken: 1, ..Counts::default() },
     }];
     daemon

@@ -38,6 +38,8 @@ pub struct FamilyState {
     pub problem: Option<String>,
     /// Why BIRD is not told of the file, though nothing is wrong; none where it is.
     pub hold: Option<Hold>,
+    /// Whether BIRD is asked each minute if it holds the list. Over a command it is only told.
+    pub asks_bird: bool,
     /// What came of telling BIRD so far, by custom commands too.
     pub counts: Counts,
 }

@@ -474,6 +474,7 @@ impl Writer {
             out_of_sync_since: None,
             problem: problem.or_else(|| self.customs.problem(family)).filter(|_| !in_sync),
             hold: self.hold_of(list, reconfigurer),
+            asks_bird: reconfigurer.can_ask(),
             counts: reconfigurer.counts() + self.customs.counts(family),
         }
     }

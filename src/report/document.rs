@@ -230,6 +230,10 @@ pub struct FamilyStatus {
     pub in_file: usize,
     /// How many the file listed that BIRD took last.
     pub in_bird: usize,
+    /// Whether BIRD is asked each minute if it holds the list, over `bird_control_socket`. Where it is not, `in_bird` is what
+    /// BIRD took when it was told last.
+    #[serde(default)]
+    pub asks_bird: bool,
     /// Prefixes that the file lists though no service names them, the dummy aside; BIRD may advertise them.
     #[serde(default)]
     pub unmanaged: Vec<String>,

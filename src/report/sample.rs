@@ -98,6 +98,7 @@ pub(crate) fn family(family: Family, list: Arc<[Prefix]>) -> FamilyState {
         out_of_sync_since: None,
         problem: None,
         hold: None,
+        asks_bird: false,
         counts: Counts { taken: 1, ..Counts::default() },
     }
 }

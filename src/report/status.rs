@@ -218,6 +218,7 @@ fn family_status(
         wanted: report.map_or(0, |report| report.wanted.len()),
         in_file: report.map_or(0, |report| report.in_file.len()),
         in_bird: report.map_or(0, |report| report.in_bird.len()),
+        asks_bird: report.is_some_and(|report| report.asks_bird),
         unmanaged: report.map_or_else(Vec::new, |report| report.unmanaged.iter().map(Prefix::to_string).collect()),
         taken: report.map_or(0, |report| report.counts.taken),
         failed: report.map_or(0, |report| report.counts.failed),

@@ -6,7 +6,9 @@
 
 use std::fmt::Write as _;
 
-use crate::report::document::{shortened, Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, Steps};
+use crate::report::document::{
+    shortened, Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, Steps,
+};
 use crate::report::table::layout::Cell;
 use crate::report::table::paint::{Color, Paint};
 use crate::report::urgency::Urgency;
@@ -110,8 +112,12 @@ fn reconfigures(family: &FamilyStatus, document: &Document) -> String {
     // An older daemon does not tell when a reconfigure was taken.
     let is_told = family.taken == 0 || family.last_taken.is_some();
     let confirmed = family.last_success.as_ref().filter(|confirmed| is_told && confirmed.unix > told);
-    let confirmed = confirmed.map_or(String::new(), |last| format!("; BIRD confirmed the list {}", ago(last)));
-    format!("reconfigures: {} taken{last}, {} failed{confirmed}", family.taken, family.failed)
+    let since = match confirmed {
+        Some(last) => format!("; BIRD confirmed the list {}", ago(last)),
+        None if !family.asks_bird && !last.is_empty() => "; BIRD was not asked since".to_string(),
+        None => String::new(),
+    };
+    format!("reconfigures: {} taken{last}, {} failed{since}", family.taken, family.failed)
 }
 
 const HEADINGS: [&str; 6] = ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PREFIX", "IN BIRD"];

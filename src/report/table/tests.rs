@@ -25,6 +25,7 @@ fn document(services: Vec<ServiceStatus>) -> Document {
             out_of_sync_s: Some(62.0),
             problem: Some("birdc: Unable to connect\nto server".into()),
             hold: None,
+            asks_bird: true,
             wanted: 3,
             in_file: 3,
             in_bird: 2,
@@ -154,13 +155,23 @@ fn a_hold_says_until_when_and_what_it_waits_for() {
 }
 
 #[test]
+fn a_bird_that_is_told_by_a_command_was_not_asked_since() {
+    let mut document = document(Vec::new());
+    document.families[0].asks_bird = false;
+    let text = render(&document, false, 80);
+    let expected = "    reconfigures: 7 taken (last 1 min 40 s ago), 2 failed; BIRD was not asked since\n";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn prefixes_that_no_service_has_are_named() {
     let mut document = document(Vec::new());
     document.families[0].unmanaged = (1..8).map(|n| format!("10.9.9.{n}/32")).collect();
     let expected =
         "\n    The file lists 10.9.9.1/32, 10.9.9.2/32, 10.9.9.3/32, 10.9.9.4/32, 10.9.9.5/32 and 2 more, which no \
                     service has.\n";
-    assert!(render(&document, false).contains(expected), "{}", render(&document, false));
+    let text = render(&document, false, 80);
+    assert!(text.contains(expected), "{text}");
 }
 
 /// The text without what colours add to it.
