@@ -49,7 +49,7 @@ pub mod config {
     pub use crate::config::{ini, options, problem, settings};
     /// See [`crate::config::files`].
     pub mod files {
-        pub use crate::config::files::{load, salvage, status_socket, Configuration, ServiceFiles, Sources};
+        pub use crate::config::files::{load, pidfile, salvage, status_socket, Configuration, ServiceFiles, Sources};
     }
     /// See [`crate::config::lint`].
     pub mod lint {

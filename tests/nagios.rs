@@ -180,6 +180,57 @@ fn the_configuration_tells_where_the_socket_is() {
     });
 }
 
+/// The two options that tell where the daemon is stand in `[daemon]`, whichever file that is in; nothing else matters.
+#[test]
+fn faulty_files_of_services_do_not_hide_the_daemon() {
+    served(|daemon, socket| {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+        let put = |name: &str, text: &str| {
+            std::io::Write::write_all(&mut std::fs::File::create(at(name)).unwrap(), text.as_bytes()).unwrap()
+        };
+        std::fs::create_dir(at("d")).unwrap();
+        put("main.conf", &format!("[daemon]\nstatus_socket = {socket}\nloglevel = loud\n"));
+        let here = ["-f", &at("main.conf"), "-d", &at("d")];
+        for faulty in ["[a]\ncheck_interval = x\n", "ip_prefix\n[a\n", "[a]\n[a]\n", "\0\u{1f600}", "[a]\nx = %(nosuch)s\n"] {
+            put("d/a.conf", faulty);
+            check(&here, 0, "OK - ");
+        }
+        // Each cannot be read, by whomever.
+        std::fs::remove_file(at("d/a.conf")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("d/a.conf")).unwrap();
+        std::fs::create_dir(at("d/b.conf")).unwrap();
+        check(&here, 0, "OK - ");
+        check(&["-f", &at("main.conf"), "-d", &at("no directory")], 0, "OK - ");
+        check(&["-f", &at("main.conf"), "-F", &at("no file")], 0, "OK - ");
+
+        // The daemon was asked to read these files.
+        *daemon.reload_error.lock() = Some(format!("{}, line 2: [a] check_interval = x: must be a number", at("d/a.conf")));
+        let refused = format!("WARNING - the last reload was refused: {}, line 2: [a] check", at("d/a.conf"));
+        check(&here, 1, &refused);
+        *daemon.reload_error.lock() = None;
+
+        // A later file counts, as for the daemon.
+        put("d/z.conf", &format!("[daemon]\nstatus_socket = {socket}\n"));
+        put("main.conf", "[daemon]\nstatus_socket = /nowhere/status.sock\n");
+        check(&here, 0, "OK - ");
+    });
+}
+
+/// A socket without a daemon behind it is no end of the daemon: its lock on the pidfile tells.
+#[test]
+fn the_pidfile_tells_where_the_socket_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let text = format!("[daemon]\nstatus_socket = {}\npidfile = {}\n", at("status.sock"), at("pidfile"));
+    std::io::Write::write_all(&mut std::fs::File::create(at("main.conf")).unwrap(), text.as_bytes()).unwrap();
+    let here = ["-f", &at("main.conf"), "-d", &at("no directory")];
+    check(&here, 2, "CRITICAL - anycast-healthchecker is not running: ");
+    let pidfile = std::fs::File::create(at("pidfile")).unwrap();
+    pidfile.lock().unwrap();
+    check(&here, 3, "UNKNOWN - anycast-healthchecker runs, but nobody answers on ");
+}
+
 #[test]
 fn wrong_command_lines_are_unknown() {
     check(&["--nonsense"], 3, "UNKNOWN - unexpected argument '--nonsense' found; see --help\n");

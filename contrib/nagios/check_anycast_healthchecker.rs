@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anycast_healthchecker::internals::config::files::{load, ServiceFiles, Sources};
+use anycast_healthchecker::internals::config::files::{self, ServiceFiles, Sources};
 use anycast_healthchecker::internals::report::client::ask;
 use anycast_healthchecker::internals::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
 use clap::Parser;
@@ -74,9 +74,9 @@ fn main() -> ExitCode {
 }
 
 fn verdict(arguments: &Arguments) -> Verdict {
-    let given = arguments.socket.clone().map(|socket| (socket, None));
-    let (socket, pidfile) = match given.map_or_else(|| configured(arguments), Ok) {
-        Ok(paths) => paths,
+    let sources = sources(arguments);
+    let socket = match arguments.socket.clone().map_or_else(|| configured(&sources), Ok) {
+        Ok(socket) => socket,
         Err(why) => return unknown(&why),
     };
     let thresholds = Thresholds {
@@ -86,29 +86,28 @@ fn verdict(arguments: &Arguments) -> Verdict {
     };
     match ask(&socket, arguments.timeout) {
         Ok(document) => judge(&document, &thresholds),
-        Err(why) => judge_failure(&why.confirmed(pidfile.as_deref())),
+        Err(why) => {
+            // Of another daemon, perhaps, where the socket was given.
+            let pidfile = arguments.socket.is_none().then(|| files::pidfile(&sources)).flatten();
+            judge_failure(&why.confirmed(pidfile.as_deref()))
+        }
     }
 }
 
-/// The socket and the pidfile of the daemon that this configuration is for.
-fn configured(arguments: &Arguments) -> Result<(PathBuf, Option<PathBuf>), String> {
+fn sources(arguments: &Arguments) -> Sources {
     let services = match &arguments.service_file {
         Some(file) => ServiceFiles::File(file.clone()),
         None => ServiceFiles::Directory(arguments.dir.clone()),
     };
-    match load(&Sources { main: arguments.file.clone(), services }) {
-        Ok(configuration) => {
-            let daemon = configuration.settings.daemon;
-            Ok((daemon.status_socket, Some(daemon.pidfile)))
-        }
-        Err(problems) => {
-            let first = problems.iter().find(|problem| problem.is_error()).map(ToString::to_string);
-            let first = first.unwrap_or_default();
-            Err(format!(
-                "the configuration does not tell where the status socket is: {first}; mend it, or give --socket"
-            ))
-        }
-    }
+    Sources { main: arguments.file.clone(), services }
+}
+
+/// The socket of the daemon that this configuration is for, whatever else is wrong with it.
+fn configured(sources: &Sources) -> Result<PathBuf, String> {
+    files::status_socket(sources).map_err(|problems| {
+        let first = problems.iter().find(|problem| problem.is_error()).map(ToString::to_string).unwrap_or_default();
+        format!("the configuration does not tell where the status socket is: {first}; mend it, or give --socket")
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -147,10 +147,15 @@ fn judge(sources: &Sources) -> Judged {
 }
 
 /// Where the files say that the status socket is. Faults of other options and of services do not matter: who asks may
-/// want to know why the daemon did not take them.
+/// want to know why the daemon did not take them. But a main file that cannot be read says nothing.
 pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Problem>> {
     let Read { ini, problems, .. } = read(sources);
-    reading::status_socket(&ini).map_err(|found| [problems, found].concat())
+    // A file that could be read has faults in its lines.
+    let unreadable = |problem: &Problem| problem.file.as_deref() == Some(&*sources.main) && problem.line.is_none();
+    if problems.iter().any(unreadable) {
+        return Err(problems.into_iter().filter(unreadable).collect());
+    }
+    reading::status_socket(&ini).map_err(|found| [found, problems].concat())
 }
 
 /// Where the files say that the pidfile is, in the same way.
