@@ -192,7 +192,9 @@ fn faulty_files_of_services_do_not_hide_the_daemon() {
         std::fs::create_dir(at("d")).unwrap();
         put("main.conf", &format!("[daemon]\nstatus_socket = {socket}\nloglevel = loud\n"));
         let here = ["-f", &at("main.conf"), "-d", &at("d")];
-        for faulty in ["[a]\ncheck_interval = x\n", "ip_prefix\n[a\n", "[a]\n[a]\n", "\0\u{1f600}", "[a]\nx = %(nosuch)s\n"] {
+        for faulty in
+            ["[a]\ncheck_interval = x\n", "ip_prefix\n[a\n", "[a]\n[a]\n", "\0\u{1f600}", "[a]\nx = %(nosuch)s\n"]
+        {
             put("d/a.conf", faulty);
             check(&here, 0, "OK - ");
         }
@@ -205,7 +207,8 @@ fn faulty_files_of_services_do_not_hide_the_daemon() {
         check(&["-f", &at("main.conf"), "-F", &at("no file")], 0, "OK - ");
 
         // The daemon was asked to read these files.
-        *daemon.reload_error.lock() = Some(format!("{}, line 2: [a] check_interval = x: must be a number", at("d/a.conf")));
+        *daemon.reload_error.lock() =
+            Some(format!("{}, line 2: [a] check_interval = x: must be a number", at("d/a.conf")));
         let refused = format!("WARNING - the last reload was refused: {}, line 2: [a] check", at("d/a.conf"));
         check(&here, 1, &refused);
         *daemon.reload_error.lock() = None;

@@ -50,6 +50,7 @@ pub struct CheckState {
     pub transitions: u64,
     overrides: Overrides,
     watchdog: Watchdog,
+    verdict_due: Option<Instant>,
     /// Why nothing is checked although it should be: the thread cannot be created.
     pub problem: Option<String>,
     /// The process that `watch_pidfile` named at the last check and that is watched.
@@ -271,6 +272,7 @@ impl CheckState {
             transitions: 0,
             overrides: Overrides::default(),
             watchdog: Watchdog::default(),
+            verdict_due: None,
             problem: None,
             watched: None,
             hook: HookRuns::default(),
@@ -340,6 +342,11 @@ impl CheckState {
         self.watchdog.deadline
     }
 
+    /// When it should have its first verdict at the latest; none where it has one, or where its thread has not begun.
+    pub fn verdict_due(&self) -> Option<Instant> {
+        self.verdict_due.filter(|_| self.state() == State::Unknown)
+    }
+
     /// How often its thread has said something.
     pub fn thread_progress(&self) -> u64 {
         self.watchdog.progress
@@ -351,6 +358,11 @@ impl CheckState {
     pub fn expect_progress_by(&mut self, deadline: Option<Instant>) {
         self.watchdog.deadline = deadline;
         self.watchdog.progress += 1;
+    }
+
+    /// Its thread begins: a service that is unknown should have its first verdict by then.
+    pub fn expect_verdict_by(&mut self, due: Instant) {
+        self.verdict_due = Some(due);
     }
 
     /// A cycle of the check is about to begin. False where the service is drained, so that nothing is to be run.

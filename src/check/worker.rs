@@ -26,7 +26,7 @@ use crate::check::event::Event;
 use crate::check::gate::{Gate, Start};
 use crate::check::health::{Outcome, Progress, State};
 use crate::check::pidfile::Pidfile;
-use crate::check::schedule::{Schedule, AGES, PATIENCE, SUPERVISOR};
+use crate::check::schedule::{first_verdict, Schedule, AGES, PATIENCE, SUPERVISOR};
 use crate::check::state::{Change, CheckResult, RunResult};
 use crate::check::trigger::Wakeup;
 use crate::check::Check;
@@ -108,7 +108,7 @@ impl Worker {
         if let Some(decision) = self.service().disabled {
             return self.decide_once(decision);
         }
-        let mut next = Instant::now() + self.delay.offset + self.splay();
+        let mut next = self.first_run();
         let schedule = Schedule::new(next, self.service().check_interval);
         while self.check.trigger.wait_until(next) != Wakeup::Stop {
             let began = Instant::now();
@@ -127,6 +127,14 @@ impl Worker {
 
     fn service(&self) -> &Service {
         &self.check.service
+    }
+
+    /// When that is.
+    #[inline(never)]
+    fn first_run(&self) -> Instant {
+        let first = Instant::now() + self.delay.offset + self.splay();
+        self.check.state_mut().expect_verdict_by(first + first_verdict(self.service()));
+        first
     }
 
     #[inline(never)]

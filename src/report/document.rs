@@ -120,6 +120,10 @@ pub struct ServiceStatus {
     pub checks: Checks,
     /// For how long the check's thread has been silent beyond interval and time-out; null where it has not.
     pub overdue_s: Option<f64>,
+    /// For how long it has been unknown beyond the time that checks which all pass, or all fail, need for the first
+    /// verdict; null where it has not.
+    #[serde(default)]
+    pub verdict_overdue_s: Option<f64>,
     /// Why nothing is checked although it should be; null where nothing prevents it.
     pub problem: Option<String>,
     /// The process whose end runs the check at once (`watch_pidfile`); null where none is watched.

@@ -163,10 +163,15 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
         problems.push((Status::Critical, sentence));
     }
     for service in document.services.iter().filter(|service| service.disabled.is_none()) {
-        if service.overdue_s.is_some() || service.problem.is_some() {
-            let why = service.why.as_deref().unwrap_or("is not checked");
-            problems.push((Status::Critical, format!("{}: {why}", service.name)));
-        }
+        let status = if service.overdue_s.is_some() || service.problem.is_some() {
+            Status::Critical
+        } else if service.verdict_overdue_s.is_some() {
+            Status::Warning
+        } else {
+            continue;
+        };
+        let why = service.why.as_deref().unwrap_or("is not checked");
+        problems.push((status, format!("{}: {why}", service.name)));
     }
     for family in document.families.iter().filter(|family| !family.in_sync) {
         // Where nobody knows since when, it is since the start.

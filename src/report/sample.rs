@@ -144,6 +144,7 @@ pub(crate) fn service_status(name: &str, state: Condition, prefixes: &[(&str, bo
         transitions: 1,
         checks: Checks { passed: 1, failed: 0, timed_out: 0, not_assigned: 0 },
         overdue_s: None,
+        verdict_overdue_s: None,
         problem: None,
         watched_pid: None,
         state_change_cmd: None,

@@ -101,6 +101,7 @@ fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: 
         OnDisabled::Advertise => "advertise".to_string(),
     });
     let overdue_s = overdue(report.deadline(), now);
+    let verdict_overdue_s = overdue(report.verdict_due(), now);
     let counts = &report.counts;
     ServiceStatus {
         name: service.name.clone(),
@@ -116,7 +117,7 @@ fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: 
             Some(Progress::GoingDown { n, of }) => Some(Steps { towards: Condition::Down, n, of }),
             Some(Progress::Changed(_) | Progress::Confirmed(_)) | None => None,
         },
-        why: why(service, report, overdue_s),
+        why: why(service, report, overdue_s, verdict_overdue_s),
         prefixes: service.prefixes.iter().map(|prefix| prefix_status(prefix, report, levels)).collect(),
         transitions: report.transitions,
         checks: Checks {
@@ -126,6 +127,7 @@ fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: 
             not_assigned: counts.not_assigned,
         },
         overdue_s,
+        verdict_overdue_s,
         problem: report.problem.clone(),
         watched_pid: report.watched,
         state_change_cmd: service.state_change.as_ref().map(|_| {
@@ -136,7 +138,12 @@ fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: 
 }
 
 /// The most telling thing that is wrong.
-fn why(service: &Service, report: &CheckState, overdue_s: Option<f64>) -> Option<String> {
+fn why(
+    service: &Service,
+    report: &CheckState,
+    overdue_s: Option<f64>,
+    verdict_overdue_s: Option<f64>,
+) -> Option<String> {
     if let Some(problem) = &report.problem {
         return Some(problem.clone());
     }
@@ -146,6 +153,18 @@ fn why(service: &Service, report: &CheckState, overdue_s: Option<f64>) -> Option
     if let Some(Drained { file, end, .. }) = report.drained() {
         return Some(format!("drained by {} {end}", file.display()));
     }
+    let last = last_fault(service, report);
+    let Some(overdue) = verdict_overdue_s else { return last };
+    let last = last.map_or(String::new(), |last| format!("; {last}"));
+    let (rise, fail) = (service.check_rise, service.check_fail);
+    Some(format!(
+        "there is no first verdict, which was due {overdue} s ago: neither have {rise} checks in a row passed, nor have \
+         {fail} failed{last}"
+    ))
+}
+
+/// What is wrong as of the last run.
+fn last_fault(service: &Service, report: &CheckState) -> Option<String> {
     if !report.missing().is_empty() {
         let missing: Vec<String> = report.missing().iter().map(ToString::to_string).collect();
         return Some(format!("{} not assigned to interface {}", missing.join(", "), service.interface));

@@ -132,6 +132,23 @@ fn begin(service: Service) -> Started {
     Started::new(Check::new(Arc::new(service)), FirstRun::default())
 }
 
+/// From its first run on, as long as runs that all come to the same may take; nothing of it is left once there is one.
+#[test]
+fn a_first_verdict_has_its_time() {
+    let before = Instant::now();
+    let offset = Duration::from_millis(10);
+    let two = |script| Service { check_rise: NonZeroU32::new(2).unwrap(), ..service(script) };
+    let started = Started::new(Check::new(Arc::new(two("true"))), FirstRun { offset, splay: Duration::ZERO });
+    started.wait_for_runs(1);
+    let due = started.check.state().verdict_due().unwrap();
+    let (earliest, now) = (before + offset + first_verdict(&started.check.service), Instant::now());
+    assert!(earliest <= due && due <= earliest + (now - before), "{due:?}, {earliest:?}");
+    started.check.trigger.check_now();
+    started.expect(State::Up, "");
+    assert_eq!(started.check.state().verdict_due(), None);
+    started.end();
+}
+
 fn exists(path: &Path) -> String {
     format!("test -e {}", path.display())
 }

@@ -106,6 +106,25 @@ fn each_problem_has_its_status() {
     );
     check(|document| document.services[1].prefixes[0].missing = true, usual, "WARNING - down: s1; SUMMARY");
     check(|document| document.services[1].state = Condition::Unknown, usual, "OK - SUMMARY");
+    let no_verdict = |document: &mut Document| {
+        let service = &mut document.services[1];
+        (service.state, service.verdict_overdue_s) = (Condition::Unknown, Some(4.0));
+        service.why = Some("there is no first verdict, which was due 4 s ago".into());
+    };
+    check(no_verdict, usual, "WARNING - s1: there is no first verdict, which was due 4 s ago; SUMMARY");
+    check(
+        no_verdict,
+        &thresholds(None, None),
+        "WARNING - s1: there is no first verdict, which was due 4 s ago; SUMMARY",
+    );
+    check(
+        |document| {
+            no_verdict(document);
+            document.services[1].overdue_s = Some(1.0);
+        },
+        usual,
+        "CRITICAL - s1: there is no first verdict, which was due 4 s ago; SUMMARY",
+    );
     check(
         |document| {
             down(&mut document.services[1], "x");

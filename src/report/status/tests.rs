@@ -94,6 +94,8 @@ fn the_document_is_read_back_as_it_was() {
     let document = documented(&daemon(), Duration::from_secs(5));
     let json = serde_json::to_string(&document).unwrap();
     assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);
+    let before = json.replace("\"verdict_overdue_s\":null,", "");
+    assert!(before.len() < json.len() && serde_json::from_str::<Document>(&before).unwrap() == document);
     let later = json.replacen('{', "{\"added_later\":[1],", 1);
     assert_eq!(serde_json::from_str::<Document>(&later).unwrap(), document, "unknown fields are no matter");
 }
@@ -156,6 +158,41 @@ fn why_names_the_worst() {
     check(&|check| sample::lose(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
     check(&|check| check.state_mut().problem = Some("no thread".into()), Some("no thread"));
     check(&|check| check.state_mut().last = None, None);
+}
+
+/// A service that is never up often enough in a row, nor down, is unknown for ever.
+#[test]
+fn a_first_verdict_that_does_not_come_is_told() {
+    let check = |change: &dyn Fn(&Check), expected: Option<&str>| {
+        let daemon = daemon();
+        let due = daemon.started.monotonic + Duration::from_secs(20);
+        // Whose last check passed.
+        let new = sample::check(&daemon, 2);
+        new.state_mut().expect_verdict_by(due);
+        change(&new);
+        let service = |later| documented(&daemon, Duration::from_secs(later)).services[2].clone();
+        assert_eq!(service(20).verdict_overdue_s, None);
+        let late = service(24);
+        assert_eq!(late.verdict_overdue_s, expected.map(|_| 4.0));
+        if let Some(expected) = expected {
+            let none =
+                "there is no first verdict, which was due 4 s ago: neither have 2 checks in a row passed, nor have 2 \
+                        failed";
+            assert_eq!(late.why.as_deref(), Some(&*format!("{none}{expected}")));
+        }
+    };
+    let result =
+        |result: RunResult| move |check: &Check| check.state_mut().last.as_mut().unwrap().result = result.clone();
+    check(&|_| {}, Some(""));
+    check(&|check| check.state_mut().last = None, Some(""));
+    check(&result(RunResult::Exited(3)), Some("; the check failed with exit code 3"));
+    check(&result(RunResult::TimedOut), Some("; the check took longer than 2 s"));
+    check(&|check| sample::decide(check, State::Up), None);
+    check(&|check| sample::lose(check, &check.service.prefixes), None);
+    let drain = |check: &Check| {
+        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), End::Never);
+    };
+    check(&drain, None);
 }
 
 #[test]
