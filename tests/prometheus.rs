@@ -129,9 +129,57 @@ fn the_queries_of_the_dashboard_are_accepted() {
     promtool(&["check", "rules"], &path);
 }
 
+/// The expressions of the alerts, each on one line.
+fn expressions() -> Vec<String> {
+    let rules = shipped("rules.yml").1;
+    let (mut expressions, mut lines) = (Vec::new(), rules.lines().map(str::trim).peekable());
+    while let Some(line) = lines.next() {
+        match line.strip_prefix("expr: ") {
+            Some("|") => {
+                let begins_a_key = |line: &&str| ["for:", "labels:"].iter().any(|key| line.starts_with(key));
+                let block: Vec<&str> = std::iter::from_fn(|| lines.next_if(|line| !begins_a_key(line))).collect();
+                expressions.push(block.join(" "));
+            }
+            Some(expression) => expressions.push(expression.to_string()),
+            None => {}
+        }
+    }
+    expressions
+}
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// What is between two backticks, compares, and names a metric, is one of the rules.
+#[test]
+fn the_alerts_in_the_documents_are_the_shipped_ones() {
+    let (names, expressions) = (names(), expressions());
+    assert_eq!(expressions.len(), shipped("rules.yml").1.matches("- alert: ").count(), "{expressions:#?}");
+    let full = |word: &str| format!("{NAMESPACE}{}", word.trim_start_matches(NAMESPACE));
+    let is_metric = |word: &&str| word.contains('_') && names.contains(&full(word));
+    let mut found = HashSet::new();
+    for name in ["README.md", "docs/migration.md", "docs/operations.md", "docs/status.md"] {
+        let text = document(name);
+        for piece in text.split('`') {
+            let words: Vec<&str> = piece.split_whitespace().collect();
+            let compares = words.iter().any(|word| ["==", "!=", "<", ">", "<=", ">="].contains(word));
+            if compares && words.iter().any(is_metric) {
+                let quoted: Vec<String> =
+                    words.iter().map(|word| if is_metric(word) { full(word) } else { word.to_string() }).collect();
+                let quoted = quoted.join(" ");
+                assert!(expressions.contains(&quoted), "{name} has another alert than rules.yml: {quoted}");
+                found.insert(quoted);
+            }
+        }
+    }
+    let down = expressions.iter().find(|text| text.contains("service_up == 0 unless")).unwrap();
+    assert!(found.contains(down), "the README does not quote the first rule: {found:?}");
+}
+
 #[test]
 fn the_readme_names_each() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme = document("README.md");
     let missing: Vec<_> =
         names().into_iter().filter(|name| !readme.contains(&format!("| `{}`", &name[NAMESPACE.len()..]))).collect();
     assert!(missing.is_empty(), "not in the README's table: {missing:?}");

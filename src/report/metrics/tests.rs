@@ -232,6 +232,9 @@ fn our_series() {
     check(&daemon, "service_drained", "0.0 0.0");
     let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain::End::Never);
     check(&daemon, "service_drained", "1.0 1.0");
+    // As where it is withdrawn for its addresses. What alerts on these two has to look at `service_drained`.
+    check(&daemon, "service_state", "1.0 1.0");
+    check(&daemon, "service_up", "0.0 0.0");
     check(&daemon, "config_reload_success", "1.0");
     check(&daemon, "config_reload_timestamp_seconds", "0.0");
     *daemon.reload_error.lock() = Some("a.conf, line 3: no".into());
