@@ -50,6 +50,7 @@ use crate::log::sink::{self, Dropped, Guards};
 use crate::report::{exporter, server, status};
 use crate::sys::inherited;
 use crate::sys::instance::{Finding, Instance, Running};
+use crate::sys::mutex::Mutex;
 use crate::sys::notify::Notify;
 use crate::sys::orphans::Orphans;
 use crate::sys::process_end::Watcher;
@@ -127,6 +128,29 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
     end.and(stopped)
 }
 
+/// The line of `systemctl status`. The bird-writer tells it after each step, the main thread after each reload.
+struct StatusLine {
+    state: Arc<DaemonState>,
+    notify: Arc<Notify>,
+    /// What systemd took. Locked until it has, so that what is told last is what is so.
+    last: Mutex<String>,
+}
+
+impl StatusLine {
+    fn new(state: Arc<DaemonState>, notify: Arc<Notify>) -> StatusLine {
+        StatusLine { state, notify, last: Mutex::default() }
+    }
+
+    /// Where it has changed. What systemd does not take is told again the next time.
+    fn tell(&self) {
+        let mut last = self.last.lock();
+        let line = status::line(&self.state);
+        if line != *last && self.notify.status(&line).is_ok() {
+            *last = line;
+        }
+    }
+}
+
 /// What runs, and the lines that end it.
 struct Daemon {
     sources: Sources,
@@ -144,6 +168,7 @@ struct Daemon {
     writer: Option<JoinHandle<End>>,
     state: Arc<DaemonState>,
     notify: Arc<Notify>,
+    status_line: Arc<StatusLine>,
     /// Pulled to end all threads but the writer.
     stop: StopLine,
     /// Pulled to cut short what the writer runs.
@@ -173,17 +198,15 @@ impl Daemon {
         let (bird, limit) = (state.bird.clone(), give_up.clone());
         let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, limit);
         let files = state.files.clone();
-        let (at_end, seen, told) = (PullAtEnd(ended.clone()), state.clone(), notify.clone());
+        let status_line = Arc::new(StatusLine::new(state.clone(), notify.clone()));
+        let (at_end, line, told) = (PullAtEnd(ended.clone()), status_line.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;
-            let (mut ready, mut last) = (false, String::new());
+            let mut ready = false;
             writer.run(&received, || {
                 // The first step has tried to reconfigure BIRD. What systemd does not take is told again with the next.
                 ready = ready || told.ready().is_ok();
-                let status = status::summary(&seen).to_string();
-                if status != last && told.status(&status).is_ok() {
-                    last = status;
-                }
+                line.tell();
             })
         })?;
         let hooks = Hooks::new(orphans.clone(), stop.clone());
@@ -224,6 +247,7 @@ impl Daemon {
             writer: Some(writer),
             state,
             notify,
+            status_line,
             stop,
             give_up,
             ended,

@@ -97,6 +97,7 @@ impl Daemon {
 
     fn end_reload(&self) {
         if self.state.bird.lock().ready {
+            self.status_line.tell();
             // As above.
             let _ = self.notify.ready();
         }

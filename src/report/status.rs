@@ -25,6 +25,9 @@ use crate::report::levels::Levels;
 use crate::report::seconds;
 use crate::sys::clock::Now;
 
+/// The most characters of a problem that stand in [`line()`]: systemd takes 4 KiB in all.
+const SHOWN: usize = 300;
+
 /// The document of this moment; `zone` is that of the texts.
 pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
     let bird = state.bird.lock().clone();
@@ -76,6 +79,19 @@ pub fn summary(state: &DaemonState) -> Summary {
         (check.service.disabled.is_some(), state.drained().is_some(), state.state().into())
     };
     summarize(checks.iter().map(of_service), in_sync)
+}
+
+/// How the daemon is in one line, for `systemctl status`: the numbers, and a reload that was refused.
+pub fn line(state: &DaemonState) -> String {
+    let numbers = summary(state);
+    match &*state.reload_error.lock() {
+        Some(why) => {
+            let shown: String = why.chars().take(SHOWN).collect();
+            let cut = if shown.len() < why.len() { " …" } else { "" };
+            format!("{numbers}; reload refused: {shown}{cut}")
+        }
+        None => numbers.to_string(),
+    }
 }
 
 /// For each service: whether it is disabled, whether it is drained, and its state.

@@ -229,26 +229,56 @@ fn a_check_that_hangs_is_killed_when_its_service_goes() {
     lab.stop_daemon();
 }
 
-#[test]
-fn systemd_hears_when_a_reload_begins_and_when_it_is_over() {
-    let mut lab = Lab::new([Service::new("web", WEB)]);
+/// Starts the daemon, and returns the socket on which it speaks to systemd.
+fn start_under_systemd(lab: &mut Lab) -> UnixDatagram {
     let socket = lab.file("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     systemd.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-    let hears = |expected: &str| loop {
-        let mut buffer = [0; 1000];
-        let length = systemd.recv(&mut buffer).unwrap();
-        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        if !text.starts_with("STATUS=") {
-            assert!(text.starts_with(expected), "{text} where {expected} was to come");
-            return text;
-        }
-    };
     let wrapper = lab.file("daemon");
     fs::write(&wrapper, format!("#!/bin/sh\nNOTIFY_SOCKET={} exec {} \"$@\"", socket.display(), daemon_program()))
         .unwrap();
     fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
     lab.start_this_daemon(&wrapper.display().to_string());
+    systemd
+}
+
+fn hear(systemd: &UnixDatagram) -> String {
+    let mut buffer = [0; 5000];
+    let length = systemd.recv(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+#[test]
+fn systemd_shows_a_refused_reload_until_one_is_not() {
+    let mut lab = Lab::new([Service::new("web", WEB)]);
+    let systemd = start_under_systemd(&mut lab);
+    let wait_status =
+        |expected: &dyn Fn(&str) -> bool| while !hear(&systemd).strip_prefix("STATUS=").is_some_and(expected) {};
+    let well = "1 of 1 services up, BIRD in sync";
+    wait_status(&|text| text == well);
+    let file = lab.file("services.d/bad.conf").display().to_string();
+    let faulty = format!("{well}; reload refused: {file}, line 2: [bad] check_rise = none: must be a whole number");
+    for _ in 0..2 {
+        configure(&lab, "bad", DNS, "check_rise = none");
+        reload(&lab);
+        wait_status(&|text| text.starts_with(&faulty));
+        lab.remove("services.d/bad.conf");
+        reload(&lab);
+        wait_status(&|text| text == well);
+    }
+}
+
+#[test]
+fn systemd_hears_when_a_reload_begins_and_when_it_is_over() {
+    let mut lab = Lab::new([Service::new("web", WEB)]);
+    let systemd = start_under_systemd(&mut lab);
+    let hears = |expected: &str| loop {
+        let text = hear(&systemd);
+        if !text.starts_with("STATUS=") {
+            assert!(text.starts_with(expected), "{text} where {expected} was to come");
+            return text;
+        }
+    };
     hears("READY=1");
     lab.wait_advertised(WEB);
     let mut last = 0;

@@ -160,6 +160,19 @@ fn why_names_the_worst() {
     check(&|check| check.state_mut().last = None, None);
 }
 
+#[test]
+fn one_line_tells_of_a_refused_reload() {
+    let daemon = daemon();
+    let check = |why: Option<String>, expected: &str| {
+        *daemon.reload_error.lock() = why;
+        assert_eq!(line(&daemon), format!("1 of 3 services up, BIRD in sync{expected}"));
+    };
+    check(None, "");
+    check(Some("a.conf, line 3: no".into()), "; reload refused: a.conf, line 3: no");
+    check(Some("ü".repeat(300)), &format!("; reload refused: {}", "ü".repeat(300)));
+    check(Some("ü".repeat(301)), &format!("; reload refused: {} …", "ü".repeat(300)));
+}
+
 /// A service that is never up often enough in a row, nor down, is unknown for ever.
 #[test]
 fn a_first_verdict_that_does_not_come_is_told() {
