@@ -49,6 +49,19 @@ fn a_check_is_started_with_no_signal_blocked() {
 }
 
 #[test]
+fn a_check_that_passes_and_fails_in_turns_has_no_verdict_which_is_told() {
+    let turns = "test -e $ALIVE-turn && rm $ALIVE-turn || { : > $ALIVE-turn; exit 3; }";
+    let options = [("check_rise", "2"), ("check_fail", "2"), ("check_timeout", "0.5")];
+    let service = options.iter().fold(web().check(turns), |service, (name, value)| service.with(name, value));
+    let mut lab = Lab::advertising([service]);
+    let mark = lab.routes.mark();
+    lab.start_daemon();
+    let told = "neither have 2 checks in a row passed, nor have 2 failed";
+    lab.wait_until("the status to tell", |lab| lab.operate(&["--status"]).1.contains(told));
+    lab.routes.expect_still(WEB, mark);
+}
+
+#[test]
 fn a_check_that_does_not_exist_fails_and_the_others_go_on() {
     let other = "10.52.12.2/32";
     let mut lab = Lab::advertising([web().with("check_cmd", "/nonexistent/check --all"), Service::new("other", other)]);
