@@ -2,7 +2,7 @@
 //!
 //! Promises: a file that nothing here reads fails [`every_file_has_a_reader`]; a tool that this machine lacks is said on
 //! standard error, with the package that has it.
-//! Leaves out: what packages do with the files (`tests/packages`), the parts that are generated (`tests/generated.rs`).
+//! Leaves out: what packages do with the files (`tests/ci/packages`), the parts that are generated (`tests/generated.rs`).
 #![expect(clippy::disallowed_methods, reason = "tests run the tools and make their sandboxes themselves")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -22,9 +22,9 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_anycast-healthchecker");
 enum Reader {
     /// The daemon's own `-c`.
     Daemon,
-    /// BIRD 2, and BIRD 3 where `tests/birds` has fetched it.
+    /// BIRD 2, and BIRD 3 where `tests/ci/birds` has fetched it.
     Bird,
-    /// BIRD 1.6, where `tests/birds` has fetched it.
+    /// BIRD 1.6, where `tests/ci/birds` has fetched it.
     Bird16,
     Systemd,
     Sysusers,
@@ -37,11 +37,11 @@ enum Reader {
     Fish,
     /// Scripts and the pieces that package managers make scripts of.
     Shell,
-    /// Container tools and the daemon inside, see `tests/containers`.
+    /// Container tools and the daemon inside, see `tests/ci/containers`.
     Containers,
     /// dpkg's reader of Debian changelogs.
     Changelog,
-    /// lintian and rpmlint, see `tests/packages`.
+    /// lintian and rpmlint, see `tests/ci/packages`.
     Packages,
     Promtool,
     Json,
@@ -163,13 +163,13 @@ fn bird_2_takes_its_sample() {
 
 #[test]
 fn bird_3_takes_its_sample() {
-    parse_with_bird("target/birds/bird3", "tests/birds", Reader::Bird, |_| true);
+    parse_with_bird("target/birds/bird3", "tests/ci/birds", Reader::Bird, |_| true);
 }
 
 #[test]
 fn bird_1_takes_its_samples() {
-    parse_with_bird("target/birds/bird1", "tests/birds", Reader::Bird16, |path| path.ends_with("/bird.conf"));
-    parse_with_bird("target/birds/bird6", "tests/birds", Reader::Bird16, |path| path.ends_with("/bird6.conf"));
+    parse_with_bird("target/birds/bird1", "tests/ci/birds", Reader::Bird16, |path| path.ends_with("/bird.conf"));
+    parse_with_bird("target/birds/bird6", "tests/ci/birds", Reader::Bird16, |path| path.ends_with("/bird6.conf"));
 }
 
 fn parse_with_bird(program: &str, package: &str, reader: Reader, wanted: impl Fn(&str) -> bool) {

@@ -36,7 +36,7 @@ impl Programs {
         Some(Programs { bird, birdc, family: Family::V4, modern: true })
     }
 
-    /// The installed BIRD, 3 where `tests/birds` has fetched it, and bird and bird6 of version 1.6 from Debian's package,
+    /// The installed BIRD, 3 where `tests/ci/birds` has fetched it, and bird and bird6 of version 1.6 from Debian's package,
     /// as far as they are to be had.
     pub(crate) fn all() -> Vec<Programs> {
         static OLD: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -45,7 +45,7 @@ impl Programs {
         let bird = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/birds/bird3");
         let third = installed.clone().filter(|_| bird.exists()).map(|programs| Programs { bird, ..programs });
         if third.is_none() {
-            skipped(format_args!("with BIRD 3: it is not in target/birds (tests/birds fetches it)"));
+            skipped(format_args!("with BIRD 3: it is not in target/birds (tests/ci/birds fetches it)"));
         }
         let mut all: Vec<Programs> = installed.into_iter().chain(third).collect();
         match OLD.get_or_init(old) {

@@ -2,7 +2,7 @@
 //! the test that replays their corpora.
 //!
 //! Promises: a body panics where a reader breaks a promise of its room, and only there; it leaves nothing behind.
-//! Leaves out: how time and memory grow with the size of the input (`tests/hostile.rs`): what a fuzzer makes is small.
+//! Leaves out: how time and memory grow with the size of the input (`tests/untrusted_input.rs`): what a fuzzer makes is small.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -19,7 +19,7 @@ mod lab;
 mod bird;
 mod checks;
 mod drains;
-mod holes;
+mod known_failures;
 mod leaving;
 mod levels;
 mod lists;

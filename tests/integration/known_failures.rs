@@ -3,29 +3,29 @@
 //! | | what happened | shown by |
 //! |---|---|---|
 //! | 1 | one failing birdc, and a dead service stays advertised for ever | `bird::a_reconfigure_command_that_fails_is_tried_again` |
-//! | 2 | a missing command, no descriptors, no processes: the daemon exits | `holes::hole_02_no_descriptors_for_a_while` `holes::hole_02_no_processes_for_a_while` `holes::hole_02_a_check_command_that_vanishes` |
-//! | 3 | the disk beside the list is full: it exits at each restart | `holes::hole_03_a_restart_with_a_full_disk_beside_the_list` `lists::a_full_disk_beside_the_list_is_survived_and_made_good` |
-//! | 4 | the disk of the log is full: checks hang | `holes::hole_04_a_full_disk_under_the_log` |
-//! | 5 | a hanging birdc of root cannot be killed: the daemon dies | `holes::hole_05_a_reconfigure_command_that_may_not_be_killed` |
+//! | 2 | a missing command, no descriptors, no processes: the daemon exits | `known_failures::failure_02_no_descriptors_for_a_while` `known_failures::failure_02_no_processes_for_a_while` `known_failures::failure_02_a_check_command_that_vanishes` |
+//! | 3 | the disk beside the list is full: it exits at each restart | `known_failures::failure_03_a_restart_with_a_full_disk_beside_the_list` `lists::a_full_disk_beside_the_list_is_survived_and_made_good` |
+//! | 4 | the disk of the log is full: checks hang | `known_failures::failure_04_a_full_disk_under_the_log` |
+//! | 5 | a hanging birdc of root cannot be killed: the daemon dies | `known_failures::failure_05_a_reconfigure_command_that_may_not_be_killed` |
 //! | 6 | no such interface, and the prefix counts as assigned | `checks::a_service_on_an_interface_that_does_not_exist_is_not_advertised` `assignment::unknown_counts_as_assigned_until_it_is_known` |
 //! | 7 | a list that somebody overwrites is never repaired | `lists::a_list_that_somebody_damages_is_mended_and_no_route_moves` |
-//! | 8 | after a boot a dead service attracts traffic until its checks have failed often enough | `holes::hole_08_a_service_that_died_with_the_machine_attracts_no_traffic` `leaving::after_a_boot_the_old_list_is_not_trusted_and_after_a_restart_it_is` |
+//! | 8 | after a boot a dead service attracts traffic until its checks have failed often enough | `known_failures::failure_08_a_service_that_died_with_the_machine_attracts_no_traffic` `leaving::after_a_boot_the_old_list_is_not_trusted_and_after_a_restart_it_is` |
 //! | 9 | killed between list and birdc: they differ for good | `bird::a_change_that_bird_has_not_seen_when_the_daemon_was_killed_is_made_good_at_the_next_start` |
-//! | 10 | HUP is a clean exit, after which nobody starts it again | `holes::hole_10_hup_is_no_end` `reload::no_route_of_an_unchanged_service_moves_in_fifty_reloads` |
+//! | 10 | HUP is a clean exit, after which nobody starts it again | `known_failures::failure_10_hup_is_no_end` `reload::no_route_of_an_unchanged_service_moves_in_fifty_reloads` |
 //! | 11 | children of a check that timed out survive | `checks::a_check_that_hangs_fails_and_is_ended_with_its_grandchildren` |
 //! | 12 | a good check with a child in the background counts as timed out | `checks::a_check_that_passes_and_leaves_a_child_at_its_output_is_good` |
-//! | 13 | a chatty check fills the memory | `holes::hole_13_a_chatty_check_takes_no_memory` |
-//! | 14 | a mass failure is one birdc after the other | `holes::hole_14_a_mass_failure_is_a_few_reconfigures` |
-//! | 15 | one slow custom command blocks all others | `holes::hole_15_a_custom_command_that_hangs_holds_up_nobody_beyond_its_limit` `holes::hole_15_a_custom_command_that_ignores_term_is_killed` |
+//! | 13 | a chatty check fills the memory | `known_failures::failure_13_a_chatty_check_takes_no_memory` |
+//! | 14 | a mass failure is one birdc after the other | `known_failures::failure_14_a_mass_failure_is_a_few_reconfigures` |
+//! | 15 | one slow custom command blocks all others | `known_failures::failure_15_a_custom_command_that_hangs_holds_up_nobody_beyond_its_limit` `known_failures::failure_15_a_custom_command_that_ignores_term_is_killed` |
 //! | 16 | a stale pidfile with the number of a living process | `process::a_stale_pidfile_that_names_a_living_stranger_is_no_obstacle` |
-//! | 17 | values that never withdraw, typing errors, files that cannot be read | `holes::hole_17_values_that_do_harm_are_refused` `configuration::files_that_cannot_be_read_are_errors` |
-//! | 18 | a list that is empty or on one line withdraws all | `holes::hole_18_a_list_on_one_line_moves_no_route` `lists::a_list_emptied_while_the_daemon_was_down_moves_no_route` |
+//! | 17 | values that never withdraw, typing errors, files that cannot be read | `known_failures::failure_17_values_that_do_harm_are_refused` `configuration::files_that_cannot_be_read_are_errors` |
+//! | 18 | a list that is empty or on one line withdraws all | `known_failures::failure_18_a_list_on_one_line_moves_no_route` `lists::a_list_emptied_while_the_daemon_was_down_moves_no_route` |
 //! | 19 | the history's directory vanishes: the daemon dies | `lists::a_vanished_history_directory_keeps_no_route_from_moving` |
-//! | 20 | a step of the clock shifts the checks | `holes::hole_20_a_step_of_the_clock_stops_no_check` |
-//! | 21 | a list without fsync, unreadable for BIRD | `holes::hole_21_all_may_read_the_list_whatever_the_umask` `faults::the_list_is_synced_before_it_takes_the_old_ones_place` |
-//! | 22 | metrics say state 1 after the daemon's death | `holes::hole_22_the_metrics_end_with_the_daemon_and_tell_of_failures` |
+//! | 20 | a step of the clock shifts the checks | `known_failures::failure_20_a_step_of_the_clock_stops_no_check` |
+//! | 21 | a list without fsync, unreadable for BIRD | `known_failures::failure_21_all_may_read_the_list_whatever_the_umask` `faults::the_list_is_synced_before_it_takes_the_old_ones_place` |
+//! | 22 | metrics say state 1 after the daemon's death | `known_failures::failure_22_the_metrics_end_with_the_daemon_and_tell_of_failures` |
 //! | 23 | --check runs checks and creates files | `configuration::looking_changes_nothing` |
-//! | 24 | "Reconfiguration in progress" is an error | `holes::hole_24_a_reconfigure_in_progress_is_no_error` `birdc::what_bird_says_decides_and_not_the_exit_code` |
+//! | 24 | "Reconfiguration in progress" is an error | `known_failures::failure_24_a_reconfigure_in_progress_is_no_error` `birdc::what_bird_says_decides_and_not_the_exit_code` |
 //! | 25 | a signal to check is missed by a check that runs | `checks::a_check_that_runs_when_the_signal_comes_is_run_again_after_it` |
 
 use std::fs;
@@ -60,7 +60,8 @@ fn every_hole_has_its_test() {
         };
         fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };
-    let table: Vec<&str> = include_str!("holes.rs").lines().filter(|line| line.starts_with("//! | ")).collect();
+    let table: Vec<&str> =
+        include_str!("known_failures.rs").lines().filter(|line| line.starts_with("//! | ")).collect();
     assert_eq!(table.len(), 1 + 25, "a header and a line for each");
     for (number, line) in table.iter().enumerate().skip(1) {
         assert!(line.starts_with(&format!("//! | {number} |")), "{line}");
@@ -74,7 +75,7 @@ fn every_hole_has_its_test() {
 }
 
 #[test]
-fn hole_02_no_descriptors_for_a_while() {
+fn failure_02_no_descriptors_for_a_while() {
     let mut lab = Lab::advertising([web(), other()]);
     lab.start_daemon();
     lab.wait_runs("web", 3);
@@ -103,7 +104,7 @@ fn hole_02_no_descriptors_for_a_while() {
 }
 
 #[test]
-fn hole_02_no_processes_for_a_while() {
+fn failure_02_no_processes_for_a_while() {
     if !is_root("a user whose processes are counted") {
         return;
     }
@@ -133,7 +134,7 @@ fn hole_02_no_processes_for_a_while() {
 }
 
 #[test]
-fn hole_02_a_check_command_that_vanishes() {
+fn failure_02_a_check_command_that_vanishes() {
     let mut lab = Lab::advertising([web().with("check_cmd", "{lab}/check"), other()]);
     let (there, away) = (lab.file("check"), lab.file("away"));
     lab.on_host("cp", &["/bin/true", &there.display().to_string()]);
@@ -149,7 +150,7 @@ fn hole_02_a_check_command_that_vanishes() {
 }
 
 #[test]
-fn hole_03_a_restart_with_a_full_disk_beside_the_list() {
+fn failure_03_a_restart_with_a_full_disk_beside_the_list() {
     let mut lab = Lab::new([Service::new("web6", "2001:db8:52::1/128"), other()]);
     let disk = lab.file("6").display().to_string();
     let (list, kept) = (lab.list_path(1).display().to_string(), lab.file("kept").display().to_string());
@@ -176,7 +177,7 @@ fn hole_03_a_restart_with_a_full_disk_beside_the_list() {
 }
 
 #[test]
-fn hole_04_a_full_disk_under_the_log() {
+fn failure_04_a_full_disk_under_the_log() {
     let mut lab = Lab::new([web(), other()]);
     fs::create_dir(lab.file("log")).unwrap();
     let disk = lab.file("log").display().to_string();
@@ -199,7 +200,7 @@ fn hole_04_a_full_disk_under_the_log() {
 
 /// `sudo` makes the command root's; here another program that may become root does, as sudo asks for a configuration.
 #[test]
-fn hole_05_a_reconfigure_command_that_may_not_be_killed() {
+fn failure_05_a_reconfigure_command_that_may_not_be_killed() {
     if !is_root("a command that may not be killed") {
         return;
     }
@@ -230,7 +231,7 @@ fn hole_05_a_reconfigure_command_that_may_not_be_killed() {
 
 /// What the disk has kept from before the boot is what BIRD begins with; nothing is known of the services but that.
 #[test]
-fn hole_08_a_service_that_died_with_the_machine_attracts_no_traffic() {
+fn failure_08_a_service_that_died_with_the_machine_attracts_no_traffic() {
     let slow = |service: Service| service.with("on_boot", "withdraw").with("check_fail", "1000");
     let mut lab = Lab::advertising([slow(web()), slow(Service::new("web6", "2001:db8:52::1/128")), other()]);
     lab.kill("web");
@@ -253,7 +254,7 @@ fn hole_08_a_service_that_died_with_the_machine_attracts_no_traffic() {
 }
 
 #[test]
-fn hole_10_hup_is_no_end() {
+fn failure_10_hup_is_no_end() {
     let mut lab = Lab::advertising([web(), other()]);
     lab.start_daemon();
     lab.wait_runs("web", 3);
@@ -278,7 +279,7 @@ fn hole_10_hup_is_no_end() {
 }
 
 #[test]
-fn hole_13_a_chatty_check_takes_no_memory() {
+fn failure_13_a_chatty_check_takes_no_memory() {
     let mut lab = Lab::new([web().check("yes 0123456789 | head -c 200000000; exit 0"), other()]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -289,7 +290,7 @@ fn hole_13_a_chatty_check_takes_no_memory() {
 }
 
 #[test]
-fn hole_14_a_mass_failure_is_a_few_reconfigures() {
+fn failure_14_a_mass_failure_is_a_few_reconfigures() {
     const NAMES: [&str; 20] = [
         "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16",
         "s17", "s18", "s19",
@@ -315,7 +316,7 @@ fn with_custom_command(seconds: &str) -> Service {
 
 /// It hangs whenever it is run, and is run again and again.
 #[test]
-fn hole_15_a_custom_command_that_hangs_holds_up_nobody_beyond_its_limit() {
+fn failure_15_a_custom_command_that_hangs_holds_up_nobody_beyond_its_limit() {
     let mut lab = Lab::advertising([with_custom_command("1"), other()]);
     lab.script("custom", "printf . >> hangs; while ! test -e works; do sleep 0.1; done; $BIRDC");
     lab.start_daemon();
@@ -334,7 +335,7 @@ fn hole_15_a_custom_command_that_hangs_holds_up_nobody_beyond_its_limit() {
 }
 
 #[test]
-fn hole_15_a_custom_command_that_ignores_term_is_killed() {
+fn failure_15_a_custom_command_that_ignores_term_is_killed() {
     let mut lab = Lab::advertising([with_custom_command("1"), other()]);
     lab.script("custom", "trap '' TERM; test -e works || { printf . >> tried; while :; do sleep 1001; done; }; $BIRDC");
     lab.start_daemon();
@@ -351,7 +352,7 @@ fn hole_15_a_custom_command_that_ignores_term_is_killed() {
 }
 
 #[test]
-fn hole_17_values_that_do_harm_are_refused() {
+fn failure_17_values_that_do_harm_are_refused() {
     let good = "[web]\nip_prefix = 10.52.12.1/32\ncheck_cmd = /bin/true\n";
     for (line, code, word) in [
         ("check_fail = 0", 1, "check_fail"),
@@ -376,7 +377,7 @@ fn hole_17_values_that_do_harm_are_refused() {
 }
 
 #[test]
-fn hole_18_a_list_on_one_line_moves_no_route() {
+fn failure_18_a_list_on_one_line_moves_no_route() {
     let slow = |service: Service| service.with("check_rise", "3").with("check_fail", "3");
     let mut lab = Lab::advertising([slow(web()), slow(other())]);
     let list = format!("define ACAST_PS_ADVERTISE = [10.189.200.255/32,{WEB},{OTHER}];");
@@ -393,7 +394,7 @@ fn hole_18_a_list_on_one_line_moves_no_route() {
 /// test's own that the loader puts before the system's. The clock goes back a month, so that whoever waits by it waits
 /// for longer than this test.
 #[test]
-fn hole_20_a_step_of_the_clock_stops_no_check() {
+fn failure_20_a_step_of_the_clock_stops_no_check() {
     const CLOCK: &str = "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <time.h>\n#include <unistd.h>\n\
         int clock_gettime(clockid_t clock, struct timespec *now) {\n\
         static int (*real)(clockid_t, struct timespec *);\n\
@@ -433,7 +434,7 @@ fn hole_20_a_step_of_the_clock_stops_no_check() {
 }
 
 #[test]
-fn hole_21_all_may_read_the_list_whatever_the_umask() {
+fn failure_21_all_may_read_the_list_whatever_the_umask() {
     let mut lab = Lab::new([web()]);
     start_by(&mut lab, "umask 077", env!("CARGO_BIN_EXE_anycast-healthchecker"));
     lab.wait_advertised(WEB);
@@ -442,7 +443,7 @@ fn hole_21_all_may_read_the_list_whatever_the_umask() {
 }
 
 #[test]
-fn hole_22_the_metrics_end_with_the_daemon_and_tell_of_failures() {
+fn failure_22_the_metrics_end_with_the_daemon_and_tell_of_failures() {
     let mut lab = Lab::new([web(), other()]);
     fs::create_dir(lab.file("metrics")).unwrap();
     lab.option("prometheus_exporter", "true");
@@ -476,7 +477,7 @@ fn hole_22_the_metrics_end_with_the_daemon_and_tell_of_failures() {
 
 /// As BIRD 3 says it: the change is made, and another must not be asked for at once.
 #[test]
-fn hole_24_a_reconfigure_in_progress_is_no_error() {
+fn failure_24_a_reconfigure_in_progress_is_no_error() {
     let mut lab = Lab::new([web(), other()]);
     let progress = "BIRD 3.3.2 ready.\\nReading configuration from x\\nReconfiguration in progress\\n";
     lab.reconfigure_script(&format!("printf . >> runs/birdc; $BIRDC >/dev/null; printf '{progress}'"));
