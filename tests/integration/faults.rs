@@ -1,7 +1,8 @@
 //! Every system call fails once, in every way it can, and at every one of them the daemon is killed.
 //!
-//! BIRD is told by command, and once more over its control socket. A sample by default; `FAULTS=all` plays them all and writes the table to FAULTS.md. `FAULTS="create ENOSPC 2"` or
-//! `FAULTS="rename KILL 1"` plays one and tells how it went.
+//! BIRD is told by command, and once more over its control socket. By default a sample is played. `FAULTS=all` plays all
+//! of them and renews the tables of docs/fault-injection.md. `FAULTS="create ENOSPC 2"` or `FAULTS="rename KILL 1"` plays
+//! one and tells how it went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,6 +29,8 @@ const SAMPLE: usize = 70;
 const AT_A_TIME: usize = 3;
 /// Up to so many calls of a kind each is a place for a fault, and then the last.
 const PLACES: usize = 25;
+/// Begins the heading of each table in docs/fault-injection.md, and of nothing else there.
+const TABLE_HEADING: &str = "### ";
 
 #[test]
 fn whatever_call_fails_routes_come_right_and_the_daemon_goes_on() {
@@ -215,7 +218,9 @@ fn spelled(fault: &Fault) -> String {
 
 /// The table: a line for each call and deed.
 fn in_words(title: &str, wanted: &[(&'static str, Deed)], played: &[(Fault, Outcome)]) -> String {
-    let mut text = format!("## {title}\n\n| call | what happened to it | at calls | went on | refused to start | broken |\n|---|---|---|---|---|---|\n");
+    let mut text = format!(
+        "{TABLE_HEADING}{title}\n\n| call | fault | runs | continued | refused to start | broken |\n|---|---|---|---|---|---|\n"
+    );
     let mut reasons: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (call, deed) in wanted {
         let of_row: Vec<_> = played.iter().filter(|(fault, _)| fault.call == *call && fault.deed == *deed).collect();
@@ -239,7 +244,7 @@ fn in_words(title: &str, wanted: &[(&'static str, Deed)], played: &[(Fault, Outc
         }
     }
     if !reasons.is_empty() {
-        text += "\nWhat it said where it refused to start:\n\n";
+        text += "\nMessages when it refused to start:\n\n";
         for (why, calls) in reasons {
             writeln!(text, "- {}: `{why}`", calls.into_iter().collect::<Vec<_>>().join(", ")).unwrap();
         }
@@ -247,50 +252,17 @@ fn in_words(title: &str, wanted: &[(&'static str, Deed)], played: &[(Fault, Outc
     text
 }
 
-/// What stands above the tables.
-const HEAD: &str = "# What fails, and what comes of it
-
-Made by `FAULTS=all cargo test --test integration faults::`, from runs of the daemon with one fault each: a start, a service
-that dies, one that comes, a stop. The fault is a system call that gives an error instead of being carried out, or the
-daemon killed as it makes the call; calls are counted over all threads, and of each kind the first 25 and the last had
-their turn. Calls are those of a debug build. BIRD is told by a command; the calls that its control socket takes have a
-table of their own.
-
-In every run these held, or it would count as broken: BIRD (the real one judges each file that it is told of) accepts
-every list; the service that lives is in every list that BIRD takes; the daemon goes on, and file, BIRD and services
-agree before the next thing happens, or it ends at its start with code 1 and a reason, and the next start is a good one;
-nothing is left over after a stop, where removing itself did not fail, and after the next start and stop in any case (but
-the status socket, where its thread got no time to remove it; the next start does); after a kill the list, the pidfile, the
-copies in the history and the metrics are whole.
-
-Left out, as Linux does not return it at the places where the daemon makes the call:
-
-| call | error | why |
-|---|---|---|
-| open | ENOSPC | nothing is written; with O_CREAT it is `create` |
-| create | EAGAIN | only a file that is there can be under a lease |
-| write file | EMFILE, ENFILE, EACCES, EAGAIN | no descriptor is made, the right to write was settled at open, files never say \"later\" |
-| fsync, rename, unlink | EMFILE, ENFILE, EAGAIN | no descriptor is made, and nothing is put off |
-| fsync | EACCES | settled at open |
-| rename, unlink | EINTR | only a signal that kills interrupts them: that is `SIGKILL before it` |
-| clone | ENOSPC, EIO, EMFILE, ENFILE, EACCES, EINTR | only with namespaces, a control group or a pidfd asked for; a signal has it start over |
-| execve | ENOSPC, EINTR | nothing is written; only a signal that kills interrupts it |
-| pipe | ENOSPC, EIO, EAGAIN, EACCES, EINTR | it touches no disk, waits for nothing, and asks for no right |
-| poll | all but EINTR, ENOMEM | what is wrong with a descriptor is among the answers |
-| socket | ENOSPC, EIO, EAGAIN, EINTR | as with pipe; ENOBUFS stands for want of room |
-| send | ENOSPC, EIO, EMFILE, ENFILE | no descriptors are sent along; ENOBUFS stands for want of room |
-| wake (the byte that a signal sends) | EAGAIN, EACCES, EINTR | a full socket wakes, too; it asks for no right, and waits for nothing |
-| connect | ENOSPC, EIO, EMFILE | the descriptor is there already; ENFILE is the system's limit of sockets, met by the other end |";
-
-/// Puts the table into FAULTS.md in the place of the last one.
+/// Replaces one table of docs/fault-injection.md and keeps the prose above the tables.
 fn keep(title: &str, table: &str) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FAULTS.md");
-    let old = std::fs::read_to_string(path).unwrap_or_default();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fault-injection.md");
+    let old = std::fs::read_to_string(path).unwrap();
+    let (prose, old) = old.split_once(&format!("\n{TABLE_HEADING}")).unwrap();
+    let old = format!("{TABLE_HEADING}{old}");
     let mut tables: BTreeMap<&str, &str> =
-        old.split("\n## ").skip(1).filter_map(|part| Some((part.lines().next()?, part.trim_end()))).collect();
-    tables.insert(title, table.trim_start_matches("## ").trim_end());
-    let tables: Vec<String> = tables.values().map(|table| format!("\n\n## {table}")).collect();
-    std::fs::write(path, format!("{HEAD}{}\n", tables.concat())).unwrap();
+        old.split(TABLE_HEADING).skip(1).filter_map(|part| Some((part.lines().next()?, part.trim_end()))).collect();
+    tables.insert(title, table.strip_prefix(TABLE_HEADING).unwrap().trim_end());
+    let tables: Vec<String> = tables.values().map(|table| format!("\n{TABLE_HEADING}{table}\n")).collect();
+    std::fs::write(path, format!("{prose}{}", tables.concat())).unwrap();
 }

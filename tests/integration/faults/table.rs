@@ -2,7 +2,7 @@
 //!
 //! Left out: errors that tell of a bug of the caller (EBADF, EINVAL, EFAULT), and want of memory inside the process
 //! (`mmap`), where Rust's allocator ends every program. Writing to an eventfd and reading from a signalfd fail only with
-//! EAGAIN, and cannot at the places where the daemon does so. FAULTS.md says which other pairs Linux does not know.
+//! EAGAIN, and cannot at the places where the daemon does so. docs/fault-injection.md lists the pairs that cannot occur.
 
 use nix::errno::Errno::{self, *};
 
