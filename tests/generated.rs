@@ -1,4 +1,4 @@
-//! The parts of the manual pages, of the README and of the completions that come from the table of options and from the
+//! The parts of the manual pages, of `docs/` and of the completions that come from the table of options and from the
 //! command line's definition; the description of the status document, which is that of its types.
 //!
 //! Promises: what is committed is what the tables say today. `GENERATE=1 cargo test --test generated` brings it up to date.
@@ -46,11 +46,15 @@ fn manual_page_of_the_plugin() {
 }
 
 #[test]
-fn tables_of_the_readme() {
-    check_part("README.md", "service options", &tabled(Scope::Service));
-    check_part("README.md", "daemon options", &tabled(Scope::Daemon));
+fn tables_of_the_page_on_configuration() {
+    check_part("docs/configuration.md", "service options", &tabled(Scope::Service));
+    check_part("docs/configuration.md", "daemon options", &tabled(Scope::Daemon));
+}
+
+#[test]
+fn usage_on_the_page_on_operations() {
     let usage = Arguments::command().render_help().to_string();
-    check_part("README.md", "usage", &format!("```text\n{}\n```\n", usage.trim_end()));
+    check_part("docs/operations.md", "usage", &format!("```text\n{}\n```\n", usage.trim_end()));
 }
 
 #[test]

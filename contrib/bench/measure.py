@@ -132,7 +132,7 @@ def arguments():
     parser.add_argument("--parts", default=PARTS, help="which [default: %(default)s]")
     parser.add_argument("--short", action="store_true", help="1 and 100 services, one round of 5 seconds, 5 failovers")
     parser.add_argument("--readme", action="store_true",
-                        help="renew the tables of README.md and the plot too, of the parts that were measured")
+                        help="renew the tables of docs/performance.md and the plot too, of the parts that were measured")
     options = parser.parse_args()
     if options.short:
         options.services, options.rounds, options.seconds, options.cycles = "1,100", 1, 5, 5

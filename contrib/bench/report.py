@@ -5,7 +5,7 @@ import os
 import statistics
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-README, PLOT = os.path.join(HERE, "../../README.md"), os.path.join(HERE, "plot.svg")
+PAGE, PLOT = os.path.join(HERE, "../../docs/performance.md"), os.path.join(HERE, "plot.svg")
 COLOURS = {"floor": "#888888", "this daemon": "#1f77b4", "original": "#d62728"}
 
 SPREAD = ["median", "99 %", "most"]
@@ -42,14 +42,14 @@ def show(setting, found):
 
 
 def publish(setting, found):
-    """Puts what was measured between its marks in README.md, and draws the plot anew."""
-    with open(README) as file:
+    """Puts what was measured between its marks in docs/performance.md, and draws the plot anew."""
+    with open(PAGE) as file:
         text = file.read()
     for mark, new in {"setting": setting + "\n", **{part: table(part, found[part]) for part in found}}.items():
         begin, end = f"<!-- benchmark {mark}: begin -->\n", f"<!-- benchmark {mark}: end -->\n"
         before, rest = text.split(begin)
         text = before + begin + new + end + rest.split(end)[1]
-    with open(README, "w") as file:
+    with open(PAGE, "w") as file:
         file.write(text)
     if any(interval == 1 for _, interval in found.get("steady", {})):
         with open(PLOT, "w") as file:

@@ -1,5 +1,5 @@
 //! Every option: the one table from which `--print`, the warning of unknown names, the defaults, the manual page and the
-//! tables of the README come.
+//! tables of docs/configuration.md come.
 //!
 //! Promises: what stands here is all there is; the order of the options with a default of the original's is that in
 //! which the original prints them.

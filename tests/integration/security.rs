@@ -1,4 +1,4 @@
-//! What SECURITY.md promises, seen from outside: what children inherit, what a planted link leads to, what output can
+//! What docs/threat-model.md promises, seen from outside: what children inherit, what a planted link leads to, what output can
 //! do to a log, and what a reader who does not read can do to the daemon.
 
 use std::collections::BTreeSet;
@@ -242,11 +242,11 @@ fn a_giant_in_the_place_of_a_list_is_put_right() {
     assert!(peak.parse::<u64>().unwrap() < 64 * 1024, "{peak} kB at the most");
 }
 
-/// What SECURITY.md names is there.
+/// The tests that docs/threat-model.md names exist.
 #[test]
 fn each_guard_is_shown_by_a_test_that_exists() {
     let root = env!("CARGO_MANIFEST_DIR");
-    let text = fs::read_to_string(format!("{root}/SECURITY.md")).unwrap();
+    let text = fs::read_to_string(format!("{root}/docs/threat-model.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with('|'));
     let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
     let tests: Vec<(&str, &str)> = named.iter().filter_map(|name| name.rsplit_once("::")).collect();
