@@ -67,22 +67,22 @@ pub struct Arguments {
     /// Read the services from this file
     #[arg(short = 'F', long, value_name = "file", aliases = ["s"], allow_hyphen_values = true)]
     service_file: Option<PathBuf>,
-    /// Check the configuration and this machine: OK, or all problems
+    /// Check the configuration and this machine; print OK or all problems
     #[arg(short, long, conflicts_with = "action")]
     check: bool,
     /// Show the default settings
     #[arg(short, long, conflicts_with = "action")]
     print: bool,
-    /// Show the settings as they are used
+    /// Show the settings in use, defaults included
     #[arg(short = 'P', long, conflicts_with = "action")]
     print_conf: bool,
-    /// With --check: warnings are errors
+    /// With --check: treat warnings as errors
     #[arg(long, requires = "check")]
     strict: bool,
-    /// With --check: judge the files, not this machine
+    /// With --check: check the files only, not this machine
     #[arg(long, requires = "check")]
     files_only: bool,
-    /// Show what the running daemon knows, what is not well first; the exit code is about all services
+    /// Show the status of the running daemon
     #[arg(short, long, group = "action")]
     status: bool,
     /// With --status: as a JSON document, which scripts should read rather than the table
@@ -97,7 +97,7 @@ pub struct Arguments {
     /// Withdraw a service through its drain_file
     #[arg(long, value_name = "service", groups = ["action", "start"])]
     drain: Option<String>,
-    /// With --drain or --drain-host: end it after this time, in s, m, h or d: 30m, 2h, 1d 12h
+    /// With --drain or --drain-host: end the drain after this time, in s, m, h or d: 30m, 2h, 1d 12h
     #[arg(long = "for", value_name = "time", requires = "start", value_parser = time)]
     duration: Option<Duration>,
     /// End the drain of a service
@@ -109,7 +109,7 @@ pub struct Arguments {
     /// End the drain of all services
     #[arg(long, group = "action")]
     undrain_host: bool,
-    /// Take every configured prefix out of BIRD's lists while no daemon runs
+    /// Remove every configured prefix from BIRD's lists while no daemon runs
     #[arg(long, group = "action")]
     withdraw_all: bool,
     /// Show the version
