@@ -10,254 +10,243 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::health::State;
 
-/// What [`Document::schema`] is: a change that old readers cannot understand makes it another.
+/// Value of [`Document::schema`]; a change that old readers cannot understand increases it.
 pub const SCHEMA: u32 = 1;
 
-/// The whole document.
+/// The status document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// 1; a change that old readers cannot understand makes it another, see [`SCHEMA`].
+    /// 1; a change that old readers cannot understand increases it.
     pub schema: u32,
     /// Version of the daemon.
     pub version: String,
-    /// Its process.
+    /// Process ID of the daemon.
     pub pid: u32,
     /// When the document was made.
     pub time: Moment,
     /// When the daemon started.
     pub started: Moment,
-    /// How long it runs, whatever was done to the clock meanwhile.
+    /// Uptime in seconds, by the monotonic clock.
     pub uptime_s: f64,
-    /// Whether the first reconfigure of BIRD was tried.
+    /// Whether the daemon has tried the first reconfigure of BIRD.
     pub ready: bool,
-    /// Whether every service is up, every prefix assigned and BIRD in sync; services that are disabled or drained do not count.
+    /// Whether every service is up, every prefix assigned and BIRD in sync; disabled and drained services do not count.
     pub well: bool,
-    /// All of it in numbers.
+    /// Totals.
     pub summary: Summary,
-    /// In the order of the configuration.
+    /// The services, in the order of the configuration.
     pub services: Vec<ServiceStatus>,
-    /// One for each address family that is on.
+    /// The address families that are enabled.
     pub families: Vec<FamilyStatus>,
-    /// For how long the thread that writes the prefix files has been silent beyond the time its step may take; null
-    /// where it has not.
+    /// Seconds by which the bird-writer thread is overdue; null if it is not.
     pub writer_overdue_s: Option<f64>,
-    /// Log lines that no target took.
+    /// Log lines that no target accepted.
     pub log_lines_dropped: u64,
-    /// Why the last reload was refused, so that an older configuration runs; null where none was.
+    /// Why the last reload was refused, so that an older configuration runs; null if it was not.
     pub reload_error: Option<String>,
 }
 
-/// A moment in time: for people, and for arithmetic.
+/// A point in time, as text and as a number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
-    /// RFC 3339 with the daemon's offset: `2026-11-22T08:41:54.123+01:00`.
+    /// RFC 3339 with the daemon's UTC offset: `2026-11-22T08:41:54.123+01:00`.
     pub text: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970-01-01 UTC.
     pub unix: f64,
 }
 
-/// All in numbers.
+/// Totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Services that are neither disabled nor drained: the sum of the next three.
     pub services: usize,
-    /// See [`Condition::Up`].
+    /// Services that are up.
     pub up: usize,
-    /// See [`Condition::Down`].
+    /// Services that are down.
     pub down: usize,
-    /// See [`Condition::Unknown`].
+    /// Services without a verdict so far.
     pub unknown: usize,
     /// Services whose check is disabled.
     pub disabled: usize,
     /// Services that are drained and not disabled; they do not count as down.
     #[serde(default)]
     pub drained: usize,
-    /// Whether each prefix file lists what it should and BIRD took it.
+    /// Whether each prefix file lists what it should and BIRD has taken it.
     pub in_sync: bool,
 }
 
-/// What the last verdict on a service was.
+/// The last verdict on a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// It is to be advertised.
+    /// The service is healthy, and its prefixes are to be advertised.
     Up,
-    /// It is not.
+    /// The service is not healthy, and its prefixes are to be withdrawn.
     Down,
-    /// There was none yet: the route stays as it was.
+    /// There is no verdict so far; the route stays as it was.
     Unknown,
 }
 
 /// One service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
-    /// The section's name.
+    /// Name of the section.
     pub name: String,
-    /// As of the last verdict.
+    /// State by the last verdict.
     pub state: Condition,
-    /// Since when.
+    /// When the service entered this state.
     pub since: Moment,
-    /// `on_disabled` where the check is disabled (`withdraw` or `advertise`), else null.
+    /// `on_disabled` (`withdraw` or `advertise`) if the check is disabled, else null.
     pub disabled: Option<String>,
-    /// Why it is out although nothing need be wrong: its operator wants it so; null where it is not drained.
+    /// The drain that keeps the service withdrawn; null if it is not drained.
     #[serde(default)]
     pub drained: Option<DrainStatus>,
     /// `check_interval`.
     pub interval_s: f64,
     /// `check_timeout`.
     pub timeout_s: f64,
-    /// The last run that ended; null where none has.
+    /// The last finished run; null if there is none.
     pub last: Option<LastRun>,
-    /// On the way to another state; null where it is not.
+    /// Progress towards another state; null if there is none.
     pub progress: Option<Steps>,
-    /// What is wrong, in a sentence; null where nothing is.
+    /// What is wrong, in a sentence; null if nothing is.
     pub why: Option<String>,
-    /// All of them, in the order of the configuration.
+    /// The prefixes, in the order of the configuration.
     pub prefixes: Vec<PrefixStatus>,
-    /// Changes of state so far, the first verdict included.
+    /// Number of changes of state, the first verdict included.
     pub transitions: u64,
-    /// Runs so far.
+    /// Number of runs, by result.
     pub checks: Checks,
-    /// For how long the check's thread has been silent beyond interval and time-out; null where it has not.
+    /// Seconds by which the check's thread is overdue, beyond interval and timeout; null if it is not.
     pub overdue_s: Option<f64>,
-    /// For how long it has been unknown beyond the time that checks which all pass, or all fail, need for the first
-    /// verdict; null where it has not.
-    #[serde(default)]
-    pub verdict_overdue_s: Option<f64>,
-    /// Why nothing is checked although it should be; null where nothing prevents it.
+    /// Why the check does not run although it should; null if nothing prevents it.
     pub problem: Option<String>,
-    /// The process whose end runs the check at once (`watch_pidfile`); null where none is watched.
+    /// Process ID whose end runs the check at once (`watch_pidfile`); null if none is watched.
     #[serde(default)]
     pub watched_pid: Option<i32>,
-    /// What came of `state_change_cmd`; null where the service has none.
+    /// Results of `state_change_cmd`; null if the service has none.
     #[serde(default)]
     pub state_change_cmd: Option<HookRuns>,
 }
 
-/// Changes of state by what came of running `state_change_cmd` for them.
+/// Changes of state, by the result of `state_change_cmd`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookRuns {
-    /// Exit code 0.
+    /// Runs with exit code 0.
     pub succeeded: u64,
-    /// Another exit code, a signal, a time-out, or not started.
+    /// Runs with another exit code, ended by a signal, timed out, or not started.
     pub failed: u64,
-    /// Not run, as a later change came first.
+    /// Changes for which the command did not run, because a later change came first.
     pub skipped: u64,
-    /// Why the last run failed; null where it did not.
+    /// Why the last run failed; null if it did not.
     pub problem: Option<String>,
 }
 
-/// A drain: nothing is run, the prefixes are withdrawn.
+/// A drain: the check does not run, and the prefixes are withdrawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrainStatus {
-    /// The drain file; where there are two, the one that ends later.
+    /// The drain file; if there are two, the one that ends later.
     pub file: String,
     /// When the daemon noticed it.
     pub since: Moment,
-    /// When it ends; null where the file has to be removed for that.
+    /// When the drain ends by itself; null if it lasts until the file is removed.
     pub until: Option<Moment>,
 }
 
 /// One run of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
-    /// When it began.
+    /// Start of the run.
     pub began: Moment,
-    /// How long it took; null where nothing was run.
+    /// Duration in milliseconds; null if no command ran.
     pub took_ms: Option<f64>,
     /// `passed`, `failed` (another exit code), `signaled`, `timed_out`, `not_started` or `not_assigned`.
     pub result: String,
-    /// Exit code, minus the signal's number, 126 for a run that was too slow or did not start, 1 for no address.
+    /// Exit code; minus the number of the signal that ended it; 126 if it timed out or did not start; 1 if no address was
+    /// assigned.
     pub code: i32,
-    /// The end of what it printed, where it failed.
+    /// The end of its output, if it failed.
     pub output: String,
 }
 
-/// How far it is to the other state.
+/// Progress of a service towards another state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steps {
-    /// The state that comes next.
+    /// The other state.
     pub towards: Condition,
-    /// Runs in a row so far.
+    /// Consecutive runs so far.
     pub n: u32,
-    /// `check_rise` or `check_fail`.
+    /// Consecutive runs needed: `check_rise` or `check_fail`.
     pub of: u32,
 }
 
-/// Where one prefix stands.
+/// One prefix of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixStatus {
-    /// With its length.
+    /// Address and length.
     pub prefix: String,
-    /// Whether it is to be advertised; null, like the next two, before the prefix file was first read.
+    /// Whether the prefix is to be advertised; null, like the next two, before the prefix file was first read.
     pub wanted: Option<bool>,
     /// Whether the prefix file lists it.
     pub in_file: Option<bool>,
-    /// Whether BIRD took a file that lists it.
+    /// Whether the file that BIRD took last lists it.
     pub in_bird: Option<bool>,
-    /// It is not assigned to its interface, and withdrawn for that.
+    /// Whether the prefix is withdrawn because it is not assigned to its interface.
     pub missing: bool,
 }
 
-/// Runs by what they came to.
+/// Number of runs, by result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checks {
-    /// Exit code 0.
+    /// Runs with exit code 0.
     pub passed: u64,
-    /// Another exit code, a signal, or not started.
+    /// Runs with another exit code, ended by a signal, or not started.
     pub failed: u64,
-    /// Ran into `check_timeout`.
+    /// Runs that exceeded `check_timeout`.
     pub timed_out: u64,
-    /// Not run, no address was assigned.
+    /// Checks that did not run because no address was assigned.
     pub not_assigned: u64,
 }
 
-/// One address family's prefix file and BIRD.
+/// The prefix file of one address family, and BIRD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FamilyStatus {
     /// `IPv4` or `IPv6`.
     pub family: String,
-    /// The prefix file.
+    /// Path of the prefix file.
     pub file: String,
-    /// Whether the file lists what it should and BIRD took it.
+    /// Whether the file lists what it should and BIRD has taken it.
     pub in_sync: bool,
-    /// For how long it has not been in sync; null where it is, or where nobody knows.
+    /// Seconds since it was last in sync; null if it is in sync, or if that is unknown.
     pub out_of_sync_s: Option<f64>,
-    /// What failed and still stands.
+    /// The failure that persists; null if there is none.
     pub problem: Option<String>,
-    /// Why BIRD is not told of the file, though nothing is wrong; null where it is told.
+    /// The hold that keeps the list from BIRD; null if there is none.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
-    /// How many prefixes are to be advertised, the dummy included.
+    /// Number of prefixes to advertise, the dummy included.
     pub wanted: usize,
-    /// How many the file lists.
+    /// Number of prefixes in the file.
     pub in_file: usize,
-    /// How many the file listed that BIRD took last.
+    /// Number of prefixes in the file that BIRD took last.
     pub in_bird: usize,
-    /// Whether BIRD is asked each minute if it holds the list, over `bird_control_socket`. Where it is not, `in_bird` is what
-    /// BIRD took when it was told last.
-    #[serde(default)]
-    pub asks_bird: bool,
-    /// Prefixes that the file lists though no service names them, the dummy aside; BIRD may advertise them.
-    #[serde(default)]
-    pub unmanaged: Vec<String>,
-    /// Reconfigures that BIRD took.
+    /// Number of reconfigures that BIRD took.
     pub taken: u64,
-    /// Reconfigures that failed or were refused.
+    /// Number of reconfigures that failed or were refused.
     pub failed: u64,
-    /// When BIRD took the file the last time, or said over a control socket that it holds it; null where it never has.
+    /// When BIRD last took the file; null if it never has.
     pub last_success: Option<Moment>,
     /// When BIRD took a reconfigure the last time; null where it never has.
     #[serde(default)]
     pub last_taken: Option<Moment>,
 }
 
-/// The list was lost, and BIRD is not told of the new one before each service had its first verdict.
+/// A hold: the list was lost, and BIRD is not told of the new one until each service has had its first verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HoldStatus {
-    /// When BIRD is told at the latest.
+    /// When the hold ends at the latest.
     pub until: Moment,
-    /// The services that have no verdict yet.
+    /// The services without a verdict so far.
     pub waiting_for: Vec<String>,
 }
 
