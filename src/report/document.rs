@@ -30,7 +30,8 @@ pub struct Document {
     pub uptime_s: f64,
     /// Whether the daemon has tried the first reconfigure of BIRD.
     pub ready: bool,
-    /// Whether every service is up, every prefix assigned and BIRD in sync; disabled and drained services do not count.
+    /// Whether every service is up, every prefix assigned and BIRD in sync; disabled and drained
+    /// services do not count.
     pub well: bool,
     /// Totals.
     pub summary: Summary,
@@ -117,7 +118,8 @@ pub struct ServiceStatus {
     pub transitions: u64,
     /// Number of runs, by result.
     pub checks: Checks,
-    /// Seconds by which the check's thread is overdue, beyond interval and timeout; null if it is not.
+    /// Seconds by which the check's thread is overdue, beyond interval and timeout; null if it is
+    /// not.
     pub overdue_s: Option<f64>,
     /// Why the check does not run although it should; null if nothing prevents it.
     pub problem: Option<String>,
@@ -160,10 +162,11 @@ pub struct LastRun {
     pub began: Moment,
     /// Duration in milliseconds; null if no command ran.
     pub took_ms: Option<f64>,
-    /// `passed`, `failed` (another exit code), `signaled`, `timed_out`, `not_started` or `not_assigned`.
+    /// `passed`, `failed` (another exit code), `signaled`, `timed_out`, `not_started` or
+    /// `not_assigned`.
     pub result: String,
-    /// Exit code; minus the number of the signal that ended it; 126 if it timed out or did not start; 1 if no address was
-    /// assigned.
+    /// Exit code; minus the number of the signal that ended it; 126 if it timed out or did not
+    /// start; 1 if no address was assigned.
     pub code: i32,
     /// The end of its output, if it failed.
     pub output: String,
@@ -185,7 +188,8 @@ pub struct Steps {
 pub struct PrefixStatus {
     /// Address and length.
     pub prefix: String,
-    /// Whether the prefix is to be advertised; null, like the next two, before the prefix file was first read.
+    /// Whether the prefix is to be advertised; null, like the next two, before the prefix file was
+    /// first read.
     pub wanted: Option<bool>,
     /// Whether the prefix file lists it.
     pub in_file: Option<bool>,
@@ -241,7 +245,8 @@ pub struct FamilyStatus {
     pub last_taken: Option<Moment>,
 }
 
-/// A hold: the list was lost, and BIRD is not told of the new one until each service has had its first verdict.
+/// A hold: the list was lost, and BIRD is not told of the new one until each service has had its
+/// first verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HoldStatus {
     /// When the hold ends at the latest.
@@ -280,7 +285,8 @@ pub fn shortened(texts: &[String]) -> String {
 }
 
 impl ServiceStatus {
-    /// Whether nothing is to be said about it: it is up with all its addresses, or out because someone wants it so.
+    /// Whether nothing is to be said about it: it is up with all its addresses, or out because
+    /// someone wants it so.
     pub fn is_well(&self) -> bool {
         self.disabled.is_some()
             || self.drained.is_some()
