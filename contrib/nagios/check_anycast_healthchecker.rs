@@ -14,39 +14,39 @@ use anycast_healthchecker::internals::report::client::ask;
 use anycast_healthchecker::internals::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
 use clap::Parser;
 
-/// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the list of prefixes it
-/// should have, and that services are up.
+/// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the right list of prefixes,
+/// and that services are up.
 ///
 /// RANGE is a threshold range of the Monitoring Plugins guidelines for the number of services that are down: 2 alerts
-/// above 2, 0: never.
+/// above 2, 0: alerts never.
 #[derive(Parser)]
 #[command(name = "check_anycast_healthchecker", version)]
 struct Arguments {
-    /// Configuration of the daemon, which tells where its status socket is
+    /// Configuration of the daemon, which names its status socket
     #[arg(short, long, value_name = "FILE", default_value = "/etc/anycast-healthchecker.conf")]
     file: PathBuf,
     /// Directory with the configuration of the services
     #[arg(short, long, value_name = "DIRECTORY", default_value = "/etc/anycast-healthchecker.d")]
     dir: PathBuf,
-    /// One file with the configuration of the services, instead of a directory
+    /// File with the configuration of the services, instead of a directory
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "dir")]
     service_file: Option<PathBuf>,
-    /// The status socket itself; no configuration is read then
+    /// The status socket; no configuration is read then
     #[arg(short, long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// WARNING when the number of services that are down is outside
+    /// WARNING if the number of services that are down is outside this range
     #[arg(short, long, value_name = "RANGE", default_value = "0")]
     warning: Range,
-    /// CRITICAL when the number of services that are down is outside [default: never]
+    /// CRITICAL if the number of services that are down is outside this range [default: never]
     #[arg(short, long, value_name = "RANGE")]
     critical: Option<Range>,
-    /// CRITICAL when BIRD has been behind for so many seconds
+    /// CRITICAL if BIRD has been behind for this many seconds
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     behind: Duration,
-    /// Seconds that the daemon has to answer
+    /// Seconds within which the daemon has to answer
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
-    /// Show every service and address family behind the first line
+    /// Show every service and address family after the first line
     #[arg(short, long)]
     verbose: bool,
 }
