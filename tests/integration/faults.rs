@@ -252,17 +252,37 @@ fn in_words(title: &str, wanted: &[(&'static str, Deed)], played: &[(Fault, Outc
     text
 }
 
-/// Replaces one table of docs/fault-injection.md and keeps the prose above the tables.
+/// Replaces one table of docs/fault-injection.md.
 fn keep(title: &str, table: &str) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fault-injection.md");
-    let old = std::fs::read_to_string(path).unwrap();
-    let (prose, old) = old.split_once(&format!("\n{TABLE_HEADING}")).unwrap();
-    let old = format!("{TABLE_HEADING}{old}");
+    let page = std::fs::read_to_string(path).unwrap();
+    std::fs::write(path, renewed(&page, title, table)).unwrap();
+}
+
+/// The page with one table replaced. The prose above the tables stays as it is.
+fn renewed(page: &str, title: &str, table: &str) -> String {
+    let heading = format!("\n{TABLE_HEADING}");
+    let mut parts = page.split(&heading);
+    let prose = parts.next().unwrap();
     let mut tables: BTreeMap<&str, &str> =
-        old.split(TABLE_HEADING).skip(1).filter_map(|part| Some((part.lines().next()?, part.trim_end()))).collect();
+        parts.filter_map(|part| Some((part.lines().next()?, part.trim_end()))).collect();
     tables.insert(title, table.strip_prefix(TABLE_HEADING).unwrap().trim_end());
     let tables: Vec<String> = tables.values().map(|table| format!("\n{TABLE_HEADING}{table}\n")).collect();
-    std::fs::write(path, format!("{prose}{}", tables.concat())).unwrap();
+    format!("{prose}{}", tables.concat())
+}
+
+#[test]
+fn renewing_a_table_keeps_the_rest_of_the_page() {
+    let page = include_str!("../../docs/fault-injection.md");
+    let title = "The daemon killed before a call";
+    let (_, from) = page.split_once(&format!("{TABLE_HEADING}{title}")).unwrap();
+    let (rows, _) = from.split_once(&format!("\n{TABLE_HEADING}")).unwrap();
+    let table = format!("{TABLE_HEADING}{title}{rows}");
+    assert_eq!(renewed(page, title, &table), page);
+    assert_eq!(
+        renewed(page, title, &format!("{table}| new |\n")),
+        page.replacen(&table, &format!("{table}| new |\n"), 1)
+    );
 }

@@ -50,7 +50,7 @@ fn other() -> Service {
 
 /// The table above names tests that are there.
 #[test]
-fn every_hole_has_its_test() {
+fn every_failure_has_its_test() {
     let tests = |file: &str| {
         let path = match file {
             "configuration" => "tests/configuration.rs".to_string(),
