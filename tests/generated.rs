@@ -239,11 +239,11 @@ fn kind(kind: Kind) -> String {
     }
 }
 
-/// The types of a room as tables of their fields, from its text: the documentation of a field is what is read here.
-fn fields(room: &str) -> String {
+/// The types of a module as tables of their fields, from its source: the doc comment of a field is its description.
+fn fields(module: &str) -> String {
     let mut tables = String::new();
     let (mut says, mut public) = (Vec::new(), false);
-    for line in room.lines() {
+    for line in module.lines() {
         let line = line.trim();
         if let Some(sentence) = line.strip_prefix("///") {
             says.push(sentence.trim());

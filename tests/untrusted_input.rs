@@ -1,10 +1,10 @@
-//! Hostile input: files far larger and stranger than any that people write, and strings made to hurt.
+//! Untrusted input: files far larger and stranger than any that people write, and strings made to do harm.
 //!
 //! That no text is read in quadratic time is shown by comparing the processor time of a text and of one twice as long, as
 //! no wall clock is to be trusted; that no memory is wasted, by a limit on the address space.
 //!
 //! `HOSTILE=all` plays the sizes in full (100 MB, 100,000 sections), a tenth of them by default. `PROPTEST_CASES=1000000`
-//! makes the properties long, here as in all the rooms that have some: `cargo test --lib` has those of the configuration's
+//! makes the properties long, here as in all modules that have some: `cargo test --lib` has those of the configuration's
 //! text, the prefix file, BIRD's answers, the status document and the kernel's messages.
 
 #![expect(
