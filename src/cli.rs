@@ -82,16 +82,16 @@ pub struct Arguments {
     /// With --check: check the files only, not this machine
     #[arg(long, requires = "check")]
     files_only: bool,
-    /// Show the status of the running daemon
+    /// Show the status of the running daemon, problems first; the exit code is about all services
     #[arg(short, long, group = "action")]
     status: bool,
-    /// With --status: as a JSON document, which scripts should read rather than the table
+    /// With --status: print a JSON document, for scripts
     #[arg(long, requires = "status")]
     json: bool,
-    /// With --status: leave out the services that are up, drained or disabled
+    /// With --status: omit services that are up, drained or disabled
     #[arg(long, requires = "status")]
     down: bool,
-    /// With --status: show it again every second, until interrupted
+    /// With --status: repeat every second until interrupted
     #[arg(long, requires = "status")]
     watch: bool,
     /// Withdraw a service through its drain_file

@@ -224,6 +224,21 @@ fn systemd_takes_the_units() {
     }
 }
 
+/// What the daemon would refuse is refused before it is signaled, so that `systemctl reload` fails. The machine is not
+/// judged, as the daemon does not refuse a configuration for it.
+#[test]
+fn a_reload_by_systemd_judges_the_files_that_the_daemon_reads() {
+    let unit = fs::read_to_string(root().join("contrib/systemd/anycast-healthchecker.service")).unwrap();
+    let values = |key: &str| -> Vec<String> {
+        let of_key = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        of_key.map(str::to_string).collect()
+    };
+    let [start] = &values("ExecStart")[..] else { panic!("{unit}") };
+    let kill = "/bin/sh -c 'kill -HUP $MAINPID'".to_string();
+    assert_eq!(values("ExecReload"), [format!("{start} --check --files-only"), kill]);
+    assert_eq!(values("Type"), ["notify"], "with notify-reload, which systemd 252 does not know, it signals itself");
+}
+
 /// The figures that docs/operations.md gives for the unit are those that this version of systemd gives, or better.
 #[test]
 fn hardening_is_worth_its_name() {

@@ -121,6 +121,10 @@ pub struct ServiceStatus {
     /// Seconds by which the check's thread is overdue, beyond interval and timeout; null if it is
     /// not.
     pub overdue_s: Option<f64>,
+    /// Seconds for which the service has been unknown beyond the time that checks which all pass,
+    /// or all fail, need for the first verdict; null if it has not.
+    #[serde(default)]
+    pub verdict_overdue_s: Option<f64>,
     /// Why the check does not run although it should; null if nothing prevents it.
     pub problem: Option<String>,
     /// Process ID whose end runs the check at once (`watch_pidfile`); null if none is watched.
@@ -234,13 +238,21 @@ pub struct FamilyStatus {
     pub in_file: usize,
     /// Number of prefixes in the file that BIRD took last.
     pub in_bird: usize,
+    /// Whether the daemon asks BIRD each minute if it holds the list, over `bird_control_socket`. If
+    /// not, `in_bird` is what BIRD took at the last reconfigure.
+    #[serde(default)]
+    pub asks_bird: bool,
+    /// Prefixes in the file that no service names, apart from the dummy; BIRD may advertise them.
+    #[serde(default)]
+    pub unmanaged: Vec<String>,
     /// Number of reconfigures that BIRD took.
     pub taken: u64,
     /// Number of reconfigures that failed or were refused.
     pub failed: u64,
-    /// When BIRD last took the file; null if it never has.
+    /// When BIRD last took the file, or said over a control socket that it holds it; null if it
+    /// never has.
     pub last_success: Option<Moment>,
-    /// When BIRD took a reconfigure the last time; null where it never has.
+    /// When BIRD last took a reconfigure; null if it never has.
     #[serde(default)]
     pub last_taken: Option<Moment>,
 }
