@@ -90,9 +90,9 @@ fn watching_goes_on_without_a_daemon_until_it_is_interrupted() {
     let text = lab.log("watch.log");
     assert!(text.contains(&format!("yes\n\n{begins}")) && !text.contains('\u{1b}'), "{text}");
     for watch in [&mut watch, &mut documents] {
-        watch.signal(Signal::SIGINT);
+        watch.signal(Signal::SIGTERM);
         lab.wait_until("the end of the watch", |_| watch.exited().is_some());
-        assert_eq!(watch.exited().unwrap().signal(), Some(Signal::SIGINT as i32));
+        assert_eq!(watch.exited().unwrap().signal(), Some(Signal::SIGTERM as i32));
     }
     let text = lab.log("documents.log");
     for document in text.lines().filter(|line| line.starts_with('{')) {
