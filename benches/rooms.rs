@@ -1,6 +1,6 @@
 //! What the rooms cost that stand between a check and a route: time, and allocations, which divan counts along.
 //!
-//! `cargo bench` runs all, `cargo bench -- routes` those with that in their name. Whole runs of the daemon are measured
+//! `cargo bench` runs all, `cargo bench -- routes` those with that in their name. Response runs of the daemon are measured
 //! by `contrib/bench/run`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot set up gives up")]
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use anycast_healthchecker::internals::bird::prefix_file;
 use anycast_healthchecker::internals::bird::prefix_list::PrefixList;
-use anycast_healthchecker::internals::bird::routes::{self, Decision, Known, Strangers};
-use anycast_healthchecker::internals::check::health::{Health, Outcome};
+use anycast_healthchecker::internals::bird::routes::{self, Decision, DesiredPrefix, UnmanagedPrefixes};
+use anycast_healthchecker::internals::check::health::{CheckOutcome, Health};
 use anycast_healthchecker::internals::check::schedule::Schedule;
 use anycast_healthchecker::internals::check::state::{CheckState, Verdict};
 use anycast_healthchecker::internals::command::Command;
@@ -23,7 +23,7 @@ use anycast_healthchecker::internals::config::settings::{Bird, LogLevel, OnDisab
 use anycast_healthchecker::internals::log::format::{self, About, Record, Style};
 use anycast_healthchecker::internals::prefix::{Family, Prefix};
 use anycast_healthchecker::internals::sys::process::{Limits, Program};
-use anycast_healthchecker::internals::sys::stop_line::StopLine;
+use anycast_healthchecker::internals::sys::stop_token::StopToken;
 use divan::{black_box, AllocProfiler, Bencher};
 
 #[global_allocator]
@@ -86,10 +86,10 @@ fn prefix_file_render(bencher: Bencher<'_, '_>, count: u32) {
 #[divan::bench(args = SIZES)]
 fn routes_next(bencher: Bencher<'_, '_>, count: u32) {
     let listed = prefixes(count);
-    let known = |prefix: &Prefix| Known { prefix: *prefix, service: "service", decision: Decision::Advertise };
-    let mut known: Vec<Known<'_>> = listed.iter().map(known).collect();
+    let known = |prefix: &Prefix| DesiredPrefix { prefix: *prefix, service: "service", decision: Decision::Advertise };
+    let mut known: Vec<DesiredPrefix<'_>> = listed.iter().map(known).collect();
     known[count as usize / 2].decision = Decision::Withdraw;
-    bencher.bench(|| routes::next(black_box(&listed), &known, None, Strangers::Remove));
+    bencher.bench(|| routes::next(black_box(&listed), &known, None, UnmanagedPrefixes::Remove));
 }
 
 /// The writer's whole way for one change: read the file, decide, replace it (in memory, so that no disk counts).
@@ -202,7 +202,7 @@ fn health_and_schedule(bencher: Bencher<'_, '_>) {
     let start = Instant::now();
     let schedule = Schedule::new(start, Duration::from_secs(10));
     let now = start + Duration::from_secs(100_000);
-    bencher.bench_local(|| (health.observe(black_box(Outcome::Passed)), schedule.next(black_box(now), now, None)));
+    bencher.bench_local(|| (health.observe(black_box(CheckOutcome::Passed)), schedule.next(black_box(now), now, None)));
 }
 
 fn log_format(bencher: Bencher<'_, '_>, style: &Style) {
@@ -236,7 +236,7 @@ fn log_format_json(bencher: Bencher<'_, '_>) {
 /// A run of a check, from before its start until after its end; what is allocated, this process allocates.
 #[divan::bench]
 fn process_run(bencher: Bencher<'_, '_>) {
-    let (mut program, stop) = (Program::new(&["/bin/true".to_string()]), StopLine::new().unwrap());
+    let (mut program, stop) = (Program::new(&["/bin/true".to_string()]), StopToken::new().unwrap());
     bencher.bench_local(|| {
         let deadline = Instant::now() + Duration::from_secs(60);
         program.run(&Limits { deadline, grace: None, keep: 4096 }, &stop)

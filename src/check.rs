@@ -18,19 +18,19 @@ use std::sync::{Arc, MutexGuard};
 use crate::config::settings::Service;
 use crate::sys::mutex::Mutex;
 
+pub mod addresses;
 pub mod announcer;
-pub mod assignment;
-pub mod drains;
+pub mod drain_watcher;
 pub mod event;
-pub mod gate;
 pub mod health;
 pub mod hook;
-pub mod pidfile;
 pub mod reload;
 pub mod schedule;
+pub mod start_limiter;
 pub mod state;
 pub mod supervisor;
 pub mod trigger;
+pub mod watch_pidfile;
 pub mod worker;
 
 use state::CheckState;

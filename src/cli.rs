@@ -15,28 +15,30 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use strsim::damerau_levenshtein;
 
+use crate::cli::drain::{DrainError, DrainTarget};
+use crate::cli::withdraw_all::Done;
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::files::{self, ServiceFiles, Sources};
 use crate::config::lint;
 use crate::config::lint::machine::Machine;
 use crate::config::options;
 use crate::config::preflight;
-use crate::config::problem::{Problem, Severity};
 use crate::config::settings::Settings;
 use crate::daemon;
-use crate::draining::{self, DrainError, Whom};
 use crate::report::view::View;
-use crate::withdraw_all::{self, Done};
 
+mod drain;
 mod screen;
 mod status;
 #[cfg(test)]
 mod tests;
+mod withdraw_all;
 
 /// What the process ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// What was asked for is done, or all is well.
-    Well,
+    Success,
     /// It failed, or something is not well.
     Failed,
     /// The daemon that was asked about does not run.
@@ -121,7 +123,7 @@ pub struct Arguments {
 }
 
 /// Does what the arguments ask for. Where they ask for several things, the original's order decides.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let arguments = match Arguments::parse_line(arguments) {
         Ok(arguments) => arguments,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(error),
@@ -184,7 +186,7 @@ impl Arguments {
 }
 
 /// `--check`.
-fn check(sources: &Sources, strict: bool, files_only: bool) -> Exit {
+fn check(sources: &Sources, strict: bool, files_only: bool) -> ExitStatus {
     let examined = files::examine(sources);
     let mut problems = if files_only {
         examined.problems
@@ -198,17 +200,17 @@ fn check(sources: &Sources, strict: bool, files_only: bool) -> Exit {
         problems.iter_mut().for_each(|problem| problem.severity = Severity::Error);
     }
     tell(&problems);
-    if problems.iter().any(Problem::is_error) {
-        return Exit::Failed;
+    if problems.iter().any(Diagnostic::is_error) {
+        return ExitStatus::Failed;
     }
     say("OK\n")
 }
 
 /// `--print-conf`.
-fn print_conf(sources: &Sources) -> Exit {
+fn print_conf(sources: &Sources) -> ExitStatus {
     let text = files::load(sources).and_then(|configuration| {
-        let errors: Vec<Problem> =
-            preflight::judge(&configuration, Severity::Error).into_iter().filter(Problem::is_error).collect();
+        let errors: Vec<Diagnostic> =
+            preflight::judge(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
         if errors.is_empty() {
             configuration.print()
         } else {
@@ -219,47 +221,47 @@ fn print_conf(sources: &Sources) -> Exit {
         Ok(text) => say(text),
         Err(problems) => {
             tell(&problems);
-            Exit::Failed
+            ExitStatus::Failed
         }
     }
 }
 
 /// The daemon itself. What is not right on this machine, but may come right, it is told as warnings.
-fn start(sources: Sources) -> Exit {
+fn start(sources: Sources) -> ExitStatus {
     let mut configuration = match files::load(&sources) {
         Ok(configuration) => configuration,
         Err(problems) => {
             tell(&problems);
-            return Exit::Failed;
+            return ExitStatus::Failed;
         }
     };
     if let Some(problem) = preflight::pidfile_directory(&configuration) {
         tell(&[problem]);
-        return Exit::Failed;
+        return ExitStatus::Failed;
     }
     configuration.warnings.extend(preflight::judge(&configuration, Severity::Warning));
     match daemon::run(sources, configuration) {
-        Ok(()) => Exit::Well,
+        Ok(()) => ExitStatus::Success,
         Err(error) => fail(&error),
     }
 }
 
 /// `--drain` of one service, `--drain-host` of none in particular; without a time until it is ended.
-fn drain(sources: &Sources, service: Option<&str>, time: Option<Duration>) -> Exit {
-    with_settings(sources, |settings| draining::begin(settings, whom(service), time))
+fn drain(sources: &Sources, service: Option<&str>, time: Option<Duration>) -> ExitStatus {
+    with_settings(sources, |settings| drain::begin(settings, whom(service), time))
 }
 
 /// `--undrain` of one service, `--undrain-host` of none in particular.
-fn undrain(sources: &Sources, service: Option<&str>) -> Exit {
-    with_settings(sources, |settings| draining::end(settings, whom(service)))
+fn undrain(sources: &Sources, service: Option<&str>) -> ExitStatus {
+    with_settings(sources, |settings| drain::end(settings, whom(service)))
 }
 
-fn whom(service: Option<&str>) -> Whom<'_> {
-    service.map_or(Whom::Host, Whom::Service)
+fn whom(service: Option<&str>) -> DrainTarget<'_> {
+    service.map_or(DrainTarget::Host, DrainTarget::Service)
 }
 
 /// Does something that the configuration has to be good for.
-fn with_settings(sources: &Sources, act: impl FnOnce(&Settings) -> Result<String, DrainError>) -> Exit {
+fn with_settings(sources: &Sources, act: impl FnOnce(&Settings) -> Result<String, DrainError>) -> ExitStatus {
     match files::load(sources) {
         Ok(configuration) => match act(&configuration.settings) {
             Ok(done) => say(done + "\n"),
@@ -267,13 +269,13 @@ fn with_settings(sources: &Sources, act: impl FnOnce(&Settings) -> Result<String
         },
         Err(problems) => {
             tell(&problems);
-            Exit::Failed
+            ExitStatus::Failed
         }
     }
 }
 
 /// `--withdraw-all`. Errors in the configuration are told, and passed over where that can be.
-fn withdraw_all(sources: &Sources) -> Exit {
+fn withdraw_all(sources: &Sources) -> ExitStatus {
     match withdraw_all::run(sources) {
         Ok(Done { sentences, problems, findings, well }) => {
             tell(&problems);
@@ -282,7 +284,7 @@ fn withdraw_all(sources: &Sources) -> Exit {
             if well {
                 said
             } else {
-                Exit::Failed
+                ExitStatus::Failed
             }
         }
         Err((why, problems)) => {
@@ -331,7 +333,7 @@ fn suggest(error: &mut clap::Error) {
 }
 
 /// A wrong command line: what is wrong, and the usage.
-fn wrong(error: &clap::Error) -> Exit {
+fn wrong(error: &clap::Error) -> ExitStatus {
     let text = error.to_string();
     let usage = if text.contains("Usage:") { "" } else { USAGE };
     let before = if usage.is_empty() { "" } else { "\nUsage: " };
@@ -339,22 +341,22 @@ fn wrong(error: &clap::Error) -> Exit {
 }
 
 /// Writes to standard output; a failure is told, unless nobody reads any more.
-fn say(text: impl Display) -> Exit {
+fn say(text: impl Display) -> ExitStatus {
     let mut out = io::stdout().lock();
     written(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
 /// What came of writing to standard output.
-fn written(done: io::Result<()>) -> Exit {
+fn written(done: io::Result<()>) -> ExitStatus {
     match done {
-        Ok(()) => Exit::Well,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Failed,
+        Ok(()) => ExitStatus::Success,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Failed,
         Err(error) => fail(format_args!("cannot write to standard output: {error}")),
     }
 }
 
 /// Writes problems to standard error, one a line.
-fn tell(problems: &[Problem]) {
+fn tell(problems: &[Diagnostic]) {
     let mut err = BufWriter::new(io::stderr().lock());
     for problem in problems {
         let head = if problem.is_error() { "Invalid configuration" } else { "Warning" };
@@ -365,7 +367,7 @@ fn tell(problems: &[Problem]) {
 }
 
 /// Says on standard error why it failed.
-fn fail(why: impl Display) -> Exit {
+fn fail(why: impl Display) -> ExitStatus {
     let _ = writeln!(io::stderr(), "{why}");
-    Exit::Failed
+    ExitStatus::Failed
 }

@@ -8,7 +8,7 @@
 //!   addresses     the assigned addresses            netlink                 the stop line
 //!   processes     the pidfds of watch_pidfile       the end of a process    the stop line; there where one is watched
 //!   hook, 0 to 8  one run of state_change_cmd       that command            the stop line
-//!   drains        nothing                           the drain files         the drop of Drains
+//!   drain_watcher        nothing                           the drain files         the drop of DrainWatcher
 //!   files         nothing                           inotify                 the stop line
 //!   status        the status socket                 those who ask           the stop line
 //!   custom-bird   one run of a custom command       that command            its time-out; the give-up line; 1 at most
@@ -34,28 +34,28 @@ use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::bird::file_watch;
-use crate::bird::writer::{End, Writer};
+use crate::bird::writer::{Writer, WriterEnd};
+use crate::check::addresses::AddressWatcher;
 use crate::check::announcer::Announcer;
-use crate::check::assignment::Assignment;
-use crate::check::drains::Drains;
+use crate::check::drain_watcher::DrainWatcher;
 use crate::check::event::Event;
-use crate::check::gate::Gate;
 use crate::check::hook::Hooks;
+use crate::check::start_limiter::StartLimiter;
 use crate::check::supervisor::Supervisor;
 use crate::check::worker::Context;
 use crate::config::files::{Configuration, Sources};
 use crate::config::settings::{Prometheus, Settings};
 use crate::daemon_state::DaemonState;
-use crate::log::sink::{self, Dropped, Guards};
+use crate::log::targets::{self, Dropped, LogHandle};
 use crate::report::{exporter, server, status};
-use crate::sys::inherited;
-use crate::sys::instance::{Finding, Instance, Running};
 use crate::sys::mutex::Mutex;
-use crate::sys::notify::Notify;
 use crate::sys::orphans::Orphans;
-use crate::sys::process_end::Watcher;
+use crate::sys::pidfd::Watcher;
+use crate::sys::sd_notify::ServiceManager;
 use crate::sys::signals::{Signal, Signals, Wake};
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::single_instance::{AlreadyRunning, Instance, InstanceProblem};
+use crate::sys::startup;
+use crate::sys::stop_token::{Stop, StopToken};
 
 mod reload;
 
@@ -75,7 +75,7 @@ const LAST_WAIT: Duration = Duration::from_millis(150);
 pub enum DaemonError {
     /// Another one runs.
     #[error(transparent)]
-    Running(#[from] Running),
+    AlreadyRunning(#[from] AlreadyRunning),
     /// The machine is out of descriptors, threads or memory at the very start.
     #[error("cannot start: {what}: {source}{}", remedy(source))]
     Start {
@@ -92,19 +92,19 @@ pub enum DaemonError {
 /// Runs in the foreground until a signal asks for the end. `configuration` was read from `sources`, which are read again
 /// for a reload.
 pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
-    inherited::restore_sigchld().map_err(cannot_start(
+    startup::restore_sigchld().map_err(cannot_start(
         "SIGCHLD must not be ignored, which is looked up in /proc/self/status and, where it is, undone by \
          `env --default-signal=CHLD` (coreutils 8.31); one of the two failed",
     ))?;
-    inherited::close_descriptors().map_err(cannot_start("the open files in /proc/self/fd cannot be listed"))?;
-    let (notify, no_systemd) = match Notify::from_environment() {
+    startup::close_descriptors().map_err(cannot_start("the open files in /proc/self/fd cannot be listed"))?;
+    let (notify, no_systemd) = match ServiceManager::from_environment() {
         Ok(notify) => (notify, None),
-        Err(why) => (Notify::default(), Some(why)),
+        Err(why) => (ServiceManager::default(), Some(why)),
     };
     let mut signals = Signals::catch().map_err(cannot_start("signals cannot be caught"))?;
     let (settings, warnings) = configuration.into_parts();
     let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
-    let (lines, mut log) = sink::start(&settings.daemon.log);
+    let (lines, mut log) = targets::start(&settings.daemon.log);
     log.redirect_panics();
     // It fails where there is a subscriber already, which is a test's.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
@@ -116,7 +116,7 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
     let mut daemon = Daemon::start(sources, &settings, Arc::new(notify), log.dropped())?;
-    let unwritten = findings.iter().any(|finding| matches!(finding, Finding::Pidfile { .. }));
+    let unwritten = findings.iter().any(|finding| matches!(finding, InstanceProblem::Pidfile { .. }));
     let end = daemon.sleep(&mut signals, &mut log, &mut instance, unwritten);
     let stopped = daemon.stop();
     info!("going to remove pidfile {}", settings.daemon.pidfile.display());
@@ -131,13 +131,13 @@ pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonE
 /// The line of `systemctl status`. The bird-writer tells it after each step, the main thread after each reload.
 struct StatusLine {
     state: Arc<DaemonState>,
-    notify: Arc<Notify>,
+    notify: Arc<ServiceManager>,
     /// What systemd took. Locked until it has, so that what is told last is what is so.
     last: Mutex<String>,
 }
 
 impl StatusLine {
-    fn new(state: Arc<DaemonState>, notify: Arc<Notify>) -> StatusLine {
+    fn new(state: Arc<DaemonState>, notify: Arc<ServiceManager>) -> StatusLine {
         StatusLine { state, notify, last: Mutex::default() }
     }
 
@@ -160,21 +160,21 @@ struct Daemon {
     reading: Option<reload::Reading>,
     supervisor: Supervisor,
     hooks: Hooks,
-    drains: Drains,
+    drain_watcher: DrainWatcher,
     /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
     others: Vec<JoinHandle<()>>,
     exporter: Option<Sender<Option<Prometheus>>>,
     events: Sender<Event>,
-    writer: Option<JoinHandle<End>>,
+    writer: Option<JoinHandle<WriterEnd>>,
     state: Arc<DaemonState>,
-    notify: Arc<Notify>,
+    notify: Arc<ServiceManager>,
     status_line: Arc<StatusLine>,
     /// Pulled to end all threads but the writer.
-    stop: StopLine,
+    stop: StopToken,
     /// Pulled to cut short what the writer runs.
-    give_up: StopLine,
+    give_up: StopToken,
     /// Pulled when the writer has ended.
-    ended: StopLine,
+    ended: StopToken,
     /// A signal asked for the end, and neither the watchdog's nor QUIT.
     clean: bool,
 }
@@ -183,10 +183,10 @@ impl Daemon {
     fn start(
         sources: Sources,
         settings: &Settings,
-        notify: Arc<Notify>,
+        notify: Arc<ServiceManager>,
         lines_dropped: Dropped,
     ) -> Result<Daemon, DaemonError> {
-        let line = || StopLine::new().map_err(cannot_start("no eventfd can be made"));
+        let line = || StopToken::new().map_err(cannot_start("no eventfd can be made"));
         let (stop, give_up, ended) = (line()?, line()?, line()?);
         info!("initialize healthchecker");
         info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
@@ -199,7 +199,7 @@ impl Daemon {
         let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, limit);
         let files = state.files.clone();
         let status_line = Arc::new(StatusLine::new(state.clone(), notify.clone()));
-        let (at_end, line, told) = (PullAtEnd(ended.clone()), status_line.clone(), notify.clone());
+        let (at_end, line, told) = (TriggerAtEnd(ended.clone()), status_line.clone(), notify.clone());
         let writer = thread("bird-writer", move || {
             let _at_end = at_end;
             let mut ready = false;
@@ -211,14 +211,20 @@ impl Daemon {
         })?;
         let hooks = Hooks::new(orphans.clone(), stop.clone());
         let announcer = Announcer { events: events.clone(), hooks: hooks.clone() };
-        let (assignment, addresses) = Assignment::start(announcer.clone(), stop.clone())
+        let (address_watcher, addresses) = AddressWatcher::start(announcer.clone(), stop.clone())
             .map_err(cannot_start("the assigned addresses cannot be watched"))?;
-        let mut drains = Drains::new(announcer.clone());
-        drains
+        let mut drain_watcher = DrainWatcher::new(announcer.clone());
+        drain_watcher
             .follow(settings.daemon.drain_file.as_deref(), checks.clone())
             .map_err(cannot_start("no thread can look at the drain files"))?;
         let watcher = Watcher::new(stop.clone());
-        let mut supervisor = Supervisor::new(Context { announcer, assignment, watcher, orphans, gate: Gate::new() });
+        let mut supervisor = Supervisor::new(Context {
+            announcer,
+            address_watcher,
+            watcher,
+            orphans,
+            start_limiter: StartLimiter::new(),
+        });
         supervisor.start(&checks, settings.daemon.splay_startup);
         let watch = file_watch::start(files, events.clone(), stop.clone())
             .map_err(cannot_start("the prefix files cannot be watched"))?;
@@ -240,7 +246,7 @@ impl Daemon {
             reading: None,
             supervisor,
             hooks,
-            drains,
+            drain_watcher,
             others,
             exporter,
             events,
@@ -261,7 +267,7 @@ impl Daemon {
     fn sleep(
         &mut self,
         signals: &mut Signals,
-        log: &mut Guards,
+        log: &mut LogHandle,
         instance: &mut Instance,
         mut unwritten: bool,
     ) -> Result<(), DaemonError> {
@@ -290,7 +296,7 @@ impl Daemon {
                 return Err(bug(&format!("the thread {name} died")));
             }
             let until = self.supervisor.look(now).into_iter().chain(feeding).chain([look]).min();
-            let lines: Vec<&StopLine> =
+            let lines: Vec<&StopToken> =
                 std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
             match signals.wait(until, &lines) {
                 Wake::Signal(Signal::SIGURG) => self.supervisor.check_now(),
@@ -333,10 +339,10 @@ impl Daemon {
     /// Ends all threads, in the order that lets what waits be applied. Fails where a bug came to light meanwhile.
     fn stop(mut self) -> Result<(), DaemonError> {
         let leaving = self.withdraw_leaving();
-        drop(self.drains);
+        drop(self.drain_watcher);
         // As above.
         let _ = self.notify.stopping();
-        self.stop.pull();
+        self.stop.trigger();
         self.supervisor.stop();
         self.exporter = None;
         // Without a receiver the writer has ended.
@@ -349,14 +355,14 @@ impl Daemon {
                      takes longer"
                 ),
             }
-            self.give_up.pull();
+            self.give_up.trigger();
             self.ended.wait(LAST_WAIT);
         }
         self.hooks.wait(LAST_WAIT);
         let threads = self.supervisor.into_threads().into_iter().chain(self.others);
         join(threads.collect(), LAST_WAIT);
         // A writer that hangs is not waited for.
-        bug_of(self.writer.filter(|_| self.ended.is_pulled())).map_or(Ok(()), Err)
+        bug_of(self.writer.filter(|_| self.ended.stop_requested())).map_or(Ok(()), Err)
     }
 }
 
@@ -378,25 +384,25 @@ fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
 
 /// Has as many checks run at the same time as there are services.
 fn allow_descriptors(settings: &Settings) {
-    if let Err(why) = inherited::allow_descriptors(settings.services.len()) {
+    if let Err(why) = startup::allow_descriptors(settings.services.len()) {
         warn!("{why}");
     }
 }
 
 /// Pulled whatever ends the thread that holds it.
-struct PullAtEnd(StopLine);
+struct TriggerAtEnd(StopToken);
 
-impl Drop for PullAtEnd {
+impl Drop for TriggerAtEnd {
     fn drop(&mut self) {
-        self.0.pull();
+        self.0.trigger();
     }
 }
 
 /// The writer ends of its own accord only where a thread panicked: a check's, or its own.
-fn bug_of(writer: Option<JoinHandle<End>>) -> Option<DaemonError> {
+fn bug_of(writer: Option<JoinHandle<WriterEnd>>) -> Option<DaemonError> {
     let why = match writer?.join() {
-        Ok(End::Stopped) => return None,
-        Ok(End::Died { service, why }) => format!("the check thread of {service} died: {why}"),
+        Ok(WriterEnd::Stopped) => return None,
+        Ok(WriterEnd::Died { service, why }) => format!("the check thread of {service} died: {why}"),
         Err(_) => "the bird-writer died".to_string(),
     };
     Some(bug(&why))
@@ -444,16 +450,19 @@ fn cannot_start(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::alone::wait_until;
+    use crate::testing::isolated::wait_until;
 
     #[test]
     fn a_bug_of_the_writer_or_of_a_check_is_told_whoever_asked_for_the_end() {
-        let check = |end: fn() -> End, expected: &str| {
+        let check = |end: fn() -> WriterEnd, expected: &str| {
             let found = bug_of(Some(std::thread::spawn(end))).map_or_else(String::new, |bug| bug.to_string());
             assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{found}");
         };
-        check(|| End::Stopped, "");
-        check(|| End::Died { service: "a".into(), why: "x".into() }, "the check thread of a died: x. This is a bug");
+        check(|| WriterEnd::Stopped, "");
+        check(
+            || WriterEnd::Died { service: "a".into(), why: "x".into() },
+            "the check thread of a died: x. This is a bug",
+        );
         check(|| panic!("a bug, for this test"), "the bird-writer died. This is a bug");
         assert!(bug_of(None).is_none());
     }

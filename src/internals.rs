@@ -8,9 +8,9 @@ pub mod command {
     pub use crate::command::{Command, CommandError};
 }
 
-/// See [`crate::drain`].
-pub mod drain {
-    pub use crate::drain::{read, text, End, LONGEST};
+/// See [`crate::drain_file`].
+pub mod drain_file {
+    pub use crate::drain_file::{read, text, End, LONGEST};
 }
 
 /// See [`crate::prefix`].
@@ -20,7 +20,7 @@ pub mod prefix {
 
 /// See [`crate::bird`].
 pub mod bird {
-    pub use crate::bird::{birdc, control, framing, prefix_file, prefix_list, question, reply, routes};
+    pub use crate::bird::{prefix_file, prefix_list, protocol, routes};
     /// See [`crate::bird::history`].
     pub mod history {
         pub use crate::bird::history::{newest_good, History};
@@ -34,9 +34,9 @@ pub mod bird {
 /// See [`crate::check`].
 pub mod check {
     pub use crate::check::{health, schedule, Check};
-    /// See [`crate::check::pidfile`].
-    pub mod pidfile {
-        pub use crate::check::pidfile::Pidfile;
+    /// See [`crate::check::watch_pidfile`].
+    pub mod watch_pidfile {
+        pub use crate::check::watch_pidfile::Pidfile;
     }
     /// See [`crate::check::state`].
     pub mod state {
@@ -46,7 +46,7 @@ pub mod check {
 
 /// See [`crate::config`].
 pub mod config {
-    pub use crate::config::{ini, options, problem, settings};
+    pub use crate::config::{diagnostic, ini, options, settings};
     /// See [`crate::config::files`].
     pub mod files {
         pub use crate::config::files::{load, pidfile, salvage, status_socket, Configuration, ServiceFiles, Sources};
@@ -55,9 +55,9 @@ pub mod config {
     pub mod lint {
         pub use crate::config::lint::LINTS;
     }
-    /// See [`crate::config::reading`].
-    pub mod reading {
-        pub use crate::config::reading::read;
+    /// See [`crate::config::parse`].
+    pub mod parse {
+        pub use crate::config::parse::read;
     }
 }
 
@@ -94,9 +94,9 @@ pub mod report {
 
 /// See [`crate::sys`].
 pub mod sys {
-    pub use crate::sys::{clock, mutex, process, stop_line};
-    /// See [`crate::sys::process_end`].
-    pub mod process_end {
-        pub use crate::sys::process_end::Watcher;
+    pub use crate::sys::{clock, mutex, process, stop_token};
+    /// See [`crate::sys::pidfd`].
+    pub mod pidfd {
+        pub use crate::sys::pidfd::Watcher;
     }
 }

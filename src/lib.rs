@@ -8,7 +8,7 @@
 //!   wanted    what the services' states say
 //!      | differs: replace the prefix file                              bird::routes, bird::prefix_list
 //!   in file   what the prefix file lists; read back, never assumed
-//!      | differs: tell BIRD to reconfigure, and read its answer        bird::reconfigurer, bird::custom, bird::reply
+//!      | differs: tell BIRD to reconfigure, and read its answer        bird::reconfigurer, bird::custom, bird::protocol::outcome
 //!   in BIRD   what BIRD took, by its own word
 //! ```
 //!
@@ -21,12 +21,12 @@
 //! # The way of the data
 //!
 //! ```text
-//!   *.conf --> config::files --> config::ini --> config::reading --> Settings --> daemon
+//!   *.conf --> config::files --> config::ini --> config::parse --> Settings --> daemon
 //!                                                                                   | starts, sleeps on signals, ends
 //!     +-----------------------------------------------------------------------------+
 //!     v
 //!   check::worker, a thread a service: schedule -> assignment -> check_cmd -> health
-//!     |                        check::drains, check::assignment, check::supervisor
+//!     |                        check::drain_watcher, check::addresses, check::supervisor
 //!     v                          v
 //!   check::Check, one a service: its settings, check::state, check::trigger
 //!     |  read at each step; check::event::Event::Changed is the hint that a step is worth while
@@ -45,16 +45,16 @@
 //! State lives with its owner. A reload makes new checks of the old ones ([`check::reload`]): what still runs for an old
 //! one can only change a state that nobody reads.
 //!
-//! Log records go from every thread through [`log::layer`] into bounded queues, and from there to [`log::sink`]'s targets.
+//! Log records go from every thread through [`log::layer`] into bounded queues, and from there to [`log::targets`]'s targets.
 //!
 //! # Where to look
 //!
 //! | to change | see |
 //! |---|---|
-//! | an option: its name, default, help | [`config::options`], then [`config::reading`] and [`config::settings`] |
+//! | an option: its name, default, help | [`config::options`], then [`config::parse`] and [`config::settings`] |
 //! | what is judged of the machine | [`config::preflight`] |
 //! | what `--check` warns of | [`config::lint`]; `config::lint::machine` for the machine |
-//! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::gate`] |
+//! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::start_limiter`] |
 //! | when a service is up or down | [`check::health`] |
 //! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
 //! | what is known of a service, and what changes it | [`check::state`] |
@@ -62,19 +62,19 @@
 //! | what a reload keeps of a check | [`check::reload`] |
 //! | what the bird-writer is told | [`check::event`] |
 //! | what is run when a state changes | [`check::hook`], [`sys::background`] |
-//! | how the end of a process wakes its check | [`check::pidfile`], [`sys::process_end`] |
+//! | how the end of a process wakes its check | [`check::watch_pidfile`], [`sys::pidfd`] |
 //! | which prefixes are listed; the file's text | [`bird::routes`], [`bird::prefix_list`]; [`bird::prefix_file`] |
 //! | where the file is, and how it is replaced | [`bird::list_file`] |
 //! | what the list found at the start counts for; the hold | [`bird::startup`] |
 //! | which revision BIRD has confirmed, and to whom | [`bird::revision`] |
 //! | how and when BIRD is told | [`bird::transport`], [`bird::reconfigurer`]; the order of all of them: [`bird::writer`] |
 //! | a service's own reconfigure command | [`bird::custom`] |
-//! | what BIRD's answers mean | [`bird::reply`], [`bird::birdc`] |
+//! | what BIRD's answers mean | [`bird::protocol::outcome`], [`bird::protocol::birdc`] |
 //! | when something is tried again | [`bird::backoff`] |
 //! | what reports read | [`daemon_state`], [`check::state`], [`bird::state`] |
 //! | a metric; a field of the status | [`report::metrics`]; [`report::document`] |
-//! | the bytes of a log line; a target of the log | [`log::format`]; [`log::sink`] |
-//! | threads, signals, the stop; what a reload changes | [`daemon`]; [`config::change`] |
+//! | the bytes of a log line; a target of the log | [`log::format`]; [`log::targets`] |
+//! | threads, signals, the stop; what a reload changes | [`daemon`]; [`config::diff`] |
 //!
 //! Decisions are pure: outcomes and times come in, what to do goes out, and tables and properties test them. The modules
 //! that act are thin, and each thing of the operating system has one module in [`sys`]: programs are started in
@@ -96,61 +96,15 @@ pub(crate) mod bird;
 pub(crate) mod check;
 pub mod cli;
 pub(crate) mod command;
+pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod daemon_state;
-pub(crate) mod drain;
-pub(crate) mod draining;
+pub(crate) mod drain_file;
 #[doc(hidden)]
 pub mod internals;
+pub(crate) mod log;
 pub(crate) mod prefix;
-pub(crate) mod withdraw_all;
-pub(crate) mod config {
-    //! From files to settings that exist only valid.
-    pub mod change;
-    pub mod configuration;
-    pub mod files;
-    pub mod ini;
-    pub mod lint;
-    pub mod nearest_name;
-    pub mod options;
-    pub mod preflight;
-    pub mod problem;
-    pub mod reading;
-    pub mod settings;
-    pub mod sources;
-    pub mod spelling;
-    pub mod unknown;
-    pub mod variable;
-}
-pub(crate) mod log {
-    //! From events to lines, and where lines go.
-    pub mod format;
-    pub mod layer;
-    pub mod queue;
-    pub mod rotating_file;
-    pub mod sink;
-    pub mod stream;
-    pub mod syslog;
-}
 pub(crate) mod report;
-pub(crate) mod sys {
-    //! The operating system, one thing a module.
-    pub mod addresses;
-    #[cfg(test)]
-    pub(crate) mod alone;
-    pub mod atomic_file;
-    pub mod background;
-    pub mod clock;
-    pub mod inherited;
-    pub mod instance;
-    pub(crate) mod links;
-    pub mod mutex;
-    pub mod notify;
-    pub mod orphans;
-    pub(crate) mod poll;
-    pub mod process;
-    pub mod process_end;
-    pub mod reaper;
-    pub mod signals;
-    pub mod stop_line;
-}
+pub(crate) mod sys;
+#[cfg(test)]
+pub(crate) mod testing;

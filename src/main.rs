@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anycast_healthchecker::cli::{self, Exit};
+use anycast_healthchecker::cli::{self, ExitStatus};
 
 fn main() -> ExitCode {
     match cli::run(std::env::args_os()) {
-        Exit::Well => ExitCode::SUCCESS,
-        Exit::Failed => ExitCode::FAILURE,
-        Exit::NotRunning => ExitCode::from(3),
+        ExitStatus::Success => ExitCode::SUCCESS,
+        ExitStatus::Failed => ExitCode::FAILURE,
+        ExitStatus::NotRunning => ExitCode::from(3),
     }
 }

@@ -8,8 +8,6 @@ pub mod exporter;
 pub mod levels;
 pub mod metrics;
 pub mod nagios;
-#[cfg(test)]
-pub(crate) mod sample;
 pub mod server;
 pub mod status;
 pub mod table;
@@ -28,8 +26,9 @@ mod tests {
     use super::*;
     use crate::check::Check;
     use crate::config::settings::Service;
-    use crate::report::sample::{prefixes, MANY};
     use crate::sys::clock::Now;
+    use crate::testing::sample;
+    use crate::testing::sample::{prefixes, MANY};
 
     #[test]
     fn a_service_may_have_very_many_prefixes() {

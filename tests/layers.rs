@@ -13,9 +13,10 @@ use std::path::Path;
 /// From top to bottom. Modules of one layer do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
+    // Only tests use it.
+    &["testing"],
     &["internals"],
     &["cli"],
-    &["draining", "withdraw_all"],
     &["daemon"],
     &["report"],
     &["daemon_state"],
@@ -24,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &["config"],
     &["sys"],
-    &["prefix", "command", "drain"],
+    &["prefix", "command", "drain_file"],
 ];
 
 /// Names of the modules from the crate's root: `["check", "state"]`.

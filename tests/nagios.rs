@@ -16,7 +16,7 @@ use anycast_healthchecker::internals::prefix::Family;
 use anycast_healthchecker::internals::report::server;
 use anycast_healthchecker::internals::sys::clock::Now;
 use anycast_healthchecker::internals::sys::mutex::Mutex;
-use anycast_healthchecker::internals::sys::stop_line::StopLine;
+use anycast_healthchecker::internals::sys::stop_token::StopToken;
 
 fn service(name: &str) -> Service {
     Service {
@@ -97,10 +97,10 @@ fn check(arguments: &[&str], code: i32, expected: &str) -> String {
 fn served(test: impl FnOnce(&DaemonState, &str)) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.sock");
-    let (daemon, stop) = (Arc::new(daemon()), StopLine::new().unwrap());
+    let (daemon, stop) = (Arc::new(daemon()), StopToken::new().unwrap());
     let thread = server::start(daemon.clone(), &path, stop.clone()).unwrap();
     test(&daemon, path.to_str().unwrap());
-    stop.pull();
+    stop.trigger();
     thread.join().unwrap();
 }
 

@@ -20,7 +20,7 @@ use std::process::{Command as Process, Stdio};
 use anycast_healthchecker::internals::command::Command;
 use anycast_healthchecker::internals::config::ini::Ini;
 use anycast_healthchecker::internals::config::options::{self, Scope, OPTIONS};
-use anycast_healthchecker::internals::config::reading;
+use anycast_healthchecker::internals::config::parse;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -271,7 +271,7 @@ proptest! {
         for (option, value) in &values {
             ini.preset(if option.scope == Scope::Daemon { "daemon" } else { "s" }, option.name, value);
         }
-        let (settings, problems) = reading::read(&ini);
+        let (settings, problems) = parse::read(&ini);
         prop_assert_eq!(settings.is_some(), !problems.iter().any(|problem| problem.is_error()), "{:?}", problems);
         for problem in problems {
             let text = problem.to_string();

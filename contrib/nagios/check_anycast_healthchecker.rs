@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anycast_healthchecker::internals::config::files::{self, ServiceFiles, Sources};
 use anycast_healthchecker::internals::report::client::ask;
-use anycast_healthchecker::internals::report::nagios::{judge, judge_failure, unknown, Range, Thresholds, Verdict};
+use anycast_healthchecker::internals::report::nagios::{
+    judge, judge_failure, unknown, PluginResult, Range, Thresholds,
+};
 use clap::Parser;
 
 /// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the right list of prefixes,
@@ -73,7 +75,7 @@ fn main() -> ExitCode {
     ExitCode::from(verdict.status.exit_code())
 }
 
-fn verdict(arguments: &Arguments) -> Verdict {
+fn verdict(arguments: &Arguments) -> PluginResult {
     let sources = sources(arguments);
     let socket = match arguments.socket.clone().map_or_else(|| configured(&sources), Ok) {
         Ok(socket) => socket,

@@ -1,6 +1,6 @@
 //! When something may be tried: at once after news, gathered after a success, ever more slowly after failures.
 //!
-//! Promises: pure; the first change of a quiet time goes out at once; changes that follow within [`GATHER`] of a
+//! Promises: pure; the first change of a quiet time goes out at once; changes that follow within [`COALESCE_WINDOW`] of a
 //! success wait for its end and go out together; a failure is tried again after 0.1 s, doubling to 10 s, and at once
 //! when there is news.
 //! Leaves out: the clock, and what is tried (`bird::writer`).
@@ -8,14 +8,14 @@
 use std::time::{Duration, Instant};
 
 /// Each reconfigure makes BIRD walk and announce its whole table again, so changes are gathered for this long after one.
-pub const GATHER: Duration = Duration::from_millis(42);
+pub const COALESCE_WINDOW: Duration = Duration::from_millis(42);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// The pace of one thing that is tried until it succeeds.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct Backoff {
     /// Not before this, whatever happens.
     gathering: Option<Instant>,
     /// Not before this, unless there is news.
@@ -23,16 +23,16 @@ pub struct Pace {
     wait: Duration,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { gathering: None, retry: None, wait: FIRST_RETRY }
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff { gathering: None, retry: None, wait: FIRST_RETRY }
     }
 }
 
-impl Pace {
+impl Backoff {
     /// It succeeded.
     pub fn succeeded(&mut self, now: Instant) {
-        *self = Pace { gathering: Some(now + GATHER), ..Pace::default() };
+        *self = Backoff { gathering: Some(now + COALESCE_WINDOW), ..Backoff::default() };
     }
 
     /// It failed.
@@ -42,17 +42,17 @@ impl Pace {
     }
 
     /// There is something new to do: no reason to wait for the next retry.
-    pub fn news(&mut self) {
+    pub fn changed(&mut self) {
         self.retry = None;
     }
 
     /// This is the last chance: nothing more is gathered or waited for.
-    pub fn hurry(&mut self) {
+    pub fn skip(&mut self) {
         (self.gathering, self.retry) = (None, None);
     }
 
     /// The same where there is something new to do, which waits for no retry.
-    pub fn earliest_with_news(&self) -> Option<Instant> {
+    pub fn earliest_after_change(&self) -> Option<Instant> {
         self.gathering
     }
 
@@ -62,7 +62,7 @@ impl Pace {
     }
 
     /// Whether it may be tried now.
-    pub fn ready(&self, now: Instant) -> bool {
+    pub fn is_ready(&self, now: Instant) -> bool {
         self.earliest().is_none_or(|at| at <= now)
     }
 }
@@ -74,18 +74,21 @@ mod tests {
     #[test]
     fn the_first_change_goes_out_at_once_and_the_next_are_gathered() {
         let start = Instant::now();
-        let mut pace = Pace::default();
-        assert!(pace.ready(start));
+        let mut pace = Backoff::default();
+        assert!(pace.is_ready(start));
         pace.succeeded(start);
-        pace.news();
-        assert_eq!(pace.earliest(), Some(start + GATHER));
-        assert!(!pace.ready(start + GATHER - Duration::from_millis(1)) && pace.ready(start + GATHER));
+        pace.changed();
+        assert_eq!(pace.earliest(), Some(start + COALESCE_WINDOW));
+        assert!(
+            !pace.is_ready(start + COALESCE_WINDOW - Duration::from_millis(1))
+                && pace.is_ready(start + COALESCE_WINDOW)
+        );
     }
 
     #[test]
     fn failures_double_the_wait_up_to_ten_seconds_and_a_success_forgets_them() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         let mut waits = Vec::new();
         for _ in 0..9 {
             pace.failed(start);
@@ -94,23 +97,23 @@ mod tests {
         let expected = [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000];
         assert_eq!(waits, expected.map(Some));
         pace.succeeded(start);
-        pace.failed(start + GATHER);
-        assert_eq!(pace.earliest(), Some(start + GATHER + FIRST_RETRY));
+        pace.failed(start + COALESCE_WINDOW);
+        assert_eq!(pace.earliest(), Some(start + COALESCE_WINDOW + FIRST_RETRY));
     }
 
     #[test]
     fn news_end_the_wait_for_a_retry_and_the_last_chance_every_wait() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Backoff::default();
         pace.failed(start);
-        assert!(!pace.ready(start));
-        pace.news();
-        assert!(pace.ready(start));
+        assert!(!pace.is_ready(start));
+        pace.changed();
+        assert!(pace.is_ready(start));
         pace.succeeded(start);
         pace.failed(start);
-        pace.news();
-        assert!(!pace.ready(start));
-        pace.hurry();
-        assert!(pace.ready(start));
+        pace.changed();
+        assert!(!pace.is_ready(start));
+        pace.skip();
+        assert!(pace.is_ready(start));
     }
 }

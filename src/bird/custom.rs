@@ -26,8 +26,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
-use crate::bird::backoff::Pace;
-use crate::bird::birdc;
+use crate::bird::backoff::Backoff;
+use crate::bird::protocol::birdc;
 use crate::bird::revision::Revision;
 use crate::bird::state::Counts;
 use crate::check::event::{CustomError, CustomRun, Event};
@@ -36,8 +36,8 @@ use crate::log::format::python_bytes;
 use crate::prefix::{Family, Prefix};
 use crate::sys::background::{Background, Finished, NotRun, Task};
 use crate::sys::orphans::Orphans;
-use crate::sys::process::{How, Program};
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::process::{Exit, Program};
+use crate::sys::stop_token::{Stop, StopToken};
 
 /// How long a run that is killed at the very end has for that.
 const LAST_WAIT: Duration = Duration::from_millis(150);
@@ -69,7 +69,7 @@ pub struct Customs {
     running: Option<Arc<str>>,
     background: Arc<Background>,
     events: Sender<Event>,
-    stop: StopLine,
+    stop: StopToken,
 }
 
 /// One service's command.
@@ -87,14 +87,14 @@ struct Custom {
     /// What the run under way tells.
     run: Option<Vec<(Family, Revision)>>,
     last_start: Option<Instant>,
-    backoff: Pace,
+    backoff: Backoff,
     problem: Option<CustomError>,
     counts: Counts,
 }
 
 /// What came of a run, for the lists.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct CustomOutcome {
     /// Exit code 0: BIRD took these revisions.
     pub taken: Vec<(Family, Revision)>,
     /// The command cannot be run: the transports of these families have to tell what it was to tell.
@@ -103,7 +103,7 @@ pub struct Outcome {
 
 impl Customs {
     /// None yet. A run tells its end to `events`; `stop` kills it.
-    pub fn new(orphans: Arc<Orphans>, events: Sender<Event>, stop: StopLine) -> Customs {
+    pub fn new(orphans: Arc<Orphans>, events: Sender<Event>, stop: StopToken) -> Customs {
         let background = Background::new("custom-bird", 1, orphans, stop.clone());
         Customs { commands: HashMap::new(), former: HashMap::new(), running: None, background, events, stop }
     }
@@ -152,7 +152,7 @@ impl Customs {
             let listed: Vec<Prefix> = custom.prefixes.iter().filter(|prefix| all.contains(prefix)).copied().collect();
             if custom.listed.as_ref().is_some_and(|before| *before != listed) {
                 custom.owes = true;
-                custom.backoff.news();
+                custom.backoff.changed();
             }
             custom.listed = Some(listed);
         }
@@ -199,11 +199,11 @@ impl Customs {
     /// of the lists now.
     /// None is started for the families that are `blocked`.
     pub fn start_due(&mut self, blocked: &HashSet<Family>, now: Instant, revisions: &[(Family, Revision)]) {
-        if self.running.is_some() || self.stop.is_pulled() {
+        if self.running.is_some() || self.stop.stop_requested() {
             return;
         }
         let is_due =
-            |custom: &Custom| custom.is_owed() && custom.families.is_disjoint(blocked) && custom.backoff.ready(now);
+            |custom: &Custom| custom.is_owed() && custom.families.is_disjoint(blocked) && custom.backoff.is_ready(now);
         let due = self.commands.iter_mut().filter(|(_, custom)| is_due(custom));
         let Some((name, custom)) = due.min_by_key(|(name, custom)| (custom.last_start, name.to_string())) else {
             return;
@@ -221,16 +221,16 @@ impl Customs {
     }
 
     /// A run ended. Returns what that is to the lists.
-    pub fn end(&mut self, CustomRun { service, result, .. }: &CustomRun, now: Instant) -> Outcome {
+    pub fn end(&mut self, CustomRun { service, result, .. }: &CustomRun, now: Instant) -> CustomOutcome {
         self.running.take_if(|running| running == service);
-        let Some(custom) = self.commands.get_mut(service) else { return Outcome::default() };
-        let Some(run) = custom.run.take() else { return Outcome::default() };
+        let Some(custom) = self.commands.get_mut(service) else { return CustomOutcome::default() };
+        let Some(run) = custom.run.take() else { return CustomOutcome::default() };
         match result {
             Ok(()) => {
                 info!("custom command successfully reconfigured Bird");
-                (custom.backoff, custom.problem) = (Pace::default(), None);
+                (custom.backoff, custom.problem) = (Backoff::default(), None);
                 custom.counts.count_taken(SystemTime::now());
-                Outcome { taken: run, left_to_families: HashSet::new() }
+                CustomOutcome { taken: run, left_to_families: HashSet::new() }
             }
             Err(why) => {
                 // It may have reached BIRD, or not.
@@ -242,14 +242,14 @@ impl Customs {
                     custom.problem = Some(why.clone());
                 }
                 let left_to_families = if custom.cannot_run() { custom.families.clone() } else { HashSet::new() };
-                Outcome { taken: Vec::new(), left_to_families }
+                CustomOutcome { taken: Vec::new(), left_to_families }
             }
         }
     }
 
     /// When the next one is to be started. While one runs, that is when it has ended, and after the stop never.
     pub fn next_wakeup(&self, blocked: &HashSet<Family>, now: Instant) -> Option<Instant> {
-        if self.running.is_some() || self.stop.is_pulled() {
+        if self.running.is_some() || self.stop.stop_requested() {
             return None;
         }
         let owed = self.commands.values().filter(|custom| custom.is_owed() && custom.families.is_disjoint(blocked));
@@ -258,7 +258,7 @@ impl Customs {
 
     /// Nothing more is waited for: the daemon stops.
     pub fn skip_backoff(&mut self) {
-        self.commands.values_mut().for_each(|custom| custom.backoff.hurry());
+        self.commands.values_mut().for_each(|custom| custom.backoff.skip());
     }
 }
 
@@ -266,7 +266,7 @@ impl Customs {
 impl Drop for Customs {
     fn drop(&mut self) {
         if self.is_running() {
-            self.stop.pull();
+            self.stop.trigger();
             self.background.wait(LAST_WAIT);
         }
     }
@@ -283,7 +283,7 @@ impl Custom {
             listed: None,
             run: None,
             last_start: None,
-            backoff: Pace::default(),
+            backoff: Backoff::default(),
             problem: None,
             counts: Counts::default(),
         }
@@ -337,30 +337,30 @@ fn task(service: Arc<str>, custom: &TimedCommand, direction: Direction, events: 
 
 /// Whether BIRD may still be working on it, as its output is read like that of BIRD's client.
 fn is_busy(finished: &Result<Finished, NotRun>) -> bool {
-    let Ok(Finished { how, stdout, stderr }) = finished else { return false };
-    let end = match how {
-        How::Exited(code) => birdc::End::Code(*code),
-        How::Signaled(signal) => birdc::End::Signal(*signal),
-        How::TimedOut | How::Stopped => birdc::End::Limit(Duration::ZERO),
-        How::NotStarted(_) => return false,
+    let Ok(Finished { exit, stdout, stderr }) = finished else { return false };
+    let end = match exit {
+        Exit::Exited(code) => birdc::CommandEnd::Code(*code),
+        Exit::Signaled(signal) => birdc::CommandEnd::Signal(*signal),
+        Exit::TimedOut | Exit::Stopped => birdc::CommandEnd::Limit(Duration::ZERO),
+        Exit::NotStarted(_) => return false,
     };
-    birdc::read(&stdout.kept, &stderr.kept, end).calls_for_rest()
+    birdc::read(&stdout.kept, &stderr.kept, end).requires_pause()
 }
 
 fn judge(finished: Result<Finished, NotRun>, program: &str) -> Result<(), CustomError> {
-    let Finished { how, stderr, .. } =
+    let Finished { exit, stderr, .. } =
         finished.map_err(|why| CustomError::Failed(format!("reconfiguring BIRD failed: {why}")))?;
     let failed_with = |code| {
         let stderr = python_bytes(&stderr.kept);
         CustomError::Failed(format!("reconfiguring BIRD failed with return code: {code} and stderr: {stderr}"))
     };
-    match how {
-        How::Exited(0) => Ok(()),
-        How::Exited(code) => Err(failed_with(code)),
-        How::Signaled(signal) => Err(failed_with(-signal)),
-        How::TimedOut => Err(CustomError::Failed("reconfiguring bird timed out".to_string())),
-        How::Stopped => Err(CustomError::Failed("reconfiguring BIRD was ended by the daemon's stop".to_string())),
-        How::NotStarted(why) => {
+    match exit {
+        Exit::Exited(0) => Ok(()),
+        Exit::Exited(code) => Err(failed_with(code)),
+        Exit::Signaled(signal) => Err(failed_with(-signal)),
+        Exit::TimedOut => Err(CustomError::Failed("reconfiguring bird timed out".to_string())),
+        Exit::Stopped => Err(CustomError::Failed("reconfiguring BIRD was ended by the daemon's stop".to_string())),
+        Exit::NotStarted(why) => {
             Err(CustomError::CannotRun(format!("reconfiguring BIRD failed with: {why}: '{program}'")))
         }
     }

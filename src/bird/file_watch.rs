@@ -29,7 +29,7 @@ use crate::check::event::Event;
 use crate::prefix::Family;
 use crate::sys::links::{names, Name};
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::stop_token::{Stop, StopToken};
 
 /// How long what happens is gathered, so that replacing a file wakes the thread and the writer once.
 const GATHER: Duration = Duration::from_millis(10);
@@ -53,7 +53,7 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// The thread cannot be created: to be tried again.
-pub fn start(files: Vec<(Family, PathBuf)>, events: Sender<Event>, stop: StopLine) -> io::Result<JoinHandle<()>> {
+pub fn start(files: Vec<(Family, PathBuf)>, events: Sender<Event>, stop: StopToken) -> io::Result<JoinHandle<()>> {
     let files = files.into_iter().map(|(family, path)| File { family, path, names: Vec::new() }).collect();
     let mut watch = Watch { inotify: None, watches: HashSet::new(), files, events, stop };
     // Before the thread runs, so that whatever comes after this call is seen.
@@ -89,7 +89,7 @@ struct Watch {
     watches: HashSet<i32>,
     files: Vec<File>,
     events: Sender<Event>,
-    stop: StopLine,
+    stop: StopToken,
 }
 
 impl Watch {
@@ -221,8 +221,8 @@ mod tests {
     use std::sync::mpsc::{channel, Receiver};
 
     use super::*;
-    use crate::sys::alone::{alone, sh, this_program};
     use crate::sys::atomic_file::{replace, Durability};
+    use crate::testing::isolated::{alone, sh, this_program};
 
     /// Of all events only these are compared.
     impl PartialEq for Event {
@@ -235,7 +235,7 @@ mod tests {
     struct Started {
         dir: tempfile::TempDir,
         events: Receiver<Event>,
-        stop: StopLine,
+        stop: StopToken,
         thread: JoinHandle<()>,
     }
 
@@ -254,7 +254,7 @@ mod tests {
             }
             sh(&format!("cd {}; {script}", dir.path().display()));
             let (sender, events) = channel();
-            let stop = StopLine::new().unwrap();
+            let stop = StopToken::new().unwrap();
             let files = vec![(Family::V4, a.join("list")), (Family::V6, b.join("list"))];
             let thread = start(files, sender, stop.clone()).unwrap();
             Started { dir, events, stop, thread }
@@ -276,7 +276,7 @@ mod tests {
         }
 
         fn stop(self) {
-            self.stop.pull();
+            self.stop.trigger();
             self.thread.join().unwrap();
         }
     }
@@ -350,7 +350,7 @@ mod tests {
             ("true", "chmod 644 real/list"),
         ] {
             watch.sh(change);
-            // News of this may come in several portions.
+            // SinkHealth of this may come in several portions.
             watch.told_before_the_other();
             watch.told_before_the_other();
             watch.sh(then);
@@ -388,7 +388,7 @@ mod tests {
             watch.expect(Family::V4, "a second without it");
             watch.sh("mkdir a");
             watch.expect(Family::V4, "its return");
-            // News of its absence may still come; those that follow are of the file, as the directory is there.
+            // SinkHealth of its absence may still come; those that follow are of the file, as the directory is there.
             watch.told_before_the_other();
             watch.sh("touch a/list");
             watch.expect(Family::V4, "a file in it");
@@ -420,7 +420,7 @@ mod tests {
         }
         let (dir, (events, _receiver)) = (tempfile::tempdir().unwrap(), channel());
         let file = File { family: Family::V4, path: dir.path().join("list"), names: Vec::new() };
-        let stop = StopLine::new().unwrap();
+        let stop = StopToken::new().unwrap();
         let mut watch = Watch { inotify: None, watches: HashSet::new(), files: vec![file], events, stop };
         let mut check = |news, what| assert_eq!(watch.look().len(), news, "{what}");
         check(1, "first seen");
@@ -438,7 +438,7 @@ mod tests {
         if !alone("bird::file_watch::tests::without_inotify_the_writer_is_sent_to_look", &["env"], &this_program()) {
             return;
         }
-        let (dir, (sender, events), stop) = (tempfile::tempdir().unwrap(), channel(), StopLine::new().unwrap());
+        let (dir, (sender, events), stop) = (tempfile::tempdir().unwrap(), channel(), StopToken::new().unwrap());
         let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
         rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
         let held: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
@@ -450,7 +450,7 @@ mod tests {
         drop(held);
         fs::File::create(path).unwrap();
         assert_eq!(touched(&events), Family::V4);
-        stop.pull();
+        stop.trigger();
         thread.join().unwrap();
     }
 }

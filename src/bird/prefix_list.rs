@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::bird::backoff::Pace;
+use crate::bird::backoff::Backoff;
 use crate::bird::dummy::DummyPolicy;
 use crate::bird::list_file::{Contents, ListFile};
 use crate::bird::prefix_file;
-use crate::bird::question::Question;
+use crate::bird::protocol::query::Query;
 use crate::bird::revision::{Revision, Revisions};
-use crate::bird::routes::{self, Decision, Finding, Known, Moment, Routes, Strangers};
+use crate::bird::routes::{self, Decision, DesiredPrefix, Finding, Phase, Routes, UnmanagedPrefixes};
 use crate::bird::startup::Startup;
 use crate::bird::state::Hold;
 use crate::check::state::{Intent, Verdict};
@@ -30,7 +30,7 @@ use crate::config::settings::{Bird, LogLevel, Service};
 use crate::prefix::{Family, Prefix};
 
 /// Two programs that both keep putting the file right must not spin.
-const REPAIR: Duration = Duration::from_secs(1);
+const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is known of each configured service, in the order of the configuration.
 pub type Verdicts = [Verdict];
@@ -65,10 +65,10 @@ pub struct PrefixList {
     prefixes: Vec<ServicePrefix>,
     /// Prefixes that a reload took from their service and gave to no other, until the file lists them no more.
     gone: Vec<ServicePrefix>,
-    unmanaged: Strangers,
+    unmanaged: UnmanagedPrefixes,
     /// The list that we last wrote, or found right.
     list: Arc<[Prefix]>,
-    levels: Levels,
+    levels: ListLevels,
     startup: Startup,
     dummy: DummyPolicy,
     revisions: Revisions,
@@ -80,7 +80,7 @@ pub struct PrefixList {
 }
 
 /// What reports show of the list.
-struct Levels {
+struct ListLevels {
     /// What the services' states say.
     wanted: Arc<[Prefix]>,
     /// What the file lists, as of the last look; empty where it is broken or missing.
@@ -101,7 +101,7 @@ struct Pending {
     foreign: bool,
     /// What was decided on each prefix at the last step.
     decided: Vec<Decision>,
-    backoff: Pace,
+    backoff: Backoff,
     repaired: Option<Instant>,
 }
 
@@ -125,9 +125,14 @@ impl PrefixList {
             file,
             prefixes,
             gone: Vec::new(),
-            unmanaged: if purge { Strangers::Remove } else { Strangers::Keep },
+            unmanaged: if purge { UnmanagedPrefixes::Remove } else { UnmanagedPrefixes::Keep },
             list: none.clone(),
-            levels: Levels { wanted: none.clone(), in_file: none.clone(), unmanaged: none, waiting_for: Vec::new() },
+            levels: ListLevels {
+                wanted: none.clone(),
+                in_file: none.clone(),
+                unmanaged: none,
+                waiting_for: Vec::new(),
+            },
             dummy: DummyPolicy::new(family, bird.dummy),
             revisions: Revisions::new(!custom_only),
             custom_only,
@@ -136,7 +141,7 @@ impl PrefixList {
                 recheck: false,
                 foreign: false,
                 decided: Vec::new(),
-                backoff: Pace::default(),
+                backoff: Backoff::default(),
                 repaired: None,
             },
             said: HashSet::new(),
@@ -201,9 +206,9 @@ impl PrefixList {
     }
 
     /// What BIRD is asked where the list was lost: which of the configured prefixes it holds. None where it is not lost.
-    pub fn lost(&self) -> Option<Question> {
+    pub fn lost(&self) -> Option<Query> {
         let all = self.configured();
-        self.startup.is_lost().then(|| Question::new(&self.bird.variable, Arc::new([]), all.into_iter()))
+        self.startup.is_lost().then(|| Query::new(&self.bird.variable, Arc::new([]), all.into_iter()))
     }
 
     /// BIRD was asked, and says that it holds these; or it cannot be asked.
@@ -241,7 +246,7 @@ impl PrefixList {
     /// There may be something new to write: no reason to wait for the next retry.
     fn mark_dirty(&mut self) {
         self.pending.dirty = true;
-        self.pending.backoff.news();
+        self.pending.backoff.changed();
     }
 
     /// Somebody touched the file.
@@ -251,7 +256,7 @@ impl PrefixList {
 
     /// Nothing more is waited for: the daemon stops.
     pub fn skip_backoff(&mut self) {
-        self.pending.backoff.hurry();
+        self.pending.backoff.skip();
     }
 
     /// Takes in what is known of the services now, to be called before each step.
@@ -264,7 +269,7 @@ impl PrefixList {
         let of_family = || self.prefixes.iter().filter_map(|on| Some((on, verdicts.get(on.place)?)));
         if of_family().any(|(_, verdict)| verdict.is_known()) {
             // From the first verdict on prefixes without a service go.
-            self.unmanaged = Strangers::Remove;
+            self.unmanaged = UnmanagedPrefixes::Remove;
         }
         let mut waiting: Vec<Arc<str>> =
             of_family().filter(|(_, verdict)| !verdict.is_known()).map(|(on, _)| on.service.clone()).collect();
@@ -285,7 +290,7 @@ impl PrefixList {
         let paced = backoff.earliest().unwrap_or(now);
         let write = match (dirty, recheck) {
             (true, _) => Some(paced),
-            (false, true) => Some(repaired.map_or(paced, |at| paced.max(at + REPAIR))),
+            (false, true) => Some(repaired.map_or(paced, |at| paced.max(at + REPAIR_INTERVAL))),
             (false, false) => None,
         };
         write.into_iter().chain(self.startup.held_until()).min()
@@ -363,8 +368,8 @@ impl PrefixList {
         let decisions = self.decisions(verdicts);
         let known = self.known(&decisions);
         let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.unmanaged);
-        let moment = if self.startup.is_started() { Moment::Running } else { Moment::Start };
-        let sentences: Vec<String> = findings.iter().map(|found| found.sentence(moment, self.file.path())).collect();
+        let phase = if self.startup.is_started() { Phase::Running } else { Phase::Start };
+        let sentences: Vec<String> = findings.iter().map(|found| found.sentence(phase, self.file.path())).collect();
         for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(*text)) {
             match finding.level() {
                 LogLevel::Warning => warn!("{sentence}"),
@@ -372,7 +377,7 @@ impl PrefixList {
             }
         }
         let mended =
-            findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::StrangersRemoved(_)));
+            findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::UnmanagedRemoved(_)));
         let unmanaged = findings.iter().find_map(Finding::unmanaged).unwrap_or_default().into();
         self.said = sentences.into_iter().collect();
         (list, unmanaged, mended)
@@ -388,9 +393,10 @@ impl PrefixList {
         self.prefixes.iter().chain(&self.gone).map(decide).collect()
     }
 
-    fn known(&self, decisions: &[Decision]) -> Vec<Known<'_>> {
+    fn known(&self, decisions: &[Decision]) -> Vec<DesiredPrefix<'_>> {
         let all = self.prefixes.iter().chain(&self.gone).zip(decisions);
-        all.map(|(on, decision)| Known { prefix: on.prefix, service: &on.service, decision: *decision }).collect()
+        all.map(|(on, decision)| DesiredPrefix { prefix: on.prefix, service: &on.service, decision: *decision })
+            .collect()
     }
 
     /// Whether the file is what we would write, and BIRD may read it.
@@ -428,7 +434,7 @@ impl PrefixList {
         let changed = all.filter(|on| moved.remove(&on.prefix)).collect();
         self.list = list.into();
         self.levels.in_file = self.list.clone();
-        if self.unmanaged == Strangers::Remove {
+        if self.unmanaged == UnmanagedPrefixes::Remove {
             self.levels.unmanaged = Arc::new([]);
         }
         self.pending.decided.truncate(self.prefixes.len());
@@ -502,11 +508,11 @@ impl PrefixList {
     }
 
     /// What BIRD is asked to learn whether it holds the list, and none of the prefixes that are known and not listed.
-    pub fn question(&self) -> Question {
+    pub fn query(&self) -> Query {
         let listed: HashSet<Prefix> = self.list.iter().copied().collect();
         let known: HashSet<Prefix> = self.prefixes.iter().chain(&self.gone).map(|on| on.prefix).collect();
         let others = known.union(self.startup.baseline()).copied().filter(|prefix| !listed.contains(prefix));
-        Question::new(&self.bird.variable, self.list.clone(), others)
+        Query::new(&self.bird.variable, self.list.clone(), others)
     }
 
     /// BIRD was found to read empty lists, or not to. Where no dummy is configured, the default one has to stand in for

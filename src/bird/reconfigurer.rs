@@ -23,17 +23,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
-use crate::bird::backoff::{Pace, GATHER};
+use crate::bird::backoff::{Backoff, COALESCE_WINDOW};
 use crate::bird::prefix_list::PrefixList;
-use crate::bird::question::{Difference, Question};
-use crate::bird::reply::{Meaning, Reply, Version, REST};
+use crate::bird::protocol::outcome::{Outcome, ReconfigureResult, Version, BUSY_PAUSE};
+use crate::bird::protocol::query::{Difference, Query};
 use crate::bird::revision::Revision;
 use crate::bird::state::Counts;
-use crate::bird::transport::{Address, Answer, Transport};
+use crate::bird::transport::{Address, Attempt, Transport};
 use crate::config::settings::Daemon;
 use crate::prefix::Family;
 use crate::sys::orphans::Orphans;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_token::StopToken;
 
 /// How often BIRD is asked whether it still holds the lists: somebody may have started it with others.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ pub struct Reconfigurer {
     lists: Vec<PrefixList>,
     transport: Transport,
     counts: Counts,
-    backoff: Pace,
+    backoff: Backoff,
     problem: Option<String>,
     presence: Presence,
     /// What the last run told, so that a new revision need not wait for the next retry.
@@ -82,7 +82,7 @@ impl Reconfigurer {
             lists,
             transport: Transport::new(address, orphans),
             counts: Counts::default(),
-            backoff: Pace::default(),
+            backoff: Backoff::default(),
             problem: None,
             presence: Presence::default(),
             tried: Vec::new(),
@@ -176,10 +176,10 @@ impl Reconfigurer {
     }
 
     /// Asks BIRD for lists that were lost: what it holds of them is the truth. To be called before their first step.
-    pub fn recover_lost(&mut self, give_up: &StopLine) {
+    pub fn recover_lost(&mut self, give_up: &StopToken) {
         for list in &mut self.lists {
-            let Some(question) = list.lost() else { continue };
-            let held = match self.transport.ask(&[question], give_up) {
+            let Some(query) = list.lost() else { continue };
+            let held = match self.transport.ask(&[query], give_up) {
                 Some(Ok((holdings, _))) => holdings.into_iter().next().map(|holding| holding.list),
                 Some(Err(_)) | None => None,
             };
@@ -188,7 +188,7 @@ impl Reconfigurer {
     }
 
     /// Whether BIRD says that it is busy with a reconfiguration; nothing where it cannot be asked.
-    pub fn is_busy(&self, give_up: &StopLine) -> Option<bool> {
+    pub fn is_busy(&self, give_up: &StopToken) -> Option<bool> {
         self.transport.is_busy(give_up)
     }
 
@@ -210,7 +210,7 @@ impl Reconfigurer {
         let busy_until = busy.until.filter(|_| !self.transport.can_ask());
         let at = if self.is_owed() {
             let has_news = !self.tells_what_was_tried();
-            let paced = if has_news { self.backoff.earliest_with_news() } else { self.backoff.earliest() };
+            let paced = if has_news { self.backoff.earliest_after_change() } else { self.backoff.earliest() };
             paced.unwrap_or(now)
         } else {
             self.ask_at?
@@ -227,7 +227,7 @@ impl Reconfigurer {
     }
 
     /// Tells BIRD once, where it does not say that it knows. Returns until when it may be busy with it.
-    pub fn advance(&mut self, give_up: &StopLine) -> Option<Instant> {
+    pub fn advance(&mut self, give_up: &StopToken) -> Option<Instant> {
         if self.lists.iter_mut().any(PrefixList::recheck_if_touched) {
             return None;
         }
@@ -239,7 +239,7 @@ impl Reconfigurer {
                 return None;
             }
             debug!("waking BIRD {}", self.transport.address());
-            return self.run(give_up).calls_for_rest().then(|| Instant::now() + REST);
+            return self.run(give_up).requires_pause().then(|| Instant::now() + BUSY_PAUSE);
         }
         let told: Vec<(Family, Revision)> = self.revisions().collect();
         let first = self.tried.is_empty();
@@ -259,15 +259,15 @@ impl Reconfigurer {
         if changed && self.problem.is_none() {
             self.wake_later();
         }
-        reply.calls_for_rest().then(|| Instant::now() + REST)
+        reply.requires_pause().then(|| Instant::now() + BUSY_PAUSE)
     }
 
     /// Asks BIRD first. True where nothing has to be told by that: BIRD holds the lists, or does not answer.
-    fn is_settled_by_asking(&mut self, first: bool, told: &[(Family, Revision)], give_up: &StopLine) -> bool {
+    fn is_settled_by_asking(&mut self, first: bool, told: &[(Family, Revision)], give_up: &StopToken) -> bool {
         match self.ask(told, give_up) {
             Asked::Cannot => return false,
             Asked::Holds => {
-                self.backoff = Pace::default();
+                self.backoff = Backoff::default();
                 if first || self.problem.take().is_some() {
                     info!("BIRD holds the list already, it is not reconfigured");
                 }
@@ -276,9 +276,9 @@ impl Reconfigurer {
             Asked::Differs(why) if self.problem.is_some() => debug!("{why}"),
             Asked::Differs(why) if first => info!("{why}"),
             Asked::Differs(why) => warn!("{why}"),
-            Asked::Failed(meaning) => {
-                self.count_gone(&meaning);
-                self.fail(meaning.to_string(), Level::Error);
+            Asked::Failed(outcome) => {
+                self.count_gone(&outcome);
+                self.fail(outcome.to_string(), Level::Error);
                 return true;
             }
         }
@@ -289,9 +289,9 @@ impl Reconfigurer {
     /// that comes meanwhile wakes it as well.
     fn wake_later(&mut self) {
         let routes: usize = self.lists.iter().map(PrefixList::size).sum();
-        let may_sleep = self.version.is_none_or(|version| version.has_to_be_woken());
+        let may_sleep = self.version.is_none_or(|version| version.needs_second_reconfigure());
         if may_sleep && (!self.transport.can_ask() || routes >= STEP) {
-            self.ask_at = Some(Instant::now() + GATHER);
+            self.ask_at = Some(Instant::now() + COALESCE_WINDOW);
         }
     }
 
@@ -302,8 +302,8 @@ impl Reconfigurer {
         }
     }
 
-    fn run(&mut self, give_up: &StopLine) -> Reply {
-        let Answer { reply, left, .. } = self.transport.reconfigure(give_up);
+    fn run(&mut self, give_up: &StopToken) -> ReconfigureResult {
+        let Attempt { reply, left, .. } = self.transport.reconfigure(give_up);
         if let Some(left) = left {
             warn!("{left}. It was started {}, and is reaped when it ends", self.transport.address());
         }
@@ -311,21 +311,21 @@ impl Reconfigurer {
     }
 
     /// BIRD has answered to a reconfigure, or not. What it took it has to hold, where it can be asked.
-    fn conclude(&mut self, reply: &Reply, told: &[(Family, Revision)], give_up: &StopLine) {
-        let said = reply.meaning.to_string();
-        self.count_gone(&reply.meaning);
-        if !reply.meaning.is_taken() {
-            match reply.meaning {
-                Meaning::Gone { .. } | Meaning::Unreachable { .. } => self.version = None,
+    fn conclude(&mut self, reply: &ReconfigureResult, told: &[(Family, Revision)], give_up: &StopToken) {
+        let said = reply.outcome.to_string();
+        self.count_gone(&reply.outcome);
+        if !reply.outcome.is_taken() {
+            match reply.outcome {
+                Outcome::Gone { .. } | Outcome::Unreachable { .. } => self.version = None,
                 // Where nobody says which version it is, an empty list is the first thing to suspect.
-                Meaning::Refused { .. } if reply.version.is_none() => {
+                Outcome::Refused { .. } if reply.version.is_none() => {
                     for (family, _) in told.iter().filter(|(_, revision)| revision.list.is_empty()) {
                         self.list_of(*family, |list| list.set_empty_lists_are_read(false));
                     }
                 }
                 _ => {}
             }
-            let level = if reply.meaning == Meaning::Pending { Level::Warning } else { Level::Error };
+            let level = if reply.outcome == Outcome::Pending { Level::Warning } else { Level::Error };
             return self.fail(said, level);
         }
         match self.ask(told, give_up) {
@@ -335,7 +335,7 @@ impl Reconfigurer {
                 let why = format!("BIRD read its configuration, but not the list with it: {why}");
                 return self.fail(why, Level::Error);
             }
-            Asked::Failed(meaning) => return self.fail(meaning.to_string(), Level::Error),
+            Asked::Failed(outcome) => return self.fail(outcome.to_string(), Level::Error),
         }
         info!("{said}");
         self.counts.count_taken(SystemTime::now());
@@ -344,15 +344,15 @@ impl Reconfigurer {
     }
 
     /// Asks BIRD whether it holds what it was told, and has the lists know.
-    fn ask(&mut self, told: &[(Family, Revision)], give_up: &StopLine) -> Asked {
-        let questions: Vec<Question> = self.fit_lists().map(PrefixList::question).collect();
-        let (holdings, version) = match self.transport.ask(&questions, give_up) {
+    fn ask(&mut self, told: &[(Family, Revision)], give_up: &StopToken) -> Asked {
+        let queries: Vec<Query> = self.fit_lists().map(PrefixList::query).collect();
+        let (holdings, version) = match self.transport.ask(&queries, give_up) {
             None => return Asked::Cannot,
             Some(Ok(asked)) => asked,
             Some(Err(error)) => {
                 told.iter().for_each(|(family, _)| self.list_of(*family, |list| list.unconfirm(Vec::new())));
                 self.version = None;
-                return Asked::Failed(error.meaning());
+                return Asked::Failed(error.outcome());
             }
         };
         self.presence.was_there = true;
@@ -403,10 +403,10 @@ impl Reconfigurer {
         self.lists.iter_mut().for_each(|list| list.set_empty_lists_are_read(version.reads_empty_lists()));
     }
 
-    fn count_gone(&mut self, meaning: &Meaning) {
-        let gone = matches!(meaning, Meaning::Gone { .. });
+    fn count_gone(&mut self, outcome: &Outcome) {
+        let gone = matches!(outcome, Outcome::Gone { .. });
         self.presence.gone = if gone { self.presence.gone.saturating_add(1) } else { 0 };
-        self.presence.was_there |= meaning.is_taken();
+        self.presence.was_there |= outcome.is_taken();
     }
 
     /// It is tried again, and said once.
@@ -421,9 +421,9 @@ impl Reconfigurer {
         self.problem = Some(said);
     }
 
-    /// The last chance, see [`Pace::hurry`].
+    /// The last chance, see [`Backoff::skip`].
     pub fn skip_backoff(&mut self) {
-        self.backoff.hurry();
+        self.backoff.skip();
         self.lists.iter_mut().for_each(PrefixList::skip_backoff);
     }
 
@@ -442,7 +442,7 @@ impl Reconfigurer {
     }
 }
 
-/// What came of a question.
+/// What came of a query.
 enum Asked {
     /// The way is none that answers.
     Cannot,
@@ -451,7 +451,7 @@ enum Asked {
     /// It does not, for this reason.
     Differs(String),
     /// There was no answer, for this reason.
-    Failed(Meaning),
+    Failed(Outcome),
 }
 
 enum Level {

@@ -3,7 +3,7 @@
 //! The list in the file, a decision for each service's prefixes and the dummy come in; the next list and findings go out.
 //!
 //! Promises: pure; applying it twice is applying it once; the dummy is always there; only known prefixes stay, and
-//! strangers where they are kept; an undecided prefix stays as it was first read; the file's order is kept, additions go
+//! unmanaged where they are kept; an undecided prefix stays as it was first read; the file's order is kept, additions go
 //! last in the order of configuration, a missing dummy first; each prefix is listed once.
 //! Leaves out: reading and writing the file (`bird::prefix_file`, `bird::writer`), and when a finding is logged: each
 //! call reports what it sees, the writer logs it once per change of situation.
@@ -37,7 +37,7 @@ impl Decision {
 
 /// A prefix of a service and what its health asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known<'a> {
+pub struct DesiredPrefix<'a> {
     /// The prefix. Several services may name it.
     pub prefix: Prefix,
     /// The service's name, for the log.
@@ -48,7 +48,7 @@ pub struct Known<'a> {
 
 /// What happens to prefixes in the file that no service names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strangers {
+pub enum UnmanagedPrefixes {
     /// They stay: before the family's first verdict, without `purge_ip_prefixes`.
     Keep,
     /// They go.
@@ -60,14 +60,19 @@ pub enum Strangers {
 pub struct Routes<'a> {
     /// What the file should list.
     pub list: Vec<Prefix>,
-    /// What was found on the way: the dummy, strangers, then changes.
+    /// What was found on the way: the dummy, unmanaged, then changes.
     pub findings: Vec<Finding<'a>>,
 }
 
 /// Works out the list that should follow `listed`. `known` is in the order of configuration.
-pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, strangers: Strangers) -> Routes<'a> {
-    let (mut decided, index) = together(known);
-    let mut list = Vec::with_capacity(listed.len() + known.len() + 1);
+pub fn next<'a>(
+    listed: &[Prefix],
+    desired: &[DesiredPrefix<'a>],
+    dummy: Option<&Prefix>,
+    unmanaged: UnmanagedPrefixes,
+) -> Routes<'a> {
+    let (mut decided, index) = together(desired);
+    let mut list = Vec::with_capacity(listed.len() + desired.len() + 1);
     let mut findings = Vec::new();
     let mut changes = Changes::default();
     let mut foreign = Vec::new();
@@ -80,15 +85,15 @@ pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, 
                 list.push(*prefix);
             }
         } else if let Some(&at) = index.get(prefix) {
-            let (known, seen) = &mut decided[at];
-            match (std::mem::replace(seen, true), known.decision.listed()) {
+            let (desired, seen) = &mut decided[at];
+            match (std::mem::replace(seen, true), desired.decision.listed()) {
                 (true, _) => {}
                 (false, true) => list.push(*prefix),
-                (false, false) => changes.withdrawn.add(known),
+                (false, false) => changes.withdrawn.add(desired),
             }
         } else if foreign_seen.insert(*prefix) {
             foreign.push(*prefix);
-            if strangers == Strangers::Keep {
+            if unmanaged == UnmanagedPrefixes::Keep {
                 list.push(*prefix);
             }
         }
@@ -98,15 +103,15 @@ pub fn next<'a>(listed: &[Prefix], known: &[Known<'a>], dummy: Option<&Prefix>, 
         findings.push(Finding::DummyMissing(*dummy));
     }
     if !foreign.is_empty() {
-        findings.push(match strangers {
-            Strangers::Keep => Finding::StrangersFound(foreign),
-            Strangers::Remove => Finding::StrangersRemoved(foreign),
+        findings.push(match unmanaged {
+            UnmanagedPrefixes::Keep => Finding::UnmanagedFound(foreign),
+            UnmanagedPrefixes::Remove => Finding::UnmanagedRemoved(foreign),
         });
     }
-    for (known, seen) in decided {
-        if !seen && known.decision.listed() && Some(&known.prefix) != dummy {
-            list.push(known.prefix);
-            changes.announced.add(&known);
+    for (desired, seen) in decided {
+        if !seen && desired.decision.listed() && Some(&desired.prefix) != dummy {
+            list.push(desired.prefix);
+            changes.announced.add(&desired);
         }
     }
     let service = |(service, prefixes)| Finding::Withdrawn { prefixes, service };
@@ -135,25 +140,25 @@ struct ByService<'a> {
 }
 
 impl<'a> ByService<'a> {
-    fn add(&mut self, known: &Known<'a>) {
-        let at = *self.index.entry(known.service).or_insert(self.services.len());
+    fn add(&mut self, desired: &DesiredPrefix<'a>) {
+        let at = *self.index.entry(desired.service).or_insert(self.services.len());
         if at == self.services.len() {
-            self.services.push((known.service, Vec::new()));
+            self.services.push((desired.service, Vec::new()));
         }
-        self.services[at].1.push(known.prefix);
+        self.services[at].1.push(desired.prefix);
     }
 }
 
 /// One entry a prefix, in order of appearance, with the decision that holds, the service it comes from, and a mark for
 /// "seen in the file"; and where each prefix stands.
-fn together<'a>(known: &[Known<'a>]) -> (Vec<(Known<'a>, bool)>, HashMap<Prefix, usize>) {
-    let mut decided: Vec<(Known<'a>, bool)> = Vec::with_capacity(known.len());
-    let mut index = HashMap::with_capacity(known.len());
-    for known in known {
-        let at = *index.entry(known.prefix).or_insert(decided.len());
+fn together<'a>(desired: &[DesiredPrefix<'a>]) -> (Vec<(DesiredPrefix<'a>, bool)>, HashMap<Prefix, usize>) {
+    let mut decided: Vec<(DesiredPrefix<'a>, bool)> = Vec::with_capacity(desired.len());
+    let mut index = HashMap::with_capacity(desired.len());
+    for desired in desired {
+        let at = *index.entry(desired.prefix).or_insert(decided.len());
         match decided.get_mut(at) {
-            None => decided.push((*known, false)),
-            Some((first, _)) if known.decision < first.decision => *first = *known,
+            None => decided.push((*desired, false)),
+            Some((first, _)) if desired.decision < first.decision => *first = *desired,
             Some(_) => {}
         }
     }
@@ -166,9 +171,9 @@ pub enum Finding<'a> {
     /// The file did not list the dummy.
     DummyMissing(Prefix),
     /// The file lists prefixes of no service, which stay.
-    StrangersFound(Vec<Prefix>),
+    UnmanagedFound(Vec<Prefix>),
     /// The file listed prefixes of no service, which go.
-    StrangersRemoved(Vec<Prefix>),
+    UnmanagedRemoved(Vec<Prefix>),
     /// Prefixes of a service are added.
     Announced {
         /// The prefixes.
@@ -189,7 +194,7 @@ pub enum Finding<'a> {
 
 /// When a finding is made: the original words some of them differently at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum Phase {
     /// The file is read for the first time.
     Start,
     /// Any later.
@@ -200,7 +205,7 @@ impl Finding<'_> {
     /// The prefixes that the file listed though no service names them.
     pub fn unmanaged(&self) -> Option<&[Prefix]> {
         match self {
-            Finding::StrangersFound(prefixes) | Finding::StrangersRemoved(prefixes) => Some(prefixes),
+            Finding::UnmanagedFound(prefixes) | Finding::UnmanagedRemoved(prefixes) => Some(prefixes),
             Finding::DummyMissing(_) | Finding::Announced { .. } | Finding::Withdrawn { .. } | Finding::NothingLeft => {
                 None
             }
@@ -212,34 +217,34 @@ impl Finding<'_> {
         match self {
             Finding::Announced { .. } | Finding::Withdrawn { .. } => LogLevel::Info,
             Finding::DummyMissing(_)
-            | Finding::StrangersFound(_)
-            | Finding::StrangersRemoved(_)
+            | Finding::UnmanagedFound(_)
+            | Finding::UnmanagedRemoved(_)
             | Finding::NothingLeft => LogLevel::Warning,
         }
     }
 
     /// The original's sentence, about the prefix file `conf`.
-    pub fn sentence(&self, moment: Moment, conf: &Path) -> String {
+    pub fn sentence(&self, phase: Phase, conf: &Path) -> String {
         let conf = conf.display();
-        match (self, moment) {
-            (Finding::DummyMissing(dummy), Moment::Start) => {
+        match (self, phase) {
+            (Finding::DummyMissing(dummy), Phase::Start) => {
                 format!("dummy IP prefix {dummy} is missing from bird configuration {conf}, adding it")
             }
-            (Finding::DummyMissing(dummy), Moment::Running) => format!(
+            (Finding::DummyMissing(dummy), Phase::Running) => format!(
                 "dummy IP prefix {dummy} wasn't found in bird configuration, adding it. This shouldn't have happened!"
             ),
-            (Finding::StrangersFound(strangers), _) => {
-                format!("found IP prefixes {} in {conf} without a service check configured", joined(strangers))
+            (Finding::UnmanagedFound(unmanaged), _) => {
+                format!("found IP prefixes {} in {conf} without a service check configured", joined(unmanaged))
             }
-            (Finding::StrangersRemoved(strangers), Moment::Start) => format!(
+            (Finding::UnmanagedRemoved(unmanaged), Phase::Start) => format!(
                 "removing IP prefix(es) {} from {conf} because they don't have a service check configured",
-                joined(strangers)
+                joined(unmanaged)
             ),
-            (Finding::StrangersRemoved(strangers), Moment::Running) => format!(
+            (Finding::UnmanagedRemoved(unmanaged), Phase::Running) => format!(
                 "found {} IP prefixes in Bird configuration but we aren't configured to run health checks on them. \
                  Either someone modified the configuration manually or something went horrible wrong. We remove them \
                  from Bird configuration",
-                joined(strangers)
+                joined(unmanaged)
             ),
             (Finding::Announced { prefixes, service }, _) => format!("announcing {} for {service}", joined(prefixes)),
             (Finding::Withdrawn { prefixes, service }, _) => format!("withdrawing {} for {service}", joined(prefixes)),

@@ -51,7 +51,7 @@ pub struct Counts {
     pub taken: u64,
     /// When BIRD took one the last time.
     pub last_taken: Option<SystemTime>,
-    /// Those that it did not take, and questions that it did not answer.
+    /// Those that it did not take, and queries that it did not answer.
     pub failed: u64,
     /// When BIRD took the files the last time, or said that it holds them.
     pub last_success: Option<SystemTime>,

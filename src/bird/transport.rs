@@ -4,23 +4,23 @@
 //! Promises: one exchange over the socket takes no longer than [`LIMIT`]; one run of the command takes no longer than
 //! [`LIMIT`], [`GRACE`] and the moment that a killed process is waited for, whatever the command does; what may not be
 //! killed (`sudo` under a daemon that is not root) is reaped when it ends, and no more than a few such are left.
-//! Leaves out: what the answer means (`bird::birdc`, `bird::control`), when to ask, and the log (`bird::reconfigurer`).
+//! Leaves out: what the answer means (`bird::protocol::birdc`, `bird::protocol::control`), when to ask, and the log (`bird::reconfigurer`).
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::bird::birdc::{self, End};
-use crate::bird::control::{Asked, Control};
-use crate::bird::conversation::ConversationError;
-use crate::bird::question::Question;
-use crate::bird::reply::Reply;
+use crate::bird::protocol::birdc::{self, CommandEnd};
+use crate::bird::protocol::connection::ConnectionError;
+use crate::bird::protocol::control::{Control, QueryAnswers};
+use crate::bird::protocol::outcome::ReconfigureResult;
+use crate::bird::protocol::query::Query;
 use crate::command::Command;
 use crate::config::settings::Bird;
 use crate::sys::orphans::Orphans;
-use crate::sys::process::{How, Left, Limits, Program};
-use crate::sys::stop_line::StopLine;
+use crate::sys::process::{Exit, Limits, Orphan, Program};
+use crate::sys::stop_token::StopToken;
 
 /// How long the command, or one exchange over the socket, may take: the original's limit.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -74,9 +74,9 @@ enum Means {
 
 /// What one reconfigure came to.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Attempt {
     /// BIRD's answer.
-    pub reply: Reply,
+    pub reply: ReconfigureResult,
     /// A process that this run left behind, and why, for the log.
     pub left: Option<String>,
 }
@@ -110,15 +110,15 @@ impl Transport {
     }
 
     /// Asks BIRD whether it holds the lists; nothing where it cannot be asked.
-    pub fn ask(&self, questions: &[Question], stop: &StopLine) -> Option<Result<Asked, ConversationError>> {
+    pub fn ask(&self, queries: &[Query], stop: &StopToken) -> Option<Result<QueryAnswers, ConnectionError>> {
         match &self.means {
             Means::Command(_) => None,
-            Means::Socket(control) => Some(control.ask(questions, self.limit, stop)),
+            Means::Socket(control) => Some(control.ask(queries, self.limit, stop)),
         }
     }
 
     /// Asks BIRD whether it is busy with a reconfiguration; nothing where it cannot be asked, or does not answer.
-    pub fn is_busy(&self, stop: &StopLine) -> Option<bool> {
+    pub fn is_busy(&self, stop: &StopToken) -> Option<bool> {
         match &self.means {
             Means::Command(_) => None,
             Means::Socket(control) => control.is_busy(self.limit, stop),
@@ -126,34 +126,34 @@ impl Transport {
     }
 
     /// Tells BIRD, and waits for its answer. A pulled stop line kills the command.
-    pub fn reconfigure(&mut self, stop: &StopLine) -> Answer {
+    pub fn reconfigure(&mut self, stop: &StopToken) -> Attempt {
         let program = match &mut self.means {
             Means::Command(program) => program,
             Means::Socket(control) => {
-                return Answer { reply: control.configure(self.limit, stop), left: None };
+                return Attempt { reply: control.configure(self.limit, stop), left: None };
             }
         };
         if let Err(why) = self.orphans.admit(OWNER) {
-            return Answer { reply: Reply::not_sent(why.to_string()), left: None };
+            return Attempt { reply: ReconfigureResult::not_sent(why.to_string()), left: None };
         }
         let limits = Limits { deadline: Instant::now() + self.limit, grace: Some(GRACE), keep: KEEP };
         let ended = program.run(&limits, stop);
         let heard = |end| birdc::read(&ended.stdout.kept, &ended.stderr.kept, end);
-        let reply = match &ended.how {
-            How::Exited(code) => heard(End::Code(*code)),
-            How::Signaled(signal) => heard(End::Signal(*signal)),
-            How::TimedOut => heard(End::Limit(self.limit)),
-            How::Stopped => Reply::not_sent("the daemon stops".to_string()),
-            How::NotStarted(why) => {
+        let reply = match &ended.exit {
+            Exit::Exited(code) => heard(CommandEnd::Code(*code)),
+            Exit::Signaled(signal) => heard(CommandEnd::Signal(*signal)),
+            Exit::TimedOut => heard(CommandEnd::Limit(self.limit)),
+            Exit::Stopped => ReconfigureResult::not_sent("the daemon stops".to_string()),
+            Exit::NotStarted(why) => {
                 let name = if let Address::Command(command) = &self.address { command.program() } else { "" };
-                Reply::not_sent(format!("{why}: '{name}'"))
+                ReconfigureResult::not_sent(format!("{why}: '{name}'"))
             }
         };
-        let left = ended.left.as_ref().map(Left::to_string);
+        let left = ended.left.as_ref().map(Orphan::to_string);
         if let Some(orphan) = ended.left {
             self.orphans.keep(OWNER, orphan);
         }
-        Answer { reply, left }
+        Attempt { reply, left }
     }
 }
 

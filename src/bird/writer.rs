@@ -20,7 +20,7 @@
 //! [`Event::Died`], whose end a reconfigure under way puts off by its own limit and custom commands by `LAST_WAIT`: the
 //! other checks go on meanwhile, and nobody waits for the end of a daemon that has a bug. The `give_up` line cuts short
 //! what runs then.
-//! Leaves out: the list and its file (`bird::prefix_list`), the answer's meaning (`bird::reply`).
+//! Leaves out: the list and its file (`bird::prefix_list`), the answer's outcome (`bird::protocol::outcome`).
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -31,22 +31,22 @@ use tracing::{info, warn};
 
 use crate::bird::custom::Customs;
 use crate::bird::prefix_list::PrefixList;
+use crate::bird::protocol::outcome::BUSY_PAUSE;
 use crate::bird::reconfigurer::{Busy, Reconfigurer};
-use crate::bird::reply::REST;
 use crate::bird::revision::Revision;
 use crate::bird::startup::MAX_HOLD;
 use crate::bird::state::{BirdState, FamilyState, Hold};
 use crate::check::event::{CustomRun, Event, Reload};
-use crate::check::gate::processors;
 use crate::check::health::State;
 use crate::check::schedule;
+use crate::check::start_limiter::processors;
 use crate::check::state::Verdict;
 use crate::check::Check;
 use crate::config::settings::{Service, Settings};
 use crate::prefix::{Family, Prefix};
 use crate::sys::mutex::Mutex;
 use crate::sys::orphans::Orphans;
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::stop_token::{Stop, StopToken};
 
 /// How much longer than its commands a step of the writer may take before it counts as stuck: the disk's share.
 const DISK_ALLOWANCE: Duration = Duration::from_secs(10);
@@ -84,14 +84,14 @@ pub struct Writer {
     started: bool,
     orphans: Arc<Orphans>,
     state: Arc<Mutex<BirdState>>,
-    give_up: StopLine,
+    give_up: StopToken,
     /// How often the checks' states are read though nobody sent a hint.
     look_interval: Duration,
 }
 
 /// How the bird-writer ended.
 #[derive(Debug)]
-pub enum End {
+pub enum WriterEnd {
     /// It was told to stop, and applied what waited.
     Stopped,
     /// A check thread panicked.
@@ -111,7 +111,7 @@ impl Writer {
         orphans: Arc<Orphans>,
         events: Sender<Event>,
         state: Arc<Mutex<BirdState>>,
-        give_up: StopLine,
+        give_up: StopToken,
     ) -> Writer {
         let (daemon, services) = (&settings.daemon, &settings.services);
         let open = |family: Family| {
@@ -139,12 +139,12 @@ impl Writer {
     }
 
     /// Works until it is told to stop. `stepped` is called after each step, when the state is up to date.
-    pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> End {
+    pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> WriterEnd {
         let mut end = None;
         let mut last: Option<Instant> = None;
         loop {
             if last.is_some_and(|at| at <= Instant::now()) {
-                self.give_up.pull();
+                self.give_up.trigger();
                 last = None;
             }
             if end.is_some() {
@@ -160,9 +160,9 @@ impl Writer {
             for event in self.receive(events, earlier(again, last)) {
                 match (&end, self.apply(event)) {
                     // A bug stays one, whoever asks for the end meanwhile.
-                    (Some(End::Died { .. }), _) | (_, None) => {}
+                    (Some(WriterEnd::Died { .. }), _) | (_, None) => {}
                     (_, Some(said)) => {
-                        last = matches!(said, End::Died { .. }).then(|| Instant::now() + LAST_WAIT);
+                        last = matches!(said, WriterEnd::Died { .. }).then(|| Instant::now() + LAST_WAIT);
                         end = Some(said);
                     }
                 }
@@ -184,7 +184,7 @@ impl Writer {
     }
 
     /// Takes an event in. Returns how the thread is to end, once it is.
-    fn apply(&mut self, event: Event) -> Option<End> {
+    fn apply(&mut self, event: Event) -> Option<WriterEnd> {
         match event {
             Event::Changed(check) => self.log_hint(&check),
             Event::Touched(family) => {
@@ -192,12 +192,12 @@ impl Writer {
             }
             Event::CustomEnded(run) => self.end_custom(&run),
             Event::Reload(reload) => self.reload(*reload),
-            Event::Died { service, why } => return Some(End::Died { service, why }),
+            Event::Died { service, why } => return Some(WriterEnd::Died { service, why }),
             Event::Stop { leaving } => {
                 self.leaving |= leaving;
                 // One last try; where services leave, more follow at their usual pace.
                 self.customs.skip_backoff();
-                return Some(End::Stopped);
+                return Some(WriterEnd::Stopped);
             }
         }
         None
@@ -221,7 +221,7 @@ impl Writer {
     fn end_custom(&mut self, run: &CustomRun) {
         let outcome = self.customs.end(run, Instant::now());
         if run.busy {
-            self.busy_until = self.busy_until.max(Some(Instant::now() + REST));
+            self.busy_until = self.busy_until.max(Some(Instant::now() + BUSY_PAUSE));
         }
         for reconfigurer in &mut self.reconfigurers {
             let mut is_concerned = false;
@@ -244,7 +244,7 @@ impl Writer {
     /// Whether BIRD has to take a last change, and there is still time for that. A BIRD that is gone, as at the host's
     /// shutdown, has taken its routes along, and the next one reads the file.
     fn is_leaving(&self) -> bool {
-        if !self.leaving || self.give_up.is_pulled() {
+        if !self.leaving || self.give_up.stop_requested() {
             return false;
         }
         let (mut open, mut gone) = (false, false);
@@ -500,7 +500,7 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 /// thread runs, for its place among all that start, and for its runs; [`MAX_HOLD`] at most.
 fn first_verdict(settings: &Settings, family: Family) -> Duration {
     let Settings { daemon, services, .. } = settings;
-    let offsets = schedule::turn(services.len(), processors());
+    let offsets = schedule::start_offset(services.len(), processors());
     let begins = START_ALLOWANCE.saturating_add(offsets).saturating_add(daemon.splay_startup);
     let of_family = services.iter().filter(|service| service.prefixes.iter().any(|prefix| prefix.family() == family));
     let needs = of_family.map(|service| schedule::first_verdict(service)).max().unwrap_or_default();

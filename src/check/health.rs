@@ -39,7 +39,7 @@ impl fmt::Display for State {
 
 /// What one cycle of a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// The command exited with 0 in time.
     Passed,
     /// Anything else of the command: another exit code, a signal, a time-out, no such executable.
@@ -107,9 +107,9 @@ impl Health {
     }
 
     /// Takes one outcome in.
-    pub fn observe(&mut self, outcome: Outcome) -> Progress {
+    pub fn observe(&mut self, outcome: CheckOutcome) -> Progress {
         match outcome {
-            Outcome::Passed => {
+            CheckOutcome::Passed => {
                 self.failed = 0;
                 self.passed = self.rise.get().min(self.passed + 1);
                 if self.passed < self.rise.get() {
@@ -117,7 +117,7 @@ impl Health {
                 }
                 self.reach(State::Up)
             }
-            Outcome::Failed => {
+            CheckOutcome::Failed => {
                 self.passed = 0;
                 self.failed = self.fail.get().min(self.failed + 1);
                 if self.failed < self.fail.get() {
@@ -125,7 +125,7 @@ impl Health {
                 }
                 self.reach(State::Down)
             }
-            Outcome::Withheld => {
+            CheckOutcome::Withheld => {
                 self.passed = 0;
                 self.reach(State::Down)
             }
@@ -155,9 +155,9 @@ mod tests {
         let found: Vec<String> = outcomes
             .chars()
             .map(|c| match c {
-                'p' => Outcome::Passed,
-                'f' => Outcome::Failed,
-                _ => Outcome::Withheld,
+                'p' => CheckOutcome::Passed,
+                'f' => CheckOutcome::Failed,
+                _ => CheckOutcome::Withheld,
             })
             .map(|outcome| match health.observe(outcome) {
                 Progress::GoingUp { n, of } => format!("{n}/{of}up"),
@@ -195,7 +195,13 @@ mod tests {
     fn undecided_while_something_may_change() {
         let mut health = health(2, 2);
         let mut seen = vec![health.undecided()];
-        for outcome in [Outcome::Passed, Outcome::Passed, Outcome::Failed, Outcome::Failed, Outcome::Passed] {
+        for outcome in [
+            CheckOutcome::Passed,
+            CheckOutcome::Passed,
+            CheckOutcome::Failed,
+            CheckOutcome::Failed,
+            CheckOutcome::Passed,
+        ] {
             health.observe(outcome);
             seen.push(health.undecided());
         }
@@ -210,11 +216,11 @@ mod tests {
             let (mut state, mut passes, mut failures) = (State::Unknown, 0, 0);
             for outcome in outcomes {
                 let before = state;
-                let outcome = [Outcome::Passed, Outcome::Failed, Outcome::Withheld][outcome as usize];
+                let outcome = [CheckOutcome::Passed, CheckOutcome::Failed, CheckOutcome::Withheld][outcome as usize];
                 match outcome {
-                    Outcome::Passed => { passes += 1; failures = 0; }
-                    Outcome::Failed => { failures += 1; passes = 0; }
-                    Outcome::Withheld => { passes = 0; state = State::Down; }
+                    CheckOutcome::Passed => { passes += 1; failures = 0; }
+                    CheckOutcome::Failed => { failures += 1; passes = 0; }
+                    CheckOutcome::Withheld => { passes = 0; state = State::Down; }
                 }
                 if passes >= rise { state = State::Up; }
                 if failures >= fail { state = State::Down; }

@@ -34,8 +34,8 @@ use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::sys::background::{Background, Finished, NotRun, Task};
 use crate::sys::orphans::Orphans;
-use crate::sys::process::{How, Program};
-use crate::sys::stop_line::StopLine;
+use crate::sys::process::{Exit, Program};
+use crate::sys::stop_token::StopToken;
 
 /// How many run at the same time, of all services together.
 pub const LIMIT: usize = 8;
@@ -48,7 +48,7 @@ pub struct Hooks(Arc<Background>);
 
 impl Hooks {
     /// None waits. `stop` kills what runs.
-    pub fn new(orphans: Arc<Orphans>, stop: StopLine) -> Hooks {
+    pub fn new(orphans: Arc<Orphans>, stop: StopToken) -> Hooks {
         Hooks(Background::new("hook", LIMIT, orphans, stop))
     }
 
@@ -97,18 +97,18 @@ impl Hooks {
 
 /// Whether a run did its work, or why not; nothing where the daemon's stop ended it.
 fn judge(result: Result<Finished, NotRun>, timeout: Duration) -> Option<Result<(), String>> {
-    let Finished { how, stderr, .. } = match result {
+    let Finished { exit, stderr, .. } = match result {
         Ok(finished) => finished,
         Err(why) => return Some(Err(why.to_string())),
     };
     let stderr = python_bytes(&stderr.kept);
-    match how {
-        How::Exited(0) => Some(Ok(())),
-        How::Exited(code) => Some(Err(format!("exit code {code}, stderr {stderr}"))),
-        How::Signaled(signal) => Some(Err(format!("ended by signal {signal}, stderr {stderr}"))),
-        How::TimedOut => Some(Err(format!("ended after {} s, stderr {stderr}", timeout.as_secs_f64()))),
-        How::NotStarted(why) => Some(Err(why.to_string())),
-        How::Stopped => None,
+    match exit {
+        Exit::Exited(0) => Some(Ok(())),
+        Exit::Exited(code) => Some(Err(format!("exit code {code}, stderr {stderr}"))),
+        Exit::Signaled(signal) => Some(Err(format!("ended by signal {signal}, stderr {stderr}"))),
+        Exit::TimedOut => Some(Err(format!("ended after {} s, stderr {stderr}", timeout.as_secs_f64()))),
+        Exit::NotStarted(why) => Some(Err(why.to_string())),
+        Exit::Stopped => None,
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::check::Check;
-use crate::config::change::{Change, Fate};
+use crate::config::diff::{ReloadPlan, ServiceChange};
 
 /// What a reload makes of the checks.
 #[derive(Debug)]
@@ -29,22 +29,22 @@ pub struct Replacement {
 }
 
 /// The old checks that do not go on as they are.
-pub fn replaced<'a>(old: &'a [Arc<Check>], change: &Change) -> Vec<&'a Arc<Check>> {
+pub fn replaced<'a>(old: &'a [Arc<Check>], change: &ReloadPlan) -> Vec<&'a Arc<Check>> {
     let services = change.settings.services.iter().zip(&change.fates);
     let same: HashSet<&str> =
-        services.filter(|(_, fate)| **fate == Fate::Unchanged).map(|(service, _)| &*service.name).collect();
+        services.filter(|(_, fate)| **fate == ServiceChange::Unchanged).map(|(service, _)| &*service.name).collect();
     old.iter().filter(|check| !same.contains(check.name())).collect()
 }
 
 /// Works out the checks that follow `old` when `change` is made.
-pub fn replace(old: &[Arc<Check>], change: &Change) -> Replacement {
+pub fn replace(old: &[Arc<Check>], change: &ReloadPlan) -> Replacement {
     let mut old: HashMap<&str, &Arc<Check>> = old.iter().map(|check| (check.name(), check)).collect();
     let (mut checks, mut stop, mut start) = (Vec::new(), Vec::new(), Vec::new());
     for (service, fate) in change.settings.services.iter().zip(&change.fates) {
         let check = match (old.remove(&*service.name), fate) {
-            (Some(same), Fate::Unchanged) => same.clone(),
+            (Some(same), ServiceChange::Unchanged) => same.clone(),
             (before, fate) => {
-                let gained = if let Fate::Changed { gained } = fate { &gained[..] } else { &[] };
+                let gained = if let ServiceChange::Changed { gained } = fate { &gained[..] } else { &[] };
                 let check = Arc::new(match before {
                     Some(before) => {
                         stop.push(before.clone());

@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use crate::config::settings::Service;
 
 /// How much later than its time-out a check may report before its thread counts as stuck.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const STUCK_GRACE: Duration = Duration::from_secs(1);
 /// How long a check that TERM, INT or HUP ended waits for the daemon's own stop before it counts: a supervisor signals
 /// the whole control group, and that must not look like failing services.
-pub const SUPERVISOR: Duration = Duration::from_millis(200);
+pub const SUPERVISOR_GRACE: Duration = Duration::from_millis(200);
 /// How much time of one processor a check gets to itself when many start at the same moment. As the grid of each begins
 /// with its first run, they never meet again; all at once they would take turns and all be late, every time.
 const TURN: Duration = Duration::from_micros(1500);
 /// The longest time there is: what the clock can be set forward by without running over.
-pub const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+pub const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How long the first run of the `n`th of the services that start at the same moment waits for its turn.
-pub fn turn(n: usize, processors: NonZero<usize>) -> Duration {
+pub fn start_offset(n: usize, processors: NonZero<usize>) -> Duration {
     let of = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     TURN / of(processors.get()) * of(n)
 }
@@ -35,12 +35,12 @@ pub fn first_verdict(service: &Service) -> Duration {
     if service.disabled.is_some() {
         return Duration::ZERO;
     }
-    let run = service.check_timeout.min(AGES) + SUPERVISOR + PATIENCE;
+    let run = service.check_timeout.min(MAX_DELAY) + SUPERVISOR_GRACE + STUCK_GRACE;
     let interval = service.check_interval.as_nanos().max(1);
     let grid = nanos((run.as_nanos() / interval).saturating_add(1).saturating_mul(interval));
     let next = service.check_fast_interval.map_or(grid, |fast| grid.min(fast.max(run)));
     let more = service.check_rise.max(service.check_fail).get() - 1;
-    next.saturating_mul(more).saturating_add(run).min(AGES)
+    next.saturating_mul(more).saturating_add(run).min(MAX_DELAY)
 }
 
 /// The grid of one service.
@@ -74,7 +74,7 @@ fn nanos(n: u128) -> Duration {
 mod tests {
     use super::*;
     use crate::config::settings::OnDisabled;
-    use crate::report::sample;
+    use crate::testing::sample;
 
     /// Milliseconds after the start, at an interval of a second.
     fn check(now: u64, began: u64, fast: Option<u64>, expected: u64) {
@@ -130,7 +130,7 @@ mod tests {
         check_verdict(10.0, 2.0, 3, Some(0.5), 9.6);
         check_verdict(10.0, 2.0, 3, Some(5.0), 13.2);
         check_verdict(10.0, 2.0, 3, Some(50.0), 23.2);
-        check_verdict(1e9, 1e9, u32::MAX, None, AGES.as_secs_f64());
+        check_verdict(1e9, 1e9, u32::MAX, None, MAX_DELAY.as_secs_f64());
         let disabled = Some(OnDisabled::Advertise);
         assert_eq!(first_verdict(&Service { disabled, ..sample::service("a", "10.0.0.1/32") }), Duration::ZERO);
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn turns() {
         let check = |n, processors: usize, expected| {
-            assert_eq!(turn(n, processors.try_into().unwrap()), Duration::from_micros(expected));
+            assert_eq!(start_offset(n, processors.try_into().unwrap()), Duration::from_micros(expected));
         };
         check(0, 2, 0);
         check(1000, 1, 1_500_000);
@@ -165,7 +165,7 @@ mod tests {
             let schedule = Schedule::new(start, service.check_interval);
             let (mut next, mut ended) = (start, start);
             for length in &lengths[..runs as usize] {
-                ended = next + (service.check_timeout + SUPERVISOR + PATIENCE).mul_f64(*length);
+                ended = next + (service.check_timeout + SUPERVISOR_GRACE + STUCK_GRACE).mul_f64(*length);
                 next = schedule.next(ended, next, service.check_fast_interval);
             }
             proptest::prop_assert!(ended - start <= first_verdict(&service));

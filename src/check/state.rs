@@ -18,9 +18,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::check::health::{Health, Outcome, Progress, State};
+use crate::check::health::{CheckOutcome, Health, Progress, State};
 use crate::config::settings::{OnDisabled, Service};
-use crate::drain::End;
+use crate::drain_file::End;
 use crate::prefix::Prefix;
 
 /// The code of a service that is down whatever its check says: as where its address is not assigned.
@@ -138,7 +138,7 @@ pub struct Drained {
 #[derive(Debug)]
 pub struct CheckResult {
     /// For the counters of `check::health`.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// How long the command took; none where it was not run.
     pub took: Option<Duration>,
     /// What it came to.
@@ -392,13 +392,13 @@ impl CheckState {
             return None;
         }
         let (outcome, result) = if missing.len() == service.prefixes.len() {
-            (Outcome::Withheld, RunResult::NotAssigned)
+            (CheckOutcome::Withheld, RunResult::NotAssigned)
         } else {
             (found.outcome, found.result.clone())
         };
         let before = (self.state(), self.verdict());
         let was_known_to_be_down = self.is_known_to_be_down();
-        let progress = self.health.observe(if discard { Outcome::Withheld } else { outcome });
+        let progress = self.health.observe(if discard { CheckOutcome::Withheld } else { outcome });
         // What counts for nothing says nothing of the code either; a thread that is back from being stuck does.
         let code = self.code.filter(|_| discard && !was_stuck);
         self.record(began, missing, &result, found.took, progress);
@@ -409,8 +409,8 @@ impl CheckState {
             Progress::GoingUp { .. } | Progress::GoingDown { .. } => {}
         }
         let output = match outcome {
-            Outcome::Failed => String::from_utf8_lossy(&[&found.stdout[..], &found.stderr].concat()).into_owned(),
-            Outcome::Passed | Outcome::Withheld => String::new(),
+            CheckOutcome::Failed => String::from_utf8_lossy(&[&found.stdout[..], &found.stderr].concat()).into_owned(),
+            CheckOutcome::Passed | CheckOutcome::Withheld => String::new(),
         };
         let output_changed = self.last.as_ref().is_none_or(|last| last.output != output);
         self.last = Some(Run { began, took: found.took, result, output });
@@ -529,7 +529,7 @@ impl CheckState {
 
     fn force_down(&mut self, code: i32) {
         self.overrides.unassigned = false;
-        self.health.observe(Outcome::Withheld);
+        self.health.observe(CheckOutcome::Withheld);
         self.watchdog.discard = true;
         self.progress = None;
         self.code = Some(code);
@@ -552,12 +552,12 @@ impl CheckState {
 impl CheckResult {
     /// A check that failed without output.
     pub fn failed(result: RunResult) -> CheckResult {
-        CheckResult { outcome: Outcome::Failed, took: None, result, stdout: Vec::new(), stderr: Vec::new() }
+        CheckResult { outcome: CheckOutcome::Failed, took: None, result, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// A check that was not run, as no address is assigned.
     pub fn not_assigned() -> CheckResult {
-        CheckResult { outcome: Outcome::Withheld, ..CheckResult::failed(RunResult::NotAssigned) }
+        CheckResult { outcome: CheckOutcome::Withheld, ..CheckResult::failed(RunResult::NotAssigned) }
     }
 }
 

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
-use crate::check::gate::processors;
 use crate::check::reload;
-use crate::check::schedule::turn;
+use crate::check::schedule::start_offset;
+use crate::check::start_limiter::processors;
 use crate::check::worker::{self, Context, FirstRun};
 use crate::check::Check;
-use crate::config::change::Change;
+use crate::config::diff::ReloadPlan;
 
 /// How late a look may be to count as being on time, and how soon the next one counts at the earliest: the main thread
 /// looks whenever it wakes, for a signal, say.
@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The check threads of all services.
 pub struct Supervisor {
     context: Context,
-    running: Vec<Running>,
+    running: Vec<CheckThread>,
     /// Checks whose thread could not be started, and when to try again.
     waiting: Vec<Arc<Check>>,
     retry: Option<Instant>,
@@ -44,7 +44,7 @@ pub struct Supervisor {
     planned: Option<Instant>,
 }
 
-struct Running {
+struct CheckThread {
     check: Arc<Check>,
     thread: JoinHandle<()>,
     /// It has been overdue at each look since this one, with no progress.
@@ -69,28 +69,28 @@ impl Supervisor {
             0 => warn!("no service checks are configured"),
             n => info!("going to launch {n} threads"),
         }
-        self.context.assignment.follow(checks.clone());
+        self.context.address_watcher.follow(checks.clone());
         self.waiting.extend(checks.iter().cloned());
         self.start_waiting(Instant::now(), splay);
     }
 
     /// Works out the checks that follow `old`, and stops the threads of those that the reload replaces or removes. The
     /// threads of new checks start with the next look, so that the writer and the drain watcher can be told of them first.
-    pub fn replace(&mut self, old: &[Arc<Check>], change: &Change) -> Arc<[Arc<Check>]> {
+    pub fn replace(&mut self, old: &[Arc<Check>], change: &ReloadPlan) -> Arc<[Arc<Check>]> {
         // Before their state is taken over: a stopped check changes it no more.
         reload::replaced(old, change).iter().for_each(|check| check.trigger.stop());
         let replacement = reload::replace(old, change);
         let stopped: HashSet<*const Check> = replacement.stop.iter().map(Arc::as_ptr).collect();
         let is_old = |check: &Arc<Check>| stopped.contains(&Arc::as_ptr(check));
         self.waiting.retain(|check| !is_old(check));
-        let (old, running): (Vec<Running>, Vec<Running>) =
+        let (old, running): (Vec<CheckThread>, Vec<CheckThread>) =
             self.running.drain(..).partition(|running| is_old(&running.check));
         self.running = running;
         self.leaving.extend(old.into_iter().map(|running| running.thread));
         for service in &change.gone {
             info!("stopping the check of {}, which is configured no longer", service.name);
         }
-        self.context.assignment.follow(replacement.checks.clone());
+        self.context.address_watcher.follow(replacement.checks.clone());
         self.waiting.extend(replacement.start.iter().cloned());
         self.retry = Some(Instant::now());
         replacement.checks
@@ -136,11 +136,11 @@ impl Supervisor {
         self.retry = None;
         for (n, check) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
             debug!("launching thread for {}", check.name());
-            let delay = FirstRun { offset: turn(n, processors()), splay };
+            let delay = FirstRun { offset: start_offset(n, processors()), splay };
             match worker::start(check.clone(), self.context.clone(), delay) {
                 Ok(thread) => {
                     check.state_mut().problem = None;
-                    self.running.push(Running { check, thread, suspect: None });
+                    self.running.push(CheckThread { check, thread, suspect: None });
                 }
                 Err(why) => {
                     let problem = format!("cannot start its check thread: {why}");
@@ -156,7 +156,7 @@ impl Supervisor {
     }
 }
 
-impl Running {
+impl CheckThread {
     /// Declares the service down where its thread is stuck. Returns when to look again, also at one that is stuck: it may
     /// come back, and be stuck once more.
     fn look(&mut self, context: &Context, on_time: bool, now: Instant) -> Option<Instant> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::sys::mutex::Mutex;
-use crate::sys::stop_line::{new_wire, ring, Stop};
+use crate::sys::stop_token::{new_event, set_event, Stop};
 
 /// The two things that a check thread can be told.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Trigger {
         let mut flags = self.flags.lock();
         flags.stop = true;
         if let Some(fd) = flags.fd.upgrade() {
-            ring(&fd);
+            set_event(&fd);
         }
         self.changed.notify_all();
     }
@@ -79,20 +79,20 @@ impl Trigger {
 }
 
 impl Stop for Trigger {
-    fn wire(&self) -> io::Result<Arc<OwnedFd>> {
+    fn fd(&self) -> io::Result<Arc<OwnedFd>> {
         let mut flags = self.flags.lock();
         if let Some(fd) = flags.fd.upgrade() {
             return Ok(fd);
         }
-        let fd = new_wire()?;
+        let fd = new_event()?;
         flags.fd = Arc::downgrade(&fd);
         if flags.stop {
-            ring(&fd);
+            set_event(&fd);
         }
         Ok(fd)
     }
 
-    fn is_pulled(&self) -> bool {
+    fn stop_requested(&self) -> bool {
         self.flags.lock().stop
     }
 
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(trigger.wait_until(Instant::now()), Wakeup::Time);
         trigger.check_now();
         trigger.check_now();
-        assert!(!trigger.is_pulled() && !trigger.wait(Duration::ZERO), "an order to check is no stop");
+        assert!(!trigger.stop_requested() && !trigger.wait(Duration::ZERO), "an order to check is no stop");
         assert_eq!(trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
         assert_eq!(trigger.wait_until(Instant::now()), Wakeup::Time);
         trigger.check_now();
@@ -121,7 +121,7 @@ mod tests {
         trigger.stop();
         for _ in 0..2 {
             assert_eq!(trigger.wait_until(Instant::now() + MINUTE), Wakeup::Stop);
-            assert!(trigger.is_pulled() && trigger.wait(Duration::MAX));
+            assert!(trigger.stop_requested() && trigger.wait(Duration::MAX));
         }
     }
 
@@ -132,15 +132,15 @@ mod tests {
             crate::sys::poll::poll_until(&mut [PollFd::new(fd, PollFlags::IN)], Some(Instant::now()))
         };
         let trigger = Trigger::default();
-        let fd = trigger.wire().unwrap();
-        assert!(Arc::ptr_eq(&fd, &trigger.wire().unwrap()) && !is_readable(&fd));
+        let fd = trigger.fd().unwrap();
+        assert!(Arc::ptr_eq(&fd, &trigger.fd().unwrap()) && !is_readable(&fd));
         trigger.check_now();
         assert!(!is_readable(&fd), "an order to check ends no program");
         trigger.stop();
         assert!(is_readable(&fd));
         drop(fd);
         assert_eq!(trigger.flags.lock().fd.strong_count(), 0);
-        assert!(is_readable(&trigger.wire().unwrap()), "one that comes later finds the stop");
+        assert!(is_readable(&trigger.fd().unwrap()), "one that comes later finds the stop");
     }
 
     #[test]

@@ -20,24 +20,24 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::RngExt as _;
 use tracing::{debug, error, info, warn};
 
+use crate::check::addresses::{list, not_assigned, AddressWatcher};
 use crate::check::announcer::Announcer;
-use crate::check::assignment::{list, not_assigned, Assignment};
 use crate::check::event::Event;
-use crate::check::gate::{Gate, Start};
-use crate::check::health::{Outcome, Progress, State};
-use crate::check::pidfile::Pidfile;
-use crate::check::schedule::{first_verdict, Schedule, AGES, PATIENCE, SUPERVISOR};
+use crate::check::health::{CheckOutcome, Progress, State};
+use crate::check::schedule::{first_verdict, Schedule, MAX_DELAY, STUCK_GRACE, SUPERVISOR_GRACE};
+use crate::check::start_limiter::{StartLimiter, StartPermit};
 use crate::check::state::{Change, CheckResult, RunResult};
 use crate::check::trigger::Wakeup;
+use crate::check::watch_pidfile::Pidfile;
 use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
 use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
 use crate::sys::orphans::Orphans;
-use crate::sys::process::{Ended, How, Limits, Program};
-use crate::sys::process_end::Watcher;
-use crate::sys::stop_line::Stop;
+use crate::sys::pidfd::Watcher;
+use crate::sys::process::{Exit, Limits, Program, RunOutput};
+use crate::sys::stop_token::Stop;
 
 /// How much of each of a check's two streams is kept, in bytes.
 const KEEP: usize = 4096;
@@ -50,13 +50,13 @@ pub struct Context {
     /// Tells of changes.
     pub announcer: Announcer,
     /// Which addresses are assigned.
-    pub assignment: Arc<Assignment>,
+    pub address_watcher: Arc<AddressWatcher>,
     /// Waits for the end of the processes that `watch_pidfile` names.
     pub watcher: Arc<Watcher>,
     /// Programs that could not be killed.
     pub orphans: Arc<Orphans>,
     /// Where they wait for the start of their programs.
-    pub gate: Arc<Gate>,
+    pub start_limiter: Arc<StartLimiter>,
 }
 
 /// Starts the thread of `check`, whose first run is delayed so.
@@ -119,7 +119,7 @@ impl Worker {
             let now = Instant::now();
             debug!("wall clock time {}ms", Thousandths((now - began).as_micros()));
             let fast = self.service().check_fast_interval.filter(|_| self.check.state().is_undecided());
-            next = schedule.next(now, began, fast.map(|fast| fast.min(AGES)));
+            next = schedule.next(now, began, fast.map(|fast| fast.min(MAX_DELAY)));
             self.expect_progress_after(next);
             debug!("sleeping for {}secs", Thousandths((next - now).as_millis()));
         }
@@ -142,25 +142,25 @@ impl Worker {
         if self.delay.splay.is_zero() {
             return Duration::ZERO;
         }
-        let delay = rand::rng().random_range(Duration::ZERO..=self.delay.splay.min(AGES));
+        let delay = rand::rng().random_range(Duration::ZERO..=self.delay.splay.min(MAX_DELAY));
         info!("delaying startup for {}secs", Thousandths(delay.as_millis()));
         delay
     }
 
     fn timeout(&self) -> Duration {
-        self.service().check_timeout.min(AGES)
+        self.service().check_timeout.min(MAX_DELAY)
     }
 
     /// If a run that starts at `start` has not reported by this deadline, the thread counts as stuck.
     fn expect_progress_after(&self, start: Instant) {
-        self.check.state_mut().expect_progress_by(Some(start + self.timeout() + SUPERVISOR + PATIENCE));
+        self.check.state_mut().expect_progress_by(Some(start + self.timeout() + SUPERVISOR_GRACE + STUCK_GRACE));
     }
 
     /// Waits until the check may start. Waiting for that does not count as stuck.
     #[inline(never)]
-    fn enter(&self) -> Start {
+    fn enter(&self) -> StartPermit {
         self.check.state_mut().expect_progress_by(None);
-        let start = self.context.gate.enter();
+        let start = self.context.start_limiter.acquire();
         self.expect_progress_after(Instant::now());
         start
     }
@@ -175,7 +175,7 @@ impl Worker {
         let change = {
             let mut state = self.check.state_mut();
             // As in `finish`.
-            if self.check.trigger.is_pulled() {
+            if self.check.trigger.stop_requested() {
                 return;
             }
             state.decide(decision)
@@ -223,7 +223,7 @@ impl Worker {
             debug!("checking for IP assignment on interface {} is disabled", self.service().interface);
             return BTreeSet::new();
         };
-        let missing = self.context.assignment.missing(self.service());
+        let missing = self.context.address_watcher.missing(self.service());
         let assigned = || self.service().prefixes.iter().filter(|prefix| !missing.contains(prefix));
         if assigned().next().is_some() {
             debug!("{} assigned to {interface} interface", list(assigned()));
@@ -241,19 +241,19 @@ impl Worker {
             return Some(CheckResult::failed(RunResult::NotStarted(why.to_string())));
         }
         let start = self.enter();
-        if self.check.trigger.is_pulled() {
+        if self.check.trigger.stop_requested() {
             return None;
         }
         debug!("running {}", self.service().check_cmd);
         let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
-        let ended = self.program.run_and_say(&limits, &self.check.trigger, || drop(start));
+        let ended = self.program.run_with(&limits, &self.check.trigger, || drop(start));
         self.classify(ended)
     }
 
     /// What a run came to. None: it was interrupted.
     #[inline(never)]
-    fn classify(&self, ended: Ended) -> Option<CheckResult> {
-        let Ended { how, stdout, stderr, took, left } = ended;
+    fn classify(&self, ended: RunOutput) -> Option<CheckResult> {
+        let RunOutput { exit, stdout, stderr, took, left } = ended;
         if let Some(left) = left {
             let why = left.to_string();
             if self.context.orphans.keep(self.check.name(), left) == 1 {
@@ -262,19 +262,19 @@ impl Worker {
                 );
             }
         }
-        let result = match how {
-            How::Exited(code) => RunResult::Exited(code),
-            How::Signaled(signal) => RunResult::Signaled(signal),
-            How::TimedOut => RunResult::TimedOut,
-            How::NotStarted(why) => {
+        let result = match exit {
+            Exit::Exited(code) => RunResult::Exited(code),
+            Exit::Signaled(signal) => RunResult::Signaled(signal),
+            Exit::TimedOut => RunResult::TimedOut,
+            Exit::NotStarted(why) => {
                 RunResult::NotStarted(format!("cannot run {}: {why}", self.service().check_cmd.program()))
             }
-            How::Stopped => return None,
+            Exit::Stopped => return None,
         };
-        let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+        let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
         // Once a stop has begun a failure tells of the stop rather than of the service.
-        let wait = if ended_by_supervisor(&result) { SUPERVISOR } else { Duration::ZERO };
-        if outcome == Outcome::Failed && self.check.trigger.wait(wait) {
+        let wait = if ended_by_supervisor(&result) { SUPERVISOR_GRACE } else { Duration::ZERO };
+        if outcome == CheckOutcome::Failed && self.check.trigger.wait(wait) {
             return None;
         }
         if result != RunResult::TimedOut {
@@ -289,19 +289,19 @@ impl Worker {
         let finished = {
             let mut state = self.check.state_mut();
             // A reload takes the state over once it has stopped the check, so nothing may change afterwards.
-            if self.check.trigger.is_pulled() {
+            if self.check.trigger.stop_requested() {
                 return;
             }
             // Asked for under the lock: an address that goes at this moment is seen here, or its transition comes after
             // this one.
-            let missing = self.context.assignment.missing(self.service());
+            let missing = self.context.address_watcher.missing(self.service());
             state.finish(self.service(), began, missing, found)
         };
         let Some(finished) = finished else { return };
         if finished.was_stuck {
             warn!("the check was stuck and is back");
         }
-        if found.outcome == Outcome::Failed {
+        if found.outcome == CheckOutcome::Failed {
             log_failure(found);
             if finished.output_changed {
                 log_output(found);

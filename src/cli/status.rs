@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::cli::{fail, screen, tell, written, Exit};
+use crate::cli::{fail, screen, tell, written, ExitStatus};
 use crate::config::files::{self, Sources};
 use crate::report::client::{self, AskError};
 use crate::report::view::{NoService, Style, View};
@@ -28,7 +28,7 @@ enum StatusError {
     NoService(#[from] NoService),
 }
 
-/// Whom to ask, and what for.
+/// DrainTarget to ask, and what for.
 struct Status<'a> {
     socket: PathBuf,
     pidfile: Option<PathBuf>,
@@ -37,12 +37,12 @@ struct Status<'a> {
 }
 
 /// Shows the status, every second where `watch` is set.
-pub(super) fn run(sources: &Sources, view: &View, watch: bool) -> Exit {
+pub(super) fn run(sources: &Sources, view: &View, watch: bool) -> ExitStatus {
     let socket = match files::status_socket(sources) {
         Ok(socket) => socket,
         Err(problems) => {
             tell(&problems);
-            return Exit::Failed;
+            return ExitStatus::Failed;
         }
     };
     let is_terminal = io::stdout().is_terminal();
@@ -55,29 +55,29 @@ pub(super) fn run(sources: &Sources, view: &View, watch: bool) -> Exit {
 }
 
 impl Status<'_> {
-    fn show(&self) -> Exit {
+    fn show(&self) -> ExitStatus {
         match self.ask() {
             Ok((text, well)) => {
                 // A reader that went away changes nothing.
                 let mut out = io::stdout().lock();
                 let _ = out.write_all(&text).and_then(|()| out.flush());
                 match well {
-                    true => Exit::Well,
-                    false => Exit::Failed,
+                    true => ExitStatus::Success,
+                    false => ExitStatus::Failed,
                 }
             }
             Err(why) => {
                 fail(&why);
                 match why {
-                    StatusError::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,
-                    _ => Exit::Failed,
+                    StatusError::Ask(AskError::NotRunning { .. }) => ExitStatus::NotRunning,
+                    _ => ExitStatus::Failed,
                 }
             }
         }
     }
 
     /// Shows it until standard output takes no more, or a signal ends the process.
-    fn watch(&self) -> Exit {
+    fn watch(&self) -> ExitStatus {
         let is_drawn = self.is_terminal && !self.view.json;
         let mut between = "";
         loop {

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::config::configuration::Configuration;
+use crate::config::diagnostic::{self, Diagnostic};
 use crate::config::ini::{Ini, DEFAULT};
 use crate::config::lint::{self, Files};
 use crate::config::options::{self, Scope};
-use crate::config::problem::{self, Problem};
-use crate::config::reading::{self, Parts, DAEMON};
+use crate::config::parse::{self, Parts, DAEMON};
 use crate::config::settings::Settings;
 pub use crate::config::sources::{ServiceFiles, Sources};
 use crate::config::unknown;
@@ -32,15 +32,15 @@ pub struct Salvaged {
     /// Whether `[daemon]` and the main file are free of errors.
     pub sound: bool,
     /// All of them.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// Reads `[daemon]` where [`load`] refuses the whole for these problems.
-pub fn salvage(sources: &Sources, problems: Vec<Problem>) -> Salvaged {
+pub fn salvage(sources: &Sources, problems: Vec<Diagnostic>) -> Salvaged {
     let Read { mut ini, problems: faults, .. } = read(sources);
-    let of_main = |problem: &&Problem| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
+    let of_main = |problem: &&Diagnostic| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
     let main = faults.iter().find(of_main);
-    let (daemon, wrong) = reading::salvage(&mut ini);
+    let (daemon, wrong) = parse::salvage(&mut ini);
     let sound = main.is_none() && wrong.is_empty();
     // A file that could be read has faults in its lines.
     let readable = main.is_none_or(|problem| problem.line.is_some());
@@ -49,9 +49,9 @@ pub fn salvage(sources: &Sources, problems: Vec<Problem>) -> Salvaged {
 }
 
 /// Reads all files. What is returned in place of a configuration holds at least one error, and the warnings too.
-pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
+pub fn load(sources: &Sources) -> Result<Configuration, Vec<Diagnostic>> {
     let Judged { parts: Parts { daemon, services, problems }, ini, .. } = judge(sources);
-    match daemon.filter(|_| !problems.iter().any(Problem::is_error)) {
+    match daemon.filter(|_| !problems.iter().any(Diagnostic::is_error)) {
         Some(daemon) => Ok(Configuration { settings: Settings { daemon, services }, warnings: problems, ini }),
         None => Err(problems),
     }
@@ -61,7 +61,7 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
 #[derive(Debug)]
 pub struct Examined {
     /// The problems of the files.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
     ini: Ini,
     /// None if there is an error.
     settings: Option<Settings>,
@@ -71,27 +71,27 @@ pub struct Examined {
 /// Reads all files, and continues after errors that make [`load`] refuse the configuration.
 pub fn examine(sources: &Sources) -> Examined {
     let Judged { parts: Parts { daemon, services, problems }, ini, faults } = judge(sources);
-    let daemon = daemon.filter(|_| !problems.iter().any(Problem::is_error));
+    let daemon = daemon.filter(|_| !problems.iter().any(Diagnostic::is_error));
     Examined { problems, ini, settings: daemon.map(|daemon| Settings { daemon, services }), faults }
 }
 
 impl Examined {
     /// Adds what `judge` says of the machine, except what may be the consequence of an error.
-    pub fn with_machine(self, judge: impl FnOnce(&Configuration) -> Vec<Problem>) -> Vec<Problem> {
+    pub fn with_machine(self, judge: impl FnOnce(&Configuration) -> Vec<Diagnostic>) -> Vec<Diagnostic> {
         let Examined { mut problems, ini, settings, faults } = self;
-        let Some(settings) = settings.or_else(|| reading::salvage_all(&mut ini.clone())) else { return problems };
+        let Some(settings) = settings.or_else(|| parse::salvage_all(&mut ini.clone())) else { return problems };
         let found = judge(&Configuration { settings, warnings: Vec::new(), ini });
         let errors = problems.iter().filter(|problem| problem.is_error());
         let faulty: HashSet<_> = errors.map(option_of).collect();
-        let sound = |problem: &Problem| faults.leave(problem) && !faulty.contains(&option_of(problem));
-        let found: Vec<Problem> = found.into_iter().filter(sound).collect();
+        let sound = |problem: &Diagnostic| faults.leave(problem) && !faulty.contains(&option_of(problem));
+        let found: Vec<Diagnostic> = found.into_iter().filter(sound).collect();
         problems.extend(found);
-        problem::once(&mut problems, DEFAULT);
+        diagnostic::once(&mut problems, DEFAULT);
         problems
     }
 }
 
-fn option_of(problem: &Problem) -> (Option<String>, Option<String>) {
+fn option_of(problem: &Diagnostic) -> (Option<String>, Option<String>) {
     (problem.section.clone(), problem.option.clone())
 }
 
@@ -104,7 +104,7 @@ struct Faults {
 }
 
 impl Faults {
-    fn new(sources: &Sources, problems: &[Problem]) -> Faults {
+    fn new(sources: &Sources, problems: &[Diagnostic]) -> Faults {
         let errors = || problems.iter().filter(|problem| problem.is_error());
         let of_all = errors().any(|problem| {
             problem.file.as_deref() == Some(&*sources.main)
@@ -115,7 +115,7 @@ impl Faults {
 
     /// Whether a problem stands whatever the faulty files were meant to say: it is about another file,
     /// or about a value that is given in full.
-    fn leave(&self, problem: &Problem) -> bool {
+    fn leave(&self, problem: &Diagnostic) -> bool {
         let trusted = !self.of_all && !problem.file.as_ref().is_some_and(|file| self.files.contains(file));
         trusted || problem.line.is_some() && problem.value.as_ref().is_some_and(|value| !value.contains("%("))
     }
@@ -132,7 +132,7 @@ struct Judged {
 fn judge(sources: &Sources) -> Judged {
     let Read { ini, mut problems, passed_over } = read(sources);
     let faults = Faults::new(sources, &problems);
-    let mut parts = reading::parts(&ini, !faults.of_all);
+    let mut parts = parse::parts(&ini, !faults.of_all);
     let mut found = unknown::judge(&ini);
     found.append(&mut parts.problems);
     let (whole, whole_daemon) = (faults.files.is_empty(), !faults.of_all);
@@ -140,7 +140,7 @@ fn judge(sources: &Sources) -> Judged {
     found.retain(|problem| faults.leave(problem));
     problems.extend(found);
     // A value that several services inherit is one problem.
-    problem::once(&mut problems, DEFAULT);
+    diagnostic::once(&mut problems, DEFAULT);
     let main = Some(&*sources.main);
     problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
     Judged { ini, parts: Parts { problems, ..parts }, faults }
@@ -148,26 +148,26 @@ fn judge(sources: &Sources) -> Judged {
 
 /// Where the files say that the status socket is. Faults of other options and of services do not matter: who asks may
 /// want to know why the daemon did not take them. But a main file that cannot be read says nothing.
-pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Problem>> {
+pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Diagnostic>> {
     let Read { ini, problems, .. } = read(sources);
     // A file that could be read has faults in its lines.
-    let unreadable = |problem: &Problem| problem.file.as_deref() == Some(&*sources.main) && problem.line.is_none();
+    let unreadable = |problem: &Diagnostic| problem.file.as_deref() == Some(&*sources.main) && problem.line.is_none();
     if problems.iter().any(unreadable) {
         return Err(problems.into_iter().filter(unreadable).collect());
     }
-    reading::status_socket(&ini).map_err(|found| [found, problems].concat())
+    parse::status_socket(&ini).map_err(|found| [found, problems].concat())
 }
 
 /// Where the files say that the pidfile is, in the same way.
 pub fn pidfile(sources: &Sources) -> Option<PathBuf> {
-    reading::pidfile(&read(sources).ini)
+    parse::pidfile(&read(sources).ini)
 }
 
 /// All files as one.
 struct Read {
     ini: Ini,
     /// What could not be read.
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
     /// Files in the directory of the services that are not read, without backups of those that are.
     passed_over: Vec<PathBuf>,
 }
@@ -182,7 +182,7 @@ fn read(sources: &Sources) -> Read {
     let Listed { paths, mut problems, passed_over } = list(sources);
     for path in paths {
         match fs::read(&path) {
-            Ok(bytes) => problems.extend(ini.read(&path, &bytes).into_iter().map(Problem::from)),
+            Ok(bytes) => problems.extend(ini.read(&path, &bytes).into_iter().map(Diagnostic::from)),
             Err(error) => problems.push(unreadable(&path, &error)),
         }
     }
@@ -192,7 +192,7 @@ fn read(sources: &Sources) -> Read {
 /// The files to read, in their order, and what is wrong with them at first sight.
 struct Listed {
     paths: Vec<PathBuf>,
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
     passed_over: Vec<PathBuf>,
 }
 
@@ -209,7 +209,7 @@ fn list(sources: &Sources) -> Listed {
     paths.retain(|path| match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => true,
         Ok(_) => {
-            problems.push(Problem::error("must be a regular file to be read as configuration").in_file(path));
+            problems.push(Diagnostic::error("must be a regular file to be read as configuration").in_file(path));
             false
         }
         Err(error) => {
@@ -219,7 +219,7 @@ fn list(sources: &Sources) -> Listed {
     });
     if let Err((directory, error)) = of_directory {
         let rule = format!("the directory with the files of the services cannot be read: {error}");
-        problems.push(Problem::error(rule).in_file(directory));
+        problems.push(Diagnostic::error(rule).in_file(directory));
     }
     Listed { paths, problems, passed_over }
 }
@@ -243,6 +243,6 @@ fn has_ending(path: &Path, ending: &[u8]) -> bool {
     path.as_os_str().as_bytes().ends_with(ending)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    Problem::error(format!("this configuration file cannot be read: {error}")).in_file(path)
+fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::error(format!("this configuration file cannot be read: {error}")).in_file(path)
 }

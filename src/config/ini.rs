@@ -4,7 +4,7 @@
 //! Promises: any bytes give sections or faults, never a panic; time and memory grow with the length of the input, not
 //! with its square; each option knows its file and line. Later files override earlier ones and sections of one name
 //! merge; within one file a section or option may stand once only.
-//! Leaves out: opening files (`config::files`) and what the options mean (`config::reading`).
+//! Leaves out: opening files (`config::files`) and what the options mean (`config::parse`).
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry as Slot;
@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::problem::{Place, Problem};
+use crate::config::diagnostic::{Diagnostic, Location};
 
-mod reader;
+mod parser;
 #[cfg(test)]
 mod tests;
 
@@ -75,7 +75,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IniError {
     /// The line.
-    pub place: Place,
+    pub place: Location,
     /// The section it is in, where it is in one.
     pub section: Option<Arc<str>>,
     /// The line as it stands, or the name of the option that stands twice.
@@ -84,11 +84,11 @@ pub struct IniError {
     pub fault: Fault,
 }
 
-impl From<IniError> for Problem {
-    fn from(error: IniError) -> Problem {
+impl From<IniError> for Diagnostic {
+    fn from(error: IniError) -> Diagnostic {
         let value = Some(error.text).filter(|text| !text.is_empty());
         let section = error.section.map(|section| section.to_string());
-        Problem { section, value, ..Problem::error(error.fault.to_string()).at(Some(&error.place)) }
+        Diagnostic { section, value, ..Diagnostic::error(error.fault.to_string()).at(Some(&error.place)) }
     }
 }
 
@@ -100,7 +100,7 @@ pub struct Entry {
     /// The value as written, references not yet replaced.
     pub raw: String,
     /// Where it stands; nowhere for a default of the program's.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// The number of the file that set it.
     file: usize,
 }
@@ -111,9 +111,9 @@ pub struct Section {
     /// The name, blanks and all.
     pub name: Arc<str>,
     /// Where it stands, in the last file that has it; nowhere for one of the program's.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// Its header in each file that has it, in order.
-    pub places: Vec<Place>,
+    pub places: Vec<Location>,
     entries: Vec<Entry>,
     index: HashMap<Arc<str>, usize>,
     file: usize,
@@ -141,9 +141,9 @@ pub struct Replaced {
     /// The old value, as written.
     pub raw: String,
     /// Where the old value is.
-    pub old: Place,
+    pub old: Location,
     /// Where the new value is.
-    pub new: Place,
+    pub new: Location,
 }
 
 /// A line that continues a value but looks like an option or a section.
@@ -154,7 +154,7 @@ pub struct Continuation {
     /// The option that it continues.
     pub option: Arc<str>,
     /// Where it is.
-    pub place: Place,
+    pub place: Location,
     /// The line without blanks at its ends.
     pub text: String,
 }
@@ -215,7 +215,7 @@ impl Ini {
 
     /// Takes one more file in. After a fault the file's options may be there in part: the whole is then of no use.
     pub fn read(&mut self, file: &Path, bytes: &[u8]) -> Vec<IniError> {
-        reader::read(self, file, bytes)
+        parser::read(self, file, bytes)
     }
 
     /// `[DEFAULT]`.

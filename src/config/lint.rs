@@ -6,18 +6,18 @@
 //! that several services inherit is warned of once. Detectors of [`Files`] are pure functions of the
 //! parsed text. Detectors of a [`Machine`] live in `config::lint::machine` and run only for
 //! `--check` without `--files-only`.
-//! Leaves out: errors (`config::reading`) and unknown options (`config::unknown`).
+//! Leaves out: errors (`config::parse`) and unknown options (`config::unknown`).
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::command::{self, Word};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{Entry, Ini, Section, DEFAULT};
 use crate::config::options::{self, Kind, Opt, Scope};
-use crate::config::problem::Problem;
-use crate::config::reading::{self, DAEMON};
+use crate::config::parse::{self, DAEMON};
+use crate::config::python;
 use crate::config::sources::Sources;
-use crate::config::spelling;
 use machine::Machine;
 
 mod effects;
@@ -168,7 +168,7 @@ pub struct Files<'a> {
 #[derive(Debug)]
 pub struct Findings {
     lint: &'static Lint,
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
 }
 
 /// Upper bound on the warnings of one lint.
@@ -181,7 +181,7 @@ const MAX_NAMES: usize = 5;
 const MAX_FILL_LEN: usize = 300;
 
 /// Runs all lints of files.
-pub fn judge(files: &Files<'_>) -> Vec<Problem> {
+pub fn judge(files: &Files<'_>) -> Vec<Diagnostic> {
     run(|lint, findings| {
         if let Detector::Files(detector) = lint.detector {
             detector(files, findings);
@@ -190,7 +190,7 @@ pub fn judge(files: &Files<'_>) -> Vec<Problem> {
 }
 
 /// Runs all lints of the machine.
-pub fn judge_machine(machine: &Machine<'_>) -> Vec<Problem> {
+pub fn judge_machine(machine: &Machine<'_>) -> Vec<Diagnostic> {
     run(|lint, findings| {
         if let Detector::Machine(detector) = lint.detector {
             detector(machine, findings);
@@ -198,7 +198,7 @@ pub fn judge_machine(machine: &Machine<'_>) -> Vec<Problem> {
     })
 }
 
-fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Problem> {
+fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Diagnostic> {
     let found = LINTS.iter().flat_map(|lint| {
         let mut findings = Findings { lint, problems: Vec::new() };
         detect(lint, &mut findings);
@@ -209,14 +209,14 @@ fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Problem> {
 
 impl Findings {
     /// Adds a warning at this place: the lint's sentence, filled with these words.
-    pub(in crate::config) fn say(&mut self, place: Problem, words: &[&str]) {
+    pub(in crate::config) fn say(&mut self, place: Diagnostic, words: &[&str]) {
         match self.problems.len() {
             MAX_WARNINGS.. => {}
             n if n + 1 == MAX_WARNINGS => {
                 let more = format!("there are more warnings of this kind ({}), which are not listed", self.lint.name);
-                self.problems.push(Problem::warning(more));
+                self.problems.push(Diagnostic::warning(more));
             }
-            _ => self.problems.push(Problem { rule: fill(self.lint.sentence, words), ..place }),
+            _ => self.problems.push(Diagnostic { rule: fill(self.lint.sentence, words), ..place }),
         }
     }
 }
@@ -256,7 +256,7 @@ struct Own<'a> {
 }
 
 impl Own<'_> {
-    fn place(&self) -> Problem {
+    fn place(&self) -> Diagnostic {
         place(self.section, self.entry, &self.value)
     }
 
@@ -267,8 +267,8 @@ impl Own<'_> {
 }
 
 /// Makes a warning at the line of an option; the sentence is still to come.
-fn place(section: &Section, entry: &Entry, value: &str) -> Problem {
-    Problem::warning("").at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(value))
+fn place(section: &Section, entry: &Entry, value: &str) -> Diagnostic {
+    Diagnostic::warning("").at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(value))
 }
 
 impl<'a> Files<'a> {
@@ -310,18 +310,18 @@ impl<'a> Files<'a> {
 
     /// Whether a boolean option of `[daemon]` is true.
     fn is_on(&self, option: &str) -> bool {
-        self.daemon_value(option).and_then(|value| spelling::boolean(&value)).unwrap_or_default()
+        self.daemon_value(option).and_then(|value| python::boolean(&value)).unwrap_or_default()
     }
 
     /// The effective value of a numeric option of a section.
     fn number(&self, section: &Section, option: &str) -> Option<f64> {
         let value = self.ini.value(section, self.ini.entry(section, option)?).ok()?;
-        spelling::float(&value)
+        python::float(&value)
     }
 
     /// Makes a warning at the effective option of a section; the sentence is still to come.
-    fn blame(&self, section: &Section, option: &str) -> Problem {
-        reading::blame(self.ini, section, option, Problem::warning(""))
+    fn locate(&self, section: &Section, option: &str) -> Diagnostic {
+        parse::locate(self.ini, section, option, Diagnostic::warning(""))
     }
 }
 

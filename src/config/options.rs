@@ -3,7 +3,7 @@
 //!
 //! Promises: what stands here is all there is; the order of the options with a default of the original's is that in
 //! which the original prints them.
-//! Leaves out: reading values into settings (`config::reading`).
+//! Leaves out: reading values into settings (`config::parse`).
 
 use std::fmt::Write as _;
 
@@ -65,7 +65,7 @@ pub struct Opt {
 }
 
 /// The levels that `loglevel` knows, with the synonyms that Python has for them.
-pub const LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
+pub const LOG_LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 
 /// A counter of the original's: Python's whole numbers have no bound, ours fits every machine.
 const COUNT: Kind = Kind::Whole(0, 1 << 31);
@@ -111,7 +111,7 @@ pub const OPTIONS: &[Opt] = &[
     daemon("bird6_changes_counter", Some("128"), COUNT, "Number of old versions of bird6_conf to keep."),
     daemon("purge_ip_prefixes", Some("false"), Kind::Boolean, "Remove prefixes of no service from the lists at start."),
     daemon("pidfile", Some("/var/run/anycast-healthchecker/anycast-healthchecker.pid"), Kind::Path, "File that holds the process ID of the daemon."),
-    daemon("loglevel", Some("debug"), Kind::Word(LEVELS), "Minimum level to log."),
+    daemon("loglevel", Some("debug"), Kind::Word(LOG_LEVELS), "Minimum level to log."),
     daemon("log_server_port", Some("514"), Kind::Whole(1, 65535), "UDP port of log_server."),
     daemon("json_stdout", Some("false"), Kind::Boolean, "Log to standard output in JSON."),
     daemon("json_log_file", Some("false"), Kind::Boolean, "Log to log_file in JSON."),
@@ -195,8 +195,8 @@ impl Kind {
             Kind::Prefixes => "must be one or several IPv4 or IPv6 prefixes".to_string(),
             Kind::Variable => "must be a name that BIRD can read".to_string(),
             Kind::Boolean => "must be true, yes, on or 1, or false, no, off or 0".to_string(),
-            Kind::Seconds => format!("must be a number of seconds above 0 and up to {MOST_SECONDS}"),
-            Kind::SecondsOrNone => format!("must be a number of seconds from 0 to {MOST_SECONDS}"),
+            Kind::Seconds => format!("must be a number of seconds above 0 and up to {MAX_SECONDS}"),
+            Kind::SecondsOrNone => format!("must be a number of seconds from 0 to {MAX_SECONDS}"),
             Kind::Whole(least, most) => format!("must be a whole number from {least} to {most}"),
             Kind::Word(words) => format!("must be {}", words.join(" or ")),
         }
@@ -204,7 +204,7 @@ impl Kind {
 }
 
 /// The longest time that can be configured, in seconds: thirty years.
-pub const MOST_SECONDS: u32 = 1_000_000_000;
+pub const MAX_SECONDS: u32 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {

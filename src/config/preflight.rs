@@ -17,14 +17,14 @@ use rustix::thread::no_new_privs;
 
 use crate::command::Command;
 use crate::config::configuration::Configuration;
+use crate::config::diagnostic::{self, Diagnostic, Severity};
 use crate::config::ini::DEFAULT;
-use crate::config::problem::{self, Problem, Severity};
-use crate::config::reading::DAEMON;
+use crate::config::parse::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
-use crate::sys::addresses::{Addresses, Kernel};
 use crate::sys::atomic_file::directory_of;
 use crate::sys::links;
+use crate::sys::netlink::{Addresses, Kernel};
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ const ELF: &[u8] = b"\x7fELF";
 
 /// Everything on this machine that does not fit. What the original would stop at is as `severe` as is said here: at
 /// start the daemon goes on, as each of these can come right while it runs.
-pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Problem> {
+pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Diagnostic> {
     let mut found = Findings {
         configuration,
         severe,
@@ -48,12 +48,12 @@ pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Problem> {
         found.service(service);
     }
     // A value inherited by many services is told of once.
-    problem::once(&mut found.problems, DEFAULT);
+    diagnostic::once(&mut found.problems, DEFAULT);
     found.problems
 }
 
 /// The one thing without which no daemon starts: a directory for the pidfile.
-pub fn pidfile_directory(configuration: &Configuration) -> Option<Problem> {
+pub fn pidfile_directory(configuration: &Configuration) -> Option<Diagnostic> {
     let text = configuration.value(DAEMON, "pidfile")?;
     // The original takes what stands before the last slash, and so refuses a bare name.
     let directory = match text.rfind('/') {
@@ -65,7 +65,7 @@ pub fn pidfile_directory(configuration: &Configuration) -> Option<Problem> {
         return None;
     }
     let rule = format!("must lie in a directory that exists, but '{directory}' is none; create it");
-    Some(configuration.blame(DAEMON, "pidfile", Problem::error(rule)))
+    Some(configuration.locate(DAEMON, "pidfile", Diagnostic::error(rule)))
 }
 
 struct Findings<'a> {
@@ -74,13 +74,13 @@ struct Findings<'a> {
     no_new_privileges: bool,
     /// As the daemon sees them.
     addresses: Option<Addresses>,
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
 }
 
 impl Findings<'_> {
     fn say(&mut self, section: &str, option: &str, severity: Severity, rule: String) {
-        let problem = Problem { severity, ..Problem::error(rule) };
-        self.problems.push(self.configuration.blame(section, option, problem));
+        let problem = Diagnostic { severity, ..Diagnostic::error(rule) };
+        self.problems.push(self.configuration.locate(section, option, problem));
     }
 
     fn daemon(&mut self) {

@@ -1,45 +1,45 @@
 //! Options that nobody knows: typing errors, and those of forks and other versions.
 //!
 //! Promises: warnings only, as real installations carry such options; none for a name that some value refers to.
-//! Leaves out: what a known option holds (`config::reading`).
+//! Leaves out: what a known option holds (`config::parse`).
 
 use std::collections::HashSet;
 
+use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{Entry, Ini, Section, DEFAULT};
 use crate::config::options::{find, nearest, Scope};
-use crate::config::problem::Problem;
-use crate::config::reading::DAEMON;
+use crate::config::parse::DAEMON;
 
 /// How many are named: the search for the nearest name takes its time.
 const MOST: usize = 1000;
 
 /// One warning for each option that has no effect where it stands, and for each unknown one whose value is faulty.
-pub fn judge(ini: &Ini) -> Vec<Problem> {
+pub fn judge(ini: &Ini) -> Vec<Diagnostic> {
     let referred = references(ini);
     let sections = std::iter::once(ini.default_section()).chain(ini.sections());
     let entries = sections.flat_map(|section| section.own().iter().map(move |entry| (section, entry)));
     // Of a name that is none, and of one that begins like a section, another sentence tells.
     let is_name = |name: &str| !name.is_empty() && !name.starts_with('[');
     let set = entries.filter(|(_, entry)| entry.place.is_some() && is_name(&entry.name));
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
     for (section, entry) in set {
         let Some(rule) = without_effect(section, &entry.name) else { continue };
         if problems.len() >= MOST {
-            problems.push(Problem::warning("there are more unknown options, which are not listed"));
+            problems.push(Diagnostic::warning("there are more unknown options, which are not listed"));
             break;
         }
         if !referred.contains(&*entry.name) {
-            problems.push(blame(section, entry, rule));
+            problems.push(locate(section, entry, rule));
         }
         if let Err(fault) = ini.value(section, entry) {
-            problems.push(blame(section, entry, format!("cannot be shown by --print-conf: {fault}")));
+            problems.push(locate(section, entry, format!("cannot be shown by --print-conf: {fault}")));
         }
     }
     problems
 }
 
-fn blame(section: &Section, entry: &Entry, rule: String) -> Problem {
-    Problem::warning(rule).at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(&entry.raw))
+fn locate(section: &Section, entry: &Entry, rule: String) -> Diagnostic {
+    Diagnostic::warning(rule).at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(&entry.raw))
 }
 
 /// Why the option does nothing in this section, where it does nothing.

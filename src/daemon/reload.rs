@@ -8,7 +8,7 @@
 //!
 //! Promises: all or nothing; the main thread waits for no disk (but a second at most for drain files) and for no thread, and a stop that comes while the files
 //! are read is not held up by that; a HUP that comes meanwhile has them read once more.
-//! Leaves out: what changes (`config::change`), and how each room changes it.
+//! Leaves out: what changes (`config::diff`), and how each room changes it.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -17,30 +17,30 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::{allow_descriptors, Daemon, PullAtEnd};
+use super::{allow_descriptors, Daemon, TriggerAtEnd};
 use crate::check::event::{Event, Reload};
-use crate::config::change::{self, Change, Fate};
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::diff::{self, ReloadPlan, ServiceChange};
 use crate::config::files::{self, Configuration, Sources};
 use crate::config::preflight;
-use crate::config::problem::{Problem, Severity};
 use crate::config::settings::Prometheus;
-use crate::log::sink::Guards;
+use crate::log::targets::LogHandle;
 use crate::report::exporter;
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_token::StopToken;
 
 /// The thread that reads the files. It is not waited for at a stop.
 pub(super) struct Reading {
     /// Pulled when it has.
-    pub(super) done: StopLine,
-    thread: JoinHandle<Result<Configuration, Vec<Problem>>>,
+    pub(super) done: StopToken,
+    thread: JoinHandle<Result<Configuration, Vec<Diagnostic>>>,
     /// Another HUP came since it began.
     again: bool,
 }
 
 impl Reading {
     fn start(sources: &Sources) -> io::Result<Reading> {
-        let (done, sources) = (StopLine::new()?, sources.clone());
-        let at_end = PullAtEnd(done.clone());
+        let (done, sources) = (StopToken::new()?, sources.clone());
+        let at_end = TriggerAtEnd(done.clone());
         let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
             let _at_end = at_end;
             let mut configuration = files::load(&sources)?;
@@ -68,25 +68,25 @@ impl Daemon {
         match Reading::start(&self.sources) {
             Ok(reading) => self.reading = Some(reading),
             Err(why) => {
-                self.refuse(&[Problem::error(format!("the configuration cannot be read: {why}"))]);
+                self.refuse(&[Diagnostic::error(format!("the configuration cannot be read: {why}"))]);
                 self.end_reload();
             }
         }
     }
 
     /// The files are read.
-    pub(super) fn finish_reload(&mut self, log: &mut Guards) {
+    pub(super) fn finish_reload(&mut self, log: &mut LogHandle) {
         let Some(Reading { thread, again, .. }) = self.reading.take() else { return };
         match thread.join() {
             Ok(Ok(configuration)) => {
                 configuration.warnings.iter().for_each(|warning| warn!("{warning}"));
-                match change::between(&self.settings, configuration.settings) {
+                match diff::diff(&self.settings, configuration.settings) {
                     Ok(change) => self.adopt(change, log),
-                    Err(why) => self.refuse(&[Problem::error(why.to_string())]),
+                    Err(why) => self.refuse(&[Diagnostic::error(why.to_string())]),
                 }
             }
             Ok(Err(problems)) => self.refuse(&problems),
-            Err(_) => self.refuse(&[Problem::error("the thread that read the configuration died, which is a bug")]),
+            Err(_) => self.refuse(&[Diagnostic::error("the thread that read the configuration died, which is a bug")]),
         }
         if again {
             self.begin_reload();
@@ -104,7 +104,7 @@ impl Daemon {
     }
 
     /// The running configuration stays.
-    fn refuse(&mut self, problems: &[Problem]) {
+    fn refuse(&mut self, problems: &[Diagnostic]) {
         for problem in problems {
             match problem.severity {
                 Severity::Error => error!("{problem}"),
@@ -121,7 +121,7 @@ impl Daemon {
     }
 
     /// Goes on with another configuration.
-    fn adopt(&mut self, change: Change, log: &mut Guards) {
+    fn adopt(&mut self, change: ReloadPlan, log: &mut LogHandle) {
         if change.settings.daemon.log != self.settings.daemon.log {
             log.reconfigure(&change.settings.daemon.log);
         }
@@ -129,7 +129,7 @@ impl Daemon {
             warn!("[daemon] {option} cannot change while the daemon runs, it keeps its value until the next start");
         }
         allow_descriptors(&change.settings);
-        // In this order: the checks that go on or end are settled, the writer hears of the reload, drains are looked at, and
+        // In this order: the checks that go on or end are settled, the writer hears of the reload, drain_watcher are looked at, and
         // the threads of new checks begin (with the next look at them).
         let old = self.state.checks.lock().clone();
         let checks = self.supervisor.replace(&old, &change);
@@ -139,7 +139,7 @@ impl Daemon {
         let reload = Reload { settings: change.settings.clone(), checks: checks.clone() };
         // Without a receiver the writer has ended, which the main thread is about to see.
         let _ = self.events.send(Event::Reload(Box::new(reload)));
-        if let Err(why) = self.drains.follow(change.settings.daemon.drain_file.as_deref(), checks) {
+        if let Err(why) = self.drain_watcher.follow(change.settings.daemon.drain_file.as_deref(), checks) {
             error!("cannot look at the drain files: {why}; it is tried again with the next reload");
         }
         self.export(change.settings.daemon.prometheus.as_ref());
@@ -170,13 +170,13 @@ impl Daemon {
 }
 
 /// `3 services unchanged, 1 changed, 0 new, 0 gone`
-fn summary(Change { fates, gone, .. }: &Change) -> String {
-    let count = |which: fn(&Fate) -> bool| fates.iter().filter(|fate| which(fate)).count();
+fn summary(ReloadPlan { fates, gone, .. }: &ReloadPlan) -> String {
+    let count = |which: fn(&ServiceChange) -> bool| fates.iter().filter(|fate| which(fate)).count();
     format!(
         "{} services unchanged, {} changed, {} new, {} gone",
-        count(|fate| matches!(fate, Fate::Unchanged)),
-        count(|fate| matches!(fate, Fate::Changed { .. })),
-        count(|fate| matches!(fate, Fate::New)),
+        count(|fate| matches!(fate, ServiceChange::Unchanged)),
+        count(|fate| matches!(fate, ServiceChange::Changed { .. })),
+        count(|fate| matches!(fate, ServiceChange::New)),
         gone.len()
     )
 }

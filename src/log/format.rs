@@ -1,7 +1,7 @@
 //! A log record as a line: plain text, JSON or journald, in the original's bytes.
 //!
 //! Promises: pure; one record is one line whatever a check or BIRD printed (control characters are escaped); no `\n` at the end.
-//! Leaves out: where lines go (`log::sink`), and collecting records (`log::layer`).
+//! Leaves out: where lines go (`log::targets`), and collecting records (`log::layer`).
 
 use std::fmt::Write as _;
 

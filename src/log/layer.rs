@@ -4,7 +4,7 @@
 //! for a target (`log::queue`); level and targets can be replaced while events come.
 //! An event may carry two fields beside its message: `critical = true`, a level that `tracing` lacks, and
 //! `status = "up"`, which marks it as one about the health of the thread's service (see [`name_this_thread`]).
-//! Leaves out: the bytes of a line (`log::format`) and what becomes of it (`log::sink`).
+//! Leaves out: the bytes of a line (`log::format`) and what becomes of it (`log::targets`).
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};

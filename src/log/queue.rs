@@ -1,13 +1,13 @@
 //! A bounded queue in front of one target, with the target's thread behind it, and the account of what is lost.
 //!
-//! Promises: [`Queue::offer`] never waits. What waits is bounded in bytes ([`LIMIT`]). A queue that was full takes nothing
+//! Promises: [`Queue::offer`] never waits. What waits is bounded in bytes ([`MAX_QUEUED`]). A queue that was full takes nothing
 //! until it is empty again, so that what is lost is one piece and can be told in its place. What a target refuses
 //! is lost and counted; the trouble is reported once when it begins and once when it is over; the next lines are tried.
-//! After the first line of a quiet time, those of the next [`GATHER`] are written together.
+//! After the first line of a quiet time, those of the next [`BATCH_WINDOW`] are written together.
 //! `tracing-appender` does the queueing; what it cannot do is done here: its worker swallows a target's errors, so
 //! none ever reaches it; when dropped with a full queue it prints to stdout, which can block or panic, so the
 //! queue never fills; it panics where no thread can be created, which [`start`] catches.
-//! Leaves out: the targets (`log::sink` and the rooms it uses) and where reports go.
+//! Leaves out: the targets (`log::targets` and the rooms it uses) and where reports go.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// How many bytes may wait for one target, 8,192 lines of the usual length.
-pub const LIMIT: usize = 2 << 20;
+pub const MAX_QUEUED: usize = 2 << 20;
 
 /// How long lines are gathered after a batch is written: under load one wake-up and one write serve many, and what
 /// fails is tried again a hundred times a second at most.
-pub const GATHER: Duration = Duration::from_millis(10);
+pub const BATCH_WINDOW: Duration = Duration::from_millis(10);
 
 /// What a line counts at least: its place in the queue, its allocation.
 const LEAST: usize = 256;
@@ -36,14 +36,14 @@ const BATCH: usize = 64 << 10;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// What takes lines in the end. It may block as long as it likes.
-pub trait Outlet: Send + 'static {
+pub trait Sink: Send + 'static {
     /// Takes some whole lines, each with its end.
-    fn put(&mut self, lines: &[u8]) -> Result<(), Loss>;
+    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError>;
 }
 
-/// What an [`Outlet`] could not do.
+/// What an [`Sink`] could not do.
 #[derive(Debug)]
-pub struct Loss {
+pub struct WriteError {
     /// How many lines are lost. It may be none, where the trouble is another one.
     pub lines: u64,
     /// Why, for the operator.
@@ -52,7 +52,7 @@ pub struct Loss {
 
 /// What the operator is told of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum SinkHealth {
     /// The target refuses lines. Told by the target's thread.
     Fails,
     /// Lines come faster than the target takes them. Told by the thread whose line found no room.
@@ -62,7 +62,7 @@ pub enum News {
 }
 
 /// What a queue reports to: gets the target's name, the news and the sentence for the operator. It must not block.
-pub type Report = Box<dyn Fn(&str, News, &str) + Send + Sync>;
+pub type Report = Box<dyn Fn(&str, SinkHealth, &str) + Send + Sync>;
 
 /// The end of a queue that lines go into; clones are the same queue.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ struct Account {
 /// thread can be created.
 pub fn start(
     name: String,
-    outlet: impl Outlet,
+    outlet: impl Sink,
     lost_by_all: Arc<AtomicU64>,
     report: Report,
 ) -> Option<(Queue, WorkerGuard)> {
@@ -94,7 +94,8 @@ pub fn start(
     let account = Arc::new(Account { name, waiting, full, lost, lost_by_all, report });
     let drain = Drain { outlet, account: account.clone(), batch: Vec::new(), failed: None };
     // One place more than lines can wait, for the message that ends the thread.
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LIMIT / LEAST + 1).thread_name("log");
+    let builder =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_QUEUED / LEAST + 1).thread_name("log");
     let (sender, guard) = catch_unwind(AssertUnwindSafe(|| builder.finish(drain))).ok()?;
     Some((Queue { sender, account }, guard))
 }
@@ -113,12 +114,12 @@ impl Queue {
             }
         }
         let size = size(line);
-        if waiting.fetch_add(size, Ordering::SeqCst) + size > LIMIT {
+        if waiting.fetch_add(size, Ordering::SeqCst) + size > MAX_QUEUED {
             waiting.fetch_sub(size, Ordering::SeqCst);
             self.account.lose(1);
             if !full.swap(true, Ordering::SeqCst) {
                 let name = &self.account.name;
-                self.account.report(News::IsFull, &format!("{name} is too slow: what it cannot take is lost"));
+                self.account.report(SinkHealth::IsFull, &format!("{name} is too slow: what it cannot take is lost"));
             }
             return;
         }
@@ -140,10 +141,10 @@ impl Account {
 
     fn works(&self) {
         let (name, lost) = (&self.name, self.lost.swap(0, Ordering::Relaxed));
-        self.report(News::Works, &format!("{name} works again; lines lost meanwhile: {lost}"));
+        self.report(SinkHealth::Works, &format!("{name} works again; lines lost meanwhile: {lost}"));
     }
 
-    fn report(&self, news: News, sentence: &str) {
+    fn report(&self, news: SinkHealth, sentence: &str) {
         (self.report)(&self.name, news, sentence);
     }
 }
@@ -161,15 +162,15 @@ struct Drain<O> {
     failed: Option<Instant>,
 }
 
-impl<O: Outlet> Drain<O> {
+impl<O: Sink> Drain<O> {
     fn put(&mut self) {
         let put = self.outlet.put(&self.batch);
         self.batch.clear();
         match put {
-            Err(Loss { lines, why }) => {
+            Err(WriteError { lines, why }) => {
                 self.account.lose(lines);
                 if self.failed.replace(Instant::now()).is_none() {
-                    self.account.report(News::Fails, &why.to_string());
+                    self.account.report(SinkHealth::Fails, &why.to_string());
                 }
             }
             Ok(()) if self.failed.is_some_and(|last| last.elapsed() >= SETTLED) => {
@@ -181,7 +182,7 @@ impl<O: Outlet> Drain<O> {
     }
 }
 
-impl<O: Outlet> Write for Drain<O> {
+impl<O: Sink> Write for Drain<O> {
     /// The worker calls this for each line ...
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.account.waiting.fetch_sub(size(line), Ordering::SeqCst);
@@ -196,7 +197,7 @@ impl<O: Outlet> Write for Drain<O> {
     fn flush(&mut self) -> io::Result<()> {
         if !self.batch.is_empty() {
             self.put();
-            std::thread::sleep(GATHER);
+            std::thread::sleep(BATCH_WINDOW);
         }
         Ok(())
     }

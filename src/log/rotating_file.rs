@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::log::queue::{Loss, Outlet};
+use crate::log::queue::{Sink, WriteError};
 use crate::log::stream::{self, Stream, Unwritten};
 use crate::sys::links;
 
@@ -101,13 +101,13 @@ impl RotatingFile {
         Ok(())
     }
 
-    fn loss(&self, lines: &[u8], error: fn(String, io::Error) -> FileError, source: io::Error) -> Loss {
-        Loss { lines: stream::count(lines), why: Box::new(error(self.name.clone(), source)) }
+    fn loss(&self, lines: &[u8], error: fn(String, io::Error) -> FileError, source: io::Error) -> WriteError {
+        WriteError { lines: stream::count(lines), why: Box::new(error(self.name.clone(), source)) }
     }
 }
 
-impl Outlet for RotatingFile {
-    fn put(&mut self, lines: &[u8]) -> Result<(), Loss> {
+impl Sink for RotatingFile {
+    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError> {
         let Rotation { max_bytes, backups } = self.rotation;
         let mut limited = max_bytes > 0 && backups > 0;
         let (mut rest, mut not_rotated) = (lines, Ok(()));

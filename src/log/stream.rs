@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::log::queue::{Loss, Outlet};
+use crate::log::queue::{Sink, WriteError};
 use crate::sys::poll::poll_until;
 
 /// How long to wait for a descriptor that others have set not to block.
@@ -91,9 +91,9 @@ pub fn count(lines: &[u8]) -> u64 {
 #[error("cannot write to stdout: {0}; log lines are lost until it takes them again")]
 pub struct StdoutError(#[source] pub io::Error);
 
-impl<F: AsFd + Send + 'static> Outlet for Stream<F> {
-    fn put(&mut self, lines: &[u8]) -> Result<(), Loss> {
-        self.put(lines).map_err(|Unwritten { whole, source, .. }| Loss {
+impl<F: AsFd + Send + 'static> Sink for Stream<F> {
+    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError> {
+        self.put(lines).map_err(|Unwritten { whole, source, .. }| WriteError {
             lines: count(&lines[whole..]),
             why: Box::new(StdoutError(source)),
         })

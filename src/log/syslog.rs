@@ -26,7 +26,7 @@ use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
 use crate::config::settings::LogLevel;
 use crate::log::format::severity;
-use crate::log::queue::{Loss, Outlet};
+use crate::log::queue::{Sink, WriteError};
 use crate::sys::poll::poll_until;
 
 /// How long an address is trusted.
@@ -151,15 +151,15 @@ impl Syslog {
     }
 }
 
-impl Outlet for Syslog {
+impl Sink for Syslog {
     /// Sends each line, which ends in NUL, as a datagram of its own.
-    fn put(&mut self, lines: &[u8]) -> Result<(), Loss> {
+    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError> {
         let datagrams = || lines.split_inclusive(|byte| *byte == b'\0');
-        self.resolve().map_err(|why| Loss { lines: datagrams().count() as u64, why: Box::new(why) })?;
-        let mut loss: Option<Loss> = None;
+        self.resolve().map_err(|why| WriteError { lines: datagrams().count() as u64, why: Box::new(why) })?;
+        let mut loss: Option<WriteError> = None;
         for datagram in datagrams() {
             if let Err(why) = self.send(&cut(datagram)) {
-                loss.get_or_insert(Loss { lines: 0, why: Box::new(why) }).lines += 1;
+                loss.get_or_insert(WriteError { lines: 0, why: Box::new(why) }).lines += 1;
             }
         }
         self.failed = loss.is_some();

@@ -1,6 +1,6 @@
 //! Asking the running daemon for its status document.
 //!
-//! Promises: ends within the time given and holds [`LARGEST`] bytes at most, whatever answers; an
+//! Promises: ends within the time given and holds [`MAX_DOCUMENT_LEN`] bytes at most, whatever answers; an
 //! error tells "not running" from "not allowed" from "no sensible answer", and with
 //! [`AskError::confirmed`] from "runs without its socket".
 //! Leaves out: the document (`report::document`), the table (`report::table`).
@@ -19,10 +19,10 @@ use serde::Deserialize;
 
 use crate::report::document::{Document, SCHEMA};
 use crate::report::server::LOOK;
-use crate::sys::instance::{find_running, Found};
+use crate::sys::single_instance::{find_running, Found};
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
-pub const LARGEST: usize = 64 * 1024 * 1024;
+pub const MAX_DOCUMENT_LEN: usize = 64 * 1024 * 1024;
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum AskError {
     Denied {
         /// The socket.
         path: PathBuf,
-        /// Whom it is for: a name, or a number without one.
+        /// DrainTarget it is for: a name, or a number without one.
         group: String,
     },
     /// The daemon took too long: it is stopped, or the machine is overloaded.
@@ -132,7 +132,7 @@ fn fetch(path: &Path, limit: Duration) -> Result<Vec<u8>, AskError> {
             // What a time limit of a socket ends with.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { path, limit },
             io::ErrorKind::FileTooLarge => {
-                AskError::Garbage { path, why: format!("it is longer than {LARGEST} bytes") }
+                AskError::Garbage { path, why: format!("it is longer than {MAX_DOCUMENT_LEN} bytes") }
             }
             _ => AskError::Io { path, source },
         }
@@ -157,7 +157,7 @@ fn exchange(path: &Path, until: Instant) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if answer.len() > LARGEST {
+        if answer.len() > MAX_DOCUMENT_LEN {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }

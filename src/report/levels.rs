@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::bird::state::FamilyState;
-    use crate::report::sample;
+    use crate::testing::sample;
 
     #[test]
     fn levels_of_a_prefix() {

@@ -102,7 +102,7 @@ pub struct Thresholds {
 
 /// What the plugin says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct PluginResult {
     /// It exits with this.
     pub status: Status,
     /// One line.
@@ -113,7 +113,7 @@ pub struct Verdict {
     pub details: Vec<String>,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for PluginResult {
     /// The first line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} - {}", self.status, self.text)?;
@@ -125,7 +125,7 @@ impl fmt::Display for Verdict {
 }
 
 /// The verdict on a daemon that answered.
-pub fn judge(document: &Document, thresholds: &Thresholds) -> Verdict {
+pub fn judge(document: &Document, thresholds: &Thresholds) -> PluginResult {
     let mut problems = problems(document, thresholds);
     // A stable sort: the worst first, otherwise in the order of the document.
     problems.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
@@ -137,23 +137,28 @@ pub fn judge(document: &Document, thresholds: &Thresholds) -> Verdict {
     }
     sentences.push(summary);
     let details = document.families.iter().map(family_line).chain(document.services.iter().map(service_line));
-    Verdict { status, text: sentences.join("; "), perfdata: perfdata(document, thresholds), details: details.collect() }
+    PluginResult {
+        status,
+        text: sentences.join("; "),
+        perfdata: perfdata(document, thresholds),
+        details: details.collect(),
+    }
 }
 
 /// The verdict where no document is to be had.
-pub fn judge_failure(why: &AskError) -> Verdict {
+pub fn judge_failure(why: &AskError) -> PluginResult {
     let status = match why {
         AskError::NotRunning { .. } | AskError::TimedOut { .. } => Status::Critical,
         AskError::Unreachable { .. } | AskError::Denied { .. } | AskError::Garbage { .. } | AskError::Io { .. } => {
             Status::Unknown
         }
     };
-    Verdict { status, text: one_line(&why.to_string()), perfdata: String::new(), details: Vec::new() }
+    PluginResult { status, text: one_line(&why.to_string()), perfdata: String::new(), details: Vec::new() }
 }
 
 /// The verdict on a plugin that could not do its work.
-pub fn unknown(why: &str) -> Verdict {
-    Verdict { status: Status::Unknown, text: one_line(why), perfdata: String::new(), details: Vec::new() }
+pub fn unknown(why: &str) -> PluginResult {
+    PluginResult { status: Status::Unknown, text: one_line(why), perfdata: String::new(), details: Vec::new() }
 }
 
 fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String)> {

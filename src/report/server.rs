@@ -30,7 +30,7 @@ use crate::daemon_state::DaemonState;
 use crate::report::status::document;
 use crate::sys::clock::Now;
 use crate::sys::poll::poll_until;
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::stop_token::{Stop, StopToken};
 
 /// How soon a socket that was deleted is put back.
 pub const LOOK: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub enum ServeError {
 
 /// Makes the socket and starts its thread. A socket that stands there is taken for a stale one: the caller holds the lock
 /// that makes it so.
-pub fn start(state: Arc<DaemonState>, path: &Path, stop: StopLine) -> Result<JoinHandle<()>, ServeError> {
+pub fn start(state: Arc<DaemonState>, path: &Path, stop: StopToken) -> Result<JoinHandle<()>, ServeError> {
     let create = |source| ServeError::Create { path: path.into(), source };
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(create)?,
@@ -135,13 +135,13 @@ struct Server {
     next_look: Instant,
     /// It is not, and could not be put back, which was told.
     lost: bool,
-    readers: Vec<Reader>,
+    readers: Vec<Peer>,
     /// Nobody is accepted before.
     rest: Option<Instant>,
 }
 
 /// Someone who asked.
-struct Reader {
+struct Peer {
     socket: OwnedFd,
     document: Vec<u8>,
     sent: usize,
@@ -149,10 +149,10 @@ struct Reader {
 }
 
 impl Server {
-    fn run(&mut self, stop: &StopLine) {
+    fn run(&mut self, stop: &StopToken) {
         loop {
             self.wait(stop);
-            if stop.is_pulled() {
+            if stop.stop_requested() {
                 return;
             }
             let now = Instant::now();
@@ -201,7 +201,7 @@ impl Server {
         self.readers.len() < MOST && self.rest.is_none()
     }
 
-    fn wait(&self, stop: &StopLine) {
+    fn wait(&self, stop: &StopToken) {
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         if self.accepts() {
             fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
@@ -211,16 +211,16 @@ impl Server {
         poll_until(&mut fds, until);
     }
 
-    fn reader(&self, socket: OwnedFd) -> Reader {
+    fn reader(&self, socket: OwnedFd) -> Peer {
         // The document consists of texts and finite numbers, which serde_json always writes.
         let document = serde_json::to_vec(&document(&self.state, Now::read(), &TimeZone::system()));
         let mut document = document.unwrap_or_default();
         document.push(b'\n');
-        Reader { socket, document, sent: 0, until: Instant::now() + PATIENCE }
+        Peer { socket, document, sent: 0, until: Instant::now() + PATIENCE }
     }
 }
 
-impl Reader {
+impl Peer {
     /// Sends what the other side takes now; false when it has all or went away.
     fn wants_more(&mut self) -> bool {
         while self.sent < self.document.len() {

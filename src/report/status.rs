@@ -15,7 +15,7 @@ use crate::check::state::{self, CheckState, Drained, Run, RunResult};
 use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
 use crate::daemon_state::DaemonState;
-use crate::drain::End;
+use crate::drain_file::End;
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
     Checks, Condition, Document, DrainStatus, FamilyStatus, HoldStatus, HookRuns, LastRun, Moment, PrefixStatus,

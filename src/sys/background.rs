@@ -24,8 +24,8 @@ use tracing::warn;
 
 use crate::sys::mutex::Mutex;
 use crate::sys::orphans::{Orphans, TooManyOrphans};
-use crate::sys::process::{Ended, How, Limits, Output, Program};
-use crate::sys::stop_line::{Stop, StopLine};
+use crate::sys::process::{CapturedOutput, Exit, Limits, Program, RunOutput};
+use crate::sys::stop_token::{Stop, StopToken};
 
 /// How long a command that was told to end (TERM) has before it is killed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -54,11 +54,11 @@ pub struct Task {
 #[derive(Debug)]
 pub struct Finished {
     /// How.
-    pub how: How,
+    pub exit: Exit,
     /// The last of its standard output.
-    pub stdout: Output,
+    pub stdout: CapturedOutput,
     /// The last of its standard error.
-    pub stderr: Output,
+    pub stderr: CapturedOutput,
 }
 
 /// Why a task was not run.
@@ -79,7 +79,7 @@ pub struct Background {
     limit: usize,
     slots: Mutex<Slots>,
     orphans: Arc<Orphans>,
-    stop: StopLine,
+    stop: StopToken,
     /// Dropped by each thread when it ends, which [`Background::wait`] sees.
     ended: Mutex<Receiver<()>>,
 }
@@ -93,7 +93,7 @@ struct Slots {
 
 impl Background {
     /// Nothing runs yet. At most `limit` tasks run at a time, on threads with this name.
-    pub fn new(name: &'static str, limit: usize, orphans: Arc<Orphans>, stop: StopLine) -> Arc<Background> {
+    pub fn new(name: &'static str, limit: usize, orphans: Arc<Orphans>, stop: StopToken) -> Arc<Background> {
         let (alive, ended) = channel();
         let slots = Slots { queue: Queue::default(), working: 0, alive: Some(alive) };
         Arc::new(Background { name, limit, slots: Mutex::new(slots), orphans, stop, ended: Mutex::new(ended) })
@@ -149,8 +149,12 @@ impl Background {
     /// Runs one task after the other until none is left.
     fn work(&self) {
         while let Some((key, task)) = self.next() {
-            let result = match self.stop.is_pulled() {
-                true => Ok(Finished { how: How::Stopped, stdout: Output::default(), stderr: Output::default() }),
+            let result = match self.stop.stop_requested() {
+                true => Ok(Finished {
+                    exit: Exit::Stopped,
+                    stdout: CapturedOutput::default(),
+                    stderr: CapturedOutput::default(),
+                }),
                 false => self.run_now(task.owner, task.program, task.timeout, task.begin),
             };
             self.slots.lock().queue.done(&key);
@@ -177,12 +181,12 @@ impl Background {
         self.orphans.admit(&owner)?;
         begin();
         let limits = Limits { deadline: Instant::now() + timeout, grace: Some(GRACE), keep: KEEP };
-        let Ended { how, stdout, stderr, left, .. } = program.run(&limits, &self.stop);
+        let RunOutput { exit, stdout, stderr, left, .. } = program.run(&limits, &self.stop);
         if let Some(orphan) = left {
             warn!("{orphan}. It was started for {owner}, and is reaped when it ends");
             self.orphans.keep(&owner, orphan);
         }
-        Ok(Finished { how, stdout, stderr })
+        Ok(Finished { exit, stdout, stderr })
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn names(path: &Path) -> Vec<Name> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::alone::sh;
+    use crate::testing::isolated::sh;
 
     /// `a/list` leads over `links/list` and the directory `to`, which is a link too, to
     /// `real/list`.

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::sys::mutex::Mutex;
-use crate::sys::process::Left;
+use crate::sys::process::Orphan;
 
 /// How many orphans one owner may have before nothing more is started for it.
 pub const MAX_PER_OWNER: usize = 4;
 
 /// The orphans of all owners, by the owner's name.
 #[derive(Default)]
-pub struct Orphans(Mutex<HashMap<Arc<str>, Vec<Left>>>);
+pub struct Orphans(Mutex<HashMap<Arc<str>, Vec<Orphan>>>);
 
 /// Why nothing more is started for an owner.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub struct TooManyOrphans;
 
 impl Orphans {
     /// Keeps one more of `owner`. Returns how many it has now.
-    pub fn keep(&self, owner: &str, orphan: Left) -> usize {
+    pub fn keep(&self, owner: &str, orphan: Orphan) -> usize {
         let mut all = self.0.lock();
         let of_owner = all.entry(owner.into()).or_default();
         of_owner.push(orphan);
@@ -53,7 +53,7 @@ impl Orphans {
     }
 }
 
-fn reap(orphans: &mut Vec<Left>) -> usize {
+fn reap(orphans: &mut Vec<Orphan>) -> usize {
     orphans.retain_mut(|orphan| !orphan.try_reap());
     orphans.len()
 }

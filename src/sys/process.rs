@@ -13,10 +13,10 @@
 //! daemon's but the two pipes it writes into. The end is the process's end, not that of its output, which children in
 //! the background may hold open; they are killed with the group, before the leader is reaped, so that no foreign process can have
 //! got the number. Output is bounded, and however much comes, the deadline is kept. No run lasts longer than
-//! deadline + grace + [`LAST_WAIT`]; what may not be killed, or does not die, is handed out as [`Left`]. No zombie stays.
+//! deadline + grace + [`LAST_WAIT`]; what may not be killed, or does not die, is handed out as [`Orphan`]. No zombie stays.
 //! Leaves out: children that left the group (`setsid`), which nobody can find again; orphans, where
 //! this process is given them (`sys::reaper`); descriptors that the daemon itself was started with
-//! (`sys::inherited` closes them); a spawn that hangs on a dead file system.
+//! (`sys::startup` closes them); a spawn that hangs on a dead file system.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -32,10 +32,10 @@ use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 
-use crate::sys::inherited::give_back_limit;
 use crate::sys::poll::poll_until;
 use crate::sys::reaper::Claim;
-use crate::sys::stop_line::Stop;
+use crate::sys::startup::give_back_limit;
+use crate::sys::stop_token::Stop;
 
 /// How long a killed process is waited for.
 pub const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -67,22 +67,22 @@ pub struct Limits {
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct Ended {
+pub struct RunOutput {
     /// How it ended.
-    pub how: How,
+    pub exit: Exit,
     /// What it wrote to its standard output.
-    pub stdout: Output,
+    pub stdout: CapturedOutput,
     /// What it wrote to its standard error.
-    pub stderr: Output,
+    pub stderr: CapturedOutput,
     /// From before the start until after the end.
     pub took: Duration,
     /// The process, where it could not be killed.
-    pub left: Option<Left>,
+    pub left: Option<Orphan>,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum How {
+pub enum Exit {
     /// By itself, with this code.
     Exited(i32),
     /// By this signal, which the daemon did not send.
@@ -97,14 +97,14 @@ pub enum How {
 
 /// The last bytes that a program wrote: what went wrong stands at the end.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Output {
+pub struct CapturedOutput {
     /// At most [`Limits::keep`] bytes.
     pub kept: Vec<u8>,
 }
 
 /// A process that was killed and did not end. It is to be looked at now and then, so that it becomes no zombie.
 #[derive(Debug)]
-pub struct Left {
+pub struct Orphan {
     child: Child,
     /// It may outlive the thread that started it.
     claim: Claim,
@@ -136,18 +136,18 @@ impl Program {
     }
 
     /// Runs it once, to its end or to its limits.
-    pub fn run(&mut self, limits: &Limits, stop: &dyn Stop) -> Ended {
-        self.run_and_say(limits, stop, || ())
+    pub fn run(&mut self, limits: &Limits, stop: &dyn Stop) -> RunOutput {
+        self.run_with(limits, stop, || ())
     }
 
     /// The same; says when the start is over, whatever came of it.
-    pub fn run_and_say(&mut self, limits: &Limits, stop: &dyn Stop, started: impl FnOnce()) -> Ended {
+    pub fn run_with(&mut self, limits: &Limits, stop: &dyn Stop, started: impl FnOnce()) -> RunOutput {
         let began = Instant::now();
         let start = self.start(limits, stop);
         started();
         let mut ended = match start {
-            Ok(running) => running.see_through(limits, stop),
-            Err(how) => Ended::unstarted(how),
+            Ok(running) => running.wait(limits, stop),
+            Err(exit) => RunOutput::unstarted(exit),
         };
         // Lets go of the writing ends of the pipes.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -155,7 +155,7 @@ impl Program {
         ended
     }
 
-    fn start(&mut self, limits: &Limits, stop: &dyn Stop) -> Result<Running, How> {
+    fn start(&mut self, limits: &Limits, stop: &dyn Stop) -> Result<Running, Exit> {
         loop {
             match self.spawn(stop) {
                 Ok(running) => return Ok(running),
@@ -167,7 +167,7 @@ impl Program {
     /// Starts the process. Both ends of the pipes stay open here: with a writer left, a child that ends does not hang
     /// them up, so that the one event of its end is its end.
     fn spawn(&mut self, stop: &dyn Stop) -> io::Result<Running> {
-        let stop = stop.wire()?;
+        let stop = stop.fd()?;
         let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let child = self.command.stdout(stdout_writer).stderr(stderr_writer).spawn()?;
@@ -178,10 +178,10 @@ impl Program {
     }
 }
 
-impl Left {
+impl Orphan {
     /// Kills it again and looks whether it has ended; true once it has, and is gone.
     pub fn try_reap(&mut self) -> bool {
-        let Left { child, claim, refused } = self;
+        let Orphan { child, claim, refused } = self;
         let reaped = claim.unless_reaped(|| {
             *refused = kill_group(child, Signal::KILL).err();
             !matches!(child.try_wait(), Ok(None))
@@ -196,7 +196,7 @@ impl Left {
 }
 
 /// Why it is left.
-impl fmt::Display for Left {
+impl fmt::Display for Orphan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.refused {
             Some(error) => write!(f, "process {} may not be killed: {}", self.pid(), io::Error::from(error)),
@@ -205,21 +205,27 @@ impl fmt::Display for Left {
     }
 }
 
-impl Ended {
-    fn unstarted(how: How) -> Ended {
-        Ended { how, stdout: Output::default(), stderr: Output::default(), took: Duration::ZERO, left: None }
+impl RunOutput {
+    fn unstarted(exit: Exit) -> RunOutput {
+        RunOutput {
+            exit,
+            stdout: CapturedOutput::default(),
+            stderr: CapturedOutput::default(),
+            took: Duration::ZERO,
+            left: None,
+        }
     }
 }
 
 /// Waits a little where `error` may pass. Else, and at the deadline or a stop, this is how the run ends.
-fn wait_out(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(), How> {
+fn wait_out(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(), Exit> {
     let passing = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
     let left = limits.deadline.saturating_duration_since(Instant::now());
     if left.is_zero() || !passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
-        return Err(How::NotStarted(error));
+        return Err(Exit::NotStarted(error));
     }
     if stop.wait(left.min(RETRY)) {
-        return Err(How::Stopped);
+        return Err(Exit::Stopped);
     }
     Ok(())
 }
@@ -243,7 +249,7 @@ struct Running {
 impl Running {
     /// Not inlined: what it needs on the stack shall not lie beneath the start of the program, the deepest call there is.
     #[inline(never)]
-    fn see_through(mut self, limits: &Limits, stop: &dyn Stop) -> Ended {
+    fn wait(mut self, limits: &Limits, stop: &dyn Stop) -> RunOutput {
         let pidfd = self.pidfd(limits, stop);
         let cut_short = match &pidfd {
             Ok(pidfd) => self.watch(pidfd, limits),
@@ -252,25 +258,25 @@ impl Running {
         let refused = kill_group(&self.child, Signal::KILL).err();
         let status = self.reap(pidfd.as_ref().ok());
         let left = matches!(status, Ok(None));
-        let how = match (pidfd, cut_short, status) {
-            (Err(how), ..) | (_, Some(how), _) => how,
-            (_, None, Ok(Some(status))) => How::from(status),
-            (_, None, Ok(None)) => How::TimedOut,
-            (_, None, Err(_)) => How::NotStarted(io::Error::other("its exit code is lost, as SIGCHLD is ignored")),
+        let exit = match (pidfd, cut_short, status) {
+            (Err(exit), ..) | (_, Some(exit), _) => exit,
+            (_, None, Ok(Some(status))) => Exit::from(status),
+            (_, None, Ok(None)) => Exit::TimedOut,
+            (_, None, Err(_)) => Exit::NotStarted(io::Error::other("its exit code is lost, as SIGCHLD is ignored")),
         };
-        Ended {
-            how,
+        RunOutput {
+            exit,
             stdout: self.stdout.finish(limits.keep),
             stderr: self.stderr.finish(limits.keep),
             took: Duration::ZERO,
-            left: left.then(|| Left { claim: Claim::new(self.child.id()), child: self.child, refused }),
+            left: left.then(|| Orphan { claim: Claim::new(self.child.id()), child: self.child, refused }),
         }
     }
 
     /// The descriptor that tells of the process's end.
-    fn pidfd(&self, limits: &Limits, stop: &dyn Stop) -> Result<OwnedFd, How> {
+    fn pidfd(&self, limits: &Limits, stop: &dyn Stop) -> Result<OwnedFd, Exit> {
         let Some(pid) = Pid::from_raw(self.child.id() as i32) else {
-            return Err(How::NotStarted(Errno::SRCH.into()));
+            return Err(Exit::NotStarted(Errno::SRCH.into()));
         };
         loop {
             match pidfd_open(pid, PidfdFlags::empty()) {
@@ -281,7 +287,7 @@ impl Running {
     }
 
     /// Reads along until the process has ended by itself (`None`), or until it is to be killed.
-    fn watch(&mut self, pidfd: &OwnedFd, limits: &Limits) -> Option<How> {
+    fn watch(&mut self, pidfd: &OwnedFd, limits: &Limits) -> Option<Exit> {
         let mut until = limits.deadline;
         let mut grace = limits.grace;
         let mut cut_short = None;
@@ -302,15 +308,15 @@ impl Running {
                 return cut_short;
             }
             if stopped {
-                return Some(How::Stopped);
+                return Some(Exit::Stopped);
             }
             if Instant::now() >= until {
                 match grace.take() {
                     Some(grace) if kill_group(&self.child, Signal::TERM).is_ok() => {
                         until += grace;
-                        cut_short = Some(How::TimedOut);
+                        cut_short = Some(Exit::TimedOut);
                     }
-                    _ => return Some(How::TimedOut),
+                    _ => return Some(Exit::TimedOut),
                 }
             }
         }
@@ -334,11 +340,11 @@ impl Running {
     }
 }
 
-impl From<ExitStatus> for How {
-    fn from(status: ExitStatus) -> How {
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Exit {
         match (status.code(), status.signal()) {
-            (Some(code), _) => How::Exited(code),
-            (None, signal) => How::Signaled(signal.unwrap_or(0)),
+            (Some(code), _) => Exit::Exited(code),
+            (None, signal) => Exit::Signaled(signal.unwrap_or(0)),
         }
     }
 }
@@ -346,14 +352,14 @@ impl From<ExitStatus> for How {
 /// The reading end of one output and what has come out of it.
 struct Capture {
     pipe: OwnedFd,
-    output: Output,
+    output: CapturedOutput,
     /// Something may wait in the pipe still.
     more: bool,
 }
 
 impl Capture {
     fn new(pipe: OwnedFd) -> Capture {
-        Capture { pipe, output: Output::default(), more: true }
+        Capture { pipe, output: CapturedOutput::default(), more: true }
     }
 
     /// Reads once from a pipe that is known to hold something, and says whether it may hold more.
@@ -375,7 +381,7 @@ impl Capture {
     }
 
     /// Reads what waits, without blocking and not for ever: someone who left the group may go on writing.
-    fn finish(mut self, keep: usize) -> Output {
+    fn finish(mut self, keep: usize) -> CapturedOutput {
         for _ in 0..LAST_READS {
             if !self.more || !poll_until(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(Instant::now())) {
                 break;

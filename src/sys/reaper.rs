@@ -87,7 +87,7 @@ mod tests {
     use std::process::{Child, Command};
 
     use super::*;
-    use crate::sys::alone::wait_until;
+    use crate::testing::isolated::wait_until;
 
     /// A child that has ended, and is a zombie.
     #[expect(clippy::disallowed_methods, reason = "the test needs children of its own threads")]

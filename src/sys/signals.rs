@@ -26,7 +26,7 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::sys::poll::poll_until;
 use crate::sys::reaper::{reap_orphans, receives_orphans};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_token::StopToken;
 pub use nix::sys::signal::Signal;
 
 /// Those that are told.
@@ -76,7 +76,7 @@ impl Signals {
     }
 
     /// Waits for a signal, for one of `lines` to become readable, or for the time. `None` waits as long as it takes.
-    pub fn wait(&mut self, until: Option<Instant>, lines: &[&StopLine]) -> Wake {
+    pub fn wait(&mut self, until: Option<Instant>, lines: &[&StopToken]) -> Wake {
         loop {
             if let Some(signal) = self.waiting.pop_front() {
                 return Wake::Signal(signal);
@@ -109,7 +109,7 @@ mod tests {
     use rustix::process::{getpid, kill_process};
 
     use super::*;
-    use crate::sys::alone::{alone, this_program};
+    use crate::testing::isolated::{alone, this_program};
 
     /// Catching is for the whole process, so the test has one to itself; it is started with signals blocked, as a careless
     /// supervisor may do.
@@ -120,7 +120,7 @@ mod tests {
         if !alone(name, &block, &this_program()) {
             return;
         }
-        let (mut signals, line) = (Signals::catch().unwrap(), StopLine::new().unwrap());
+        let (mut signals, line) = (Signals::catch().unwrap(), StopToken::new().unwrap());
         let minute = Some(Instant::now() + Duration::from_secs(60));
         assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time);
         let send = |signal: Signal| {
@@ -134,7 +134,7 @@ mod tests {
         }
         KEPT_OFF.into_iter().for_each(send);
         assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time);
-        line.pull();
+        line.trigger();
         send(Signal::SIGTERM);
         assert_eq!(signals.wait(minute, &[&line]), Wake::Signal(Signal::SIGTERM));
         assert_eq!(signals.wait(minute, &[&line]), Wake::Line(0));
@@ -146,7 +146,7 @@ mod tests {
         let words = ["grep", line, "/proc/self/status"].map(String::from);
         let limits =
             crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
-        let ended = crate::sys::process::Program::new(&words).run(&limits, &StopLine::new().unwrap());
+        let ended = crate::sys::process::Program::new(&words).run(&limits, &StopToken::new().unwrap());
         String::from_utf8(ended.stdout.kept).unwrap()
     }
 

@@ -16,34 +16,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anycast_healthchecker::internals::bird::birdc::{self, End};
-use anycast_healthchecker::internals::bird::control::Control;
-use anycast_healthchecker::internals::bird::framing::{Activity, Framing, FramingError, Whole, LONGEST_REPLY};
 use anycast_healthchecker::internals::bird::history::{self, History};
 use anycast_healthchecker::internals::bird::prefix_file::{self, PrefixFile};
-use anycast_healthchecker::internals::bird::question::Question;
-use anycast_healthchecker::internals::bird::reply::{Meaning, Reply, LONGEST_WHY};
-use anycast_healthchecker::internals::bird::routes::{self, Strangers};
-use anycast_healthchecker::internals::check::pidfile::Pidfile;
+use anycast_healthchecker::internals::bird::protocol::birdc::{self, CommandEnd};
+use anycast_healthchecker::internals::bird::protocol::control::Control;
+use anycast_healthchecker::internals::bird::protocol::framing::{
+    Activity, Framing, FramingError, Response, MAX_RESPONSE_LEN,
+};
+use anycast_healthchecker::internals::bird::protocol::outcome::{Outcome, ReconfigureResult, MAX_REASON_LEN};
+use anycast_healthchecker::internals::bird::protocol::query::Query;
+use anycast_healthchecker::internals::bird::routes::{self, UnmanagedPrefixes};
+use anycast_healthchecker::internals::check::watch_pidfile::Pidfile;
 use anycast_healthchecker::internals::check::Check;
 use anycast_healthchecker::internals::command::Command;
+use anycast_healthchecker::internals::config::diagnostic::Diagnostic;
 use anycast_healthchecker::internals::config::files::{self, ServiceFiles, Sources};
 use anycast_healthchecker::internals::config::ini::{is_space, trim, Ini, Section};
-use anycast_healthchecker::internals::config::problem::Problem;
 use anycast_healthchecker::internals::config::settings::Service;
-use anycast_healthchecker::internals::drain;
+use anycast_healthchecker::internals::drain_file;
 use anycast_healthchecker::internals::prefix::{Family, Prefix};
 use anycast_healthchecker::internals::report::document::Document;
 use anycast_healthchecker::internals::report::nagios::{self, Thresholds};
 use anycast_healthchecker::internals::report::{client, table};
-use anycast_healthchecker::internals::sys::process_end::Watcher;
-use anycast_healthchecker::internals::sys::stop_line::StopLine;
+use anycast_healthchecker::internals::sys::pidfd::Watcher;
+use anycast_healthchecker::internals::sys::stop_token::StopToken;
 use rustix::net::{send, SendFlags};
 
 use message::{messages, Message};
 
 #[expect(dead_code, reason = "what is read is of interest here, not the requests")]
-#[path = "../../src/sys/addresses/message.rs"]
+#[path = "../../src/sys/netlink/message.rs"]
 mod message;
 
 /// One of the functions below.
@@ -73,7 +75,7 @@ pub fn ini(bytes: &[u8]) {
     let mut ini = Ini::default();
     let faults = ini.read(Path::new("a.conf"), bytes);
     for fault in &faults {
-        is_one_line(&Problem::from(fault.clone()).to_string());
+        is_one_line(&Diagnostic::from(fault.clone()).to_string());
     }
     let mut text = String::new();
     for section in sections(&ini) {
@@ -125,7 +127,8 @@ pub fn settings(bytes: &[u8]) {
                 assert!(!warning.is_error());
             }
             let printed = configuration.print();
-            let Ok(text) = printed.as_ref().map_err(|problems| assert!(problems.iter().all(Problem::is_error))) else {
+            let Ok(text) = printed.as_ref().map_err(|problems| assert!(problems.iter().all(Diagnostic::is_error)))
+            else {
                 return;
             };
             // What has several lines, or a % in it, is printed as it is used, as the original prints it.
@@ -141,7 +144,7 @@ pub fn settings(bytes: &[u8]) {
             assert_eq!(printed.settings.daemon.log, configuration.settings.daemon.log);
         }
         Err(problems) => {
-            assert!(problems.iter().any(Problem::is_error));
+            assert!(problems.iter().any(Diagnostic::is_error));
             problems.iter().for_each(|problem| is_one_line(&problem.to_string()));
             let salvaged = files::salvage(&sources, problems);
             assert!(salvaged.settings.is_none_or(|settings| settings.services.is_empty()));
@@ -175,8 +178,8 @@ pub fn prefix_file(bytes: &[u8]) {
             Family::V6 => "2001:db8::1/128",
         };
         let dummy: Prefix = dummy.parse().unwrap();
-        let next = routes::next(&found.prefixes, &[], Some(&dummy), Strangers::Keep).list;
-        assert_eq!(routes::next(&next, &[], Some(&dummy), Strangers::Keep).list, next);
+        let next = routes::next(&found.prefixes, &[], Some(&dummy), UnmanagedPrefixes::Keep).list;
+        assert_eq!(routes::next(&next, &[], Some(&dummy), UnmanagedPrefixes::Keep).list, next);
         let variable = match (&found.variable, &found.flaw) {
             (Some(variable), None) => variable,
             (_, flaw) => {
@@ -203,27 +206,28 @@ pub fn prefix_file(bytes: &[u8]) {
 pub fn birdc(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (out, error) = (&bytes[..at], &bytes[(at + 1).min(bytes.len())..]);
-    let ends = [End::Code(0), End::Code(1), End::Signal(15), End::Limit(Duration::from_secs(2))];
+    let ends =
+        [CommandEnd::Code(0), CommandEnd::Code(1), CommandEnd::Signal(15), CommandEnd::Limit(Duration::from_secs(2))];
     for end in ends {
         let reply = birdc::read(out, error, end);
         is_sound(&reply);
-        assert!(!reply.meaning.is_taken() || !matches!(end, End::Limit(_)));
+        assert!(!reply.outcome.is_taken() || !matches!(end, CommandEnd::Limit(_)));
         let text = [out, b"\n", error].concat();
         let said = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
         let spoke = text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Reading configuration from "));
-        if reply.meaning.is_taken() && spoke {
+        if reply.outcome.is_taken() && spoke {
             assert!(said(b"Reconfigur") || said(b"0003 ") || said(b"0004 "));
         }
         let refused = birdc::read(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
-        assert!(!refused.meaning.is_taken(), "{refused:?}");
+        assert!(!refused.outcome.is_taken(), "{refused:?}");
     }
 }
 
-fn is_sound(reply: &Reply) {
-    let why = reply.meaning.why().unwrap_or_default();
-    assert!(why.len() <= LONGEST_WHY);
+fn is_sound(reply: &ReconfigureResult) {
+    let why = reply.outcome.why().unwrap_or_default();
+    assert!(why.len() <= MAX_REASON_LEN);
     is_one_line(why);
-    is_one_line(&reply.meaning.to_string());
+    is_one_line(&reply.outcome.to_string());
 }
 
 /// The bytes of BIRD's control socket: however they are cut, they are the same replies.
@@ -235,7 +239,7 @@ pub fn framing(bytes: &[u8]) {
     let question = question();
     for reply in &replies {
         // What is no UTF-8 is replaced by three bytes.
-        assert!(reply.lines().map(|line| line.text.len()).sum::<usize>() <= 3 * LONGEST_REPLY);
+        assert!(reply.lines().map(|line| line.text.len()).sum::<usize>() <= 3 * MAX_RESPONSE_LEN);
         assert!(reply.lines().all(|line| line.code <= 9999));
         let version = reply.greeting().flatten();
         is_sound(&reply.configured(version));
@@ -245,16 +249,16 @@ pub fn framing(bytes: &[u8]) {
 }
 
 /// The replies, and what comes then.
-fn fed(bytes: &[u8], size: usize) -> (Vec<Whole>, Option<FramingError>) {
+fn fed(bytes: &[u8], size: usize) -> (Vec<Response>, Option<FramingError>) {
     let (mut framing, mut replies) = (Framing::default(), Vec::new());
     let errors = bytes.chunks(size.max(1)).map(|part| framing.feed(part, &mut replies).err());
     let error = errors.last().flatten();
     (replies, error)
 }
 
-fn question() -> Question {
+fn question() -> Query {
     let [a, b, c]: [Prefix; 3] = ["10.52.12.1/32", "10.52.12.2/32", "10.52.12.9/32"].map(|text| text.parse().unwrap());
-    Question::new("ACAST_PS_ADVERTISE", [a, b].into(), [c].into_iter())
+    Query::new("ACAST_PS_ADVERTISE", [a, b].into(), [c].into_iter())
 }
 
 /// Conversations with somebody who says this, whatever is asked: BIRD is told to reconfigure only when it has just said
@@ -264,7 +268,7 @@ pub fn control(bytes: &[u8]) {
     // More does not go into a socket at once.
     let bytes = &bytes[..bytes.len().min(32 * 1024)];
     let (replies, _) = fed(bytes, bytes.len());
-    let stop = StopLine::new().unwrap();
+    let stop = StopToken::new().unwrap();
 
     let (reply, heard) = speak(bytes, |control| control.configure(LIMIT, &stop));
     is_sound(&reply);
@@ -275,14 +279,14 @@ pub fn control(bytes: &[u8]) {
     let answer = |request: usize| replies.get(request + 1);
     let configure = requests.iter().position(|request| *request == "configure");
     if let Some(at) = configure {
-        assert_eq!(at.checked_sub(1).and_then(answer).map(Whole::activity), Some(Activity::Idle));
+        assert_eq!(at.checked_sub(1).and_then(answer).map(Response::activity), Some(Activity::Idle));
         assert!(requests[at + 1..].iter().all(|request| *request != "configure"));
     }
-    if reply.meaning.is_taken() {
+    if reply.outcome.is_taken() {
         let at = configure.unwrap();
-        let meaning = answer(at).unwrap().configured(None).meaning;
-        let idle = || answer(requests.len() - 1).map(Whole::activity) == Some(Activity::Idle);
-        assert!(meaning == reply.meaning || meaning == Meaning::Pending && idle(), "{meaning:?}");
+        let meaning = answer(at).unwrap().configured(None).outcome;
+        let idle = || answer(requests.len() - 1).map(Response::activity) == Some(Activity::Idle);
+        assert!(meaning == reply.outcome || meaning == Outcome::Pending && idle(), "{meaning:?}");
     }
 
     let (asked, _) = speak(bytes, |control| control.ask(&[question()], LIMIT, &stop));
@@ -407,15 +411,15 @@ pub fn history(bytes: &[u8]) {
 
 /// A drain file: what is written of it is read back, to the second.
 pub fn drain(bytes: &[u8]) {
-    let end = drain::read(&bytes[..bytes.len().min(drain::LONGEST)]);
-    let text = drain::text(end);
-    assert!(text.len() <= drain::LONGEST);
-    match (end, drain::read(text.as_bytes())) {
-        (drain::End::At(time), drain::End::At(written)) if time >= UNIX_EPOCH => {
+    let end = drain_file::read(&bytes[..bytes.len().min(drain_file::LONGEST)]);
+    let text = drain_file::text(end);
+    assert!(text.len() <= drain_file::LONGEST);
+    match (end, drain_file::read(text.as_bytes())) {
+        (drain_file::End::At(time), drain_file::End::At(written)) if time >= UNIX_EPOCH => {
             assert!(time.duration_since(written).unwrap() < Duration::from_secs(1));
         }
-        (drain::End::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
-        (drain::End::Never, written) => assert_eq!(written, end),
+        (drain_file::End::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
+        (drain_file::End::Never, written) => assert_eq!(written, end),
     }
     is_one_line(&end.to_string());
 }
@@ -424,7 +428,7 @@ pub fn drain(bytes: &[u8]) {
 pub fn pidfile(bytes: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.pid");
-    let stop = StopLine::new().unwrap();
+    let stop = StopToken::new().unwrap();
     let watcher = Watcher::new(stop.clone());
     let check = check();
     let look = |bytes: &[u8]| {
@@ -438,7 +442,7 @@ pub fn pidfile(bytes: &[u8]) {
     // Whatever else is in it.
     let own = std::process::id();
     assert_eq!(look(&[format!("{own}\n").as_bytes(), bytes].concat()), Some(own as i32));
-    stop.pull();
+    stop.trigger();
 }
 
 /// A service that nothing is known of.

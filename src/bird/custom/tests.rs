@@ -5,9 +5,9 @@ use std::sync::mpsc::{channel, Receiver};
 
 use super::*;
 use crate::command::Command;
-use crate::report::sample::service;
-use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
 use crate::sys::orphans::MAX_PER_OWNER;
+use crate::testing::isolated::{beside_sudo, wait_until, BECOMES_ROOT};
+use crate::testing::sample::service;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -18,7 +18,7 @@ struct Rig {
     customs: Customs,
     events: Receiver<Event>,
     orphans: Arc<Orphans>,
-    stop: StopLine,
+    stop: StopToken,
     /// The list.
     list: Vec<Prefix>,
     /// Its family's transport owes BIRD a revision.
@@ -52,7 +52,7 @@ impl Rig {
 
     fn empty(list: Vec<Prefix>) -> Rig {
         let (sender, events) = channel();
-        let (stop, orphans) = (StopLine::new().unwrap(), Arc::<Orphans>::default());
+        let (stop, orphans) = (StopToken::new().unwrap(), Arc::<Orphans>::default());
         Rig {
             dir: tempfile::tempdir().unwrap(),
             customs: Customs::new(orphans.clone(), sender, stop.clone()),
@@ -105,7 +105,7 @@ impl Rig {
     }
 
     /// Waits for the end of a run and takes it in.
-    fn end(&mut self) -> (CustomRun, Outcome) {
+    fn end(&mut self) -> (CustomRun, CustomOutcome) {
         match self.events.recv_timeout(MINUTE) {
             Ok(Event::CustomEnded(run)) => {
                 let outcome = self.customs.end(&run, self.now);
@@ -117,7 +117,7 @@ impl Rig {
     }
 
     /// Goes on to the next wake-up, and runs what is due then, to its end. For whom that was.
-    fn run(&mut self) -> (CustomRun, Outcome) {
+    fn run(&mut self) -> (CustomRun, CustomOutcome) {
         self.now = self.now.max(self.wakeup().expect("nothing is due"));
         self.start();
         assert!(self.customs.is_running());
@@ -432,12 +432,12 @@ fn after_the_stop_nothing_is_started_and_at_the_end_nothing_runs() {
     let Rig { customs, events, stop, .. } = rig;
     drop(customs);
     wait_until("the end of the run", || !Path::new(&process).exists());
-    assert!(stop.is_pulled() && events.recv().is_ok());
+    assert!(stop.stop_requested() && events.recv().is_ok());
 
     let mut rig = Rig::empty(vec![prefix(0), prefix(1)]);
     rig.reload(&[with(0, Some("sleep 1105")), with(1, Some("sleep 1105"))], false);
     rig.start();
-    rig.stop.pull();
+    rig.stop.trigger();
     let (run, _) = rig.end();
     assert_eq!(run.result.unwrap_err().to_string(), "reconfiguring BIRD was ended by the daemon's stop");
     rig.list(0, false);

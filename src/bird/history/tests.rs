@@ -5,8 +5,8 @@ use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use super::*;
-use crate::sys::alone::{alone, this_program};
 use crate::sys::atomic_file::{self, Durability};
+use crate::testing::isolated::{alone, this_program};
 
 /// A prefix file, its history and its text by number.
 struct Sandbox {

@@ -9,9 +9,9 @@ use crate::bird::prefix_file::PrefixFile;
 use crate::check::health::State;
 use crate::command::Command;
 use crate::config::settings::TimedCommand;
-use crate::report::sample;
-use crate::report::sample::{prefixes, MANY};
 use crate::sys::atomic_file::{self, Durability, MODE};
+use crate::testing::sample;
+use crate::testing::sample::{prefixes, MANY};
 
 const DUMMY: &str = "10.189.200.255/32";
 const A: &str = "10.0.0.1/32";
@@ -235,7 +235,7 @@ fn what_others_do_to_the_file_is_undone_once_a_second() {
         &|desk| fs::remove_file(&desk.bird.conf).unwrap(),
         &|desk| fs::set_permissions(&desk.bird.conf, PermissionsExt::from_mode(0o600)).unwrap(),
     ];
-    // Strangers may go: the family had its first verdict.
+    // UnmanagedPrefixes may go: the family had its first verdict.
     desk.verdict("a", State::Up);
     desk.step(&mut list);
     let mut repaired = None;
@@ -244,7 +244,7 @@ fn what_others_do_to_the_file_is_undone_once_a_second() {
         list.recheck();
         desk.step(&mut list);
         desk.expect(&list, &[DUMMY, A, B]);
-        assert!(repaired.is_none_or(|at| desk.now >= at + REPAIR));
+        assert!(repaired.is_none_or(|at| desk.now >= at + REPAIR_INTERVAL));
         repaired = Some(desk.now);
         desk.told(&mut list);
     }
@@ -465,7 +465,7 @@ fn what_an_operator_withdraws_leaves_a_held_list_at_once() {
     desk.expect(&list, &[DUMMY]);
 }
 
-/// As where descriptors are short for a moment: an older list must not take the place of a sound one.
+/// As where descriptors are short for a phase: an older list must not take the place of a sound one.
 #[test]
 fn a_file_that_can_be_read_at_the_second_look_counts() {
     let check = |present: &dyn Fn(&Desk), held: bool, listed: &[&str]| {
@@ -640,7 +640,7 @@ fn a_reload_without_a_change_does_nothing() {
     assert_eq!(desk.next_wakeup(&mut list), None);
 }
 
-/// Whether the family had a verdict, which lets strangers go, makes no difference to what was a service's prefix.
+/// Whether the family had a verdict, which lets unmanaged go, makes no difference to what was a service's prefix.
 #[test]
 fn a_prefix_goes_with_its_service_and_no_other_does() {
     let mut desk = Desk::listing(&[DUMMY, STRANGER, A, B]);
@@ -679,7 +679,7 @@ fn a_prefix_that_changes_its_service_stays_as_it_is_until_that_ones_verdict() {
     }
 }
 
-/// A verdict that came in the same moment as the reload, before it, has its effect.
+/// A verdict that came in the same phase as the reload, before it, has its effect.
 #[test]
 fn what_a_prefix_keeps_is_what_its_last_service_said() {
     let mut desk = Desk::listing(&[DUMMY, A, B]);
@@ -806,7 +806,7 @@ fn a_service_may_have_very_many_prefixes() {
         desk.verdict("a", state);
         list.recheck();
         desk.step(&mut list);
-        assert!(!list.question().parts().is_empty());
+        assert!(!list.query().parts().is_empty());
         desk.told(&mut list);
     }
     list.reload(&desk.bird, &desk.services, &desk.verdicts);

@@ -5,15 +5,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::bird::real_bird::{prefixes, Programs, RealBird, VARIABLE};
 use crate::check::health::State;
 use crate::check::Check;
 use crate::command::Command;
 use crate::config::files::{load, ServiceFiles, Sources};
 use crate::config::settings::{Bird, OnDisabled, Service};
 use crate::prefix::Prefix;
-use crate::report::sample::service;
 use crate::sys::atomic_file::{replace, Durability};
+use crate::testing::real_bird::{prefixes, Programs, RealBird, VARIABLE};
+use crate::testing::sample::service;
 
 const DUMMIES: [&str; 2] = ["10.189.200.255/32", "2001:db8::1/128"];
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Desk {
     reconfigurer: Reconfigurer,
     checks: Vec<Check>,
-    give_up: StopLine,
+    give_up: StopToken,
 }
 
 impl Desk {
@@ -45,7 +45,7 @@ impl Desk {
                 Arc::default(),
             ),
             checks: services.into_iter().map(Check::new).collect(),
-            give_up: StopLine::new().unwrap(),
+            give_up: StopToken::new().unwrap(),
         }
     }
 
@@ -143,7 +143,7 @@ fn a_bird_that_holds_the_list_is_left_alone_and_asked_each_minute() {
         let minute = desk.step().unwrap();
         assert!(minute > VERIFY_INTERVAL / 2 && minute <= VERIFY_INTERVAL, "{minute:?}");
         assert_eq!(desk.counts(), (0, 0, true));
-        // A change is told, and a question in between holds up nothing.
+        // A change is told, and a query in between holds up nothing.
         desk.say("a", State::Down);
         assert_eq!(desk.step(), Some(Duration::ZERO));
         assert_eq!(desk.counts(), (1, 0, true), "{}", desk.problem());
@@ -307,7 +307,7 @@ fn after_a_change_by_command_an_old_bird_is_woken_once() {
             assert_eq!((runs(dir.path()) - before, desk.counts()), (1, (told, 0, true)), "{greeting}");
             let soon = desk.step();
             assert_eq!(soon.is_some(), wakes, "{greeting}");
-            assert!(soon.is_none_or(|after| after <= GATHER));
+            assert!(soon.is_none_or(|after| after <= COALESCE_WINDOW));
             assert_eq!((runs(dir.path()) - before, desk.counts()), (1 + usize::from(wakes), (told, 0, true)));
             assert_eq!(desk.step(), None, "once is enough");
         }
@@ -334,7 +334,7 @@ fn nobody_is_woken_where_somebody_changed_the_file() {
     assert_eq!((runs(dir.path()), desk.step().is_some(), runs(dir.path())), (2, true, 3));
 }
 
-/// Over a socket the end of the connection wakes BIRD, but of a long list it has not sent all by then. The next question
+/// Over a socket the end of the connection wakes BIRD, but of a long list it has not sent all by then. The next query
 /// wakes it.
 #[test]
 fn over_a_socket_only_a_long_list_needs_to_be_woken() {
@@ -382,7 +382,7 @@ fn nobody_is_told_while_bird_may_be_busy() {
     assert_eq!(desk.reconfigurer.next_wakeup(busy, now), Some(now + MINUTE));
     assert_eq!(desk.reconfigurer.next_wakeup(runs, now), None, "the end of the command is the next occasion");
     let until = desk.reconfigurer.advance(&desk.give_up).unwrap();
-    assert!(until > now + REST / 2 && desk.counts() == (1, 0, true), "{}", desk.problem());
+    assert!(until > now + BUSY_PAUSE / 2 && desk.counts() == (1, 0, true), "{}", desk.problem());
     // Over a socket BIRD says itself when it is not busy any more.
     let mut desk = Desk::new(Family::V4, &dir.path().join("list"), &dir.path().join("nobody"), None);
     desk.write();
@@ -438,7 +438,7 @@ fn a_family_is_verified_while_the_file_of_the_other_cannot_be_written() {
     }
 }
 
-/// A restricted socket answers questions, and takes no reconfigure.
+/// A restricted socket answers queries, and takes no reconfigure.
 #[test]
 fn a_restricted_socket_is_named_as_the_reason() {
     let dir = tempfile::tempdir().unwrap();
@@ -544,7 +544,7 @@ impl Crossing {
     }
 
     fn tell(&mut self) {
-        let (now, stop) = (Instant::now(), StopLine::new().unwrap());
+        let (now, stop) = (Instant::now(), StopToken::new().unwrap());
         for reconfigurer in &mut self.all {
             for list in reconfigurer.lists_mut().iter_mut().filter(|list| list.next_wakeup(now).is_some()) {
                 list.converge(&[], now);

@@ -10,16 +10,22 @@ fn prefixes(numbers: &[u32]) -> Vec<Prefix> {
     numbers.iter().copied().map(prefix).collect()
 }
 
-fn known<'a>(decisions: &[(u32, &'a str, Decision)]) -> Vec<Known<'a>> {
-    decisions.iter().map(|&(n, service, decision)| Known { prefix: prefix(n), service, decision }).collect()
+fn known<'a>(decisions: &[(u32, &'a str, Decision)]) -> Vec<DesiredPrefix<'a>> {
+    decisions.iter().map(|&(n, service, decision)| DesiredPrefix { prefix: prefix(n), service, decision }).collect()
 }
 
 /// What `listed` becomes, and the first words of each finding's sentence.
-fn check(listed: &[u32], decisions: &[(u32, &str, Decision)], strangers: Strangers, list: &[u32], said: &[&str]) {
-    let found = next(&prefixes(listed), &known(decisions), Some(&prefix(0)), strangers);
+fn check(
+    listed: &[u32],
+    decisions: &[(u32, &str, Decision)],
+    unmanaged: UnmanagedPrefixes,
+    list: &[u32],
+    said: &[&str],
+) {
+    let found = next(&prefixes(listed), &known(decisions), Some(&prefix(0)), unmanaged);
     assert_eq!(found.list, prefixes(list), "{listed:?} {decisions:?}");
     let sentences: Vec<String> =
-        found.findings.iter().map(|finding| finding.sentence(Moment::Running, Path::new("/p.conf"))).collect();
+        found.findings.iter().map(|finding| finding.sentence(Phase::Running, Path::new("/p.conf"))).collect();
     assert_eq!(sentences.len(), said.len(), "{sentences:?}");
     assert!(sentences.iter().zip(said).all(|(sentence, said)| sentence.starts_with(said)), "{sentences:?}");
 }
@@ -28,7 +34,7 @@ use Decision::{Advertise, Keep, Withdraw};
 
 #[test]
 fn announcing_and_withdrawing() {
-    let remove = Strangers::Remove;
+    let remove = UnmanagedPrefixes::Remove;
     check(&[0], &[(1, "a", Advertise)], remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
     check(&[0, 1], &[(1, "a", Advertise)], remove, &[0, 1], &[]);
     check(
@@ -56,7 +62,7 @@ fn what_moves_together_is_told_together() {
     check(
         &[0, 3, 5, 4],
         &[(1, "a", up), (2, "b", up), (7, "a", up), (3, "c", down), (4, "c", down), (5, "d", down), (6, "c", up)],
-        Strangers::Remove,
+        UnmanagedPrefixes::Remove,
         &[0, 1, 2, 7, 6],
         &[
             "withdrawing 10.0.0.3/32,10.0.0.4/32 for c",
@@ -71,20 +77,20 @@ fn what_moves_together_is_told_together() {
 #[test]
 fn undecided_prefixes_stay_as_first_read() {
     let decisions = [(1, "a", Keep(true)), (2, "b", Keep(false))];
-    check(&[0, 1], &decisions, Strangers::Remove, &[0, 1], &[]);
+    check(&[0, 1], &decisions, UnmanagedPrefixes::Remove, &[0, 1], &[]);
     // Somebody changed the file meanwhile.
-    check(&[0], &decisions, Strangers::Remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
-    check(&[0, 1, 2], &decisions, Strangers::Remove, &[0, 1], &["withdrawing 10.0.0.2/32 for b"]);
+    check(&[0], &decisions, UnmanagedPrefixes::Remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
+    check(&[0, 1, 2], &decisions, UnmanagedPrefixes::Remove, &[0, 1], &["withdrawing 10.0.0.2/32 for b"]);
 }
 
 #[test]
 fn the_dummy_is_always_there() {
-    check(&[], &[], Strangers::Keep, &[0], &["dummy IP prefix 10.0.0.0/32 wasn't found"]);
-    check(&[1, 0, 0], &[(1, "a", Advertise)], Strangers::Keep, &[1, 0], &[]);
-    check(&[1], &[(1, "a", Advertise)], Strangers::Keep, &[0, 1], &["dummy IP prefix"]);
-    check(&[0], &[(0, "a", Withdraw)], Strangers::Keep, &[0], &[]);
-    check(&[], &[(0, "a", Advertise)], Strangers::Keep, &[0], &["dummy IP prefix"]);
-    let nothing = next(&[], &[], None, Strangers::Remove);
+    check(&[], &[], UnmanagedPrefixes::Keep, &[0], &["dummy IP prefix 10.0.0.0/32 wasn't found"]);
+    check(&[1, 0, 0], &[(1, "a", Advertise)], UnmanagedPrefixes::Keep, &[1, 0], &[]);
+    check(&[1], &[(1, "a", Advertise)], UnmanagedPrefixes::Keep, &[0, 1], &["dummy IP prefix"]);
+    check(&[0], &[(0, "a", Withdraw)], UnmanagedPrefixes::Keep, &[0], &[]);
+    check(&[], &[(0, "a", Advertise)], UnmanagedPrefixes::Keep, &[0], &["dummy IP prefix"]);
+    let nothing = next(&[], &[], None, UnmanagedPrefixes::Remove);
     assert_eq!(nothing, Routes { list: Vec::new(), findings: Vec::new() });
 }
 
@@ -93,24 +99,30 @@ fn strangers_stay_or_go() {
     check(
         &[0, 7, 1, 8, 7],
         &[(1, "a", Advertise)],
-        Strangers::Keep,
+        UnmanagedPrefixes::Keep,
         &[0, 7, 1, 8],
         &["found IP prefixes 10.0.0.7/32,10.0.0.8/32 in /p.conf"],
     );
     check(
         &[0, 7, 1, 8, 7],
         &[(1, "a", Advertise)],
-        Strangers::Remove,
+        UnmanagedPrefixes::Remove,
         &[0, 1],
         &["found 10.0.0.7/32,10.0.0.8/32 IP prefixes in Bird"],
     );
-    check(&[0, 7], &[], Strangers::Remove, &[0], &["found 10.0.0.7/32 IP prefixes", "Bird configuration doesn't"]);
+    check(
+        &[0, 7],
+        &[],
+        UnmanagedPrefixes::Remove,
+        &[0],
+        &["found 10.0.0.7/32 IP prefixes", "Bird configuration doesn't"],
+    );
 }
 
 #[test]
 fn of_several_services_the_least_decides() {
     let check = |first: Decision, second: Decision, listed: bool| {
-        let found = next(&[], &known(&[(1, "a", first), (1, "b", second)]), None, Strangers::Remove);
+        let found = next(&[], &known(&[(1, "a", first), (1, "b", second)]), None, UnmanagedPrefixes::Remove);
         assert_eq!(found.list, if listed { prefixes(&[1]) } else { Vec::new() }, "{first:?} {second:?}");
     };
     check(Advertise, Advertise, true);
@@ -123,7 +135,7 @@ fn of_several_services_the_least_decides() {
         &prefixes(&[1, 2]),
         &known(&[(1, "a", Advertise), (1, "b", Withdraw), (1, "c", Withdraw), (2, "d", Advertise)]),
         None,
-        Strangers::Remove,
+        UnmanagedPrefixes::Remove,
     );
     assert_eq!(found.findings, [Finding::Withdrawn { prefixes: prefixes(&[1]), service: "b" }]);
 }
@@ -132,7 +144,7 @@ fn of_several_services_the_least_decides() {
 fn sentences_at_start_and_levels() {
     let check = |finding: Finding<'_>, level: LogLevel, sentence: &str| {
         assert_eq!(finding.level(), level);
-        assert_eq!(finding.sentence(Moment::Start, Path::new("/var/p.conf")), sentence);
+        assert_eq!(finding.sentence(Phase::Start, Path::new("/var/p.conf")), sentence);
     };
     check(
         Finding::DummyMissing(prefix(0)),
@@ -140,12 +152,12 @@ fn sentences_at_start_and_levels() {
         "dummy IP prefix 10.0.0.0/32 is missing from bird configuration /var/p.conf, adding it",
     );
     check(
-        Finding::StrangersFound(prefixes(&[1, 2])),
+        Finding::UnmanagedFound(prefixes(&[1, 2])),
         LogLevel::Warning,
         "found IP prefixes 10.0.0.1/32,10.0.0.2/32 in /var/p.conf without a service check configured",
     );
     check(
-        Finding::StrangersRemoved(prefixes(&[1])),
+        Finding::UnmanagedRemoved(prefixes(&[1])),
         LogLevel::Warning,
         "removing IP prefix(es) 10.0.0.1/32 from /var/p.conf because they don't have a service check configured",
     );
@@ -170,10 +182,14 @@ fn sentences_at_start_and_levels() {
 #[test]
 fn ten_thousand_prefixes() {
     let listed: Vec<Prefix> = (0..10_000).map(prefix).collect();
-    let known: Vec<Known<'_>> = (1..10_001)
-        .map(|n| Known { prefix: prefix(n), service: "s", decision: if n % 2 == 0 { Withdraw } else { Advertise } })
+    let known: Vec<DesiredPrefix<'_>> = (1..10_001)
+        .map(|n| DesiredPrefix {
+            prefix: prefix(n),
+            service: "s",
+            decision: if n % 2 == 0 { Withdraw } else { Advertise },
+        })
         .collect();
-    let found = next(&listed, &known, Some(&listed[0]), Strangers::Remove);
+    let found = next(&listed, &known, Some(&listed[0]), UnmanagedPrefixes::Remove);
     assert_eq!(found.list.len(), 5_001);
     let withdrawn: Vec<usize> = found
         .findings
@@ -198,10 +214,10 @@ proptest! {
         dummy in prop::option::of(Just(prefix(0))),
         keep: bool,
     ) {
-        let strangers = if keep { Strangers::Keep } else { Strangers::Remove };
+        let unmanaged = if keep { UnmanagedPrefixes::Keep } else { UnmanagedPrefixes::Remove };
         let listed = prefixes(&listed);
-        let known: Vec<Known<'_>> = decisions.iter().map(|&(n, decision)| Known { prefix: prefix(n), service: "s", decision }).collect();
-        let found = next(&listed, &known, dummy.as_ref(), strangers);
+        let known: Vec<DesiredPrefix<'_>> = decisions.iter().map(|&(n, decision)| DesiredPrefix { prefix: prefix(n), service: "s", decision }).collect();
+        let found = next(&listed, &known, dummy.as_ref(), unmanaged);
 
         // The model says of each prefix alone whether it belongs.
         for n in 0..12 {
@@ -225,9 +241,9 @@ proptest! {
         };
         prop_assert_eq!(order(&listed, &found.list), order(&found.list, &listed));
 
-        // Twice is once: the same list, and nothing more to say but that strangers are there.
-        let again = next(&found.list, &known, dummy.as_ref(), strangers);
+        // Twice is once: the same list, and nothing more to say but that unmanaged are there.
+        let again = next(&found.list, &known, dummy.as_ref(), unmanaged);
         prop_assert_eq!(&again.list, &found.list);
-        prop_assert!(again.findings.iter().all(|finding| matches!(finding, Finding::StrangersFound(_))), "{:?}", again.findings);
+        prop_assert!(again.findings.iter().all(|finding| matches!(finding, Finding::UnmanagedFound(_))), "{:?}", again.findings);
     }
 }

@@ -5,13 +5,13 @@ use std::fs;
 use rustix::process::Signal;
 
 use super::*;
-use crate::bird::real_bird::{Programs, RealBird};
-use crate::bird::reply::{Meaning, Version};
-use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
+use crate::bird::protocol::outcome::{Outcome, Version};
 use crate::sys::orphans::MAX_PER_OWNER;
+use crate::testing::isolated::{beside_sudo, wait_until, BECOMES_ROOT};
+use crate::testing::real_bird::{Programs, RealBird};
 
-fn line() -> StopLine {
-    StopLine::new().unwrap()
+fn line() -> StopToken {
+    StopToken::new().unwrap()
 }
 
 /// By a command line.
@@ -26,7 +26,7 @@ fn sh(script: &str) -> Transport {
 
 fn check(script: &str, expected: &str) {
     let answer = sh(script).reconfigure(&line());
-    assert_eq!(answer.reply.meaning.to_string(), expected, "{script}");
+    assert_eq!(answer.reply.outcome.to_string(), expected, "{script}");
     assert_eq!(answer.left, None);
 }
 
@@ -47,11 +47,11 @@ fn what_a_command_says_is_heard() {
 
 #[test]
 fn a_command_that_is_missing_sends_nothing() {
-    let Answer { reply, .. } = by("/nonexistent/birdc configure").reconfigure(&line());
+    let Attempt { reply, .. } = by("/nonexistent/birdc configure").reconfigure(&line());
     let why = "No such file or directory (os error 2): '/nonexistent/birdc'".to_string();
-    assert_eq!(reply.meaning, Meaning::NotSent { why });
+    assert_eq!(reply.outcome, Outcome::NotSent { why });
     assert_eq!(
-        reply.meaning.to_string(),
+        reply.outcome.to_string(),
         "reconfiguring BIRD failed with: No such file or directory (os error 2): '/nonexistent/birdc'"
     );
 }
@@ -63,7 +63,7 @@ fn a_command_that_hangs_is_killed() {
     transport.limit = Duration::from_millis(100);
     let began = Instant::now();
     let answer = transport.reconfigure(&line());
-    assert_eq!(answer.reply.meaning, Meaning::Silent { why: "no answer within 0.1 s".to_string() });
+    assert_eq!(answer.reply.outcome, Outcome::Silent { why: "no answer within 0.1 s".to_string() });
     assert!(began.elapsed() >= transport.limit + GRACE, "{:?}", began.elapsed());
     assert_eq!((answer.left, transport.orphans.reap()), (None, 0));
 }
@@ -74,16 +74,16 @@ fn a_late_answer_is_none() {
     let mut transport = sh("trap \"echo Reconfigured; exit 0\" TERM; while :; do sleep 0.01; done");
     transport.limit = Duration::from_millis(200);
     let answer = transport.reconfigure(&line());
-    assert!(matches!(answer.reply.meaning, Meaning::Silent { .. }), "{answer:?}");
-    assert!(!answer.reply.meaning.is_taken());
+    assert!(matches!(answer.reply.outcome, Outcome::Silent { .. }), "{answer:?}");
+    assert!(!answer.reply.outcome.is_taken());
 }
 
 #[test]
 fn a_stop_ends_it() {
     let stop = line();
-    stop.pull();
+    stop.trigger();
     let answer = sh("sleep 3155").reconfigure(&stop);
-    assert_eq!(answer.reply.meaning, Meaning::NotSent { why: "the daemon stops".to_string() });
+    assert_eq!(answer.reply.outcome, Outcome::NotSent { why: "the daemon stops".to_string() });
 }
 
 #[test]
@@ -105,26 +105,26 @@ fn what_may_not_be_killed_is_left() {
     transport.limit = BECOMES_ROOT;
     for n in 1..=MAX_PER_OWNER {
         let answer = transport.reconfigure(&line());
-        assert!(matches!(answer.reply.meaning, Meaning::Silent { .. }), "{answer:?}");
+        assert!(matches!(answer.reply.outcome, Outcome::Silent { .. }), "{answer:?}");
         let left = answer.left.unwrap();
         assert!(left.ends_with(" may not be killed: Operation not permitted (os error 1)"), "{left}");
         assert_eq!(transport.orphans.reap(), n);
     }
     let answer = transport.reconfigure(&line());
     let why = "4 earlier runs could not be killed and still run".to_string();
-    assert_eq!(answer.reply.meaning, Meaning::NotSent { why });
+    assert_eq!(answer.reply.outcome, Outcome::NotSent { why });
     assert_eq!(transport.orphans.reap(), MAX_PER_OWNER);
     // They end by themselves, and then it goes on.
     fs::File::create(go).unwrap();
     wait_until("the end of them all", || transport.orphans.reap() == 0);
     transport.limit = Duration::from_secs(1000);
-    assert_eq!(transport.reconfigure(&line()).reply.meaning, Meaning::Taken);
+    assert_eq!(transport.reconfigure(&line()).reply.outcome, Outcome::Taken);
 }
 
 /// What comes back, without the directory's name.
 fn said(bird: &RealBird, transport: &mut Transport) -> (String, Option<Version>) {
     let reply = transport.reconfigure(&line()).reply;
-    (bird.plain(&format!("{:?}", reply.meaning)), reply.version)
+    (bird.plain(&format!("{:?}", reply.outcome)), reply.version)
 }
 
 fn by_birdc(bird: &RealBird, options: &str) -> Transport {
@@ -157,7 +157,7 @@ fn a_real_bird() {
     assert_eq!(said(&bird, &mut transport).0, "Silent { why: \"no answer within 0.1 s\" }");
     transport.limit = LIMIT;
     bird.signal(Signal::CONT);
-    bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.meaning.is_taken());
+    bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.outcome.is_taken());
     bird.kill();
     let refused = "Gone { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(said(&bird, &mut transport), (refused.to_string(), None));

@@ -26,7 +26,7 @@ fn writer(dir: &Path, daemon: &str, custom: &str, files: [&str; 2]) -> Writer {
     let settings = load(&Sources { main, services }).unwrap().settings;
     let (events, _received) = channel();
     let checks = settings.services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
-    Writer::new(&settings, checks, Arc::default(), events, Arc::default(), StopLine::new().unwrap())
+    Writer::new(&settings, checks, Arc::default(), events, Arc::default(), StopToken::new().unwrap())
 }
 
 const SOUND: [&str; 2] = [

@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 use super::*;
 use crate::bird::prefix_file;
 use crate::check::reload::replace as replace_checks;
-use crate::config::change::between;
+use crate::config::diff::diff;
 use crate::config::files::{load, ServiceFiles, Sources};
 use crate::config::settings::OnDisabled;
-use crate::drain::End as DrainEnd;
+use crate::drain_file::End as DrainEnd;
 use crate::sys::atomic_file::{replace, Durability};
 
 const DUMMY: &str = "10.189.200.255/32";
@@ -33,8 +33,8 @@ struct Rig {
     settings: Settings,
     checks: Arc<[Arc<Check>]>,
     state: Arc<Mutex<BirdState>>,
-    give_up: StopLine,
-    thread: Option<JoinHandle<End>>,
+    give_up: StopToken,
+    thread: Option<JoinHandle<WriterEnd>>,
 }
 
 impl Rig {
@@ -56,7 +56,7 @@ impl Rig {
         put(&dir.path().join("services.conf"), at(&sections.collect::<String>()), 0o644);
         let settings = read_settings(dir.path());
         let checks = settings.services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
-        let (events, state, give_up) = (channel().0, Arc::default(), StopLine::new().unwrap());
+        let (events, state, give_up) = (channel().0, Arc::default(), StopToken::new().unwrap());
         let rig = Rig { dir, events, settings, checks, state, give_up, thread: None };
         rig.bird_does(TAKEN);
         let listed: Vec<_> = (0..services).map(|n| format!("10.0.0.{n}/32").parse().unwrap()).collect();
@@ -80,7 +80,7 @@ impl Rig {
             format!("[{name}]\ncheck_cmd = /bin/true\nip_prefix = {prefixes}\n{more}\n")
         };
         put(&self.path("services.conf"), at(&services.iter().map(section).collect::<String>()), 0o644);
-        let change = between(&self.settings, read_settings(self.dir.path())).unwrap();
+        let change = diff(&self.settings, read_settings(self.dir.path())).unwrap();
         let checks = replace_checks(&self.checks, &change).checks;
         self.settings = change.settings;
         std::mem::replace(&mut self.checks, checks)
@@ -166,13 +166,13 @@ impl Rig {
         }
     }
 
-    fn end(&mut self) -> End {
+    fn end(&mut self) -> WriterEnd {
         self.thread.take().unwrap().join().unwrap()
     }
 
     fn stop(mut self) -> Rig {
         self.events.send(Event::Stop { leaving: false }).unwrap();
-        assert!(matches!(self.end(), End::Stopped));
+        assert!(matches!(self.end(), WriterEnd::Stopped));
         self
     }
 }
@@ -364,7 +364,7 @@ fn what_a_custom_command_says_of_a_busy_bird_holds_up_everybody() {
         writer.step();
         assert_eq!(rig.runs().len(), if busy { 2 } else { 3 }, "{version}");
         let now = Instant::now();
-        assert_eq!(writer.next_wakeup(now).is_some_and(|at| at > now + REST / 2), busy, "{version}");
+        assert_eq!(writer.next_wakeup(now).is_some_and(|at| at > now + BUSY_PAUSE / 2), busy, "{version}");
     }
 }
 
@@ -586,9 +586,9 @@ fn a_stop_is_cut_short() {
     rig.say("s0", State::Down);
     rig.wait("the run", |rig| rig.runs().len() == 2);
     rig.events.send(Event::Stop { leaving: false }).unwrap();
-    rig.give_up.pull();
+    rig.give_up.trigger();
     let mut rig = rig;
-    assert!(matches!(rig.end(), End::Stopped));
+    assert!(matches!(rig.end(), WriterEnd::Stopped));
 }
 
 #[test]
@@ -596,7 +596,7 @@ fn a_dead_check_thread_ends_it_after_what_waits() {
     let mut rig = Rig::new(2, "", "").started();
     rig.say("s0", State::Down);
     rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
-    assert!(matches!(rig.end(), End::Died { service, why } if &*service == "s1" && why == "a bug"));
+    assert!(matches!(rig.end(), WriterEnd::Died { service, why } if &*service == "s1" && why == "a bug"));
     assert!(!rig.file().contains("10.0.0.0/32"));
 }
 
@@ -614,7 +614,7 @@ fn a_dead_check_thread_stays_the_reason_of_the_end_and_custom_commands_do_not_pu
     rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
     rig.events.send(Event::Stop { leaving: false }).unwrap();
     let start = Instant::now();
-    assert!(matches!(rig.end(), End::Died { service, .. } if &*service == "s1"));
+    assert!(matches!(rig.end(), WriterEnd::Died { service, .. } if &*service == "s1"));
     assert!(start.elapsed() < Duration::from_secs(500), "the command's own time-out");
 }
 
@@ -646,7 +646,7 @@ fn services_that_leave_are_withdrawn_by_one_reconfigure_before_the_end() {
     let mut rig = Rig::new(3, "", "on_exit = withdraw").started();
     rig.wait("in sync at start", Rig::in_sync);
     rig.leave();
-    assert!(matches!(rig.end(), End::Stopped));
+    assert!(matches!(rig.end(), WriterEnd::Stopped));
     assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
     assert_eq!(rig.runs().len(), 2);
 }
@@ -659,7 +659,7 @@ fn a_leave_is_tried_until_bird_takes_it() {
     rig.leave();
     rig.wait("two tries", |rig| rig.runs().len() > 3);
     rig.bird_does(TAKEN);
-    assert!(matches!(rig.end(), End::Stopped));
+    assert!(matches!(rig.end(), WriterEnd::Stopped));
     assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
 }
 
@@ -670,8 +670,8 @@ fn a_leave_that_bird_does_not_take_is_cut_short() {
     rig.bird_does("exec sleep 1103");
     rig.leave();
     rig.wait("the try", |rig| rig.runs().len() > 1);
-    rig.give_up.pull();
-    assert!(matches!(rig.end(), End::Stopped));
+    rig.give_up.trigger();
+    assert!(matches!(rig.end(), WriterEnd::Stopped));
     assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
 }
 
@@ -683,7 +683,7 @@ fn a_leave_waits_for_no_bird_that_is_gone() {
         rig.wait("in sync at start", Rig::in_sync);
         rig.bird_does(&format!("echo 'Unable to connect to server control socket (/a): {why}' >&2; exit 1"));
         rig.leave();
-        assert!(matches!(rig.end(), End::Stopped));
+        assert!(matches!(rig.end(), WriterEnd::Stopped));
         assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
         assert_eq!(rig.runs().len(), 3);
     }
@@ -700,8 +700,8 @@ fn a_leave_waits_for_a_bird_that_was_never_there() {
         rig.leave();
         let before = rig.counts().1;
         rig.wait("more tries than it takes to be gone", |rig| rig.counts().1 > before + 3);
-        rig.give_up.pull();
-        assert!(matches!(rig.end(), End::Stopped));
+        rig.give_up.trigger();
+        assert!(matches!(rig.end(), WriterEnd::Stopped));
         assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
     }
 }
@@ -718,7 +718,7 @@ fn a_leave_runs_custom_commands() {
     let mut rig = Rig::new(1, "", &format!("on_exit = withdraw\n{CUSTOM}")).started();
     rig.wait("in sync at start", Rig::in_sync);
     rig.leave();
-    assert!(matches!(rig.end(), End::Stopped));
+    assert!(matches!(rig.end(), WriterEnd::Stopped));
     assert_eq!(rig.runs(), ["1 configure", "2 custom down"]);
     assert!(rig.in_sync());
 }
@@ -1010,7 +1010,7 @@ fn a_list_made_from_nothing_waits_as_long_as_the_slowest_first_verdict_may_take(
         let six = "[six]\ncheck_cmd = true\nip_prefix = fd00::1/128\ncheck_interval = 1\ncheck_timeout = 10\n";
         put(&rig.path("services.conf"), format!("{text}{six}check_disabled = false\n"), 0o644);
         let settings = read_settings(rig.dir.path());
-        let begins = START_ALLOWANCE + schedule::turn(services + 1, processors());
+        let begins = START_ALLOWANCE + schedule::start_offset(services + 1, processors());
         for (family, runs) in [(Family::V4, v4), (Family::V6, v6)] {
             let expected = (begins + runs).min(MAX_HOLD);
             assert_eq!(first_verdict(&settings, family), expected, "{daemon}, {services} times {service}");

@@ -9,19 +9,19 @@ use crate::check::state::HookRuns;
 use crate::check::worker::tests::service;
 use crate::command::Command;
 use crate::config::settings::{OnDisabled, Service};
-use crate::sys::alone::wait_until;
+use crate::testing::isolated::wait_until;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 struct Started {
     dir: tempfile::TempDir,
-    stop: StopLine,
+    stop: StopToken,
     hooks: Hooks,
 }
 
 impl Started {
     fn new() -> Started {
-        let stop = StopLine::new().unwrap();
+        let stop = StopToken::new().unwrap();
         let hooks = Hooks::new(Arc::default(), stop.clone());
         Started { dir: tempfile::tempdir().unwrap(), stop, hooks }
     }
@@ -146,7 +146,7 @@ fn a_stop_kills_what_runs_and_drops_what_waits() {
     started.run(&check, State::Unknown, State::Up);
     wait_until("a run", || started.lines("ran").len() == 1);
     started.run(&check, State::Up, State::Down);
-    started.stop.pull();
+    started.stop.trigger();
     started.hooks.wait(MINUTE);
     started.run(&check, State::Down, State::Up);
     started.hooks.wait(MINUTE);
@@ -171,7 +171,7 @@ fn a_transition_that_is_announced_after_a_later_one_is_skipped() {
     let started = Started::new();
     let check = started.check("a", "echo $OLD_STATE $NEW_STATE >>ran");
     let up = check.state_mut().decide(OnDisabled::Advertise);
-    let down = check.state_mut().drain("file".into(), crate::drain::End::Never);
+    let down = check.state_mut().drain("file".into(), crate::drain_file::End::Never);
     for change in [down, up] {
         started.hooks.run(&check, change.states.unwrap(), change.transition);
     }

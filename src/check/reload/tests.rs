@@ -9,11 +9,11 @@ use super::*;
 use crate::check::health::State;
 use crate::check::state::{self, CheckResult, CheckState, Intent, RunResult};
 use crate::check::trigger::Wakeup;
-use crate::config::change::between;
+use crate::config::diff::diff;
 use crate::config::settings::{OnDisabled, Service, Settings};
-use crate::drain::End;
+use crate::drain_file::End;
 use crate::prefix::Prefix;
-use crate::report::sample;
+use crate::testing::sample;
 
 /// A service with the addresses of these numbers; one run decides; `!` after its name makes it another one.
 fn service(text: &str) -> Service {
@@ -29,7 +29,7 @@ fn service(text: &str) -> Service {
 }
 
 fn settings(services: Vec<Arc<Service>>) -> Settings {
-    Settings { services, ..crate::config::change::tests::settings("", "") }
+    Settings { services, ..crate::config::diff::tests::settings("", "") }
 }
 
 /// `a 1,2; b! 3`.
@@ -46,8 +46,8 @@ fn checks(services: &[Arc<Service>], up: &str) -> Vec<Arc<Check>> {
     checks
 }
 
-fn change(old: &[Arc<Check>], services: Vec<Arc<Service>>) -> Change {
-    between(&settings(old.iter().map(|check| check.service.clone()).collect()), settings(services)).unwrap()
+fn change(old: &[Arc<Check>], services: Vec<Arc<Service>>) -> ReloadPlan {
+    diff(&settings(old.iter().map(|check| check.service.clone()).collect()), settings(services)).unwrap()
 }
 
 fn pointers(checks: &[Arc<Check>]) -> HashSet<*const Check> {

@@ -5,8 +5,8 @@ use std::time::UNIX_EPOCH;
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::sample;
-use crate::report::sample::{prefixes, MANY};
+use crate::testing::sample;
+use crate::testing::sample::{prefixes, MANY};
 
 const PREFIXES: [&str; 2] = ["10.0.0.1", "fd00::2"];
 
@@ -26,7 +26,7 @@ fn these(numbers: &str) -> BTreeSet<Prefix> {
 }
 
 fn came_to(result: RunResult) -> CheckResult {
-    let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+    let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
     CheckResult { outcome, took: Some(Duration::from_secs(1)), ..CheckResult::failed(result) }
 }
 

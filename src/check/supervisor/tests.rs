@@ -10,15 +10,15 @@ use crate::check::event::Event;
 use crate::check::health::{Progress, State};
 use crate::check::state::{Intent, RunResult};
 use crate::check::worker::tests::{context, service};
-use crate::config::change::between;
+use crate::config::diff::diff;
 use crate::config::settings::{OnDisabled, Service, Settings, TimedCommand};
-use crate::drain::End;
+use crate::drain_file::End;
 use crate::prefix::Prefix;
-use crate::sys::alone::{alone, beside_sudo, this_program, wait_until};
-use crate::sys::inherited::allow_descriptors;
 use crate::sys::orphans::MAX_PER_OWNER;
-use crate::sys::process_end::tests::Sleep;
-use crate::sys::stop_line::StopLine;
+use crate::sys::pidfd::tests::Sleep;
+use crate::sys::startup::allow_descriptors;
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{alone, beside_sudo, this_program, wait_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -29,15 +29,15 @@ struct Rig {
     checks: Arc<[Arc<Check>]>,
     settings: Settings,
     events: Receiver<Event>,
-    stop: StopLine,
+    stop: StopToken,
     watching: JoinHandle<()>,
 }
 
 impl Rig {
     fn new(services: impl FnOnce(&Rig) -> Vec<Service>) -> Rig {
-        let stop = StopLine::new().unwrap();
+        let stop = StopToken::new().unwrap();
         let (context, events, watching) = context(&stop);
-        let settings = Settings { services: Vec::new(), ..crate::config::change::tests::settings("", "") };
+        let settings = Settings { services: Vec::new(), ..crate::config::diff::tests::settings("", "") };
         let (supervisor, checks, dir) = (Supervisor::new(context), Arc::new([]), tempfile::tempdir().unwrap());
         let mut rig = Rig { dir, supervisor, checks, settings, events, stop, watching };
         let services = services(&rig);
@@ -48,7 +48,7 @@ impl Rig {
     /// Another configuration, whose new threads have not started yet.
     fn replace(&mut self, services: Vec<Service>) {
         let services = services.into_iter().map(Arc::new).collect();
-        let change = between(&self.settings, Settings { services, ..self.settings.clone() }).unwrap();
+        let change = diff(&self.settings, Settings { services, ..self.settings.clone() }).unwrap();
         self.checks = self.supervisor.replace(&self.checks, &change);
         self.settings = change.settings;
         assert!(self.checks.iter().map(|check| &check.service).eq(&self.settings.services));
@@ -114,7 +114,7 @@ impl Rig {
     fn stop(self) -> Vec<String> {
         self.supervisor.stop();
         self.supervisor.into_threads().into_iter().for_each(|thread| thread.join().unwrap());
-        self.stop.pull();
+        self.stop.trigger();
         self.watching.join().unwrap();
         let name = |event| match event {
             Event::Changed(check) => check.name().to_string(),
@@ -427,7 +427,7 @@ fn a_changed_check_takes_over_its_process_and_its_hook() {
     let mut sleep = Sleep::start();
     let mut rig = Rig::new(|_| Vec::new());
     let (pidfile, told) = (rig.path("pid"), rig.path("told"));
-    crate::sys::alone::sh(&format!("echo {} >{}", sleep.pid(), pidfile.display()));
+    crate::testing::isolated::sh(&format!("echo {} >{}", sleep.pid(), pidfile.display()));
     let service = |rig: &Rig, n: u64| {
         let hook = format!("sh -c 'echo $OLD_STATE $NEW_STATE >>{}'", told.display());
         let command = crate::command::Command::parse(&hook).unwrap();

@@ -10,11 +10,11 @@ use super::*;
 use crate::check::hook::Hooks;
 use crate::check::state::{CheckState, Run};
 use crate::config::settings::TimedCommand;
-use crate::drain::End;
-use crate::report::sample;
-use crate::sys::alone::{alone, beside_sudo, in_own_network, sh, this_program, wait_until, BECOMES_ROOT};
-use crate::sys::process_end::tests::Sleep;
-use crate::sys::stop_line::StopLine;
+use crate::drain_file::End;
+use crate::sys::pidfd::tests::Sleep;
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{alone, beside_sudo, in_own_network, sh, this_program, wait_until, BECOMES_ROOT};
+use crate::testing::sample;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -35,13 +35,13 @@ pub(crate) fn service(script: &str) -> Service {
 
 /// What check threads share, where their hints arrive, and the thread that watches the addresses. `stop` ends all but the
 /// checks.
-pub(crate) fn context(stop: &StopLine) -> (Context, Receiver<Event>, JoinHandle<()>) {
+pub(crate) fn context(stop: &StopToken) -> (Context, Receiver<Event>, JoinHandle<()>) {
     let (sender, events) = channel();
     let orphans = Arc::<Orphans>::default();
     let announcer = Announcer { events: sender, hooks: Hooks::new(orphans.clone(), stop.clone()) };
-    let (assignment, watching) = Assignment::start(announcer.clone(), stop.clone()).unwrap();
+    let (address_watcher, watching) = AddressWatcher::start(announcer.clone(), stop.clone()).unwrap();
     let watcher = Watcher::new(stop.clone());
-    (Context { announcer, assignment, watcher, orphans, gate: Gate::new() }, events, watching)
+    (Context { announcer, address_watcher, watcher, orphans, start_limiter: StartLimiter::new() }, events, watching)
 }
 
 /// A check thread and all its ends.
@@ -49,14 +49,14 @@ struct Started {
     check: Arc<Check>,
     events: Receiver<Event>,
     context: Context,
-    stop: StopLine,
+    stop: StopToken,
     threads: [JoinHandle<()>; 2],
 }
 
 impl Started {
     /// One that goes on from what is known of the service.
     fn new(check: Check, delay: FirstRun) -> Started {
-        let (check, stop) = (Arc::new(check), StopLine::new().unwrap());
+        let (check, stop) = (Arc::new(check), StopToken::new().unwrap());
         let (context, events, watching) = context(&stop);
         let thread = start(check.clone(), context.clone(), delay).unwrap();
         Started { check, events, context, stop, threads: [thread, watching] }
@@ -116,7 +116,7 @@ impl Started {
         self.check.trigger.stop();
         let [thread, watching] = self.threads;
         thread.join().unwrap();
-        self.stop.pull();
+        self.stop.trigger();
         watching.join().unwrap();
         self.events.try_iter().collect()
     }
@@ -353,7 +353,7 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     }
     let prefixes = vec!["10.9.0.1/32".parse().unwrap(), "fd00::2/128".parse().unwrap()];
     let thread = begin(Service { prefixes, assigned_to: Some("lo".to_string()), ..service("true") });
-    thread.context.assignment.follow(Arc::from([thread.check.clone()]));
+    thread.context.address_watcher.follow(Arc::from([thread.check.clone()]));
     thread.expect(State::Down, "10.9.0.1/32,fd00::2/128");
     let Run { took, result, .. } = thread.last();
     assert_eq!((took, result), (None, RunResult::NotAssigned));
@@ -393,7 +393,7 @@ fn a_check_that_somebody_else_ended_is_a_failure_a_little_later() {
     let before = Instant::now();
     let thread = begin(service("kill -TERM $$"));
     thread.expect(State::Down, "");
-    assert!(before.elapsed() >= SUPERVISOR);
+    assert!(before.elapsed() >= SUPERVISOR_GRACE);
     assert_eq!(thread.last().result, RunResult::Signaled(15));
     thread.end();
 }

@@ -145,7 +145,7 @@ fn read(text: &str) -> (Ini, Vec<IniError>) {
 #[test]
 fn faults_name_their_line_and_go_on() {
     let (_, faults) = read("[a]\nx = 1\nbad\nx = 2\n[b]\n= 3\n[a]\n");
-    let said: Vec<String> = faults.into_iter().map(|fault| Problem::from(fault).to_string()).collect();
+    let said: Vec<String> = faults.into_iter().map(|fault| Diagnostic::from(fault).to_string()).collect();
     assert_eq!(
         said,
         [
@@ -172,7 +172,7 @@ fn options_know_where_they_stand() {
     assert_eq!(ini.read(Path::new("2"), b"[a]\rz = 1\r"), []);
     let section = ini.section("a").unwrap();
     let places: Vec<_> = section.own().iter().map(|entry| (&*entry.name, entry.place.clone())).collect();
-    let place = |file: &str, line| Some(Place { file: Path::new(file).into(), line });
+    let place = |file: &str, line| Some(Location { file: Path::new(file).into(), line });
     assert_eq!(places, [("x", place("1", 4)), ("y", None), ("z", place("2", 2))]);
     assert_eq!(section.place, place("2", 1));
 }

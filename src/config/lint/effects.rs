@@ -142,13 +142,13 @@ fn slow(files: &Files<'_>, findings: &mut Findings, option: &str) {
             ("check_interval", format!("more than {option}, which is {number} by default"))
         };
         if section.get(at).is_some() {
-            findings.say(files.blame(section, at), &[&rule]);
+            findings.say(files.locate(section, at), &[&rule]);
         } else {
             inherited.push((at, section, rule));
         }
     }
     if let Some((at, first, rule)) = inherited.first() {
         let names = named(inherited.iter().map(|(_, section, _)| format!("[{}]", section.name)));
-        findings.say(files.blame(first, at), &[&format!("{rule} in {names}")]);
+        findings.say(files.locate(first, at), &[&format!("{rule} in {names}")]);
     }
 }

@@ -11,11 +11,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::config::configuration::Configuration;
+use crate::config::diagnostic::Diagnostic;
 use crate::config::lint::Findings;
-use crate::config::problem::Problem;
-use crate::config::reading::DAEMON;
-use crate::sys::addresses::{Addresses, Kernel};
+use crate::config::parse::DAEMON;
 use crate::sys::atomic_file::directory_of;
+use crate::sys::netlink::{Addresses, Kernel};
 
 /// The input of the detectors.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl<'a> Machine<'a> {
         Machine { configuration, addresses }
     }
 
-    fn blame(&self, section: &str, option: &str) -> Problem {
-        self.configuration.blame(section, option, Problem::warning(""))
+    fn locate(&self, section: &str, option: &str) -> Diagnostic {
+        self.configuration.locate(section, option, Diagnostic::warning(""))
     }
 }
 
@@ -62,7 +62,7 @@ pub fn no_directory(machine: &Machine<'_>, findings: &mut Findings) {
         } else {
             continue;
         };
-        findings.say(machine.blame(section, option), &[&fault, harm, what_to_do]);
+        findings.say(machine.locate(section, option), &[&fault, harm, what_to_do]);
     }
 }
 
@@ -97,7 +97,7 @@ pub fn log_file_is_none(machine: &Machine<'_>, findings: &mut Findings) {
         } else {
             continue;
         };
-        findings.say(machine.blame(DAEMON, option), &[what, what_to_do]);
+        findings.say(machine.locate(DAEMON, option), &[what, what_to_do]);
     }
 }
 
@@ -117,7 +117,7 @@ pub fn unassigned_prefixes(machine: &Machine<'_>, findings: &mut Findings) {
         };
         for prefix in service.prefixes.iter().filter(|prefix| !addresses.has(interface, prefix)) {
             let prefix = prefix.to_string();
-            findings.say(machine.blame(&service.name, "ip_prefix"), &[&prefix, interface, &prefix, interface]);
+            findings.say(machine.locate(&service.name, "ip_prefix"), &[&prefix, interface, &prefix, interface]);
         }
     }
 }
@@ -129,7 +129,7 @@ pub fn unknown_log_server(machine: &Machine<'_>, findings: &mut Findings) {
     let is_name = !host.contains(['/', '[']) && (!host.contains(':') || host.parse::<Ipv6Addr>().is_ok());
     if let Err(why) = (&**host, *port).to_socket_addrs().map(drop) {
         if is_name {
-            findings.say(machine.blame(DAEMON, "log_server"), &[&why.to_string()]);
+            findings.say(machine.locate(DAEMON, "log_server"), &[&why.to_string()]);
         }
     }
 }

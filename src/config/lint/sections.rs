@@ -7,10 +7,10 @@ use std::path::Path;
 
 use strsim::damerau_levenshtein;
 
+use crate::config::diagnostic::{Diagnostic, Location};
 use crate::config::ini::{is_space, Replaced, Section, DEFAULT};
 use crate::config::options::{find, Scope};
-use crate::config::problem::{Place, Problem};
-use crate::config::reading::DAEMON;
+use crate::config::parse::DAEMON;
 use crate::config::sources::ServiceFiles;
 use crate::prefix::Prefix;
 
@@ -29,7 +29,7 @@ pub(super) fn never_checked(files: &Files<'_>, findings: &mut Findings) {
     let Some(first) = without.next() else { return };
     let others = named(without.map(|section| format!("[{}]", section.name)));
     let others = if others.is_empty() { others } else { format!(" here and in {others}") };
-    let place = Problem::warning("").at(first.place.as_ref()).in_section(&first.name);
+    let place = Diagnostic::warning("").at(first.place.as_ref()).in_section(&first.name);
     findings.say(place.of("check_disabled", None), &[&others]);
 }
 
@@ -43,7 +43,7 @@ pub(super) fn no_service(files: &Files<'_>, findings: &mut Findings) {
     let others =
         named(files.passed_over.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())));
     let others = if others.is_empty() { others } else { format!(" (not read: {others})") };
-    findings.say(Problem::warning("").in_file(place), &[&others]);
+    findings.say(Diagnostic::warning("").in_file(place), &[&others]);
 }
 
 /// Endings of files that were probably meant to be read. Leftovers of package managers and editors
@@ -54,7 +54,7 @@ pub(super) fn passed_over(files: &Files<'_>, findings: &mut Findings) {
     for path in files.passed_over {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         if MEANT.iter().any(|end| name.ends_with(end)) || name.ends_with(".conf") {
-            findings.say(Problem::warning("").in_file(path), &[]);
+            findings.say(Diagnostic::warning("").in_file(path), &[]);
         }
     }
 }
@@ -68,13 +68,13 @@ pub(super) fn in_two_files(files: &Files<'_>, findings: &mut Findings) {
             if replaced.contains(&(section.name.clone(), pair[1].file.clone())) {
                 continue;
             }
-            let place = Problem::warning("").at(Some(&pair[1])).in_section(&section.name);
+            let place = Diagnostic::warning("").at(Some(&pair[1])).in_section(&section.name);
             findings.say(place, &[&at(&pair[0])]);
         }
     }
 }
 
-fn at(place: &Place) -> String {
+fn at(place: &Location) -> String {
     format!("{}, line {}", place.file.display(), place.line)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn replaced_options(files: &Files<'_>, findings: &mut Findings) {
         let Some(entry) = section.get(&replaced.option) else { continue };
         let lost = if &*replaced.option == "ip_prefix" { lost(files, &replaced.raw) } else { String::new() };
         let lost = if lost.is_empty() { lost } else { format!(", so {lost} belongs to no service any more") };
-        let place = Problem::warning("").at(Some(&replaced.new)).in_section(&section.name);
+        let place = Diagnostic::warning("").at(Some(&replaced.new)).in_section(&section.name);
         let value = files.ini.value(section, entry).unwrap_or((&*entry.raw).into());
         let value = Some(&*value).filter(|_| entry.place.as_ref() == Some(&replaced.new));
         let words = [&*replaced.option, &replaced.raw, &at(&replaced.old), &lost];
@@ -122,18 +122,18 @@ pub(super) fn of_all(files: &Files<'_>, findings: &mut Findings) {
             let mut replaced: Vec<_> = replaced.collect();
             let mut all: Vec<String> = set.filter(|name| !replaced.iter().any(|old| *old.option == **name)).collect();
             replaced.sort_by_key(|old| old.new.line);
-            let over = |name: &str, old: &Place| format!("{name} in place of {}", at(old));
+            let over = |name: &str, old: &Location| format!("{name} in place of {}", at(old));
             let mut names: Vec<String> = replaced.iter().map(|old| over(&old.option, &old.old)).collect();
             names.append(&mut all);
             let names = if names.is_empty() { "nothing".to_string() } else { named(names.into_iter()) };
             let main = files.sources.main.display().to_string();
-            let told = Problem::warning("").at(Some(place)).in_section(&section.name);
+            let told = Diagnostic::warning("").at(Some(place)).in_section(&section.name);
             findings.say(told, &[whom, &names, &main, or]);
         }
     }
 }
 
-fn is_in(place: Option<&Place>, file: &Path) -> bool {
+fn is_in(place: Option<&Location>, file: &Path) -> bool {
     place.is_some_and(|place| *place.file == *file)
 }
 
@@ -142,7 +142,7 @@ pub(super) fn misspelled(files: &Files<'_>, findings: &mut Findings) {
         // A section with a check and a prefix is a service, whatever its name.
         let is_service = ["check_cmd", "ip_prefix"].iter().all(|name| section.get(name).is_some());
         if let Some(meant) = nearest(&section.name).filter(|_| !is_service) {
-            let place = Problem::warning("").at(section.place.as_ref()).in_section(&section.name);
+            let place = Diagnostic::warning("").at(section.place.as_ref()).in_section(&section.name);
             findings.say(place, &[meant]);
         }
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::diagnostic::Severity;
 use crate::config::files::{self, ServiceFiles};
-use crate::config::problem::Severity;
 
 /// Lines of a good configuration; an example that sets the same option replaces them.
 const DAEMON_LINES: &[&str] = &[
@@ -62,7 +62,7 @@ impl Sandbox {
     }
 
     /// The names of the lints that warn, and everything that `--check` says, except preflight.
-    fn told(&self) -> (BTreeSet<&'static str>, Vec<Problem>) {
+    fn told(&self) -> (BTreeSet<&'static str>, Vec<Diagnostic>) {
         let examined = files::examine(&self.sources());
         let problems = examined.with_machine(|configuration| judge_machine(&Machine::new(configuration)));
         (problems.iter().filter_map(lint_of).collect(), problems)
@@ -70,7 +70,7 @@ impl Sandbox {
 }
 
 /// Finds the lint by its sentence.
-fn lint_of(problem: &Problem) -> Option<&'static str> {
+fn lint_of(problem: &Diagnostic) -> Option<&'static str> {
     LINTS.iter().find(|lint| is_filled(lint.sentence, &problem.rule)).map(|lint| lint.name)
 }
 

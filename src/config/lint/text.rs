@@ -2,9 +2,9 @@
 //!
 //! Promises and leaves out: as `config::lint`.
 
+use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{header_name, Continuation};
 use crate::config::options::{find, Kind, Scope};
-use crate::config::problem::Problem;
 
 use super::{Files, Findings, Own};
 
@@ -94,7 +94,7 @@ pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
     // In a name they make an unknown option or another section.
     for section in std::iter::once(files.ini.default_section()).chain(files.ini.sections()) {
         if let Some((what, plain)) = lookalike(&section.name) {
-            let place = Problem::warning("").at(section.place.as_ref()).in_section(&section.name);
+            let place = Diagnostic::warning("").at(section.place.as_ref()).in_section(&section.name);
             findings.say(place, &[what, plain]);
         }
         for entry in section.own().iter().filter(|entry| entry.place.is_some()) {
@@ -119,8 +119,8 @@ fn is_invisible(c: char) -> bool {
 
 pub(super) fn swallowed_lines(files: &Files<'_>, findings: &mut Findings) {
     for line in files.ini.continuations().iter().filter(|line| is_swallowed(line)) {
-        let place = Problem::warning("").at(Some(&line.place)).in_section(&line.section);
-        findings.say(Problem { value: Some(line.text.clone()), ..place }, &[&line.option]);
+        let place = Diagnostic::warning("").at(Some(&line.place)).in_section(&line.section);
+        findings.say(Diagnostic { value: Some(line.text.clone()), ..place }, &[&line.option]);
     }
 }
 

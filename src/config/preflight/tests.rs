@@ -32,8 +32,8 @@ fn check(lines: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
     assert_eq!(said, expected, "{lines:?}");
     assert_eq!(fs::read_dir(&root).unwrap().count(), before, "{lines:?}");
     // At start, what can come right later is no error.
-    let at_start = judge(&configuration, Severity::Warning).into_iter().filter(Problem::is_error);
-    let lasting = |problem: &Problem| problem.option.as_deref() == Some("pidfile") || problem.rule.contains("sudo");
+    let at_start = judge(&configuration, Severity::Warning).into_iter().filter(Diagnostic::is_error);
+    let lasting = |problem: &Diagnostic| problem.option.as_deref() == Some("pidfile") || problem.rule.contains("sudo");
     assert!(at_start.into_iter().all(|problem| lasting(&problem)), "{lines:?}");
 }
 

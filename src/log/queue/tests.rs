@@ -15,7 +15,7 @@ struct Setup {
     guard: WorkerGuard,
     reader: OwnedFd,
     lost: Arc<AtomicU64>,
-    news: mpsc::Receiver<(News, String)>,
+    news: mpsc::Receiver<(SinkHealth, String)>,
 }
 
 fn start_on_a_pipe() -> Setup {
@@ -34,7 +34,7 @@ fn lost(setup: &Setup) -> usize {
     setup.lost.load(Ordering::Relaxed) as usize
 }
 
-fn next(setup: &Setup) -> (News, String) {
+fn next(setup: &Setup) -> (SinkHealth, String) {
     setup.news.recv_timeout(Duration::from_secs(60)).unwrap()
 }
 
@@ -54,15 +54,15 @@ fn a_reader_that_sleeps_costs_one_piece_of_the_log() {
         setup.queue.offer(format!("line {offered}\n").as_bytes());
         offered += 1;
     }
-    assert!(offered >= LIMIT / LEAST + 100, "{offered} lines of the least size have a place");
-    assert_eq!(next(&setup), (News::IsFull, "the pipe is too slow: what it cannot take is lost".into()));
+    assert!(offered >= MAX_QUEUED / LEAST + 100, "{offered} lines of the least size have a place");
+    assert_eq!(next(&setup), (SinkHealth::IsFull, "the pipe is too slow: what it cannot take is lost".into()));
     let lines = BufReader::new(File::from(setup.reader.try_clone().unwrap())).lines();
     let kept = offered - 100;
     for (at, line) in lines.take(kept).enumerate() {
         assert_eq!(line.unwrap(), format!("line {at}"));
     }
     setup.queue.offer(b"afterwards\n");
-    assert_eq!(next(&setup), (News::Works, "the pipe works again; lines lost meanwhile: 100".into()));
+    assert_eq!(next(&setup), (SinkHealth::Works, "the pipe works again; lines lost meanwhile: 100".into()));
     drop(setup.guard);
     assert!(setup.news.try_recv().is_err(), "nothing is told twice");
 }
@@ -77,8 +77,8 @@ fn long_lines_are_bounded_too() {
         offered += 1;
     }
     // Beside those that wait, some are in the pipe and in the batch.
-    let most = (LIMIT + BATCH + line.len() + (64 << 10)) / line.len() + 1;
-    assert!((LIMIT / line.len()..=most).contains(&(offered - 1)), "{offered}");
+    let most = (MAX_QUEUED + BATCH + line.len() + (64 << 10)) / line.len() + 1;
+    assert!((MAX_QUEUED / line.len()..=most).contains(&(offered - 1)), "{offered}");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_closed_pipe_is_told_once() {
     drop(guard);
     assert_eq!(lost.load(Ordering::Relaxed), 51);
     let news: Vec<_> = news.try_iter().collect();
-    assert!(matches!(&news[..], [(News::Fails, why)] if why.contains("Broken pipe")), "{news:?}");
+    assert!(matches!(&news[..], [(SinkHealth::Fails, why)] if why.contains("Broken pipe")), "{news:?}");
 }
 
 #[test]
@@ -141,10 +141,13 @@ struct Disk {
     taken: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Outlet for Disk {
-    fn put(&mut self, lines: &[u8]) -> Result<(), Loss> {
+impl Sink for Disk {
+    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError> {
         if self.full.load(Ordering::SeqCst) {
-            return Err(Loss { lines: crate::log::stream::count(lines), why: Box::new(io::Error::other("full")) });
+            return Err(WriteError {
+                lines: crate::log::stream::count(lines),
+                why: Box::new(io::Error::other("full")),
+            });
         }
         self.taken.lock().unwrap().extend(lines);
         Ok(())
@@ -178,7 +181,7 @@ fn trouble_is_told_when_it_begins_and_when_it_is_over() {
     full.store(true, Ordering::SeqCst);
     put(&mut drain, b"lost\n");
     put(&mut drain, b"lost\n");
-    assert_eq!(news.try_iter().collect::<Vec<_>>(), [(News::Fails, "full".into())]);
+    assert_eq!(news.try_iter().collect::<Vec<_>>(), [(SinkHealth::Fails, "full".into())]);
     full.store(false, Ordering::SeqCst);
     // The failure is taken for a recent one, then for one that is old enough.
     drain.failed = Some(Instant::now() + Duration::from_secs(60));
@@ -188,7 +191,7 @@ fn trouble_is_told_when_it_begins_and_when_it_is_over() {
     put(&mut drain, b"three\n");
     assert_eq!(
         news.try_iter().collect::<Vec<_>>(),
-        [(News::Works, "disk works again; lines lost meanwhile: 2".into())]
+        [(SinkHealth::Works, "disk works again; lines lost meanwhile: 2".into())]
     );
     put(&mut drain, b"four\n");
     assert_eq!(told(), []);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sys::alone::{alone, this_program};
+use crate::testing::isolated::{alone, this_program};
 
 fn log(path: &Path, max_bytes: u64, backups: usize) -> RotatingFile {
     RotatingFile::new(format!("log_file {}", path.display()), path.into(), Rotation { max_bytes, backups })

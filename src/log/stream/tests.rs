@@ -26,7 +26,7 @@ fn a_pipe_that_does_not_block_is_waited_for() {
 fn a_closed_pipe_takes_nothing() {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     drop(reader);
-    let loss = Outlet::put(&mut Stream::new(writer), b"one\ntwo\n").unwrap_err();
+    let loss = Sink::put(&mut Stream::new(writer), b"one\ntwo\n").unwrap_err();
     assert_eq!(loss.lines, 2);
     let expected = "cannot write to stdout: Broken pipe (os error 32); log lines are lost until it takes them again";
     assert_eq!(loss.why.to_string(), expected);

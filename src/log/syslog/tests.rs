@@ -1,7 +1,7 @@
 //! Real sockets; another `/etc/hosts`, and no network at all, in a namespace.
 
 use super::*;
-use crate::sys::alone::{alone, in_own_network, sh, skipped, this_program};
+use crate::testing::isolated::{alone, in_own_network, sh, skipped, this_program};
 
 fn receiver(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind((address, 0)).unwrap();
@@ -166,12 +166,12 @@ fn the_address_that_works_is_kept() {
 
 /// Runs a shell command that must succeed.
 fn run(command: &str) {
-    use crate::sys::process::{How, Limits, Program};
+    use crate::sys::process::{Exit, Limits, Program};
     let words = ["sh", "-c", command].map(String::from);
     let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
-    let stop = crate::sys::stop_line::StopLine::new().unwrap();
-    let how = Program::new(&words).run(&limits, &stop).how;
-    assert!(matches!(how, How::Exited(0)), "{command}: {how:?}");
+    let stop = crate::sys::stop_token::StopToken::new().unwrap();
+    let exit = Program::new(&words).run(&limits, &stop).exit;
+    assert!(matches!(exit, Exit::Exited(0)), "{command}: {exit:?}");
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use super::*;
-use crate::report::sample;
 use crate::report::server;
 use crate::report::table;
 use crate::report::view::{Style, View};
-use crate::sys::alone::{alone, in_own_network, this_program};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{alone, in_own_network, this_program};
+use crate::testing::sample;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -160,7 +160,7 @@ fn what_status_shows() {
     assert!(matches!(well, Err(AskError::NotRunning { .. })) && out.is_empty(), "{well:?}");
 
     let daemon = Arc::new(sample::daemon_state(vec![sample::service("a", "10.0.0.1/32")]));
-    let stop = StopLine::new().unwrap();
+    let stop = StopToken::new().unwrap();
     let thread = server::start(daemon.clone(), &path, stop.clone()).unwrap();
     let (well, out) = status(&path, false);
     assert!(matches!(well, Ok(false)), "nothing is known yet: {well:?}");
@@ -174,7 +174,7 @@ fn what_status_shows() {
     let (well, out) = status(&path, true);
     assert!(matches!(well, Ok(true)));
     assert_eq!(serde_json::from_str::<Document>(&out).unwrap().summary.up, 1);
-    stop.pull();
+    stop.trigger();
     thread.join().unwrap();
 
     fs::File::create(&path).unwrap();

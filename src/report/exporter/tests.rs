@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{channel, Sender};
 
 use super::*;
-use crate::report::sample;
-use crate::sys::alone::{alone, this_program};
+use crate::testing::isolated::{alone, this_program};
+use crate::testing::sample;
 
 fn daemon_state() -> Arc<DaemonState> {
     Arc::new(sample::daemon_state(vec![
@@ -147,7 +147,7 @@ fn node_exporter_takes_the_file() {
             "{scraped}"
         );
     } else {
-        crate::sys::alone::skipped(
+        crate::testing::isolated::skipped(
             "prometheus-node-exporter is not installed, the file was shown to no real node_exporter",
         );
     }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::bird::state::{self as bird, FamilyState};
-use crate::check::health::Outcome;
+use crate::check::health::CheckOutcome;
 use crate::check::state::{CheckResult, Counts, HookRuns, Run};
 use crate::command::Command;
 use crate::config::settings::{OnDisabled, TimedCommand};
-use crate::report::sample;
+use crate::testing::sample;
 
 fn check_number(value: f64, expected: &str) {
     assert_eq!(number(value), expected);
@@ -81,7 +81,7 @@ fn original_daemon(at: SystemTime) -> DaemonState {
         let check = sample::check(&daemon, n);
         let took = ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
         let missing = check.service.prefixes.iter().copied().filter(|_| result == RunResult::NotAssigned).collect();
-        let outcome = if result == RunResult::Exited(0) { Outcome::Passed } else { Outcome::Failed };
+        let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
         let found = CheckResult { outcome, took, ..CheckResult::failed(result) };
         check.state_mut().finish(&check.service, at, missing, &found).unwrap();
     };
@@ -230,7 +230,7 @@ fn our_series() {
     check(&daemon, "prefixes_unmanaged", "1.0 0.0");
     check(&daemon, "bird_last_success_timestamp_seconds", "1.5");
     check(&daemon, "service_drained", "0.0 0.0");
-    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain::End::Never);
+    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::End::Never);
     check(&daemon, "service_drained", "1.0 1.0");
     // As where it is withdrawn for its addresses. What alerts on these two has to look at `service_drained`.
     check(&daemon, "service_state", "1.0 1.0");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::report::document::{HoldStatus, Moment};
-use crate::report::sample;
 use crate::report::status::document;
+use crate::testing::sample;
 
 fn check_range(text: &str, alerts: &[f64], silent: &[f64]) {
     let range: Range = text.parse().unwrap();

@@ -3,8 +3,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
 use crate::report::client::ask;
-use crate::report::sample;
-use crate::sys::alone::{alone, this_program, wait_until};
+use crate::testing::isolated::{alone, this_program, wait_until};
+use crate::testing::sample;
 
 /// A limit that no machine reaches.
 const LONG: Duration = Duration::from_secs(60);
@@ -17,21 +17,21 @@ fn daemon_state(services: usize) -> Arc<DaemonState> {
 struct Started {
     dir: tempfile::TempDir,
     path: PathBuf,
-    stop: StopLine,
+    stop: StopToken,
     thread: JoinHandle<()>,
 }
 
 fn started(services: usize) -> Started {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.sock");
-    let stop = StopLine::new().unwrap();
+    let stop = StopToken::new().unwrap();
     let thread = start(daemon_state(services), &path, stop.clone()).unwrap();
     Started { dir, path, stop, thread }
 }
 
 impl Started {
     fn end(self) -> tempfile::TempDir {
-        self.stop.pull();
+        self.stop.trigger();
         self.thread.join().unwrap();
         self.dir
     }
@@ -120,11 +120,11 @@ fn a_stale_socket_is_replaced_and_nothing_else() {
     fs::create_dir(at("dir")).unwrap();
     std::os::unix::fs::symlink(at("stale"), at("link")).unwrap();
     let check = |name: &str, expected: &str| {
-        let stop = StopLine::new().unwrap();
+        let stop = StopToken::new().unwrap();
         let said = match start(daemon_state(1), &at(name), stop.clone()) {
             Ok(thread) => {
                 ask(&at(name), LONG).unwrap();
-                stop.pull();
+                stop.trigger();
                 thread.join().unwrap();
                 "served".to_string()
             }

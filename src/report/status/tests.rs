@@ -10,7 +10,7 @@ use crate::check::state::{Counts, HookRuns};
 use crate::command::Command;
 use crate::config::settings::TimedCommand;
 use crate::report::document;
-use crate::report::sample;
+use crate::testing::sample;
 
 /// A daemon in which a service is up, one went down, one is on its way, one is disabled.
 fn daemon() -> DaemonState {

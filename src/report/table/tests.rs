@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::document::{DrainStatus, HoldStatus, HookRuns, Steps, Summary};
-use crate::report::sample::service_status as service;
+use crate::testing::sample::service_status as service;
 
 fn moment(text: &str, unix: f64) -> Moment {
     Moment { text: text.into(), unix }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::document::DrainStatus;
-use crate::report::sample;
+use crate::testing::sample;
 
 #[test]
 fn the_most_urgent_class_that_fits() {

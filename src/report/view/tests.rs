@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::document::Condition;
-use crate::report::sample;
+use crate::testing::sample;
 
 fn document() -> Document {
     let daemon = sample::daemon_state(vec![]);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::sys::alone::{alone, this_program};
+use crate::testing::isolated::{alone, this_program};
 
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> =

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::sys::alone::{alone, beside_sudo, this_program, wait_until, BECOMES_ROOT};
 use crate::sys::orphans::MAX_PER_OWNER;
+use crate::testing::isolated::{alone, beside_sudo, this_program, wait_until, BECOMES_ROOT};
 
 const LIMIT: usize = 3;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -15,7 +15,7 @@ struct Started {
     dir: tempfile::TempDir,
     background: Arc<Background>,
     orphans: Arc<Orphans>,
-    stop: StopLine,
+    stop: StopToken,
     results: Receiver<(String, Result<Finished, NotRun>)>,
     ended: Sender<(String, Result<Finished, NotRun>)>,
     /// How many run at this moment, and how many ever did at the same time.
@@ -24,7 +24,7 @@ struct Started {
 
 impl Started {
     fn new() -> Started {
-        let (stop, orphans) = (StopLine::new().unwrap(), Arc::<Orphans>::default());
+        let (stop, orphans) = (StopToken::new().unwrap(), Arc::<Orphans>::default());
         let background = Background::new("test", LIMIT, orphans.clone(), stop.clone());
         let (ended, results) = channel();
         let dir = tempfile::tempdir().unwrap();
@@ -126,11 +126,11 @@ fn an_end_tells_how_and_what_was_printed() {
     let started = Started::new();
     started.run("a", "a", "echo out; echo err >&2; exit 3");
     let finished = started.result().1.unwrap();
-    assert!(matches!(finished.how, How::Exited(3)), "{finished:?}");
+    assert!(matches!(finished.exit, Exit::Exited(3)), "{finished:?}");
     assert_eq!((&*finished.stdout.kept, &*finished.stderr.kept), (&b"out\n"[..], &b"err\n"[..]));
     let program = Program::new(&["/nonexistent/program".to_string()]);
     started.background.run(started.task("a", "a", program, MINUTE));
-    assert!(matches!(started.result().1.unwrap().how, How::NotStarted(_)));
+    assert!(matches!(started.result().1.unwrap().exit, Exit::NotStarted(_)));
     // What prints without end is not kept without end.
     started.run("a", "a", "head -c 1000000 /dev/zero");
     assert_eq!(started.result().1.unwrap().stdout.kept.len(), KEEP);
@@ -141,11 +141,11 @@ fn one_that_takes_too_long_may_put_things_in_order_but_not_for_long() {
     let started = Started::new();
     let slow = started.program(r#"trap "echo told >>ran; exit" TERM; sleep 1000 & wait"#);
     started.background.run(started.task("a", "a", slow, Duration::from_secs(2)));
-    assert!(matches!(started.result().1.unwrap().how, How::TimedOut));
+    assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
     assert_eq!(started.lines(), ["told"]);
     let deaf = started.program(r#"trap "" TERM; while [ -d . ]; do sleep 0.1; done"#);
     started.background.run(started.task("a", "a", deaf, Duration::from_millis(200)));
-    assert!(matches!(started.result().1.unwrap().how, How::TimedOut));
+    assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_stop_kills_what_runs_and_drops_what_waits() {
     started.run("a", "first", "echo $$ >>ran; sleep 1000 & wait");
     wait_until("a run", || started.lines().len() == 1);
     started.run("a", "second", "echo $$ >>ran");
-    started.stop.pull();
+    started.stop.trigger();
     started.background.wait(Duration::MAX);
     started.run("a", "third", "echo $$ >>ran");
     started.run("b", "fourth", "echo $$ >>ran");
@@ -162,7 +162,7 @@ fn a_stop_kills_what_runs_and_drops_what_waits() {
     // Those that waited end too, as nobody would wait for a task that never ends.
     for expected in ["first", "second"] {
         let (name, result) = started.result();
-        assert!(name == expected && matches!(result.unwrap().how, How::Stopped), "{name}");
+        assert!(name == expected && matches!(result.unwrap().exit, Exit::Stopped), "{name}");
     }
     let ran = started.lines();
     assert_eq!(ran.len(), 1);
@@ -176,7 +176,7 @@ fn the_wait_at_the_end_is_bounded() {
     started.background.wait(Duration::from_millis(1));
     assert!(started.results.try_recv().is_err(), "nothing was stopped");
     started.go();
-    assert!(matches!(started.result().1.unwrap().how, How::Exited(0)));
+    assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
 /// The machine has no thread left: those that wait hear of it, and nothing is lost that comes later.
@@ -203,7 +203,7 @@ fn without_a_thread_every_waiting_task_ends() {
         assert!(found == name && matches!(result, Err(NotRun::Thread(_))), "{found}");
     }
     started.run("a", "later", "true");
-    assert!(matches!(started.result().1.unwrap().how, How::Exited(0)));
+    assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
 /// As with sudo: it may not be killed. It is kept under its owner's name, and four of them are enough.
@@ -218,7 +218,7 @@ fn what_cannot_be_killed_is_kept_and_four_are_enough() {
     for n in 1..=MAX_PER_OWNER {
         // They are their owner's, whatever their key.
         run(&n.to_string());
-        assert!(matches!(started.result().1.unwrap().how, How::TimedOut));
+        assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
         assert_eq!(started.orphans.reap(), n);
     }
     run("one more");
@@ -227,7 +227,7 @@ fn what_cannot_be_killed_is_kept_and_four_are_enough() {
     File::create(dir.join("go")).unwrap();
     wait_until("their end", || started.orphans.reap() == 0);
     run("one more");
-    assert!(matches!(started.result().1.unwrap().how, How::Exited(0)));
+    assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
 proptest::proptest! {

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::*;
-use crate::sys::alone::{beside_sudo, wait_until, BECOMES_ROOT};
 use crate::sys::process::{Limits, Program};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{beside_sudo, wait_until, BECOMES_ROOT};
 
 /// Starts a program that cannot be killed and ends once `go` exists.
-fn orphan(sudo: &Path, go: &Path) -> Left {
+fn orphan(sudo: &Path, go: &Path) -> Orphan {
     let script =
         format!("while [ -d {} -a ! -e {} ]; do sleep 0.01; done", go.parent().unwrap().display(), go.display());
     let words = [&sudo.display().to_string(), "--reuid=0", "--clear-groups", "sh", "-c", &script].map(String::from);
     let limits = Limits { deadline: Instant::now() + BECOMES_ROOT, grace: None, keep: 0 };
-    Program::new(&words).run(&limits, &StopLine::new().unwrap()).left.unwrap()
+    Program::new(&words).run(&limits, &StopToken::new().unwrap()).left.unwrap()
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::sys::alone::{alone, beside_sudo, this_program, BECOMES_ROOT};
-use crate::sys::stop_line::StopLine;
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{alone, beside_sudo, this_program, BECOMES_ROOT};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -21,15 +21,15 @@ fn within(time: Duration) -> Limits {
     Limits { deadline: Instant::now() + time, grace: None, keep: 1000 }
 }
 
-fn run(script: &str, limits: Limits) -> Ended {
-    sh(script).run(&limits, &StopLine::new().unwrap())
+fn run(script: &str, limits: Limits) -> RunOutput {
+    sh(script).run(&limits, &StopToken::new().unwrap())
 }
 
-/// Runs a script that ends by itself: how, and the two outputs.
+/// Runs a script that ends by itself: exit, and the two outputs.
 fn check(script: &str, expected: &str) {
     let ended = run(script, within(MINUTE));
-    let text = |output: &Output| String::from_utf8_lossy(&output.kept).into_owned();
-    let found = format!("{:?} {:?} {:?}", ended.how, text(&ended.stdout), text(&ended.stderr));
+    let text = |output: &CapturedOutput| String::from_utf8_lossy(&output.kept).into_owned();
+    let found = format!("{:?} {:?} {:?}", ended.exit, text(&ended.stdout), text(&ended.stderr));
     assert_eq!(found, expected, "{script}");
     assert!(ended.left.is_none());
 }
@@ -68,7 +68,7 @@ fn ends_by_itself() {
 fn runs_again_and_with_arguments_and_environment() {
     let mut program = sh("echo \"$1 $2 $SERVICE\"").arg("name").arg("up").arg("a b").env("SERVICE", "foo");
     for _ in 0..3 {
-        let ended = program.run(&within(MINUTE), &StopLine::new().unwrap());
+        let ended = program.run(&within(MINUTE), &StopToken::new().unwrap());
         assert_eq!(ended.stdout.kept, b"up a b foo\n");
         assert!(ended.took > Duration::ZERO);
     }
@@ -82,9 +82,9 @@ fn what_cannot_be_started_is_said() {
         (vec!["a\0b".to_string()], io::ErrorKind::InvalidInput),
         (vec![], io::ErrorKind::NotFound),
     ] {
-        match Program::new(&words).run(&within(MINUTE), &StopLine::new().unwrap()).how {
-            How::NotStarted(error) => assert_eq!(error.kind(), kind, "{words:?}"),
-            how => panic!("{words:?}: {how:?}"),
+        match Program::new(&words).run(&within(MINUTE), &StopToken::new().unwrap()).exit {
+            Exit::NotStarted(error) => assert_eq!(error.kind(), kind, "{words:?}"),
+            exit => panic!("{words:?}: {exit:?}"),
         }
     }
 }
@@ -94,7 +94,7 @@ fn the_last_bytes_are_kept() {
     let ended = run("seq 1 100000; echo end", Limits { keep: 20, ..within(MINUTE) });
     assert_eq!(ended.stdout.kept, b"99998\n99999\n100000\nend\n"[3..]);
     let nothing = run("echo text", Limits { keep: 0, ..within(MINUTE) });
-    assert_eq!(nothing.stdout, Output { kept: vec![] });
+    assert_eq!(nothing.stdout, CapturedOutput { kept: vec![] });
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn output_beyond_a_pipe_is_complete() {
 #[test]
 fn a_flood_keeps_neither_memory_nor_the_deadline() {
     let ended = run("yes & yes >&2 & wait", within(Duration::from_millis(300)));
-    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
     assert_eq!(ended.stdout.kept.len(), 1000);
     assert!(ended.stdout.kept.capacity() < 1 << 20);
 }
@@ -121,7 +121,7 @@ fn a_child_that_left_the_group_and_writes_on_does_not_hold_the_end() {
         pid.display()
     );
     let ended = run(&script, within(MINUTE));
-    assert!(matches!(ended.how, How::Exited(0)), "{:?}", ended.how);
+    assert!(matches!(ended.exit, Exit::Exited(0)), "{:?}", ended.exit);
     // The pipe is closed by now, which ends it too, so it need not be there any more.
     let _ = rustix::process::kill_process(pid_in(&pid), Signal::KILL);
 }
@@ -133,7 +133,7 @@ fn pid_in(path: &Path) -> Pid {
 #[test]
 fn children_in_the_background_hold_nothing_and_die() {
     let ended = run("sleep 1001 & sleep 1001 >/dev/null 2>&1 & echo started", within(MINUTE));
-    assert!(matches!(ended.how, How::Exited(0)));
+    assert!(matches!(ended.exit, Exit::Exited(0)));
     assert_eq!(ended.stdout.kept, b"started\n");
     wait_until("no sleep 1001", || !sleeps("1001"));
 }
@@ -142,7 +142,7 @@ fn children_in_the_background_hold_nothing_and_die() {
 fn at_the_deadline_the_whole_group_is_killed() {
     let ended =
         run("trap '' TERM; (sleep 1002 | sleep 1002) & sleep 1002; echo never", within(Duration::from_millis(200)));
-    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
     assert!(ended.stdout.kept.is_empty() && ended.left.is_none());
     assert!(ended.took >= Duration::from_millis(200));
     wait_until("no sleep 1002", || !sleeps("1002"));
@@ -152,7 +152,7 @@ fn at_the_deadline_the_whole_group_is_killed() {
 fn a_grace_lets_it_clean_up() {
     let limits = Limits { grace: Some(MINUTE), ..within(Duration::from_millis(200)) };
     let ended = run("trap 'echo cleaned; exit 5' TERM; sleep 1003 & wait", limits);
-    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
     assert_eq!(ended.stdout.kept, b"cleaned\n");
     wait_until("no sleep 1003", || !sleeps("1003"));
 }
@@ -162,28 +162,29 @@ fn a_grace_is_over_some_day() {
     // Time enough for the shell to set its trap, also on a busy machine.
     let limits = Limits { grace: Some(Duration::from_millis(100)), ..within(Duration::from_secs(2)) };
     let ended = run("trap '' TERM; while :; do sleep 1004; done", limits);
-    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
     assert!(ended.took >= Duration::from_millis(2100));
     wait_until("no sleep 1004", || !sleeps("1004"));
 }
 
 #[test]
 fn a_pulled_stop_line_kills_at_once() {
-    let stop = StopLine::new().unwrap();
+    let stop = StopToken::new().unwrap();
     std::thread::scope(|scope| {
         let running = scope
             .spawn(|| sh("trap '' TERM; sleep 1005").run(&Limits { grace: Some(MINUTE), ..within(MINUTE) }, &stop));
         wait_until("a sleep 1005", || sleeps("1005"));
-        stop.pull();
-        assert!(matches!(running.join().unwrap().how, How::Stopped));
+        stop.trigger();
+        assert!(matches!(running.join().unwrap().exit, Exit::Stopped));
     });
     wait_until("no sleep 1005", || !sleeps("1005"));
 }
 
 #[test]
 fn a_deadline_in_the_past_is_a_time_out() {
-    let ended = sh("sleep 1006").run(&Limits { deadline: Instant::now(), ..within(MINUTE) }, &StopLine::new().unwrap());
-    assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+    let ended =
+        sh("sleep 1006").run(&Limits { deadline: Instant::now(), ..within(MINUTE) }, &StopToken::new().unwrap());
+    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
 }
 
 #[test]
@@ -192,8 +193,8 @@ fn children_have_stdio_alone_and_a_group_of_their_own() {
     if !alone(name, &["env"], &this_program()) {
         return;
     }
-    crate::sys::inherited::close_descriptors().unwrap();
-    let _other = (fs::File::open("/proc/self/status").unwrap(), StopLine::new().unwrap());
+    crate::sys::startup::close_descriptors().unwrap();
+    let _other = (fs::File::open("/proc/self/status").unwrap(), StopToken::new().unwrap());
     check("ls /proc/self/fd", r#"Exited(0) "0\n1\n2\n3\n" """#); // 3 is the directory that is read
     check("readlink /proc/self/fd/0", r#"Exited(0) "/dev/null\n" """#);
     check("ps -o pid=,pgid= -p $$ | awk '{ print $1 == $2 }'", r#"Exited(0) "1\n" """#);
@@ -206,8 +207,8 @@ fn what_may_not_be_killed_is_handed_out() {
     let words = [sudo.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "3"].map(String::from);
     for grace in [None, Some(MINUTE)] {
         let limits = Limits { grace, ..within(BECOMES_ROOT) };
-        let ended = Program::new(&words).run(&limits, &StopLine::new().unwrap());
-        assert!(matches!(ended.how, How::TimedOut), "{:?}", ended.how);
+        let ended = Program::new(&words).run(&limits, &StopToken::new().unwrap());
+        assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
         let mut left = ended.left.unwrap();
         let expected = format!("process {} may not be killed: Operation not permitted (os error 1)", left.pid());
         assert_eq!(left.to_string(), expected);
@@ -257,16 +258,16 @@ fn no_descriptors_for_a_while() {
         }
         held
     };
-    let stop = StopLine::new().unwrap();
+    let stop = StopToken::new().unwrap();
     // Four are the pipes', the fifth is /dev/null's and then the process's.
     for spare in 0..8 {
         let mut held = exhaust();
         held.truncate(held.len() - spare);
         let ended = sh("exit 0").run(&within(Duration::from_millis(250)), &stop);
-        match ended.how {
-            How::NotStarted(error) => assert!(spare < 5, "{spare} descriptors: {error}"),
-            How::Exited(0) => assert!(spare >= 5, "{spare} descriptors were enough"),
-            how => panic!("{how:?} with {spare} descriptors"),
+        match ended.exit {
+            Exit::NotStarted(error) => assert!(spare < 5, "{spare} descriptors: {error}"),
+            Exit::Exited(0) => assert!(spare >= 5, "{spare} descriptors were enough"),
+            exit => panic!("{exit:?} with {spare} descriptors"),
         }
         assert!(ended.left.is_none());
     }
@@ -277,13 +278,13 @@ fn no_descriptors_for_a_while() {
         while held.pop().is_some() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(matches!(running.join().unwrap().how, How::Exited(0)));
+        assert!(matches!(running.join().unwrap().exit, Exit::Exited(0)));
     });
     std::thread::scope(|scope| {
         let held = exhaust();
         let running = scope.spawn(|| sh("exit 0").run(&within(MINUTE), &stop));
-        stop.pull();
-        assert!(matches!(running.join().unwrap().how, How::Stopped));
+        stop.trigger();
+        assert!(matches!(running.join().unwrap().exit, Exit::Stopped));
         drop(held);
     });
     assert_no_child();

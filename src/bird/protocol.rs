@@ -1,0 +1,8 @@
+//! How BIRD is spoken to: over its control socket, or through `birdc`; and what its answers mean.
+
+pub mod birdc;
+pub mod connection;
+pub mod control;
+pub mod framing;
+pub mod outcome;
+pub mod query;

@@ -1,0 +1,267 @@
+//! Real files on a real disk; the thread where it matters, else its looks one by one at times that the test makes up.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::time::Instant;
+
+use super::*;
+use crate::check::event::Event;
+use crate::check::health::State;
+use crate::check::hook::Hooks;
+use crate::check::trigger::Wakeup;
+use crate::config::settings::{OnDisabled, Service};
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{alone, sh, this_program, wait_until};
+use crate::testing::sample;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// The services `a`, `b` and `c`, of which `a` has the drain file `a` and `c` the same, and the host's file `host`.
+struct Desk {
+    dir: tempfile::TempDir,
+    watch: Watch,
+    events: Receiver<Event>,
+}
+
+impl Desk {
+    fn new(change: impl Fn(&mut Service)) -> Desk {
+        let dir = tempfile::tempdir().unwrap();
+        let checks = NAMES.map(|name| {
+            let mut service = sample::service(name, "10.0.0.1/32");
+            service.drain_file = (name != "b").then(|| dir.path().join("a"));
+            change(&mut service);
+            Arc::new(Check::new(Arc::new(service)))
+        });
+        let (announcer, events) = announcer();
+        let host = Some(dir.path().join("host"));
+        let watch = Watch { announcer, host, checks: Arc::new(checks), answers: HashMap::new() };
+        Desk { dir, watch, events }
+    }
+
+    fn checks(&self) -> Arc<[Arc<Check>]> {
+        self.watch.checks.clone()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an operator's editor")]
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn put(&self, name: &str) {
+        self.write(name, "");
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// Looks, and returns the services of which hints were sent, with their states: `a:down c:down`.
+    fn look_at(&mut self, now: SystemTime) -> String {
+        self.watch.look(now);
+        let hints = self.events.try_iter().map(|event| match event {
+            Event::Changed(check) => format!("{}:{}", check.name(), check.state().state()),
+            event => panic!("{event:?}"),
+        });
+        hints.collect::<Vec<_>>().join(" ")
+    }
+
+    fn look(&mut self) -> String {
+        self.look_at(SystemTime::now())
+    }
+
+    /// The names of the services that are drained now. Their prefixes are withdrawn, whatever their check says.
+    fn drained(&self) -> String {
+        drained(&self.watch.checks)
+    }
+
+    fn end_of(&self, n: usize) -> End {
+        self.watch.checks[n].state().drained().unwrap().end
+    }
+}
+
+fn drained(checks: &[Arc<Check>]) -> String {
+    let is_drained = |check: &&Arc<Check>| {
+        let state = check.state();
+        assert_eq!(state.drained().is_some(), state.verdict().withheld);
+        state.drained().is_some()
+    };
+    checks.iter().filter(is_drained).map(|check| check.name()).collect()
+}
+
+fn announcer() -> (Announcer, Receiver<Event>) {
+    let (sender, events) = channel();
+    let hooks = Hooks::new(Arc::default(), StopToken::new().unwrap());
+    (Announcer { events: sender, hooks }, events)
+}
+
+#[test]
+fn a_file_drains_the_services_that_name_it_and_that_of_the_host_all() {
+    let mut desk = Desk::new(|_| ());
+    assert_eq!(desk.look(), "");
+    desk.put("a");
+    assert_eq!((&*desk.look(), &*desk.drained()), ("a:down c:down", "ac"));
+    assert_eq!(desk.look(), "", "told once");
+    desk.put("host");
+    assert_eq!((&*desk.look(), &*desk.drained()), ("b:down", "abc"));
+    desk.remove("a");
+    assert_eq!((&*desk.look(), &*desk.drained()), ("", "abc"));
+    desk.remove("host");
+    desk.look();
+    assert_eq!(desk.drained(), "");
+    for check in desk.watch.checks.iter() {
+        let state = check.state();
+        assert_eq!((state.state(), state.code), (State::Down, Some(1)), "the checks say when they are up again");
+    }
+}
+
+#[test]
+fn the_end_of_a_drain_has_the_check_run_at_once() {
+    let mut desk = Desk::new(|_| ());
+    let check = desk.watch.checks[0].clone();
+    for (name, act, expected) in [
+        ("host", Desk::put as fn(&Desk, &str), Wakeup::Time),
+        ("a", Desk::put, Wakeup::Time),
+        ("host", Desk::remove, Wakeup::Time),
+        ("a", Desk::remove, Wakeup::CheckNow),
+    ] {
+        act(&desk, name);
+        desk.look();
+        assert_eq!(check.trigger.wait_until(Instant::now()), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_time_ends_it_and_may_be_changed_meanwhile() {
+    let mut desk = Desk::new(|_| ());
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+    let end = |seconds| End::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    desk.write("a", &drain_file::text(end(1000)));
+    assert_eq!(desk.look_at(now), "", "over before it was seen");
+    desk.write("a", &drain_file::text(end(1010)));
+    assert_eq!(desk.look_at(now), "a:down c:down");
+    desk.write("host", &drain_file::text(end(1005)));
+    assert_eq!(desk.look_at(now), "b:down");
+    assert_eq!((desk.end_of(0), desk.end_of(1)), (end(1010), end(1005)), "the later end counts");
+    desk.write("a", "longer than I thought");
+    assert_eq!((&*desk.look_at(now + Duration::from_secs(5)), &*desk.drained()), ("b:down", "ac"));
+    assert_eq!(desk.end_of(0), End::Never);
+    desk.write("a", &drain_file::text(end(1008)));
+    assert_eq!((&*desk.look_at(now + Duration::from_secs(8)), &*desk.drained()), ("a:down c:down", ""));
+}
+
+#[test]
+fn what_cannot_be_read_changes_nothing() {
+    let mut desk = Desk::new(|_| ());
+    type Make = fn(&Path);
+    let unreadable: [(&str, Make); 4] = [
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a link", |path| symlink("/dev/null", path).unwrap()),
+        ("a FIFO", |path| sh(&format!("mkfifo {}", path.display()))),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    for (what, make) in unreadable {
+        for before in ["", "ac"] {
+            if before == "ac" {
+                File::create(desk.path("a")).unwrap();
+            }
+            desk.look();
+            let _ = fs::remove_file(desk.path("a"));
+            make(&desk.path("a"));
+            assert_eq!((&*desk.look(), &*desk.drained()), ("", before), "{what}");
+            assert!(desk.watch.answers[&desk.path("a")].problem.is_some(), "{what}");
+            let _ = fs::remove_dir(desk.path("a"));
+            let _ = fs::remove_file(desk.path("a"));
+            desk.look();
+            assert_eq!(desk.drained(), "", "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_may_not_be_searched_is_no_end_of_a_drain() {
+    let name = "check::drain_watcher::tests::a_directory_that_may_not_be_searched_is_no_end_of_a_drain";
+    // Root may search every directory, but not without its capabilities.
+    let without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    if rustix::process::geteuid().is_root() && !alone(name, &without, &this_program()) {
+        return;
+    }
+    let mut desk = Desk::new(|_| ());
+    desk.put("a");
+    desk.look();
+    fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(fs::metadata(desk.path("a")).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied));
+    let (told, drained) = (desk.look(), desk.drained());
+    fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!((&*told, &*drained), ("", "ac"));
+}
+
+#[test]
+fn after_a_drain_on_disabled_decides_again() {
+    for (decision, word) in [(OnDisabled::Advertise, "up"), (OnDisabled::Withdraw, "down")] {
+        let mut desk = Desk::new(|service| service.disabled = Some(decision));
+        desk.put("host");
+        assert_eq!(desk.look(), "a:down b:down c:down");
+        desk.remove("host");
+        assert_eq!(desk.look(), format!("a:{word} b:{word} c:{word}"));
+        assert_eq!(desk.drained(), "");
+    }
+}
+
+#[test]
+fn the_thread_looks_first_and_goes_on_looking() {
+    let desk = Desk::new(|_| ());
+    desk.put("a");
+    let (announcer, events) = announcer();
+    let mut drains = DrainWatcher::new(announcer);
+    drains.follow(None, desk.checks()).unwrap();
+    assert_eq!(desk.drained(), "ac", "before any check can have started");
+    desk.put("host");
+    drains.follow(Some(&desk.path("host")), desk.checks()).unwrap();
+    assert_eq!(desk.drained(), "abc");
+    desk.remove("host");
+    desk.remove("a");
+    wait_until("the end of all drains", || desk.drained().is_empty());
+    desk.put("host");
+    wait_until("the host's drain", || desk.drained() == "abc");
+    // A reload that took all drain files away.
+    let new = |check: &Arc<Check>| {
+        let service = Service { drain_file: None, ..Service::clone(&check.service) };
+        let state = check.state().carried_over(&service, &[]);
+        Arc::new(Check::with_state(Arc::new(service), state))
+    };
+    let checks: Arc<[Arc<Check>]> = desk.checks().iter().map(new).collect();
+    assert_eq!(drained(&checks), "abc");
+    drains.follow(None, checks.clone()).unwrap();
+    assert_eq!((&*drained(&checks), &*desk.drained()), ("", "abc"), "nobody looks at those that ran before");
+    assert!(drains.looks.is_none());
+    drop(drains);
+    wait_until("the thread's end, which drops its sender", || loop {
+        match events.try_recv() {
+            Ok(_) => {}
+            Err(why) => return why == std::sync::mpsc::TryRecvError::Disconnected,
+        }
+    });
+}
+
+/// A reload finds a file that was put there meanwhile before the checks of its new services can have passed.
+#[test]
+fn a_check_that_a_reload_adds_is_drained_before_its_thread_starts() {
+    let desk = Desk::new(|_| ());
+    let mut drains = DrainWatcher::new(announcer().0);
+    drains.follow(None, Arc::new([desk.watch.checks[1].clone()])).unwrap();
+    assert!(drains.looks.is_none(), "b has no file");
+    desk.put("a");
+    drains.follow(None, desk.checks()).unwrap();
+    assert_eq!(desk.drained(), "ac");
+}
+
+#[test]
+fn no_file_no_thread() {
+    let mut drains = DrainWatcher::new(announcer().0);
+    drains.follow(None, Arc::new([Arc::new(Check::new(Arc::new(sample::service("a", "10.0.0.1/32"))))])).unwrap();
+    assert!(drains.looks.is_none());
+}

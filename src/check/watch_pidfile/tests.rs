@@ -1,0 +1,187 @@
+//! Real processes, and files that name them more or less well.
+
+use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::check::trigger::Wakeup;
+use crate::sys::pidfd::tests::Sleep;
+use crate::sys::stop_token::StopToken;
+use crate::testing::isolated::{alone, sh, this_program};
+use crate::testing::sample;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Started {
+    dir: tempfile::TempDir,
+    pidfile: Pidfile,
+    check: Arc<Check>,
+}
+
+impl Started {
+    fn new() -> Started {
+        let dir = tempfile::tempdir().unwrap();
+        let check = Arc::new(Check::new(Arc::new(sample::service("a", "10.0.0.1/32"))));
+        let watcher = Watcher::new(StopToken::new().unwrap());
+        let pidfile = Pidfile::new(dir.path().join("pid"), watcher, check.clone());
+        Started { dir, pidfile, check }
+    }
+
+    fn sh(&self, script: &str) {
+        sh(&format!("cd {}; {script}", self.dir.path().display()));
+    }
+
+    /// Looks, and expects no process to be watched for a reason that contains this.
+    fn expect_none(&mut self, why: &str) {
+        assert_eq!(self.pidfile.look(), None);
+        let problem = self.pidfile.problem.as_deref();
+        assert!(problem.is_some_and(|problem| problem.contains(why)), "{problem:?} instead of {why}");
+    }
+
+    /// Names the process, and expects it to be watched.
+    fn expect_watched(&mut self, sleep: &Sleep) {
+        self.sh(&format!("echo {} >pid", sleep.pid()));
+        assert_eq!(self.pidfile.look(), Some(sleep.pid().as_raw_pid()));
+        assert_eq!(self.pidfile.problem, None);
+    }
+
+    fn expect_order(&self) {
+        assert_eq!(self.check.trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
+    }
+
+    fn expect_no_order(&self, why: &str) {
+        assert_eq!(self.check.trigger.wait_until(Instant::now()), Wakeup::Time, "{why}");
+    }
+}
+
+#[test]
+fn texts_of_pidfiles() {
+    let check = |text: &str, expected: Option<i32>| {
+        assert_eq!(parse(text.as_bytes()).map(Pid::as_raw_pid), expected, "{text:?}");
+    };
+    check("123\n", Some(123));
+    check("123", Some(123));
+    check("  0123\t\r\n", Some(123));
+    // A database's: its directory and more follow.
+    check("4711\n/var/lib/postgresql/16/main\n1795341934\n", Some(4711));
+    check("2147483647", Some(i32::MAX));
+    for text in ["", "\n", "\n123", "0", "-1", "+1", "1 2", "1.0", "12a", "2147483648", "99999999999999999999", "１２"]
+    {
+        check(text, None);
+    }
+    assert_eq!(parse(b"1\xff"), None);
+}
+
+#[test]
+fn a_process_that_ends_orders_one_check_however_often_it_is_named() {
+    let (mut started, mut sleep) = (Started::new(), Sleep::start());
+    started.expect_watched(&sleep);
+    started.expect_watched(&sleep);
+    sleep.kill();
+    started.expect_order();
+    // First it is a zombie, then gone.
+    started.expect_none("has ended");
+    started.expect_none("has ended");
+    sleep.0.wait().unwrap();
+    started.expect_none("has ended");
+    // An end that would be told of again would be so before this one.
+    let mut next = Sleep::start();
+    started.expect_watched(&next);
+    next.kill();
+    started.expect_order();
+    started.expect_none("has ended");
+    started.expect_no_order("the first one's end was told once");
+}
+
+#[test]
+fn files_of_no_use_and_then_a_good_one() {
+    let mut started = Started::new();
+    started.expect_none("is not there");
+    for (script, why) in [
+        (": >pid", "begins with no process id"),
+        ("echo none >pid", "begins with no process id"),
+        ("head -c 100000 /dev/zero >pid", "begins with no process id"),
+        ("rm pid; mkfifo pid", "not a regular file"),
+        ("rm pid; mkdir pid", "not a regular file"),
+        ("rmdir pid; ln -s nowhere pid", "cannot read"),
+        ("rm pid; echo 2147483647 >pid", "cannot be seen from here"),
+    ] {
+        started.sh(script);
+        started.expect_none(why);
+    }
+    let sleep = Sleep::start();
+    started.expect_watched(&sleep);
+}
+
+#[test]
+fn a_watched_process_stays_watched_whatever_becomes_of_the_file() {
+    let (mut started, mut sleep) = (Started::new(), Sleep::start());
+    started.expect_watched(&sleep);
+    started.sh("rm pid");
+    assert_eq!(started.pidfile.look(), Some(sleep.pid().as_raw_pid()));
+    assert!(started.pidfile.problem.is_some());
+    sleep.kill();
+    started.expect_order();
+    started.expect_none("is not there");
+}
+
+#[test]
+fn another_process_takes_the_place_of_the_first() {
+    let (mut started, mut first, mut second) = (Started::new(), Sleep::start(), Sleep::start());
+    started.expect_watched(&first);
+    started.expect_watched(&second);
+    first.kill_and_reap();
+    second.kill_and_reap();
+    started.expect_order();
+    started.expect_none("has ended");
+    started.expect_no_order("the first one's end was told of");
+}
+
+#[test]
+fn each_change_of_the_situation_is_said_once() {
+    if !alone("check::watch_pidfile::tests::each_change_of_the_situation_is_said_once", &["env"], &this_program()) {
+        return;
+    }
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<String>>>);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Said {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            struct Message(String);
+            impl tracing::field::Visit for Message {
+                fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                    self.0 = format!("{value:?}");
+                }
+            }
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            self.0.lock().unwrap().push(message.0);
+        }
+    }
+    use tracing_subscriber::layer::SubscriberExt as _;
+    let said = Said::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(said.clone())).unwrap();
+
+    let mut started = Started::new();
+    let look_twice = |started: &mut Started, expected: &[&str]| {
+        started.pidfile.look();
+        started.pidfile.look();
+        let said = std::mem::take(&mut *said.0.lock().unwrap());
+        assert_eq!(said.len(), expected.len(), "{said:?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.contains(expected), "{said} instead of {expected}");
+        }
+    };
+    look_twice(&mut started, &["is not there; the check goes on"]);
+    let mut sleep = Sleep::start();
+    fs::File::create(&started.pidfile.path).unwrap();
+    look_twice(&mut started, &["begins with no process id"]);
+    started.sh(&format!("echo {} >pid", sleep.pid()));
+    look_twice(&mut started, &["watching process"]);
+    sleep.kill_and_reap();
+    look_twice(&mut started, &["has ended"]);
+    fs::remove_file(&started.pidfile.path).unwrap();
+    look_twice(&mut started, &["is not there"]);
+    started.sh(&format!("echo {} >pid", sleep.pid()));
+    look_twice(&mut started, &["has ended, or cannot be seen from here"]);
+}

@@ -1,0 +1,181 @@
+//! Real interfaces, in a network of the test's own.
+
+use super::*;
+use crate::testing::isolated::{in_own_network, sh, skipped};
+
+fn has(kernel: &mut Kernel, interface: &str, prefix: &str) -> bool {
+    kernel.addresses().unwrap().has(interface, &prefix.parse().unwrap())
+}
+
+/// Whether the kernel tells of a change. What it has to tell, it tells before the command that changed it has ended.
+fn told(kernel: &mut Kernel) -> bool {
+    let told = poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now()));
+    kernel.take_changes().unwrap();
+    assert!(!poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now())));
+    told
+}
+
+#[test]
+fn addresses_as_the_kernel_has_them() {
+    if !in_own_network("sys::netlink::tests::addresses_as_the_kernel_has_them") {
+        return;
+    }
+    let mut kernel = Kernel::open().unwrap();
+    assert!(!has(&mut kernel, "lo", "10.9.0.1/32"));
+    sh("ip link add d0 type veth peer name d9; ip link property add dev d0 altname quite-another-name
+        ip address add 10.9.0.1/32 dev lo label lo:any
+        ip address add 10.9.0.2/24 dev d0
+        ip address add 10.9.0.3 peer 10.9.0.4/32 dev d0
+        ip address add fd00::1/128 dev d0");
+    let mut check = |interface, prefix, expected| assert_eq!(has(&mut kernel, interface, prefix), expected, "{prefix}");
+    check("lo", "10.9.0.1/32", true);
+    check("lo:any", "10.9.0.1/32", true);
+    check("d0", "10.9.0.1/32", false);
+    check("none", "10.9.0.1/32", false);
+    // The length counts, and the host's address is not that of its network.
+    check("d0", "10.9.0.2/32", false);
+    check("d0", "10.9.0.0/24", false);
+    check("d0", "10.9.0.3/32", true);
+    check("d0", "10.9.0.4/32", false);
+    check("d0", "fd00::1/128", true);
+    check("quite-another-name", "fd00::1/128", true);
+    sh("ip link set d0 name d1");
+    check("d0", "fd00::1/128", false);
+    check("d1", "fd00::1/128", true);
+}
+
+/// Every name that the original's own command takes is the same interface here, and no other.
+#[test]
+fn interfaces_have_the_names_that_ip_knows() {
+    if !in_own_network("sys::netlink::tests::interfaces_have_the_names_that_ip_knows") {
+        return;
+    }
+    // d0 has the index 3, and a member of a bridge keeps its addresses. A name may look like a label or an index and be none.
+    sh("ip link add d0 type veth peer name p0; ip link property add dev d0 altname a-name-longer-than-any-interface
+        ip link property add dev d0 altname short; ip link property add dev d0 altname lo:7
+        ip link add d23456789012345 type veth peer name if1
+        ip link add d0.10 type veth peer name p2
+        ip link add br0 type bridge; ip link set d0.10 master br0
+        ip address add 10.9.0.1/32 dev lo label lo:any; ip address add 10.9.0.2/32 dev lo label lo:2
+        ip address add 10.9.0.3/32 dev d0; ip address add 10.9.0.4/32 dev d23456789012345
+        ip address add 10.9.0.5/32 dev d0.10; ip address add 10.9.0.6/32 dev br0 label br0:0");
+    let mut interfaces = vec!["lo", "d0", "d23456789012345", "d0.10", "br0"];
+    for (kind, name, add) in [
+        ("VLAN", "d0.11", "ip link add link d0 name d0.11 type vlan id 11"),
+        ("VRF", "red", "ip link add red type vrf table 10; ip link set d0 master red"),
+    ] {
+        if runs(add) {
+            interfaces.push(name);
+            sh(&format!("ip address add 10.9.0.{}/32 dev {name}", 5 + interfaces.len()));
+        } else {
+            skipped(format_args!("the names of a {kind}: this kernel has none"));
+        }
+    }
+    let found = Kernel::open().unwrap().addresses().unwrap();
+    let mut names: Vec<_> = interfaces.iter().map(ToString::to_string).collect();
+    names.extend(
+        interfaces
+            .iter()
+            .flat_map(|name| ["1", "any", "", "1:2", "123456789012"].map(|label| format!("{name}:{label}"))),
+    );
+    names.extend(
+        "lo:123456789012 :lo lo@ d0@p0 d2345678901234 LO * a-name-longer-than-any-interface short short: short:1 lo:7 \
+        a-name-longer-than-any-interface:1 if if0 if1 if2 if3 if3x if03 if+3 if-3 if99 if99999999999 if:3 if3:1 ifb3"
+            .split_whitespace()
+            .map(String::from),
+    );
+    let mut both = [0; 2];
+    for name in &names {
+        for last in 1..10 {
+            let prefix = format!("10.9.0.{last}/32");
+            let expected = runs(&format!("/sbin/ip address show dev '{name}' to {prefix} | grep -q ' {prefix} '"));
+            assert_eq!(found.has(name, &prefix.parse().unwrap()), expected, "{name} {prefix}");
+            both[usize::from(expected)] += 1;
+        }
+        // With an index that none has, it says that there is none and succeeds.
+        let expected =
+            runs(&format!("! /sbin/ip address show dev '{name}' 2>&1 | grep -qi 'does not exist\\|no such'"));
+        assert_eq!(found.has_interface(name), expected, "{name}");
+    }
+    assert!(both.iter().all(|count| *count > 30), "{both:?}");
+}
+
+/// Whether a line of `sh` succeeds.
+fn runs(script: &str) -> bool {
+    use crate::sys::process::{Exit, Limits, Program};
+    let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
+    let stop = crate::sys::stop_token::StopToken::new().unwrap();
+    matches!(Program::new(&["sh", "-c", script].map(String::from)).run(&limits, &stop).exit, Exit::Exited(0))
+}
+
+/// Of both kinds the kernel says so by a flag alone; this one stays tentative for as long as the test takes.
+#[test]
+fn tentative_addresses_count() {
+    if !in_own_network("sys::netlink::tests::tentative_addresses_count") {
+        return;
+    }
+    sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up
+        sysctl -qw net.ipv6.conf.v0.dad_transmits=1000; ip address add fd00::1/128 dev v0
+        ip address show dev v0 tentative | grep -q fd00::1");
+    assert!(has(&mut Kernel::open().unwrap(), "v0", "fd00::1/128"));
+}
+
+#[test]
+fn changes_are_told() {
+    if !in_own_network("sys::netlink::tests::changes_are_told") {
+        return;
+    }
+    sh("ip link add d0 type veth peer name d9; ip address add 10.9.0.9/32 dev d0");
+    let mut kernel = Kernel::open().unwrap();
+    assert!(!told(&mut kernel));
+    for change in [
+        "ip address add 10.9.0.1/32 dev lo",
+        "ip address add fd00::1/128 dev lo",
+        "ip address del fd00::1/128 dev lo",
+        "ip address flush dev lo",
+        "ip link set d0 name d1",
+        "ip link del d1",
+    ] {
+        sh(change);
+        assert!(told(&mut kernel), "{change}");
+    }
+    assert_eq!(kernel.addresses().unwrap().differences(&Addresses::default()), []);
+    assert!(!told(&mut kernel), "asking is no change");
+}
+
+#[test]
+fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
+    if !in_own_network("sys::netlink::tests::a_thousand_addresses_and_more_changes_than_the_queue_holds") {
+        return;
+    }
+    let mut kernel = Kernel::open().unwrap();
+    sh("for a in 1 2 3 4; do for b in $(seq 250); do echo address add 10.9.$a.$b/32 dev lo; done; done | ip -batch -
+        for n in $(seq 2000); do
+            echo address add 10.8.0.1/32 dev lo; echo address del 10.8.0.1/32 dev lo
+        done | ip -batch -");
+    assert!(told(&mut kernel));
+    let found = kernel.addresses().unwrap();
+    for n in 0..1000 {
+        let prefix = format!("10.9.{}.{}/32", 1 + n / 250, 1 + n % 250);
+        assert!(found.has("lo", &prefix.parse().unwrap()), "{prefix}");
+    }
+    assert!(!found.has("lo", &"10.8.0.1/32".parse().unwrap()));
+    sh("ip address add 10.8.0.1/32 dev lo");
+    assert!(told(&mut kernel));
+}
+
+#[test]
+fn differences_and_flips() {
+    let place =
+        |interface: &str, last| AddressOn { interface: interface.into(), ip: [10, 0, 0, last].into(), length: 32 };
+    let (mut one, mut other) = (Addresses::default(), Addresses::default());
+    one.flip(&place("lo", 1));
+    one.flip(&place("d0", 2));
+    other.flip(&place("lo", 1));
+    other.flip(&place("lo", 2));
+    let mut found = one.differences(&other);
+    found.sort_by_key(|place| place.interface.clone());
+    assert_eq!(found, [place("d0", 2), place("lo", 2)]);
+    found.iter().for_each(|place| one.flip(place));
+    assert_eq!((one.differences(&other), &one), (vec![], &other));
+}
