@@ -26,8 +26,6 @@ use crate::bird::prefix_file;
 use crate::prefix::{Family, Prefix};
 use crate::sys::atomic_file::Identity;
 
-/// How much of a copy is read for its list; what is longer is cut off, and so has a flaw.
-const LONGEST: u64 = 4 * 1024 * 1024;
 /// How much of a copy is read to tell its family.
 const GLANCE: u64 = 64 * 1024;
 /// Names taken by others in the same instant that are passed over.
@@ -205,7 +203,8 @@ pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
     copies.retain(|copy| copy.family.is_none_or(|found| found == family));
     copies.sort_by_key(|copy| std::cmp::Reverse(copy.steps));
     copies.iter().find_map(|copy| {
-        let bytes = open_regular(&directory, &copy.name).and_then(|file| start_of(file, LONGEST)).ok()?;
+        let bytes =
+            open_regular(&directory, &copy.name).and_then(|file| start_of(file, prefix_file::MAX_LEN as u64)).ok()?;
         let found = prefix_file::parse(&bytes, family);
         (found.flaw.is_none() && !found.held).then_some(found.prefixes)
     })

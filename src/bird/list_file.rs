@@ -12,9 +12,7 @@ use crate::bird::history::History;
 use crate::bird::prefix_file::{self, PrefixFile};
 use crate::prefix::Family;
 use crate::sys::atomic_file::{self, Durability, Identity, MODE};
-
-/// A longer file is none of ours: 10,000 prefixes need half a megabyte at most.
-const MAX_LEN: usize = 4 * 1024 * 1024;
+use crate::sys::log_once::LogOnce;
 
 /// The file of one list.
 pub struct ListFile {
@@ -31,7 +29,7 @@ pub struct ListFile {
     right: Option<Identity>,
     /// A replacement was not synced with its directory yet.
     unsynced: bool,
-    problem: Option<String>,
+    problem: LogOnce,
 }
 
 /// One look at the file: what it holds and its text; nothing where it is missing or cannot be read.
@@ -74,7 +72,7 @@ impl ListFile {
             identity: None,
             right: None,
             unsynced: false,
-            problem: None,
+            problem: LogOnce::new(),
         }
     }
 
@@ -85,7 +83,7 @@ impl ListFile {
 
     /// Why it could not be replaced the last time.
     pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.problem.problem()
     }
 
     /// How many old files are kept from now on.
@@ -116,7 +114,7 @@ impl ListFile {
     /// Reads it. Returns its contents, and whether it is another file than at the last look.
     pub fn read(&mut self) -> (Contents, bool) {
         self.follow_link();
-        let (found, refused) = match atomic_file::read(&self.path, MAX_LEN) {
+        let (found, refused) = match atomic_file::read(&self.path, prefix_file::MAX_LEN) {
             Ok(found) => (found, None),
             Err(why) => (None, Some(format!("it cannot be read: {why}"))),
         };
@@ -150,16 +148,15 @@ impl ListFile {
             Ok(identity) => {
                 self.identity = Some(identity);
                 self.unsynced = true;
-                if self.problem.take().is_some() {
+                if self.problem.clear() {
                     info!("{} can be written again", self.path.display());
                 }
                 true
             }
             Err(why) => {
                 let problem = format!("failed to write Bird configuration: {why}");
-                if self.problem.as_ref() != Some(&problem) {
+                if self.problem.set(&problem) {
                     error!("{problem}; the change waits and is tried again");
-                    self.problem = Some(problem);
                 }
                 false
             }
@@ -169,7 +166,7 @@ impl ListFile {
     /// For tests: as after a replacement that failed.
     #[cfg(test)]
     pub(crate) fn set_problem(&mut self, problem: &str) {
-        self.problem = Some(problem.to_string());
+        self.problem.set(problem);
     }
 
     /// Makes the last replacement survive a power cut. Comes after the reconfigure, so that no route waits for it.

@@ -21,6 +21,9 @@ use std::fmt::{self, Write as _};
 
 use crate::prefix::{Family, Prefix, PrefixError};
 
+/// The longest prefix file that is read, in bytes.
+pub const MAX_LEN: usize = 4 * 1024 * 1024;
+
 /// The mark of a list that was made from nothing.
 const HELD: &str = "# Made from nothing: BIRD is not told of it before each service had time for its first verdict.\n";
 

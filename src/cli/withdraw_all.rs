@@ -31,8 +31,6 @@ use crate::sys::stop_token::{Stop, StopToken};
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long what was cut short then has to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// A longer file is none of ours.
-const LONGEST: usize = 4 * 1024 * 1024;
 
 /// Why nothing was withdrawn.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +125,7 @@ fn withdraw(settings: &Settings) -> io::Result<(Vec<String>, bool)> {
 fn listed(settings: &Settings) -> Vec<(Family, PathBuf, usize)> {
     let families = Family::BOTH.into_iter().filter_map(|family| Some((family, settings.daemon.bird(family)?)));
     let count = |(family, bird): (Family, &crate::config::settings::Bird)| {
-        let text = atomic_file::read(&bird.conf, LONGEST).ok().flatten();
+        let text = atomic_file::read(&bird.conf, prefix_file::MAX_LEN).ok().flatten();
         let listed = text.map_or(Vec::new(), |(bytes, _)| prefix_file::parse(&bytes, family).prefixes);
         let count = listed.iter().filter(|prefix: &&Prefix| Some(*prefix) != bird.dummy.as_ref()).count();
         (family, bird.conf.clone(), count)

@@ -5,14 +5,11 @@
 //! [`AskError::confirmed`] from "runs without its socket".
 //! Leaves out: the document (`report::document`), the table (`report::table`).
 
-use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Gid, Group};
 use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
@@ -20,6 +17,7 @@ use serde::Deserialize;
 use crate::report::document::{Document, SCHEMA};
 use crate::report::server::LOOK;
 use crate::sys::single_instance::{find_running, Found};
+use crate::sys::unix_socket::group_of;
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
 pub const MAX_DOCUMENT_LEN: usize = 64 * 1024 * 1024;
@@ -128,7 +126,9 @@ fn fetch(path: &Path, limit: Duration) -> Result<Vec<u8>, AskError> {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { path, source },
-            io::ErrorKind::PermissionDenied => AskError::Denied { group: group_of(&path), path },
+            io::ErrorKind::PermissionDenied => {
+                AskError::Denied { group: group_of(&path).unwrap_or_else(|| "root".into()), path }
+            }
             // What a time limit of a socket ends with.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { path, limit },
             io::ErrorKind::FileTooLarge => {
@@ -170,14 +170,6 @@ fn left(until: Instant) -> io::Result<Duration> {
         return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(left)
-}
-
-/// The group of the socket, or of the nearest directory where even that may not be seen.
-fn group_of(path: &Path) -> String {
-    let gid = path.ancestors().find_map(|path| Some(fs::metadata(path).ok()?.gid()));
-    let Some(gid) = gid else { return "root".to_string() };
-    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
-    group.map_or_else(|| gid.to_string(), |group| group.name)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use crate::bird::protocol::framing::{Framing, FramingError, Response};
 use crate::bird::protocol::outcome::{one_line, Outcome, Version};
 use crate::sys::poll::poll_until;
 use crate::sys::stop_token::{Stop, StopToken};
+use crate::sys::unix_socket::group_of;
 
 /// Why a connection did not come about, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,10 @@ impl<'a> Connection<'a> {
         connect(&socket, &SocketAddrUnix::new(path).map_err(trouble)?).map_err(|why| match why {
             Errno::NOENT => ConnectionError::NotThere(path.to_path_buf()),
             Errno::CONNREFUSED => ConnectionError::Refused(path.to_path_buf()),
-            Errno::ACCESS => ConnectionError::Denied { path: path.to_path_buf(), group: group_of(path) },
+            Errno::ACCESS => ConnectionError::Denied {
+                path: path.to_path_buf(),
+                group: group_of(path).unwrap_or_else(|| "bird".into()),
+            },
             Errno::AGAIN => ConnectionError::Full(path.to_path_buf()),
             why => trouble(why),
         })?;
@@ -201,14 +204,6 @@ impl<'a> Connection<'a> {
             why => Err(ConnectionError::Socket { path: self.path.to_path_buf(), why }),
         }
     }
-}
-
-/// The group whose members may use the socket, as far as it can be seen from here.
-fn group_of(path: &Path) -> String {
-    let parent = path.parent().unwrap_or(path);
-    let Ok(found) = std::fs::metadata(path).or_else(|_| std::fs::metadata(parent)) else { return "bird".to_string() };
-    let group = nix::unistd::Group::from_gid(found.gid().into()).ok().flatten();
-    group.map_or_else(|| found.gid().to_string(), |group| group.name)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+
+use nix::unistd::{Gid, Group};
 
 use super::*;
 use crate::report::server;
