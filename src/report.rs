@@ -36,7 +36,7 @@ mod tests {
         let service = Service { prefixes: prefixes(n), ..sample::service("a", "10.0.0.1/32") };
         let daemon = sample::daemon_state(vec![service.clone()]);
         let check = sample::check(&daemon, 0);
-        sample::lose(&check, &service.prefixes);
+        sample::unassign(&check, &service.prefixes);
         let carried = check.state().carried_over(&service, &service.prefixes);
         assert_eq!(carried.missing().len(), n);
         let check = Check::with_state(check.service.clone(), carried.carried_over(&service, &[]));

@@ -71,7 +71,7 @@ fn any_file() -> impl Strategy<Value = (Family, Vec<u8>)> {
             let list: Vec<Prefix> = prefixes.into_iter().map(prefix).collect();
             let mut text = prefix_file::render("ACAST", list.first(), &list, "2026-11-22 10:05:35.130014", 1);
             if list.len() == 2 {
-                prefix_file::mark_held(&mut text);
+                prefix_file::mark_provisional(&mut text);
             }
             let mut bytes = text.into_bytes();
             for (index, removed, inserted) in changes {

@@ -37,7 +37,7 @@ pub struct Boot {
 
 impl Boot {
     /// Looks at what is kept beside the prefix file `list`.
-    pub fn look(list: &Path) -> Boot {
+    pub fn load(list: &Path) -> Boot {
         Boot::compare(list, Path::new(ID))
     }
 
@@ -76,12 +76,12 @@ impl Boot {
     }
 
     /// Whether this is the first start since the machine booted, as far as can be told. Where nothing is kept it is.
-    pub fn is_first(&self) -> bool {
+    pub fn is_first_start(&self) -> bool {
         self.first
     }
 
     /// The list is this boot's from now on. To be called again at the next occasion, as it may fail.
-    pub fn keep(&mut self) {
+    pub fn save(&mut self) {
         let Some(id) = self.id.as_ref().filter(|_| !self.kept) else { return };
         match atomic_file::replace(&self.path, id, Durability::Synced) {
             Ok(_) => {
@@ -126,11 +126,11 @@ mod tests {
         for boot in ["one\n", "two\n"] {
             put(&id, boot);
             let mut first = Boot::compare(&list, &id);
-            assert!(first.is_first());
-            assert!(Boot::compare(&list, &id).is_first(), "nothing is kept yet");
-            first.keep();
-            first.keep();
-            assert!(!Boot::compare(&list, &id).is_first());
+            assert!(first.is_first_start());
+            assert!(Boot::compare(&list, &id).is_first_start(), "nothing is kept yet");
+            first.save();
+            first.save();
+            assert!(!Boot::compare(&list, &id).is_first_start());
             assert_eq!(fs::read_to_string(dir.path().join(".a.conf.boot")).unwrap(), boot);
         }
     }
@@ -139,7 +139,7 @@ mod tests {
     fn what_a_killed_daemon_left_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         put(&dir.path().join("..a.conf.boot.0123456789abcdef.new"), "");
-        Boot::look(&dir.path().join("a.conf"));
+        Boot::load(&dir.path().join("a.conf"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -149,8 +149,8 @@ mod tests {
         let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
         let check = || {
             let mut boot = Boot::compare(&list, &id);
-            assert!(!boot.is_first());
-            boot.keep();
+            assert!(!boot.is_first_start());
+            boot.save();
         };
         check();
         put(&id, "");
@@ -169,7 +169,7 @@ mod tests {
         put(&id, "one\n");
         let mut boot = Boot::compare(&list, &id);
         assert!(!boot.is_marked());
-        boot.keep();
+        boot.save();
         for text in ["one\n", "two\n", "", "longer than any id, and so it is none, but somebody has put it down there"]
         {
             put(&marker, text);
@@ -186,10 +186,10 @@ mod tests {
     fn this_kernel_has_an_id() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("a.conf");
-        let mut boot = Boot::look(&list);
-        assert!(boot.is_first());
-        boot.keep();
-        assert!(!Boot::look(&list).is_first());
+        let mut boot = Boot::load(&list);
+        assert!(boot.is_first_start());
+        boot.save();
+        assert!(!Boot::load(&list).is_first_start());
         assert_eq!(fs::read(dir.path().join(".a.conf.boot")).unwrap(), fs::read(ID).unwrap());
     }
 }

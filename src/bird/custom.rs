@@ -344,7 +344,7 @@ fn is_busy(finished: &Result<Finished, NotRun>) -> bool {
         Exit::TimedOut | Exit::Stopped => birdc::CommandEnd::Limit(Duration::ZERO),
         Exit::NotStarted(_) => return false,
     };
-    birdc::read(&stdout.kept, &stderr.kept, end).requires_pause()
+    birdc::parse(&stdout.kept, &stderr.kept, end).requires_pause()
 }
 
 fn judge(finished: Result<Finished, NotRun>, program: &str) -> Result<(), CustomError> {

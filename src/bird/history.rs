@@ -206,7 +206,7 @@ pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
         let bytes =
             open_regular(&directory, &copy.name).and_then(|file| start_of(file, prefix_file::MAX_LEN as u64)).ok()?;
         let found = prefix_file::parse(&bytes, family);
-        (found.flaw.is_none() && !found.held).then_some(found.prefixes)
+        (found.flaw.is_none() && !found.provisional).then_some(found.prefixes)
     })
 }
 

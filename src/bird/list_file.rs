@@ -95,12 +95,12 @@ impl ListFile {
     }
 
     /// Whether it is the file that was last found right, as of the last look.
-    pub fn is_right(&self) -> bool {
+    pub fn is_verified(&self) -> bool {
         self.right.is_some() && self.right == self.identity
     }
 
     /// It was found to be what it should be.
-    pub fn mark_right(&mut self) {
+    pub fn mark_verified(&mut self) {
         self.right = self.identity;
     }
 
@@ -134,7 +134,7 @@ impl ListFile {
     }
 
     /// Whether BIRD, another user, may read it.
-    pub fn is_readable_for_all(&self) -> bool {
+    pub fn is_world_readable(&self) -> bool {
         self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let mut file = ListFile::new(Family::V4, &link, Some(3));
         assert_eq!(text(&mut file).as_deref(), Some(&b"a"[..]));
         assert!(file.is_unchanged());
-        file.mark_right();
+        file.mark_verified();
 
         // It points elsewhere.
         fs::remove_file(&link).unwrap();
@@ -227,7 +227,7 @@ mod tests {
         assert!(!file.is_unchanged());
         let (contents, differs) = file.read();
         assert_eq!((contents.bytes.as_deref(), differs), (Some(&b"b"[..]), true));
-        assert!(!file.is_right());
+        assert!(!file.is_verified());
         assert_eq!(file.path(), at("b.conf"));
         assert!(file.replace("new b"));
         assert_eq!(fs::read_to_string(at("a.conf")).unwrap(), "a");
@@ -250,10 +250,10 @@ mod tests {
         let mut file = ListFile::new(Family::V4, &link, None);
         let (contents, differs) = file.read();
         assert_eq!(contents.flaw().as_deref(), Some("it is not there"));
-        assert!(!differs && !file.is_unchanged() && !file.is_right());
+        assert!(!differs && !file.is_unchanged() && !file.is_verified());
         assert!(file.replace("new"));
-        file.mark_right();
-        assert!(file.is_right() && file.is_unchanged() && file.is_readable_for_all());
+        file.mark_verified();
+        assert!(file.is_verified() && file.is_unchanged() && file.is_world_readable());
         assert_eq!(fs::read_to_string(dir.path().join("a.conf")).unwrap(), "new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
@@ -264,7 +264,7 @@ mod tests {
         let path = dir.path().join("a.conf");
         let mut file = ListFile::new(Family::V4, &path, None);
         assert!(file.replace("text"));
-        file.mark_right();
+        file.mark_verified();
         assert!(!file.read().1, "our own is the one that we know");
         let changes: [&dyn Fn(); 4] = [
             &|| {
@@ -278,8 +278,8 @@ mod tests {
             change();
             assert!(!file.is_unchanged());
             assert!(file.read().1);
-            assert!(!file.is_right());
-            file.mark_right();
+            assert!(!file.is_verified());
+            file.mark_verified();
         }
     }
 

@@ -25,7 +25,7 @@ pub fn is_set(list: &Path, boot: &Boot) -> bool {
 pub fn set(list: &Path, boot: &mut Boot) {
     if let Err(why) = setxattr(directory_of(list), attribute(list), b"1", XattrFlags::empty()) {
         debug!("the directory of {} takes no extended attribute: {why}", list.display());
-        boot.keep();
+        boot.save();
     }
 }
 
@@ -41,10 +41,10 @@ mod tests {
     fn a_list_that_was_written_is_known_although_its_file_is_gone_and_no_other_is() {
         let dir = tempfile::tempdir().unwrap();
         let (list, other) = (dir.path().join("a.conf"), dir.path().join("b.conf"));
-        let mut boot = Boot::look(&list);
+        let mut boot = Boot::load(&list);
         assert!(!is_set(&list, &boot));
         set(&list, &mut boot);
-        assert!(is_set(&list, &Boot::look(&list)) && !is_set(&other, &Boot::look(&other)));
+        assert!(is_set(&list, &Boot::load(&list)) && !is_set(&other, &Boot::load(&other)));
     }
 
     /// An older kernel's tmpfs takes no attributes; on a newer one this is the test above once more.
@@ -52,20 +52,20 @@ mod tests {
     fn a_directory_that_takes_no_mark_has_the_file_of_the_boot() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let list = dir.path().join("a.conf");
-        let mut boot = Boot::look(&list);
+        let mut boot = Boot::load(&list);
         assert!(!is_set(&list, &boot));
         set(&list, &mut boot);
-        assert!(is_set(&list, &Boot::look(&list)));
+        assert!(is_set(&list, &Boot::load(&list)));
     }
 
     #[test]
     fn where_nothing_can_be_told_the_file_of_the_boot_counts() {
         let (dir, gone) = (tempfile::tempdir().unwrap(), Path::new("gone/a.conf"));
         let list = dir.path().join("a.conf");
-        let mut boot = Boot::look(&list);
+        let mut boot = Boot::load(&list);
         assert!(!is_set(&list, &boot) && !is_set(gone, &boot));
-        boot.keep();
-        let boot = Boot::look(&list);
+        boot.save();
+        let boot = Boot::load(&list);
         assert!(is_set(&list, &boot) && is_set(gone, &boot));
     }
 }

@@ -38,7 +38,7 @@ pub fn render(variable: &str, dummy: Option<&Prefix>, prefixes: &[Prefix], gener
 
 /// Marks the text of a list that was made from nothing, as long as BIRD is not told of it: a start that finds the mark
 /// must not take the list for what was advertised. It is a comment behind the first line.
-pub fn mark_held(text: &mut String) {
+pub fn mark_provisional(text: &mut String) {
     let end = text.find('\n').map_or(text.len(), |end| end + 1);
     text.insert_str(end, HELD);
 }
@@ -63,8 +63,8 @@ pub struct PrefixFile {
     pub prefixes: Vec<Prefix>,
     /// The first thing that keeps BIRD from reading the file as this list.
     pub flaw: Option<Flaw>,
-    /// It is marked as made from nothing, see [`mark_held`].
-    pub held: bool,
+    /// It is marked as made from nothing, see [`mark_provisional`].
+    pub provisional: bool,
 }
 
 /// Why BIRD would refuse the file, or read it and export something else.
@@ -120,8 +120,8 @@ pub fn parse(bytes: &[u8], family: Family) -> PrefixFile {
         Ok(prefixes) => (prefixes, None),
         Err(flaw) => (legible(tokens, family), Some(flaw)),
     };
-    let held = bytes.split_inclusive(|byte| *byte == b'\n').any(|line| line == HELD.as_bytes());
-    PrefixFile { variable, prefixes, flaw, held }
+    let provisional = bytes.split_inclusive(|byte| *byte == b'\n').any(|line| line == HELD.as_bytes());
+    PrefixFile { variable, prefixes, flaw, provisional }
 }
 
 /// Everything behind the first line.

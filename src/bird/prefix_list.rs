@@ -340,7 +340,7 @@ impl PrefixList {
         if wrong && !self.write(&list, now) {
             return Step::default();
         }
-        self.file.mark_right();
+        self.file.mark_verified();
         self.startup.confirm(self.file.path());
         let foreign = std::mem::take(&mut self.pending.foreign);
         let owner_changes = self.commit(list);
@@ -403,7 +403,7 @@ impl PrefixList {
     fn is_canonical(&self, bytes: &Option<Vec<u8>>, list: &[Prefix]) -> bool {
         let (provisional, variable, dummy) = (self.startup.is_provisional(), &self.bird.variable, self.dummy());
         let is_ours = |bytes: &Vec<u8>| prefix_file::is_canonical(bytes, provisional, variable, dummy, list);
-        self.file.is_readable_for_all() && bytes.as_ref().is_some_and(is_ours)
+        self.file.is_world_readable() && bytes.as_ref().is_some_and(is_ours)
     }
 
     /// Replaces the file; false where that fails and is to be tried again.
@@ -411,7 +411,7 @@ impl PrefixList {
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
         let mut text = prefix_file::render(&self.bird.variable, self.dummy(), list, &generated, std::process::id());
         if self.startup.is_provisional() {
-            prefix_file::mark_held(&mut text);
+            prefix_file::mark_provisional(&mut text);
         }
         if !self.file.replace(&text) {
             self.pending.dirty = true;
@@ -452,7 +452,7 @@ impl PrefixList {
 
     /// Whether BIRD may be told of the file: it is one that we wrote, or found as we would write it.
     pub fn is_fit(&self) -> bool {
-        self.file.is_right()
+        self.file.is_verified()
     }
 
     /// Looks whether the file is still the one that BIRD is to be told of. Where somebody has touched it since the last

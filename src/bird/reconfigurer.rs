@@ -314,9 +314,9 @@ impl Reconfigurer {
     fn conclude(&mut self, reply: &ReconfigureResult, told: &[(Family, Revision)], give_up: &StopToken) {
         let said = reply.outcome.to_string();
         self.count_gone(&reply.outcome);
-        if !reply.outcome.is_taken() {
+        if !reply.outcome.is_accepted() {
             match reply.outcome {
-                Outcome::Gone { .. } | Outcome::Unreachable { .. } => self.version = None,
+                Outcome::NotRunning { .. } | Outcome::Unreachable { .. } => self.version = None,
                 // Where nobody says which version it is, an empty list is the first thing to suspect.
                 Outcome::Refused { .. } if reply.version.is_none() => {
                     for (family, _) in told.iter().filter(|(_, revision)| revision.list.is_empty()) {
@@ -325,7 +325,7 @@ impl Reconfigurer {
                 }
                 _ => {}
             }
-            let level = if reply.outcome == Outcome::Pending { Level::Warning } else { Level::Error };
+            let level = if reply.outcome == Outcome::Queued { Level::Warning } else { Level::Error };
             return self.fail(said, level);
         }
         match self.ask(told, give_up) {
@@ -404,9 +404,9 @@ impl Reconfigurer {
     }
 
     fn count_gone(&mut self, outcome: &Outcome) {
-        let gone = matches!(outcome, Outcome::Gone { .. });
+        let gone = matches!(outcome, Outcome::NotRunning { .. });
         self.presence.gone = if gone { self.presence.gone.saturating_add(1) } else { 0 };
-        self.presence.was_there |= outcome.is_taken();
+        self.presence.was_there |= outcome.is_accepted();
     }
 
     /// It is tried again, and said once.

@@ -69,7 +69,7 @@ impl Startup {
             lost: false,
             unread: false,
             started: false,
-            boot: Boot::look(path),
+            boot: Boot::load(path),
             keeps_boot: false,
             is_marker_set: false,
         }
@@ -114,7 +114,7 @@ impl Startup {
         flaw: Option<&str>,
         configured: &HashSet<Prefix>,
     ) -> Vec<Prefix> {
-        let provisional = found.as_ref().is_some_and(|file| file.held);
+        let provisional = found.as_ref().is_some_and(|file| file.provisional);
         let is_new = found.is_none() && !marker::is_set(path, &self.boot) && !history::exists(path, family);
         let listed = found.map(|file| file.prefixes).unwrap_or_default();
         if flaw.is_none() {
@@ -178,7 +178,7 @@ impl Startup {
         self.baseline = list.iter().copied().collect();
         let mut on_boot = on_boot.peekable();
         self.keeps_boot |= on_boot.peek().is_some();
-        if !self.keeps_boot || !self.boot.is_first() {
+        if !self.keeps_boot || !self.boot.is_first_start() {
             return;
         }
         let path = path.display();
@@ -214,13 +214,13 @@ impl Startup {
         self.marked = self.provisional;
         if !self.boot.is_beside(path) {
             // A link leads to another file now.
-            (self.boot, self.is_marker_set) = (Boot::look(path), false);
+            (self.boot, self.is_marker_set) = (Boot::load(path), false);
         }
         if !std::mem::replace(&mut self.is_marker_set, true) {
             marker::set(path, &mut self.boot);
         }
         if self.keeps_boot {
-            self.boot.keep();
+            self.boot.save();
         }
     }
 }

@@ -138,7 +138,7 @@ impl Transport {
         }
         let limits = Limits { deadline: Instant::now() + self.limit, grace: Some(GRACE), keep: KEEP };
         let ended = program.run(&limits, stop);
-        let heard = |end| birdc::read(&ended.stdout.kept, &ended.stderr.kept, end);
+        let heard = |end| birdc::parse(&ended.stdout.kept, &ended.stderr.kept, end);
         let reply = match &ended.exit {
             Exit::Exited(code) => heard(CommandEnd::Code(*code)),
             Exit::Signaled(signal) => heard(CommandEnd::Signal(*signal)),

@@ -82,7 +82,7 @@ pub(crate) fn decide(check: &Check, state: State) {
 }
 
 /// These prefixes of the service are not assigned any more.
-pub(crate) fn lose(check: &Check, prefixes: &[Prefix]) {
+pub(crate) fn unassign(check: &Check, prefixes: &[Prefix]) {
     let _ = check.state_mut().addresses_gone(&check.service, prefixes.iter().copied().collect());
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn hold(now: Now, lasts: Duration, waiting_for: &[&str]) -> Hold {
 }
 
 /// A wait that a test gives up after.
-pub(crate) fn patience() -> Instant {
+pub(crate) fn test_deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 

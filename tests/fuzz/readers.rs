@@ -190,10 +190,14 @@ pub fn prefix_file(bytes: &[u8]) {
         for dummy in [None, Some(&dummy)] {
             let mut text = prefix_file::render(variable, dummy, &next, "2026-11-22 08:41:54.123456", 1);
             assert!(prefix_file::is_canonical(text.as_bytes(), false, variable, dummy, &next));
-            let written =
-                |held| PrefixFile { variable: Some(variable.clone()), prefixes: next.clone(), flaw: None, held };
+            let written = |provisional| PrefixFile {
+                variable: Some(variable.clone()),
+                prefixes: next.clone(),
+                flaw: None,
+                provisional,
+            };
             assert_eq!(prefix_file::parse(text.as_bytes(), family), written(false));
-            prefix_file::mark_held(&mut text);
+            prefix_file::mark_provisional(&mut text);
             assert_eq!(prefix_file::parse(text.as_bytes(), family), written(true));
         }
         let at = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % bytes.len();
@@ -209,17 +213,17 @@ pub fn birdc(bytes: &[u8]) {
     let ends =
         [CommandEnd::Code(0), CommandEnd::Code(1), CommandEnd::Signal(15), CommandEnd::Limit(Duration::from_secs(2))];
     for end in ends {
-        let reply = birdc::read(out, error, end);
+        let reply = birdc::parse(out, error, end);
         is_sound(&reply);
-        assert!(!reply.outcome.is_taken() || !matches!(end, CommandEnd::Limit(_)));
+        assert!(!reply.outcome.is_accepted() || !matches!(end, CommandEnd::Limit(_)));
         let text = [out, b"\n", error].concat();
         let said = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
         let spoke = text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Reading configuration from "));
-        if reply.outcome.is_taken() && spoke {
+        if reply.outcome.is_accepted() && spoke {
             assert!(said(b"Reconfigur") || said(b"0003 ") || said(b"0004 "));
         }
-        let refused = birdc::read(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
-        assert!(!refused.outcome.is_taken(), "{refused:?}");
+        let refused = birdc::parse(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
+        assert!(!refused.outcome.is_accepted(), "{refused:?}");
     }
 }
 
@@ -244,7 +248,7 @@ pub fn framing(bytes: &[u8]) {
         let version = reply.greeting().flatten();
         is_sound(&reply.configured(version));
         reply.activity();
-        let _ = question.truth(reply);
+        let _ = question.parse_answer(reply);
     }
 }
 
@@ -282,19 +286,19 @@ pub fn control(bytes: &[u8]) {
         assert_eq!(at.checked_sub(1).and_then(answer).map(Response::activity), Some(Activity::Idle));
         assert!(requests[at + 1..].iter().all(|request| *request != "configure"));
     }
-    if reply.outcome.is_taken() {
+    if reply.outcome.is_accepted() {
         let at = configure.unwrap();
         let meaning = answer(at).unwrap().configured(None).outcome;
         let idle = || answer(requests.len() - 1).map(Response::activity) == Some(Activity::Idle);
-        assert!(meaning == reply.outcome || meaning == Outcome::Pending && idle(), "{meaning:?}");
+        assert!(meaning == reply.outcome || meaning == Outcome::Queued && idle(), "{meaning:?}");
     }
 
     let (asked, _) = speak(bytes, |control| control.ask(&[question()], LIMIT, &stop));
     if let Ok((holdings, _)) = asked {
         let [holding] = &holdings[..] else { panic!("one question, {} answers", holdings.len()) };
-        let all_well = holding.difference.is_none();
-        assert!(!all_well || *holding == question().all_well());
-        assert!(!all_well || replies.iter().any(|reply| reply.result().text == "TRUE"));
+        let as_expected = holding.difference.is_none();
+        assert!(!as_expected || *holding == question().expected_result());
+        assert!(!as_expected || replies.iter().any(|reply| reply.result().text == "TRUE"));
         assert!(holding.list.len() <= 3);
     }
 }
@@ -398,7 +402,7 @@ pub fn history(bytes: &[u8]) {
     put(&conf, text);
     if let Some(list) = history::newest_good(&conf, Family::V4) {
         let found = prefix_file::parse(text, Family::V4);
-        assert_eq!((found.flaw, found.held, found.prefixes), (None, false, list));
+        assert_eq!((found.flaw, found.provisional, found.prefixes), (None, false, list));
     }
     History::new(&conf, Family::V4, 1).archive();
     let is_time = name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');

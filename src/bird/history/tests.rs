@@ -373,7 +373,7 @@ fn the_newest_good_copy_is_found_among_flawed_ones() {
     assert_eq!(newest_good(&sandbox.history.conf, Family::V6), Some(list(4, Family::V6).1));
     // A list from nothing is no copy of what was advertised.
     let mut held = list(5, Family::V4).0;
-    prefix_file::mark_held(&mut held);
+    prefix_file::mark_provisional(&mut held);
     sandbox.plant("9999999999.000000004", &held);
     assert_eq!(sandbox.newest(), Some(list(2, Family::V4).1));
 }

@@ -27,7 +27,8 @@ fn the_originals_bytes() {
 fn an_empty_list_has_no_dummy_and_no_flaw() {
     let text = render("NOTHING", None, &[], TIME, 1);
     assert!(text.ends_with("define NOTHING =\n    [ ];\n"), "{text}");
-    let expected = PrefixFile { variable: Some("NOTHING".to_string()), prefixes: Vec::new(), flaw: None, held: false };
+    let expected =
+        PrefixFile { variable: Some("NOTHING".to_string()), prefixes: Vec::new(), flaw: None, provisional: false };
     assert_eq!(parse(text.as_bytes(), Family::V4), expected);
     assert!(is_canonical(text.as_bytes(), false, "NOTHING", None, &[]));
 }
@@ -38,7 +39,7 @@ fn canonical_up_to_the_first_line() {
     let check = |text: &str, expected: bool| {
         assert_eq!(is_canonical(text.as_bytes(), false, "A", Some(&list[0]), &list), expected, "{text}");
         let mut marked = text.to_string();
-        mark_held(&mut marked);
+        mark_provisional(&mut marked);
         assert!(!is_canonical(marked.as_bytes(), false, "A", Some(&list[0]), &list), "{marked}");
         assert!(!is_canonical(text.as_bytes(), true, "A", Some(&list[0]), &list), "{text}");
         assert_eq!(is_canonical(marked.as_bytes(), true, "A", Some(&list[0]), &list), expected, "{marked}");
@@ -60,13 +61,13 @@ fn the_mark_is_found_also_where_the_file_is_broken_and_changes_nothing_else() {
     let list = prefixes("10.189.200.255/32 10.52.12.5/32");
     let plain = render("A", Some(&list[0]), &list, TIME, 18195);
     let mut marked = plain.clone();
-    mark_held(&mut marked);
+    mark_provisional(&mut marked);
     let found = parse(plain.as_bytes(), Family::V4);
-    assert!(!found.held);
-    assert_eq!(parse(marked.as_bytes(), Family::V4), PrefixFile { held: true, ..found });
+    assert!(!found.provisional);
+    assert_eq!(parse(marked.as_bytes(), Family::V4), PrefixFile { provisional: true, ..found });
     assert_eq!(marked.lines().filter(|line| !plain.contains(line)).count(), 1);
     let cut = parse(&marked.as_bytes()[..marked.len() - 9], Family::V4);
-    assert!(cut.flaw.is_some() && cut.held);
+    assert!(cut.flaw.is_some() && cut.provisional);
 }
 
 /// Inputs, what is legible in them, and their flaw. What has none must be readable by BIRD: see tests/bird_grammar.rs.
@@ -199,7 +200,7 @@ fn ten_thousand_prefixes() {
     let text = render("A", Some(&list[0]), &list, TIME, 1);
     assert_eq!(
         parse(text.as_bytes(), Family::V4),
-        PrefixFile { variable: Some("A".to_string()), prefixes: list, flaw: None, held: false }
+        PrefixFile { variable: Some("A".to_string()), prefixes: list, flaw: None, provisional: false }
     );
 }
 
@@ -237,7 +238,7 @@ proptest! {
     fn what_is_rendered_is_read((family, list, dummy, variable) in any_file()) {
         let text = render(&variable, dummy.as_ref(), &list, TIME, 7);
         prop_assert!(is_canonical(text.as_bytes(), false, &variable, dummy.as_ref(), &list));
-        prop_assert_eq!(parse(text.as_bytes(), family), PrefixFile { variable: Some(variable), prefixes: list, flaw: None, held: false });
+        prop_assert_eq!(parse(text.as_bytes(), family), PrefixFile { variable: Some(variable), prefixes: list, flaw: None, provisional: false });
     }
 
     #[test]

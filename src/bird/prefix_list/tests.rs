@@ -332,7 +332,7 @@ fn a_lost_list_is_held_until_every_service_had_its_verdict_or_its_time() {
         assert!(list.lost().is_some() && list.is_held());
         desk.step(&mut list);
         desk.expect(&list, base);
-        assert!(list.is_held() && desk.file().held);
+        assert!(list.is_held() && desk.file().provisional);
         let names = |list: &PrefixList| -> Vec<String> {
             list.hold().unwrap().waiting_for.iter().map(ToString::to_string).collect()
         };
@@ -345,7 +345,7 @@ fn a_lost_list_is_held_until_every_service_had_its_verdict_or_its_time() {
         list.update(&desk.verdicts, desk.now);
         assert!(list.is_held(), "the last verdict is not in the file yet");
         desk.step(&mut list);
-        assert!(!list.is_held() && list.hold().is_none() && !desk.file().held);
+        assert!(!list.is_held() && list.hold().is_none() && !desk.file().provisional);
         desk.expect(&list, &[DUMMY, A, B]);
 
         let sound = desk.open();
@@ -358,7 +358,7 @@ fn a_lost_list_is_held_until_every_service_had_its_verdict_or_its_time() {
         assert!(late.is_held());
         desk.now = late.hold().unwrap().until;
         desk.step(&mut late);
-        assert!(!late.is_held() && !desk.file().held, "the time is over");
+        assert!(!late.is_held() && !desk.file().provisional, "the time is over");
     }
 }
 
@@ -369,7 +369,7 @@ fn where_no_list_was_ever_written_nothing_is_held() {
     assert!(!list.is_held() && list.lost().is_none());
     desk.step(&mut list);
     desk.expect(&list, &[DUMMY]);
-    assert!(!list.is_held() && !desk.file().held);
+    assert!(!list.is_held() && !desk.file().provisional);
     desk.told(&mut list);
     assert_eq!(desk.next_wakeup(&mut list), None);
 }
@@ -383,7 +383,7 @@ fn what_bird_says_it_holds_takes_the_place_of_a_lost_list() {
     assert!(list.lost().is_none());
     desk.step(&mut list);
     desk.expect_listed(&list, &[DUMMY, B]);
-    assert!(!list.is_held() && !desk.file().held);
+    assert!(!list.is_held() && !desk.file().provisional);
 
     desk.put("");
     let mut list = desk.open();
@@ -404,7 +404,7 @@ fn a_held_list_is_held_again_by_the_next_start_until_it_is_told() {
             desk.verdict(service, State::Up);
             desk.step(&mut list);
         }
-        assert!(list.is_held() && desk.file().held);
+        assert!(list.is_held() && desk.file().provisional);
     }
     assert_eq!(desk.file().prefixes, [DUMMY, A].map(prefix));
     // Broken once more, on the way to the next start.
@@ -419,7 +419,7 @@ fn a_held_list_is_held_again_by_the_next_start_until_it_is_told() {
     list.update(&desk.verdicts, desk.now);
     assert!(list.is_held());
     desk.step(&mut list);
-    assert!(!list.is_held() && !desk.file().held);
+    assert!(!list.is_held() && !desk.file().provisional);
     desk.expect(&list, &[DUMMY, A]);
     desk.told(&mut list);
     assert_eq!(desk.next_wakeup(&mut list), None);
@@ -434,7 +434,7 @@ fn with_the_last_verdict_the_mark_goes_in_the_same_write() {
     for (service, held) in [("a", true), ("b", false)] {
         desk.verdict(service, State::Up);
         desk.step(&mut list);
-        assert_eq!(desk.file().held, held);
+        assert_eq!(desk.file().provisional, held);
     }
     assert!(!list.is_held());
     assert_eq!(desk.next_wakeup(&mut list), None, "there is nothing more to write");
@@ -448,7 +448,7 @@ fn a_mark_that_cannot_be_taken_off_does_not_keep_bird_from_the_list() {
     desk.step(&mut list);
     list.file.set_problem("the disk is full");
     list.update(&desk.verdicts, desk.now + MINUTE * 2);
-    assert!(!list.is_held() && list.is_owed() && desk.file().held);
+    assert!(!list.is_held() && list.is_owed() && desk.file().provisional);
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn a_file_that_can_be_read_at_the_second_look_counts() {
     check(&|desk| desk.put("broken still"), true, &[DUMMY, A]);
     let marked = |desk: &Desk| {
         let mut text = desk.text(&[DUMMY]);
-        prefix_file::mark_held(&mut text);
+        prefix_file::mark_provisional(&mut text);
         desk.put(&text);
     };
     check(&marked, true, &[DUMMY]);
@@ -806,7 +806,7 @@ fn a_service_may_have_very_many_prefixes() {
         desk.verdict("a", state);
         list.recheck();
         desk.step(&mut list);
-        assert!(!list.query().parts().is_empty());
+        assert!(!list.query().chunks().is_empty());
         desk.told(&mut list);
     }
     list.reload(&desk.bird, &desk.services, &desk.verdicts);

@@ -26,7 +26,7 @@ pub enum CommandEnd {
 /// Where the command ran BIRD's client several times, its worst answer counts; a BIRD that was not reached beside one
 /// that answered counts only where the command failed, as the answer may come from a second try. Where nothing in
 /// the output is BIRD's, the command is none of its clients (`systemctl reload bird`), and its exit code decides.
-pub fn read(stdout: &[u8], stderr: &[u8], end: CommandEnd) -> ReconfigureResult {
+pub fn parse(stdout: &[u8], stderr: &[u8], end: CommandEnd) -> ReconfigureResult {
     let mut parser = OutputParser::default();
     parser.listen(stdout);
     // BIRD's errors stand on stdout; what sudo says must not take their place.
@@ -34,20 +34,20 @@ pub fn read(stdout: &[u8], stderr: &[u8], end: CommandEnd) -> ReconfigureResult 
     parser.listen(stderr);
     parser.other = other.or(parser.other);
     parser.close();
-    let in_progress = matches!(parser.worst, Some(Outcome::TakenSoon | Outcome::Pending));
+    let in_progress = matches!(parser.worst, Some(Outcome::InProgress | Outcome::Queued));
     let outcome = match (parser.worst, parser.lost) {
-        _ if matches!(end, CommandEnd::Limit(_)) => Outcome::Silent { why: unanswered(end, stdout, stderr) },
-        (None, Some(why)) if is_gone(&why) => Outcome::Gone { why },
+        _ if matches!(end, CommandEnd::Limit(_)) => Outcome::TimedOut { why: unanswered(end, stdout, stderr) },
+        (None, Some(why)) if is_gone(&why) => Outcome::NotRunning { why },
         (None, Some(why)) => Outcome::Unreachable { why },
         (Some(good), Some(why)) if good.why().is_none() && end != CommandEnd::Code(0) => Outcome::Unreachable { why },
         (Some(outcome), _) => outcome,
         (None, None) if parser.spoke => {
             Outcome::Refused { why: parser.other.unwrap_or("BIRD was reached and gave no answer".to_string()) }
         }
-        (None, None) if end == CommandEnd::Code(0) => Outcome::Taken,
+        (None, None) if end == CommandEnd::Code(0) => Outcome::Reconfigured,
         (None, None) => Outcome::Unreachable { why: unanswered(end, stdout, stderr) },
     };
-    let cut_off = parser.spoke && matches!(outcome, Outcome::Silent { .. });
+    let cut_off = parser.spoke && matches!(outcome, Outcome::TimedOut { .. });
     ReconfigureResult { outcome, version: parser.version, busy: in_progress || cut_off }
 }
 
@@ -96,14 +96,14 @@ impl OutputParser {
             self.spoke = true;
             self.numbered = code.is_some();
             // Of several the newest: it is the one to be careful with.
-            self.version = self.version.max(Version::of_greeting(text));
+            self.version = self.version.max(Version::from_greeting(text));
         } else if text.starts_with("Reading configuration from ") || text == OVERFLOW {
             // A path of 500 bytes makes BIRD say "overflow" here already, which is no result.
             self.spoke = true;
             self.open = true;
             self.other = Some(one_line(text));
         } else if let Some(outcome) =
-            by_text(text).or(code.filter(|_| self.numbered && last).and_then(|code| Outcome::of_result(code, text)))
+            by_text(text).or(code.filter(|_| self.numbered && last).and_then(|code| Outcome::from_reply(code, text)))
         {
             self.result(outcome);
         } else if LOST.iter().any(|start| text.starts_with(start)) {
@@ -161,9 +161,9 @@ fn numbered(line: &str) -> Option<(u16, bool, &str)> {
 /// The same without a code.
 fn by_text(text: &str) -> Option<Outcome> {
     match text {
-        "Reconfigured" => Some(Outcome::Taken),
-        "Reconfiguration in progress" => Some(Outcome::TakenSoon),
-        "Reconfiguration already in progress, queueing new config" => Some(Outcome::Pending),
+        "Reconfigured" => Some(Outcome::Reconfigured),
+        "Reconfiguration in progress" => Some(Outcome::InProgress),
+        "Reconfiguration already in progress, queueing new config" => Some(Outcome::Queued),
         "Reconfiguration ignored, shutting down" | "Access denied" | "Command too long" => {
             Some(Outcome::Refused { why: one_line(text) })
         }

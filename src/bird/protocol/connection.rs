@@ -75,9 +75,9 @@ impl ConnectionError {
     pub fn outcome(&self) -> Outcome {
         let why = one_line(&self.to_string());
         match self {
-            ConnectionError::Silent(_) | ConnectionError::Full(_) => Outcome::Silent { why },
+            ConnectionError::Silent(_) | ConnectionError::Full(_) => Outcome::TimedOut { why },
             ConnectionError::Stopped => Outcome::NotSent { why },
-            ConnectionError::NotThere(_) | ConnectionError::Refused(_) => Outcome::Gone { why },
+            ConnectionError::NotThere(_) | ConnectionError::Refused(_) => Outcome::NotRunning { why },
             _ => Outcome::Unreachable { why },
         }
     }

@@ -47,12 +47,12 @@ impl Control {
             version = connection.version;
             // The answer to `configure` needs its part of the time, too.
             if let Some(outcome) = until_idle(&mut connection, limit * 3 / 4)? {
-                return Ok(ReconfigureResult { busy: outcome == Outcome::Pending, outcome, version });
+                return Ok(ReconfigureResult { busy: outcome == Outcome::Queued, outcome, version });
             }
             sent = true;
             let mut reply = connection.ask("configure\n")?.configured(version);
-            if reply.outcome == Outcome::Pending && until_idle(&mut connection, limit * 3 / 4)?.is_none() {
-                (reply.outcome, reply.busy) = (Outcome::Taken, false);
+            if reply.outcome == Outcome::Queued && until_idle(&mut connection, limit * 3 / 4)?.is_none() {
+                (reply.outcome, reply.busy) = (Outcome::Reconfigured, false);
             }
             Ok(reply)
         };
@@ -98,7 +98,7 @@ fn until_idle(connection: &mut Connection<'_>, limit: Duration) -> Result<Option
         let status = connection.ask(request)?;
         match status.activity() {
             Activity::Idle => return Ok(None),
-            Activity::Busy | Activity::Queued if connection.elapsed() >= limit => return Ok(Some(Outcome::Pending)),
+            Activity::Busy | Activity::Queued if connection.elapsed() >= limit => return Ok(Some(Outcome::Queued)),
             Activity::Busy | Activity::Queued => connection.pause(POLL)?,
             Activity::ShuttingDown => return Ok(Some(Outcome::Refused { why: "BIRD is shutting down".to_string() })),
             Activity::Unknown => {
@@ -126,35 +126,35 @@ impl Turns<'_> {
 
     /// One request and BIRD's yes or no.
     fn truth(&mut self, query: &Query, request: &str) -> Result<Result<bool, Difference>, ConnectionError> {
-        Ok(self.ask(request)?.iter().map(|answer| query.truth(answer)).next().unwrap_or(Ok(false)))
+        Ok(self.ask(request)?.iter().map(|answer| query.parse_answer(answer)).next().unwrap_or(Ok(false)))
     }
 }
 
 /// What BIRD holds of one list: one request for all where they fit, then part by part, then one by one.
 fn ask(turns: &mut Turns<'_>, query: &Query) -> Result<QueryResult, ConnectionError> {
-    let same = query.whole().map(|request| turns.truth(query, &request)).transpose()?;
+    let same = query.full_request().map(|request| turns.truth(query, &request)).transpose()?;
     let mut holding = QueryResult::default();
     match same {
-        Some(Ok(true)) => return Ok(query.all_well()),
+        Some(Ok(true)) => return Ok(query.expected_result()),
         Some(Err(difference)) => return Ok(QueryResult { difference: Some(difference), ..holding }),
         Some(Ok(false)) | None => {}
     }
-    for part in query.parts() {
+    for part in query.chunks() {
         // Where all is known not to be well, one more query for all of a part says little.
-        if same.is_none() && turns.truth(query, &query.together(part))? == Ok(true) {
-            part.iter().for_each(|&(prefix, wanted)| holding.note((prefix, wanted), wanted));
+        if same.is_none() && turns.truth(query, &query.chunk_request(part))? == Ok(true) {
+            part.iter().for_each(|&(prefix, wanted)| holding.record((prefix, wanted), wanted));
             continue;
         }
-        let answers = turns.ask(&part.iter().map(|(prefix, _)| query.single(prefix)).collect::<String>())?;
+        let answers = turns.ask(&part.iter().map(|(prefix, _)| query.single_request(prefix)).collect::<String>())?;
         for (asked, answer) in part.iter().zip(answers) {
-            match query.truth(&answer) {
-                Ok(found) => holding.note(*asked, found),
+            match query.parse_answer(&answer) {
+                Ok(found) => holding.record(*asked, found),
                 Err(difference) => return Ok(QueryResult { difference: Some(difference), ..holding }),
             }
         }
     }
     if same.is_some() && holding.difference.is_none() {
-        holding.difference = Some(Difference::More);
+        holding.difference = Some(Difference::Unmanaged);
     }
     Ok(holding)
 }

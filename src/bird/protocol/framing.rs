@@ -138,14 +138,14 @@ impl Response {
 
     /// Whether it is BIRD's greeting, and the version it tells.
     pub fn greeting(&self) -> Option<Option<Version>> {
-        (self.result.code == 1).then(|| Version::of_greeting(&self.result.text))
+        (self.result.code == 1).then(|| Version::from_greeting(&self.result.text))
     }
 
     /// The answer to `configure`, from a BIRD whose greeting told the version.
     pub fn configured(&self, version: Option<Version>) -> ReconfigureResult {
         let Line { code, text } = &self.result;
-        let outcome = Outcome::of_result(*code, text).unwrap_or_else(|| Outcome::Refused { why: one_line(text) });
-        let busy = matches!(outcome, Outcome::TakenSoon | Outcome::Pending);
+        let outcome = Outcome::from_reply(*code, text).unwrap_or_else(|| Outcome::Refused { why: one_line(text) });
+        let busy = matches!(outcome, Outcome::InProgress | Outcome::Queued);
         ReconfigureResult { outcome, version, busy }
     }
 

@@ -33,18 +33,18 @@ pub struct ReconfigureResult {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It is in force.
-    Taken,
+    Reconfigured,
     /// It is BIRD's configuration, though some protocol is still restarting.
-    TakenSoon,
+    InProgress,
     /// It waits until the reconfiguration before it ends, or another takes its place: ask again.
-    Pending,
+    Queued,
     /// BIRD goes on with the old one.
     Refused {
         /// BIRD's own words.
         why: String,
     },
     /// Nobody listens on its control socket, or there is none: no BIRD runs there, and its routes left with it.
-    Gone {
+    NotRunning {
         /// What the command, or the kernel, had to say.
         why: String,
     },
@@ -54,7 +54,7 @@ pub enum Outcome {
         why: String,
     },
     /// No answer within the limit.
-    Silent {
+    TimedOut {
         /// The limit, and what was heard until then.
         why: String,
     },
@@ -91,29 +91,29 @@ impl ReconfigureResult {
 
 impl Outcome {
     /// The outcome of the last line of BIRD's answer, where it has one for a reconfigure.
-    pub fn of_result(code: u16, text: &str) -> Option<Outcome> {
+    pub fn from_reply(code: u16, text: &str) -> Option<Outcome> {
         match code {
-            3 => Some(Outcome::Taken),
-            4 => Some(Outcome::TakenSoon),
-            5 => Some(Outcome::Pending),
+            3 => Some(Outcome::Reconfigured),
+            4 => Some(Outcome::InProgress),
+            5 => Some(Outcome::Queued),
             6 | 8000.. => Some(Outcome::Refused { why: one_line(text) }),
             _ => None,
         }
     }
 
     /// Whether BIRD has the list, now or in a moment.
-    pub fn is_taken(&self) -> bool {
-        matches!(self, Outcome::Taken | Outcome::TakenSoon)
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Outcome::Reconfigured | Outcome::InProgress)
     }
 
     /// The reason, where BIRD will not take it.
     pub fn why(&self) -> Option<&str> {
         match self {
-            Outcome::Taken | Outcome::TakenSoon | Outcome::Pending => None,
+            Outcome::Reconfigured | Outcome::InProgress | Outcome::Queued => None,
             Outcome::Refused { why }
-            | Outcome::Gone { why }
+            | Outcome::NotRunning { why }
             | Outcome::Unreachable { why }
-            | Outcome::Silent { why }
+            | Outcome::TimedOut { why }
             | Outcome::NotSent { why } => Some(why),
         }
     }
@@ -123,20 +123,20 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Taken => f.write_str("reconfigured BIRD daemon"),
-            Outcome::TakenSoon => f.write_str("reconfigured BIRD daemon, which is still restarting a protocol"),
-            Outcome::Pending => f.write_str("BIRD daemon is busy with the reconfiguration before, it is asked again"),
+            Outcome::Reconfigured => f.write_str("reconfigured BIRD daemon"),
+            Outcome::InProgress => f.write_str("reconfigured BIRD daemon, which is still restarting a protocol"),
+            Outcome::Queued => f.write_str("BIRD daemon is busy with the reconfiguration before, it is asked again"),
             Outcome::Refused { why } => write!(
                 f,
                 "reconfiguring BIRD returned error, most likely we generated an invalid configuration file or Bird \
                  configuration in is broken:{why}"
             ),
-            Outcome::Gone { why } | Outcome::Unreachable { why } => write!(
+            Outcome::NotRunning { why } | Outcome::Unreachable { why } => write!(
                 f,
                 "reconfiguring BIRD failed, either BIRD daemon is down or we don't have privileges to reconfigure it \
                  (sudo problems?):{why}"
             ),
-            Outcome::Silent { why } => write!(f, "reconfiguring bird timed out: {why}"),
+            Outcome::TimedOut { why } => write!(f, "reconfiguring bird timed out: {why}"),
             Outcome::NotSent { why } => write!(f, "reconfiguring BIRD failed with: {why}"),
         }
     }
@@ -155,7 +155,7 @@ impl Version {
     }
 
     /// The version in BIRD's greeting `BIRD 2.0.12 ready.`; whatever a build adds to the numbers is passed over.
-    pub fn of_greeting(text: &str) -> Option<Version> {
+    pub fn from_greeting(text: &str) -> Option<Version> {
         let word = text.strip_prefix("BIRD ")?.strip_suffix(" ready.")?;
         let mut numbers = word.trim_start_matches('v').splitn(3, '.').map(|part| {
             let digits = part.bytes().take_while(u8::is_ascii_digit).count();

@@ -46,10 +46,10 @@ pub enum Difference {
     Missing(Prefix),
     /// It should not be there.
     #[error("BIRD still lists {0}")]
-    Left(Prefix),
+    StillListed(Prefix),
     /// Others than those known are there.
     #[error("BIRD lists prefixes that the file does not list")]
-    More,
+    Unmanaged,
     /// BIRD does not know the constant.
     #[error("BIRD cannot say what {variable} lists: {why}")]
     Unknown {
@@ -68,7 +68,7 @@ impl Query {
     }
 
     /// The one request that says it all, where it is short enough. An empty list is none that every BIRD could read.
-    pub fn whole(&self) -> Option<String> {
+    pub fn full_request(&self) -> Option<String> {
         if self.list.is_empty() || self.list.len() > MAX_REQUEST_LEN {
             return None;
         }
@@ -78,11 +78,11 @@ impl Query {
     }
 
     /// All that is asked, in parts of which each fits into one request, also where its prefixes are asked for one by one.
-    pub fn parts(&self) -> Vec<&[(Prefix, bool)]> {
+    pub fn chunks(&self) -> Vec<&[(Prefix, bool)]> {
         let mut parts = Vec::new();
         let (mut start, mut size) = (0, 0);
         for (at, (prefix, _)) in self.asked.iter().enumerate() {
-            let length = self.single(prefix).len();
+            let length = self.single_request(prefix).len();
             if size + length > MAX_REQUEST_LEN && at > start {
                 parts.push(&self.asked[start..at]);
                 (start, size) = (at, 0);
@@ -96,7 +96,7 @@ impl Query {
     }
 
     /// The request whether all of a part is as it should be.
-    pub fn together(&self, part: &[(Prefix, bool)]) -> String {
+    pub fn chunk_request(&self, part: &[(Prefix, bool)]) -> String {
         let terms = part.iter().map(|(prefix, listed)| {
             let holds = if *listed { "~" } else { "!~" };
             format!("{prefix}{holds}{}", self.variable)
@@ -105,12 +105,12 @@ impl Query {
     }
 
     /// The request whether one prefix is listed.
-    pub fn single(&self, prefix: &Prefix) -> String {
+    pub fn single_request(&self, prefix: &Prefix) -> String {
         format!("eval {prefix}~{}\n", self.variable)
     }
 
     /// BIRD's yes or no.
-    pub fn truth(&self, answer: &Response) -> Result<bool, Difference> {
+    pub fn parse_answer(&self, answer: &Response) -> Result<bool, Difference> {
         let result = answer.result();
         match (result.code, result.text.as_str()) {
             (23, "TRUE") => Ok(true),
@@ -120,17 +120,17 @@ impl Query {
     }
 
     /// What BIRD holds where it is as it should be.
-    pub fn all_well(&self) -> QueryResult {
+    pub fn expected_result(&self) -> QueryResult {
         QueryResult { list: self.list.to_vec(), difference: None }
     }
 }
 
 impl QueryResult {
     /// BIRD said of `prefix`, which it should hold or not, whether it holds it.
-    pub fn note(&mut self, (prefix, wanted): (Prefix, bool), found: bool) {
+    pub fn record(&mut self, (prefix, wanted): (Prefix, bool), found: bool) {
         self.list.extend(found.then_some(prefix));
         if wanted != found && self.difference.is_none() {
-            self.difference = Some(if wanted { Difference::Missing(prefix) } else { Difference::Left(prefix) });
+            self.difference = Some(if wanted { Difference::Missing(prefix) } else { Difference::StillListed(prefix) });
         }
     }
 }
@@ -151,13 +151,13 @@ mod tests {
     #[test]
     fn requests() {
         let asked = query(&["10.0.0.1", "10.0.0.2"], &["10.0.0.9"]);
-        assert_eq!(asked.whole().unwrap(), "eval ACAST=[10.0.0.1/32,10.0.0.2/32]\n");
-        let parts = asked.parts();
+        assert_eq!(asked.full_request().unwrap(), "eval ACAST=[10.0.0.1/32,10.0.0.2/32]\n");
+        let parts = asked.chunks();
         assert_eq!(parts.len(), 1);
-        assert_eq!(asked.together(parts[0]), "eval 10.0.0.1/32~ACAST&&10.0.0.2/32~ACAST&&10.0.0.9/32!~ACAST\n");
-        assert_eq!(asked.single(&parts[0][0].0), "eval 10.0.0.1/32~ACAST\n");
-        assert_eq!(query(&[], &["10.0.0.9"]).whole(), None);
-        assert!(query(&[], &[]).parts().is_empty());
+        assert_eq!(asked.chunk_request(parts[0]), "eval 10.0.0.1/32~ACAST&&10.0.0.2/32~ACAST&&10.0.0.9/32!~ACAST\n");
+        assert_eq!(asked.single_request(&parts[0][0].0), "eval 10.0.0.1/32~ACAST\n");
+        assert_eq!(query(&[], &["10.0.0.9"]).full_request(), None);
+        assert!(query(&[], &[]).chunks().is_empty());
     }
 
     #[test]
@@ -166,16 +166,16 @@ mod tests {
             (0..10_000).map(|n| format!("2001:db8:1111:2222:3333:4444:5555:{n:x}").parse().unwrap()).collect();
         for variable in ["A", &"V".repeat(64)] {
             let asked = Query::new(variable, list.clone().into(), prefixes(&["10.0.0.9"]).into_iter());
-            assert_eq!(asked.whole(), None);
-            let parts = asked.parts();
+            assert_eq!(asked.full_request(), None);
+            let parts = asked.chunks();
             for part in &parts {
-                let singles: usize = part.iter().map(|(prefix, _)| asked.single(prefix).len()).sum();
-                assert!(asked.together(part).len() <= MAX_REQUEST_LEN && singles <= MAX_REQUEST_LEN);
+                let singles: usize = part.iter().map(|(prefix, _)| asked.single_request(prefix).len()).sum();
+                assert!(asked.chunk_request(part).len() <= MAX_REQUEST_LEN && singles <= MAX_REQUEST_LEN);
             }
             assert_eq!(parts.concat(), asked.asked);
             for length in 1..=20 {
                 let short = Query::new(variable, list[..length].into(), std::iter::empty());
-                assert!(short.whole().is_none_or(|request| request.len() <= MAX_REQUEST_LEN));
+                assert!(short.full_request().is_none_or(|request| request.len() <= MAX_REQUEST_LEN));
             }
         }
     }
@@ -185,7 +185,7 @@ mod tests {
         let check = |line: &str, expected: Result<bool, &str>| {
             let mut replies = Vec::new();
             Framing::default().feed(line.as_bytes(), &mut replies).unwrap();
-            let found = query(&[], &[]).truth(&replies[0]);
+            let found = query(&[], &[]).parse_answer(&replies[0]);
             assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_string), "{line}");
         };
         check("0023 TRUE\n", Ok(true));
@@ -203,7 +203,7 @@ mod tests {
         let [a, b]: [Prefix; 2] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().unwrap());
         let check = |notes: &[((Prefix, bool), bool)], list: &[Prefix], difference: Option<&str>| {
             let mut holding = QueryResult::default();
-            notes.iter().for_each(|(asked, found)| holding.note(*asked, *found));
+            notes.iter().for_each(|(asked, found)| holding.record(*asked, *found));
             assert_eq!(holding.list, list);
             assert_eq!(holding.difference.map(|found| found.to_string()).as_deref(), difference);
         };

@@ -268,7 +268,7 @@ fn an_empty_list_that_is_refused_gets_the_default_dummy() {
     assert_eq!(desk.counts(), (1, 1, true), "{}", desk.problem());
     assert_eq!(desk.in_bird(), [dummy(Family::V4)]);
     // A newer BIRD reads it again.
-    desk.reconfigurer.meet(Version::of_greeting("BIRD 2.0.11 ready."));
+    desk.reconfigurer.meet(Version::from_greeting("BIRD 2.0.11 ready."));
     desk.say("a", State::Down);
     assert!(desk.list().next_wakeup(Instant::now()).is_some());
     desk.write();
@@ -350,7 +350,7 @@ fn over_a_socket_only_a_long_list_needs_to_be_woken() {
         let all = Service { prefixes: prefixes(Family::V4, 0..services as u32), ..service("a", "10.0.0.0") };
         let list = PrefixList::open(Family::V4, &bird, &[Arc::new(all)], false, MINUTE);
         let mut reconfigurer = Reconfigurer::new(vec![list], Address::of(&bird), Arc::default());
-        reconfigurer.version = version.and_then(|version| Version::of_greeting(&format!("BIRD {version} ready.")));
+        reconfigurer.version = version.and_then(|version| Version::from_greeting(&format!("BIRD {version} ready.")));
         reconfigurer.wake_later();
         assert_eq!(reconfigurer.ask_at.is_some(), wakes, "{services} {version:?}");
     }
@@ -363,7 +363,7 @@ fn after_a_custom_command_bird_is_woken_by_a_way_that_is_configured() {
     for (is_set, version, wakes) in [(false, "2.0.12", false), (true, "2.0.12", true), (true, "3.3.2", false)] {
         let bird = Bird { reconfigure_cmd_is_set: is_set, ..by("/bin/false", &dir.path().join("list"), None) };
         let mut desk = Desk::of_settings(Family::V4, &bird);
-        desk.reconfigurer.version = Version::of_greeting(&format!("BIRD {version} ready."));
+        desk.reconfigurer.version = Version::from_greeting(&format!("BIRD {version} ready."));
         desk.reconfigurer.wake_after_custom();
         assert_eq!(desk.reconfigurer.ask_at.is_some(), wakes);
     }

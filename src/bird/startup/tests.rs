@@ -34,7 +34,7 @@ fn sound(listed: &[&str]) -> String {
 
 fn held(listed: &[&str]) -> String {
     let mut text = sound(listed);
-    prefix_file::mark_held(&mut text);
+    prefix_file::mark_provisional(&mut text);
     text
 }
 
@@ -47,7 +47,7 @@ impl Host {
     fn new(marker: bool, history: bool) -> Host {
         let host = Host { dir: tempfile::tempdir().unwrap() };
         if marker {
-            Boot::look(&host.path()).keep();
+            Boot::load(&host.path()).save();
         }
         if history {
             let directory = host.dir.path().join("history");
@@ -226,6 +226,6 @@ fn the_marker_stands_beside_the_file_that_a_link_leads_to_now() {
     for name in ["a.conf", "b.conf", "b.conf"] {
         startup.confirm(&dir.path().join(name));
         let list = dir.path().join(name);
-        assert!(marker::is_set(&list, &Boot::look(&list)), "{name}");
+        assert!(marker::is_set(&list, &Boot::load(&list)), "{name}");
     }
 }

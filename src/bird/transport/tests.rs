@@ -63,7 +63,7 @@ fn a_command_that_hangs_is_killed() {
     transport.limit = Duration::from_millis(100);
     let began = Instant::now();
     let answer = transport.reconfigure(&line());
-    assert_eq!(answer.reply.outcome, Outcome::Silent { why: "no answer within 0.1 s".to_string() });
+    assert_eq!(answer.reply.outcome, Outcome::TimedOut { why: "no answer within 0.1 s".to_string() });
     assert!(began.elapsed() >= transport.limit + GRACE, "{:?}", began.elapsed());
     assert_eq!((answer.left, transport.orphans.reap()), (None, 0));
 }
@@ -74,8 +74,8 @@ fn a_late_answer_is_none() {
     let mut transport = sh("trap \"echo Reconfigured; exit 0\" TERM; while :; do sleep 0.01; done");
     transport.limit = Duration::from_millis(200);
     let answer = transport.reconfigure(&line());
-    assert!(matches!(answer.reply.outcome, Outcome::Silent { .. }), "{answer:?}");
-    assert!(!answer.reply.outcome.is_taken());
+    assert!(matches!(answer.reply.outcome, Outcome::TimedOut { .. }), "{answer:?}");
+    assert!(!answer.reply.outcome.is_accepted());
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn what_may_not_be_killed_is_left() {
     transport.limit = BECOMES_ROOT;
     for n in 1..=MAX_PER_OWNER {
         let answer = transport.reconfigure(&line());
-        assert!(matches!(answer.reply.outcome, Outcome::Silent { .. }), "{answer:?}");
+        assert!(matches!(answer.reply.outcome, Outcome::TimedOut { .. }), "{answer:?}");
         let left = answer.left.unwrap();
         assert!(left.ends_with(" may not be killed: Operation not permitted (os error 1)"), "{left}");
         assert_eq!(transport.orphans.reap(), n);
@@ -118,7 +118,7 @@ fn what_may_not_be_killed_is_left() {
     fs::File::create(go).unwrap();
     wait_until("the end of them all", || transport.orphans.reap() == 0);
     transport.limit = Duration::from_secs(1000);
-    assert_eq!(transport.reconfigure(&line()).reply.outcome, Outcome::Taken);
+    assert_eq!(transport.reconfigure(&line()).reply.outcome, Outcome::Reconfigured);
 }
 
 /// What comes back, without the directory's name.
@@ -148,7 +148,7 @@ fn a_real_bird() {
         // The constant in an import filter: the protocol restarts.
         bird.list(&one.replace("255", if options.is_empty() { "254" } else { "255" }));
         let (soon, _) = said(&bird, &mut transport);
-        assert!(["Taken", "TakenSoon"].contains(&soon.as_str()), "{soon}");
+        assert!(["Reconfigured", "InProgress"].contains(&soon.as_str()), "{soon}");
     }
     let mut transport = by_birdc(&bird, "");
     // A stopped BIRD answers nobody.
@@ -157,7 +157,7 @@ fn a_real_bird() {
     assert_eq!(said(&bird, &mut transport).0, "Silent { why: \"no answer within 0.1 s\" }");
     transport.limit = LIMIT;
     bird.signal(Signal::CONT);
-    bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.outcome.is_taken());
+    bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.outcome.is_accepted());
     bird.kill();
     let refused = "Gone { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(said(&bird, &mut transport), (refused.to_string(), None));

@@ -25,7 +25,7 @@ fn started(dir: &Path, interval: Duration) -> (Sender<Option<Prometheus>>, JoinH
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let patience = sample::patience();
+    let patience = sample::test_deadline();
     while !condition() {
         assert!(Instant::now() < patience, "gave up waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));

@@ -193,7 +193,7 @@ fn our_series() {
     let at = UNIX_EPOCH + Duration::from_millis(1500);
     {
         sample::decide(&check_of_two, State::Up);
-        sample::lose(&check_of_two, &service.prefixes[1..]);
+        sample::unassign(&check_of_two, &service.prefixes[1..]);
         let mut report = check_of_two.state_mut();
         (report.code, report.transitions) = (Some(0), 7);
         report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });

@@ -127,7 +127,7 @@ fn well_is_what_the_exit_code_tells() {
     check(
         |daemon| {
             let a = a(daemon);
-            sample::lose(&a, &a.service.prefixes[..1]);
+            sample::unassign(&a, &a.service.prefixes[..1]);
             assert_eq!(a.state().state(), State::Up);
         },
         false,
@@ -155,7 +155,7 @@ fn why_names_the_worst() {
     check(&result(RunResult::TimedOut), Some("the check took longer than 2 s"));
     check(&result(RunResult::NotStarted("cannot run x: not there".into())), Some("cannot run x: not there"));
     check(&result(RunResult::NotAssigned), Some("no address is assigned to interface lo"));
-    check(&|check| sample::lose(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
+    check(&|check| sample::unassign(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
     check(&|check| check.state_mut().problem = Some("no thread".into()), Some("no thread"));
     check(&|check| check.state_mut().last = None, None);
 }
@@ -201,7 +201,7 @@ fn a_first_verdict_that_does_not_come_is_told() {
     check(&result(RunResult::Exited(3)), Some("; the check failed with exit code 3"));
     check(&result(RunResult::TimedOut), Some("; the check took longer than 2 s"));
     check(&|check| sample::decide(check, State::Up), None);
-    check(&|check| sample::lose(check, &check.service.prefixes), None);
+    check(&|check| sample::unassign(check, &check.service.prefixes), None);
     let drain = |check: &Check| {
         let _ = check.state_mut().drain(PathBuf::from("/run/drain"), End::Never);
     };

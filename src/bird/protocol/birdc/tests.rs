@@ -7,7 +7,7 @@ use crate::bird::protocol::outcome::MAX_REASON_LEN;
 
 /// The outcome of a command's output: its label, and the reason where there is one.
 fn check(stdout: &str, stderr: &str, end: CommandEnd, expected: &str) {
-    let reply = read(stdout.as_bytes(), stderr.as_bytes(), end);
+    let reply = parse(stdout.as_bytes(), stderr.as_bytes(), end);
     let found = reply
         .outcome
         .why()
@@ -106,7 +106,7 @@ fn the_worst_of_several_answers_counts() {
 #[test]
 fn rest_is_called_for_where_bird_may_be_busy_and_dies_of_it() {
     let check = |stdout: &str, end: CommandEnd, expected: bool| {
-        assert_eq!(read(stdout.as_bytes(), b"", end).requires_pause(), expected, "{stdout:?}");
+        assert_eq!(parse(stdout.as_bytes(), b"", end).requires_pause(), expected, "{stdout:?}");
     };
     let limit = CommandEnd::Limit(Duration::from_secs(2));
     for (version, dies) in [("1.6.8", false), ("2.19.2", false), ("3.0.0", true), ("next", true)] {
@@ -126,7 +126,7 @@ fn rest_is_called_for_where_bird_may_be_busy_and_dies_of_it() {
 fn a_reason_is_short_and_one_line() {
     for unit in ["x", "é", "\u{1F426}", "a\n", "\x00", "\u{85}b "] {
         for before in ["", "BIRD 2.0.12 ready.\nReading configuration from "] {
-            let reply = read(format!("{before}{}", unit.repeat(5000)).as_bytes(), b"", FAILED);
+            let reply = parse(format!("{before}{}", unit.repeat(5000)).as_bytes(), b"", FAILED);
             let why = reply.outcome.why().unwrap();
             assert!(why.len() <= MAX_REASON_LEN, "{} bytes of {unit:?}", why.len());
             assert!(!why.contains(char::is_control), "{why:?}");
@@ -138,7 +138,7 @@ fn a_reason_is_short_and_one_line() {
 #[test]
 fn giant_outputs() {
     for unit in ["/ a", "/a:1:", "0002-", "\n", "BIRD  ready.\n", "Reading configuration from \n", "\u{0}"] {
-        read(unit.repeat(1_000_000 / unit.len()).as_bytes(), b"", OK);
+        parse(unit.repeat(1_000_000 / unit.len()).as_bytes(), b"", OK);
     }
 }
 
@@ -165,16 +165,16 @@ fn any_line() -> impl Strategy<Value = &'static str> {
 proptest! {
     #[test]
     fn any_bytes_have_a_meaning(stdout: Vec<u8>, stderr: Vec<u8>, code: i32) {
-        read(&stdout, &stderr, CommandEnd::Code(code));
+        parse(&stdout, &stderr, CommandEnd::Code(code));
     }
 
     /// What BIRD, where it spoke, did not say is in force is never taken.
     #[test]
     fn nothing_is_taken_without_the_word(lines in prop::collection::vec(any_line(), 0..12), code in 0..2) {
         let output = lines.join("\n");
-        let reply = read(output.as_bytes(), b"", CommandEnd::Code(code));
+        let reply = parse(output.as_bytes(), b"", CommandEnd::Code(code));
         let said = |words: &[&str]| lines.iter().any(|line| words.iter().any(|word| line.contains(word)));
-        if reply.outcome.is_taken() && said(&["BIRD", "Reading", "syntax", "denied", "closed"]) {
+        if reply.outcome.is_accepted() && said(&["BIRD", "Reading", "syntax", "denied", "closed"]) {
             prop_assert!(said(&["Reconfigured", "Reconfiguration in progress"]), "{:?}", lines);
             prop_assert!(!said(&["syntax", "denied", "queueing"]), "{:?}", lines);
         }

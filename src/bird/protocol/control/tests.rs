@@ -93,13 +93,13 @@ fn a_busy_bird_is_never_sent_a_configure() {
     let busy: &[&str] = &[BUSY, BUSY, QUEUED, BUSY, IDLE];
     let bird = with_status("3.3.2", busy, "0002-Reading configuration from x\n0003 Reconfigured\n");
     let reply = bird.control().configure(MINUTE, &line());
-    assert_eq!((reply.outcome, reply.busy), (Outcome::Taken, false));
+    assert_eq!((reply.outcome, reply.busy), (Outcome::Reconfigured, false));
     let status = "configure status";
     assert_eq!(bird.heard(), [status, status, status, status, status, "configure"]);
 
     let bird = with_status("3.3.2", &[BUSY], "0003 Reconfigured\n");
     let reply = bird.control().configure(SHORT, &line());
-    assert_eq!((reply.outcome, reply.busy), (Outcome::Pending, true));
+    assert_eq!((reply.outcome, reply.busy), (Outcome::Queued, true));
     assert!(!bird.heard().contains(&"configure".to_string()), "{:?}", bird.heard());
 }
 
@@ -111,7 +111,7 @@ fn old_birds_are_asked_in_their_way() {
             "1000-BIRD 1.6.8\n0013 Daemon is up and running\n",
         ];
         let bird = with_status(version, busy, "0003 Reconfigured\n");
-        assert_eq!(bird.control().configure(MINUTE, &line()).outcome, Outcome::Taken);
+        assert_eq!(bird.control().configure(MINUTE, &line()).outcome, Outcome::Reconfigured);
         assert_eq!(bird.heard(), ["show status", "show status", "configure"]);
     }
 }
@@ -145,10 +145,10 @@ fn answers_to_configure() {
         assert_eq!((reply.outcome, reply.busy), (outcome, busy), "{configure}");
     };
     let refused = |why: &str| Outcome::Refused { why: why.to_string() };
-    check(&[IDLE], "0002-Reading\n0004 Reconfiguration in progress\n", Outcome::TakenSoon, true);
+    check(&[IDLE], "0002-Reading\n0004 Reconfiguration in progress\n", Outcome::InProgress, true);
     let queued = "0002-Reading\n0005 Reconfiguration already in progress, queueing new config\n";
-    check(&[IDLE, QUEUED, BUSY, IDLE], queued, Outcome::Taken, false);
-    check(&[IDLE, QUEUED], queued, Outcome::Pending, true);
+    check(&[IDLE, QUEUED, BUSY, IDLE], queued, Outcome::Reconfigured, false);
+    check(&[IDLE, QUEUED], queued, Outcome::Queued, true);
     check(&[IDLE], "0002-Reading\n8002 bird.conf:3:1 syntax error\n", refused("bird.conf:3:1 syntax error"), false);
     check(&[IDLE], "8007 Access denied\n", refused("Access denied"), false);
     check(
@@ -157,8 +157,8 @@ fn answers_to_configure() {
         refused("Reconfiguration ignored, shutting down"),
         false,
     );
-    check(&[IDLE], "0002-Reading\n", Outcome::Silent { why: "no answer within 0.2 s".to_string() }, true);
-    check(&[""], "0003 Reconfigured\n", Outcome::Silent { why: "no answer within 0.2 s".to_string() }, false);
+    check(&[IDLE], "0002-Reading\n", Outcome::TimedOut { why: "no answer within 0.2 s".to_string() }, true);
+    check(&[""], "0003 Reconfigured\n", Outcome::TimedOut { why: "no answer within 0.2 s".to_string() }, false);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn real_birds_are_told_and_asked() {
         let control = Control::new(&bird.socket());
         bird.lists(&some);
         let reply = control.configure(MINUTE, &line());
-        assert!(reply.outcome.is_taken(), "{programs:?}: {reply:?}");
+        assert!(reply.outcome.is_accepted(), "{programs:?}: {reply:?}");
         assert_eq!(reply.version.unwrap().major >= 2, programs.modern);
         let check = |list: &[Prefix], others: &[Prefix], held: &[Prefix], expected: Option<&str>| {
             let found = holds(&bird, list, others);
@@ -244,19 +244,19 @@ fn real_birds_are_told_and_asked() {
         check(&some, &[], &some, None);
         // Nor does one that it does not include, but then it does not know the constant at all.
         bird.conf("");
-        assert!(control.configure(MINUTE, &line()).outcome.is_taken());
+        assert!(control.configure(MINUTE, &line()).outcome.is_accepted());
         let unknown = difference(&bird, &some, &[]).unwrap();
         assert!(unknown.starts_with("BIRD cannot say what ACAST_PS_ADVERTISE lists: "), "{unknown}");
 
         bird.signal(Signal::STOP);
         let silent = control.configure(SHORT, &line());
-        assert_eq!(silent.outcome, Outcome::Silent { why: "no answer within 0.2 s".to_string() });
+        assert_eq!(silent.outcome, Outcome::TimedOut { why: "no answer within 0.2 s".to_string() });
         bird.signal(Signal::CONT);
-        assert!(control.configure(MINUTE, &line()).outcome.is_taken());
+        assert!(control.configure(MINUTE, &line()).outcome.is_accepted());
         bird.kill();
         let gone = control.configure(MINUTE, &line()).outcome;
         let why = format!("nobody listens on {}: BIRD is down", bird.socket().display());
-        assert_eq!(gone, Outcome::Gone { why });
+        assert_eq!(gone, Outcome::NotRunning { why });
     }
 }
 
@@ -272,11 +272,11 @@ fn empty_lists_of_real_birds() {
         let bird = started(&programs);
         let control = Control::new(&bird.socket());
         bird.lists(&some);
-        assert!(control.configure(MINUTE, &line()).outcome.is_taken());
+        assert!(control.configure(MINUTE, &line()).outcome.is_accepted());
         bird.lists(&[]);
         let reply = control.configure(MINUTE, &line());
-        assert_eq!(reply.outcome.is_taken(), reply.version.unwrap().reads_empty_lists(), "{reply:?}");
-        let expected = (!reply.outcome.is_taken()).then(|| format!("BIRD still lists {}", some[0]));
+        assert_eq!(reply.outcome.is_accepted(), reply.version.unwrap().reads_empty_lists(), "{reply:?}");
+        let expected = (!reply.outcome.is_accepted()).then(|| format!("BIRD still lists {}", some[0]));
         assert_eq!(difference(&bird, &[], &some), expected);
     }
 }
@@ -289,7 +289,7 @@ fn ten_thousand_prefixes_are_asked_for() {
         let others = prefixes(programs.family, 10_000..12_000);
         let bird = started(&programs);
         bird.lists(&all);
-        assert!(Control::new(&bird.socket()).configure(MINUTE, &line()).outcome.is_taken());
+        assert!(Control::new(&bird.socket()).configure(MINUTE, &line()).outcome.is_accepted());
         for _ in 0..5 {
             let began = std::time::Instant::now();
             let found = holds(&bird, &all, &others);

@@ -22,7 +22,7 @@ struct Recorded {
     why: Option<String>,
     version: Option<String>,
     #[serde(default)]
-    rest: bool,
+    requires_pause: bool,
     activity: Option<String>,
 }
 
@@ -46,7 +46,7 @@ fn recorded_answers() {
 
 fn recorded(case: &Recorded, place: &str) {
     let reply = match &case.socket {
-        None => birdc::read(case.stdout.as_bytes(), case.stderr.as_bytes(), CommandEnd::Code(case.exit)),
+        None => birdc::parse(case.stdout.as_bytes(), case.stderr.as_bytes(), CommandEnd::Code(case.exit)),
         Some(bytes) => {
             let mut replies = Vec::new();
             Framing::default().feed(bytes.as_bytes(), &mut replies).unwrap();
@@ -68,13 +68,13 @@ fn recorded(case: &Recorded, place: &str) {
     assert_eq!(Some(reply.outcome.label()), case.outcome.as_deref(), "{place}: {} gave {reply:?}", case.command);
     assert_eq!(reply.outcome.why(), case.why.as_deref(), "{place}");
     assert_eq!(reply.version.map(|version| version.to_string()), case.version, "{place}");
-    assert_eq!(reply.requires_pause(), case.rest, "{place}");
+    assert_eq!(reply.requires_pause(), case.requires_pause, "{place}");
 }
 
 #[test]
 fn versions() {
     let check = |text: &str, expected: Option<&str>| {
-        assert_eq!(Version::of_greeting(text).map(|version| version.to_string()).as_deref(), expected, "{text}");
+        assert_eq!(Version::from_greeting(text).map(|version| version.to_string()).as_deref(), expected, "{text}");
     };
     check("BIRD 2.0.12 ready.", Some("2.0.12"));
     check("BIRD 2.13 ready.", Some("2.13.0"));
@@ -85,15 +85,15 @@ fn versions() {
     check("BIRD  ready.", None);
     check("BIRD of prey ready.", None);
     check("bird 2.0.12 ready.", None);
-    assert!(Version::of_greeting("BIRD 2.0.12 ready.") < Version::of_greeting("BIRD 2.19.2 ready."));
+    assert!(Version::from_greeting("BIRD 2.0.12 ready.") < Version::from_greeting("BIRD 2.19.2 ready."));
 }
 
 #[test]
 fn the_originals_sentences() {
     let check = |outcome: Outcome, expected: &str| assert_eq!(outcome.to_string(), expected);
     let why = || "W".to_string();
-    check(Outcome::Taken, "reconfigured BIRD daemon");
-    check(Outcome::Silent { why: why() }, "reconfiguring bird timed out: W");
+    check(Outcome::Reconfigured, "reconfigured BIRD daemon");
+    check(Outcome::TimedOut { why: why() }, "reconfiguring bird timed out: W");
     check(Outcome::NotSent { why: why() }, "reconfiguring BIRD failed with: W");
     check(
         Outcome::Unreachable { why: why() },
@@ -111,12 +111,12 @@ impl Outcome {
     /// Its name in the recorded answers.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Outcome::Taken => "taken",
-            Outcome::TakenSoon => "in_progress",
-            Outcome::Pending => "queued",
+            Outcome::Reconfigured => "taken",
+            Outcome::InProgress => "in_progress",
+            Outcome::Queued => "queued",
             Outcome::Refused { .. } => "refused",
-            Outcome::Gone { .. } | Outcome::Unreachable { .. } => "unreachable",
-            Outcome::Silent { .. } => "timed_out",
+            Outcome::NotRunning { .. } | Outcome::Unreachable { .. } => "unreachable",
+            Outcome::TimedOut { .. } => "timed_out",
             Outcome::NotSent { .. } => "not_sent",
         }
     }
