@@ -140,7 +140,7 @@ fn a_real_bird() {
         let mut transport = by_birdc(&bird, options);
         let version = transport.reconfigure(&line()).reply.version;
         assert!(version.is_some_and(|version| version.major >= 2), "{version:?}");
-        assert_eq!(said(&bird, &mut transport), ("Taken".to_string(), version));
+        assert_eq!(said(&bird, &mut transport), ("Reconfigured".to_string(), version));
         bird.list("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, ];\n");
         let (refused, told) = said(&bird, &mut transport);
         assert!(refused.starts_with("Refused { why: \"DIR/list.conf:1:"), "{refused}");
@@ -154,12 +154,12 @@ fn a_real_bird() {
     // A stopped BIRD answers nobody.
     bird.signal(Signal::STOP);
     transport.limit = Duration::from_millis(100);
-    assert_eq!(said(&bird, &mut transport).0, "Silent { why: \"no answer within 0.1 s\" }");
+    assert_eq!(said(&bird, &mut transport).0, "TimedOut { why: \"no answer within 0.1 s\" }");
     transport.limit = LIMIT;
     bird.signal(Signal::CONT);
     bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.outcome.is_accepted());
     bird.kill();
-    let refused = "Gone { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
+    let refused = "NotRunning { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(said(&bird, &mut transport), (refused.to_string(), None));
     fs::remove_file(bird.socket()).unwrap();
     assert_eq!(said(&bird, &mut transport).0, refused.replace("Connection refused", "No such file or directory"));
