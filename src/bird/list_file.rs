@@ -1,8 +1,11 @@
-//! The prefix file of one list on the disk: where it is, what it holds, and its replacement.
+//! The prefix file of one list on the disk: its path, its contents, and its replacement.
 //!
-//! Promises: `bird_conf` is resolved at each step, so that a link which points elsewhere now, or a file in its place, is
-//! what is read and written; a replacement is archived, atomic and synced; a failure is logged once.
-//! Leaves out: what the file should list (`bird::prefix_list`), its text (`bird::prefix_file`).
+//! Guarantees: `bird_conf` is resolved at each step, so that a changed link, or a file in its place,
+//! takes effect at once. A replacement is atomic, archived and synced. A failure is logged once.
+//!
+//! Blocking: the caller, on the disk.
+//!
+//! Out of scope: what the file should list (`bird::prefix_list`), and its text (`bird::prefix_file`).
 
 use std::path::{Path, PathBuf};
 
@@ -14,39 +17,40 @@ use crate::prefix::Family;
 use crate::sys::atomic_file::{self, Durability, Identity, MODE};
 use crate::sys::log_once::LogOnce;
 
-/// The file of one list.
+/// The prefix file of one list.
 pub struct ListFile {
     family: Family,
-    /// As configured.
+    /// The configured path (`bird_conf`).
     conf: PathBuf,
-    /// Links resolved, as of the last look.
+    /// The path with links resolved, as of the last read.
     path: PathBuf,
     keep_changes: Option<usize>,
     history: Option<History>,
-    /// The file at the last look.
+    /// The identity of the file as of the last read or replacement.
     identity: Option<Identity>,
-    /// The file when it last listed what it should. BIRD is told of no other: somebody may have emptied it.
-    right: Option<Identity>,
-    /// A replacement was not synced with its directory yet.
+    /// The identity of the file when it last listed what it should. BIRD is reconfigured only with
+    /// this file, because another process may have emptied a newer one.
+    verified: Option<Identity>,
+    /// The directory was not synced since the last replacement.
     unsynced: bool,
     problem: LogOnce,
 }
 
-/// One look at the file: what it holds and its text; nothing where it is missing or cannot be read.
+/// The contents of the file. Both fields are None if it is missing or cannot be read.
 pub struct Contents {
-    /// What it holds.
+    /// The parsed content.
     pub file: Option<PrefixFile>,
-    /// Its text.
+    /// The text.
     pub bytes: Option<Vec<u8>>,
-    /// Why it cannot be read.
-    pub refused: Option<String>,
+    /// Why the file cannot be read.
+    pub read_error: Option<String>,
 }
 
 impl Contents {
-    /// What is wrong with it, for a sentence.
+    /// What is wrong with the file, for a sentence.
     pub fn flaw(&self) -> Option<String> {
-        match (&self.refused, &self.file) {
-            (Some(refused), _) => Some(refused.clone()),
+        match (&self.read_error, &self.file) {
+            (Some(error), _) => Some(error.clone()),
             (None, None) => Some("it is not there".to_string()),
             (None, Some(file)) => file.flaw.as_ref().map(ToString::to_string),
         }
@@ -54,7 +58,7 @@ impl Contents {
 }
 
 impl ListFile {
-    /// The file at `bird_conf`; `keep_changes` is how many old files are kept.
+    /// The file at `bird_conf`, with at most `keep_changes` old files.
     pub fn new(family: Family, conf: &Path, keep_changes: Option<usize>) -> ListFile {
         let path = resolve(conf);
         if path != conf {
@@ -66,62 +70,62 @@ impl ListFile {
         ListFile {
             family,
             conf: conf.into(),
-            history: keep_changes.map(|most| History::new(&path, family, most)),
+            history: keep_changes.map(|limit| History::new(&path, family, limit)),
             path,
             keep_changes,
             identity: None,
-            right: None,
+            verified: None,
             unsynced: false,
             problem: LogOnce::new(),
         }
     }
 
-    /// The file, links resolved as of the last look.
+    /// The path with links resolved, as of the last read.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Why it could not be replaced the last time.
+    /// Why the last replacement failed.
     pub fn problem(&self) -> Option<&str> {
         self.problem.problem()
     }
 
-    /// How many old files are kept from now on.
-    pub fn keep_changes(&mut self, most: Option<usize>) {
-        if most != self.keep_changes {
-            self.keep_changes = most;
-            self.history = most.map(|most| History::new(&self.path, self.family, most));
+    /// Sets how many old files are kept.
+    pub fn keep_changes(&mut self, limit: Option<usize>) {
+        if limit != self.keep_changes {
+            self.keep_changes = limit;
+            self.history = limit.map(|limit| History::new(&self.path, self.family, limit));
         }
     }
 
-    /// Whether it is the file that was last found right, as of the last look.
+    /// Whether the file, as of the last read, is the one that was verified.
     pub fn is_verified(&self) -> bool {
-        self.right.is_some() && self.right == self.identity
+        self.verified.is_some() && self.verified == self.identity
     }
 
-    /// It was found to be what it should be.
+    /// Records that the file lists what it should.
     pub fn mark_verified(&mut self) {
-        self.right = self.identity;
+        self.verified = self.identity;
     }
 
-    /// Whether it is the same file as at the last look, by what can be told without reading it.
+    /// Whether the file is the same as at the last read, by its path and identity alone.
     pub fn is_unchanged(&self) -> bool {
         self.identity.is_some()
             && resolve(&self.conf) == self.path
             && atomic_file::identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 
-    /// Reads it. Returns its contents, and whether it is another file than at the last look.
+    /// Reads the file. Returns its contents, and whether it is another file than at the last read.
     pub fn read(&mut self) -> (Contents, bool) {
         self.follow_link();
-        let (found, refused) = match atomic_file::read(&self.path, prefix_file::MAX_LEN) {
+        let (found, read_error) = match atomic_file::read(&self.path, prefix_file::MAX_LEN) {
             Ok(found) => (found, None),
             Err(why) => (None, Some(format!("it cannot be read: {why}"))),
         };
         let before = std::mem::replace(&mut self.identity, found.as_ref().map(|(_, identity)| *identity));
         let bytes = found.map(|(bytes, _)| bytes);
         let file = bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family));
-        (Contents { file, bytes, refused }, before != self.identity)
+        (Contents { file, bytes, read_error }, before != self.identity)
     }
 
     fn follow_link(&mut self) {
@@ -129,16 +133,17 @@ impl ListFile {
         if path != self.path {
             info!("the file behind {} is another one now: {}", self.conf.display(), path.display());
             self.path = path;
-            self.history = self.keep_changes.map(|most| History::new(&self.path, self.family, most));
+            self.history = self.keep_changes.map(|limit| History::new(&self.path, self.family, limit));
         }
     }
 
-    /// Whether BIRD, another user, may read it.
+    /// Whether every user may read the file: BIRD runs as another one.
     pub fn is_world_readable(&self) -> bool {
         self.identity.is_some_and(|identity| identity.mode & MODE == MODE)
     }
 
-    /// Archives the file and puts this text in its place; false where that fails, which is said once.
+    /// Archives the file and replaces it with this text. Returns false on failure, which is logged
+    /// once.
     pub fn replace(&mut self, text: &str) -> bool {
         if let Some(history) = &mut self.history {
             history.archive();
@@ -163,13 +168,14 @@ impl ListFile {
         }
     }
 
-    /// For tests: as after a replacement that failed.
+    /// Sets the state after a failed replacement, for tests.
     #[cfg(test)]
     pub(crate) fn set_problem(&mut self, problem: &str) {
         self.problem.set(problem);
     }
 
-    /// Makes the last replacement survive a power cut. Comes after the reconfigure, so that no route waits for it.
+    /// Makes the last replacement survive a power failure. It runs after the reconfigure, so that no
+    /// route waits for it.
     pub fn sync_directory(&mut self) {
         if std::mem::take(&mut self.unsynced) {
             if let Err(why) = atomic_file::sync_directory_of(&self.path) {
@@ -179,7 +185,7 @@ impl ListFile {
     }
 }
 
-/// The file that is replaced: what a symbolic link points to, also where nothing stands there yet.
+/// The path of the file that is replaced: the target of a symbolic link, even if it does not exist.
 fn resolve(path: &Path) -> PathBuf {
     let Ok(target) = std::fs::read_link(path) else { return path.to_path_buf() };
     let joined = path.parent().unwrap_or(Path::new("")).join(target);
@@ -201,7 +207,7 @@ mod tests {
         (dir, link)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "somebody else's file")]
+    #[expect(clippy::disallowed_methods, reason = "a file that another process wrote")]
     fn put(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
     }
@@ -211,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_resolved_at_each_look() {
+    fn a_link_is_resolved_at_each_read() {
         let (dir, link) = linked();
         let at = |name: &str| dir.path().join(name);
         put(&at("a.conf"), "a");
@@ -221,7 +227,7 @@ mod tests {
         assert!(file.is_unchanged());
         file.mark_verified();
 
-        // It points elsewhere.
+        // The link points elsewhere.
         fs::remove_file(&link).unwrap();
         symlink("b.conf", &link).unwrap();
         assert!(!file.is_unchanged());
@@ -234,7 +240,7 @@ mod tests {
         assert_eq!(fs::read_to_string(at("b.conf")).unwrap(), "new b");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 
-        // A file stands in its place.
+        // A file replaces the link.
         fs::remove_file(&link).unwrap();
         put(&link, "c");
         assert!(!file.is_unchanged());
@@ -245,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nothing_is_filled() {
+    fn the_missing_target_of_a_link_is_created() {
         let (dir, link) = linked();
         let mut file = ListFile::new(Family::V4, &link, None);
         let (contents, differs) = file.read();
@@ -265,7 +271,7 @@ mod tests {
         let mut file = ListFile::new(Family::V4, &path, None);
         assert!(file.replace("text"));
         file.mark_verified();
-        assert!(!file.read().1, "our own is the one that we know");
+        assert!(!file.read().1, "our own replacement is known");
         let changes: [&dyn Fn(); 4] = [
             &|| {
                 atomic_file::replace(&path, b"text", Durability::Unsynced).unwrap();
@@ -284,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_or_replaced_says_why() {
+    fn a_file_that_cannot_be_read_or_replaced_reports_why() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.conf");
         fs::create_dir(&path).unwrap();

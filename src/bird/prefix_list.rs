@@ -176,10 +176,10 @@ impl PrefixList {
     }
 
     fn read_first(&mut self) {
-        let (Contents { file, refused, .. }, _) = self.file.read();
-        let contents = Contents { file, bytes: None, refused };
+        let (Contents { file, read_error, .. }, _) = self.file.read();
+        let contents = Contents { file, bytes: None, read_error };
         let flaw = contents.flaw();
-        self.startup.set_unread(contents.refused.is_some());
+        self.startup.set_unread(contents.read_error.is_some());
         let path = self.file.path().to_path_buf();
         if let Some(flaw) = &flaw {
             warn!("failed to find variable name in {}, going to add it ({flaw})", path.display());
