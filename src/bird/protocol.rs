@@ -1,4 +1,5 @@
-//! How BIRD is spoken to: over its control socket, or through `birdc`; and what its answers mean.
+//! The conversation with BIRD: over its control socket or through `birdc`, and what its answers
+//! mean.
 
 pub mod birdc;
 pub mod connection;

@@ -1,10 +1,14 @@
-//! One connection over BIRD's control socket: connect, greeting, requests and replies.
+//! One connection to BIRD's control socket: connect, greeting, requests and replies.
 //!
-//! Promises: everything is over by the deadline or when the stop line is pulled, whatever the other side does: a stopped
-//! BIRD accepts connections and says nothing, and when its queue of nine is full it would block a plain `connect` for
-//! ever. The connection ends with the connection: a kept one would save a tenth of a millisecond, and would have to
-//! be told from one whose BIRD has gone.
-//! Leaves out: what is said (`bird::protocol::control`), how bytes become replies (`bird::protocol::framing`).
+//! Guarantees: every call returns by the deadline or once the stop token is triggered, whatever the
+//! peer does. A stopped BIRD accepts connections and sends nothing, and once its queue of nine is
+//! full, a plain `connect` would block forever. A connection serves one exchange: a kept one would
+//! save a tenth of a millisecond, but its BIRD may have ended in the meantime.
+//!
+//! Blocking: the caller, until the deadline.
+//!
+//! Out of scope: the requests (`bird::protocol::control`), and how bytes become replies
+//! (`bird::protocol::framing`).
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -17,125 +21,132 @@ use rustix::net::{
     connect, recv, send, socket_with, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use crate::bird::protocol::framing::{Framing, FramingError, Response};
+use crate::bird::protocol::framing::{Framing, FramingError, Response, MAX_QUOTE_LEN};
 use crate::bird::protocol::outcome::{one_line, Outcome, Version};
 use crate::sys::poll::poll_until;
 use crate::sys::stop_token::{Stop, StopToken};
 use crate::sys::unix_socket::group_of;
 
-/// Why a connection did not come about, or ended.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The socket is not there.
+    /// The socket does not exist.
     #[error("{0} is not there: BIRD is down, or has its control socket elsewhere")]
-    NotThere(PathBuf),
-    /// It is left from a BIRD that is gone.
+    NotFound(PathBuf),
+    /// No process listens on the socket: it is left from a BIRD that has ended.
     #[error("nobody listens on {0}: BIRD is down")]
     Refused(PathBuf),
-    /// The kernel says no.
+    /// The daemon's user may not use the socket.
     #[error(
         "no right to use {path}: put the daemon's user into the group {group} (systemd: SupplementaryGroups={group})"
     )]
-    Denied {
+    PermissionDenied {
         /// The socket.
         path: PathBuf,
-        /// Its group, or that of its directory where that is what keeps us out.
+        /// The group of the socket, or of its directory if that denies access.
         group: String,
     },
-    /// Too many connections wait already.
+    /// The queue of connections is full.
     #[error("BIRD takes no connections on {0}: it is stopped or stuck")]
-    Full(PathBuf),
-    /// Any other trouble with the socket.
+    QueueFull(PathBuf),
+    /// Any other error of the socket.
     #[error("cannot speak to BIRD over {path}: {why}")]
     Socket {
         /// The socket.
         path: PathBuf,
-        /// What the kernel says.
+        /// The kernel's error.
         why: Errno,
     },
-    /// BIRD, or what is in its place, is not there any more.
+    /// The peer closed the connection.
     #[error("the connection was closed: BIRD has ended")]
     Closed,
-    /// It is no BIRD.
+    /// The peer is not BIRD.
     #[error(transparent)]
     Foreign(#[from] FramingError),
-    /// The greeting is missing.
+    /// The first reply is not a greeting.
     #[error("the other side of the control socket does not greet as BIRD does: {0:?}")]
     NoGreeting(String),
-    /// The deadline came.
+    /// The deadline has passed.
     #[error("no answer within {} s", .0.as_secs_f64())]
-    Silent(Duration),
-    /// The stop line was pulled.
+    TimedOut(Duration),
+    /// The stop token was triggered.
     #[error("the daemon stops")]
     Stopped,
 }
 
 impl ConnectionError {
-    /// What it means for a list that was to be told.
+    /// The outcome of a reconfigure that failed with this error.
     pub fn outcome(&self) -> Outcome {
         let why = one_line(&self.to_string());
         match self {
-            ConnectionError::Silent(_) | ConnectionError::Full(_) => Outcome::TimedOut { why },
+            ConnectionError::TimedOut(_) | ConnectionError::QueueFull(_) => Outcome::TimedOut { why },
             ConnectionError::Stopped => Outcome::NotSent { why },
-            ConnectionError::NotThere(_) | ConnectionError::Refused(_) => Outcome::NotRunning { why },
+            ConnectionError::NotFound(_) | ConnectionError::Refused(_) => Outcome::NotRunning { why },
             _ => Outcome::Unreachable { why },
         }
     }
 }
 
-/// A connection whose greeting was heard.
+/// A connection on which BIRD has sent its greeting.
 pub struct Connection<'a> {
-    /// BIRD's version, as it greets.
+    /// BIRD's version, if the greeting contains it.
     pub version: Option<Version>,
     path: &'a Path,
     socket: OwnedFd,
     framing: Framing,
     replies: VecDeque<Response>,
-    began: Instant,
+    started: Instant,
     limit: Duration,
     stop: &'a StopToken,
 }
 
 impl<'a> Connection<'a> {
-    /// Connects and hears the greeting. `limit` is for the whole connection.
+    /// Connects and receives the greeting. `limit` applies to the whole connection.
     pub fn open(path: &'a Path, limit: Duration, stop: &'a StopToken) -> Result<Connection<'a>, ConnectionError> {
-        let trouble = |why| ConnectionError::Socket { path: path.to_path_buf(), why };
+        let other_error = |why| ConnectionError::Socket { path: path.to_path_buf(), why };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(trouble)?;
-        connect(&socket, &SocketAddrUnix::new(path).map_err(trouble)?).map_err(|why| match why {
-            Errno::NOENT => ConnectionError::NotThere(path.to_path_buf()),
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(other_error)?;
+        connect(&socket, &SocketAddrUnix::new(path).map_err(other_error)?).map_err(|why| match why {
+            Errno::NOENT => ConnectionError::NotFound(path.to_path_buf()),
             Errno::CONNREFUSED => ConnectionError::Refused(path.to_path_buf()),
-            Errno::ACCESS => ConnectionError::Denied {
+            Errno::ACCESS => ConnectionError::PermissionDenied {
                 path: path.to_path_buf(),
                 group: group_of(path).unwrap_or_else(|| "bird".into()),
             },
-            Errno::AGAIN => ConnectionError::Full(path.to_path_buf()),
-            why => trouble(why),
+            Errno::AGAIN => ConnectionError::QueueFull(path.to_path_buf()),
+            why => other_error(why),
         })?;
-        let (framing, replies) = Default::default();
-        let began = Instant::now();
-        let mut connection = Connection { version: None, path, socket, framing, replies, began, limit, stop };
+        let started = Instant::now();
+        let mut connection = Connection {
+            version: None,
+            path,
+            socket,
+            framing: Framing::default(),
+            replies: VecDeque::new(),
+            started,
+            limit,
+            stop,
+        };
         let first = connection.recv()?;
-        connection.version = first
-            .greeting()
-            .ok_or_else(|| ConnectionError::NoGreeting(first.result().text.chars().take(80).collect()))?;
+        let no_greeting = || ConnectionError::NoGreeting(first.result().text.chars().take(MAX_QUOTE_LEN).collect());
+        connection.version = first.greeting().ok_or_else(no_greeting)?;
         Ok(connection)
     }
 
     /// Sends requests, each ending in a newline.
     pub fn send(&mut self, requests: &str) -> Result<(), ConnectionError> {
-        let mut rest = requests.as_bytes();
-        while !rest.is_empty() {
-            match send(&self.socket, rest, SendFlags::NOSIGNAL) {
-                Ok(sent) => rest = &rest[sent..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
-                Err(why) => self.broken(why)?,
+        let mut remaining = requests.as_bytes();
+        while !remaining.is_empty() {
+            match send(&self.socket, remaining, SendFlags::NOSIGNAL) {
+                Ok(sent) => remaining = &remaining[sent..],
+                Err(Errno::AGAIN) => self.wait_until_ready(PollFlags::OUT)?,
+                Err(why) => self.check_errno(why)?,
             }
         }
         Ok(())
     }
 
-    /// Waits for the next reply.
+    /// Receives the next reply.
     pub fn recv(&mut self) -> Result<Response, ConnectionError> {
         let mut buffer = [0; 4096];
         loop {
@@ -145,59 +156,61 @@ impl<'a> Connection<'a> {
             match recv(&self.socket, &mut buffer, RecvFlags::empty()) {
                 Ok((0, _)) => return Err(ConnectionError::Closed),
                 Ok((length, _)) => {
-                    let mut whole = Vec::new();
-                    let fed = self.framing.feed(&buffer[..length], &mut whole);
-                    self.replies.extend(whole);
+                    let mut complete = Vec::new();
+                    let result = self.framing.feed(&buffer[..length], &mut complete);
+                    self.replies.extend(complete);
                     if self.replies.is_empty() {
-                        fed?;
-                        // Somebody who never stops sending must not outlive the deadline.
-                        self.in_time()?;
+                        result?;
+                        // A peer that never stops sending must not exceed the deadline.
+                        self.check_deadline()?;
                     }
                 }
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
-                Err(why) => self.broken(why)?,
+                Err(Errno::AGAIN) => self.wait_until_ready(PollFlags::IN)?,
+                Err(why) => self.check_errno(why)?,
             }
         }
     }
 
-    /// A request and its reply.
+    /// Sends a request and receives its reply.
     pub fn ask(&mut self, request: &str) -> Result<Response, ConnectionError> {
         self.send(request)?;
         self.recv()
     }
 
-    /// Lets some time pass between two requests.
+    /// Waits between two requests.
     pub fn pause(&self, time: Duration) -> Result<(), ConnectionError> {
         if self.stop.wait(time) {
             return Err(ConnectionError::Stopped);
         }
-        self.in_time()
+        self.check_deadline()
     }
 
-    /// How long it has lasted.
+    /// The time since the connection was opened.
     pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
-    fn in_time(&self) -> Result<(), ConnectionError> {
+    fn check_deadline(&self) -> Result<(), ConnectionError> {
         if self.elapsed() >= self.limit {
-            return Err(ConnectionError::Silent(self.limit));
+            return Err(ConnectionError::TimedOut(self.limit));
         }
         Ok(())
     }
 
-    /// Until the socket is ready. BIRD's answer counts also where the stop line is pulled at the same time.
-    fn wait(&self, ready: PollFlags) -> Result<(), ConnectionError> {
+    /// Waits until the socket is ready. An answer counts even if the stop token is triggered at the
+    /// same time.
+    fn wait_until_ready(&self, ready: PollFlags) -> Result<(), ConnectionError> {
         let mut fds = [PollFd::new(&self.socket, ready), PollFd::new(self.stop, PollFlags::IN)];
-        poll_until(&mut fds, Some(self.began + self.limit));
+        poll_until(&mut fds, Some(self.started + self.limit));
         match fds.map(|fd| !fd.revents().is_empty()) {
-            [true, _] => self.in_time(),
+            [true, _] => self.check_deadline(),
             [false, true] => Err(ConnectionError::Stopped),
-            [false, false] => Err(ConnectionError::Silent(self.limit)),
+            [false, false] => Err(ConnectionError::TimedOut(self.limit)),
         }
     }
 
-    fn broken(&self, why: Errno) -> Result<(), ConnectionError> {
+    /// Returns if the call is to be repeated.
+    fn check_errno(&self, why: Errno) -> Result<(), ConnectionError> {
         match why {
             Errno::INTR => Ok(()),
             Errno::PIPE | Errno::CONNRESET => Err(ConnectionError::Closed),

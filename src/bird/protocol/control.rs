@@ -1,14 +1,18 @@
-//! What is done over BIRD's control socket: reconfigure, and ask whether BIRD holds the lists.
+//! Reconfigures BIRD over its control socket, and asks it whether it holds the lists.
 //!
 //! ```text
-//!   connect -> greeting -> status? --idle--> configure -> in force (0003), or a protocol still restarts (0004)
+//!   connect -> greeting -> status? --idle--> configure -> in force (0003), or still restarting a protocol (0004)
 //!                             ^ |                |
 //!                             +-+ busy           +-> queued (0005) -> status? until idle
 //! ```
 //!
-//! Promises: `configure` is sent only when BIRD has just said that it is idle, for one that comes while it is busy can
-//! kill BIRD 3; nothing takes longer than its limit; BIRD's buffer for requests is never overfilled, see `Turns`.
-//! Leaves out: when to do which (`bird::reconfigurer`), and what lists there are (`bird::prefix_list`).
+//! Guarantees: `configure` is sent only right after BIRD reported that it is idle, because one that
+//! arrives while it is busy can kill BIRD 3. No call exceeds its limit. The requests never overflow
+//! BIRD's buffer, see `AlternatingConnections`.
+//!
+//! Blocking: the caller, until its limit.
+//!
+//! Out of scope: when to do which (`bird::reconfigurer`), and the lists (`bird::prefix_list`).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +23,10 @@ use crate::bird::protocol::outcome::{one_line, Outcome, ReconfigureResult, Versi
 use crate::bird::protocol::query::{Difference, Query, QueryResult};
 use crate::sys::stop_token::StopToken;
 
-/// How soon BIRD is looked at again while it is busy.
-const POLL: Duration = Duration::from_millis(5);
-/// The first BIRD that knows `configure status`.
-const KNOWS_STATUS: Version = Version { major: 2, minor: 0, patch: 5 };
+/// Interval of status queries while BIRD is busy.
+const STATUS_INTERVAL: Duration = Duration::from_millis(5);
+/// The first version of BIRD with `configure status`.
+const FIRST_WITH_CONFIGURE_STATUS: Version = Version { major: 2, minor: 0, patch: 5 };
 
 /// BIRD's control socket.
 #[derive(Debug)]
@@ -30,22 +34,22 @@ pub struct Control {
     path: PathBuf,
 }
 
-/// What BIRD said of each list, and its version.
+/// BIRD's answer for each list, and its version.
 pub type QueryAnswers = (Vec<QueryResult>, Option<Version>);
 
 impl Control {
-    /// By `bird_control_socket`.
+    /// The control socket at this path (`bird_control_socket`).
     pub fn new(path: &Path) -> Control {
         Control { path: path.to_path_buf() }
     }
 
-    /// Has BIRD read its configuration.
+    /// Makes BIRD reread its configuration.
     pub fn configure(&self, limit: Duration, stop: &StopToken) -> ReconfigureResult {
         let (mut version, mut sent) = (None, false);
         let mut attempt = || {
             let mut connection = Connection::open(&self.path, limit, stop)?;
             version = connection.version;
-            // The answer to `configure` needs its part of the time, too.
+            // The answer to `configure` needs a share of the time too.
             if let Some(outcome) = until_idle(&mut connection, limit * 3 / 4)? {
                 return Ok(ReconfigureResult { busy: outcome == Outcome::Queued, outcome, version });
             }
@@ -63,7 +67,7 @@ impl Control {
         })
     }
 
-    /// Asks whether BIRD is busy with a reconfiguration; nothing where there is no answer.
+    /// Asks whether BIRD is busy with a reconfiguration. None without a clear answer.
     pub fn is_busy(&self, limit: Duration, stop: &StopToken) -> Option<bool> {
         let mut connection = Connection::open(&self.path, limit, stop).ok()?;
         let request = status_request(connection.version);
@@ -77,21 +81,21 @@ impl Control {
     /// Asks whether BIRD holds these lists.
     pub fn ask(&self, queries: &[Query], limit: Duration, stop: &StopToken) -> Result<QueryAnswers, ConnectionError> {
         let open = || Connection::open(&self.path, limit, stop);
-        let mut turns = Turns([open()?, open()?]);
-        let holdings = queries.iter().map(|query| ask(&mut turns, query)).collect::<Result<_, _>>()?;
-        Ok((holdings, turns.0[0].version))
+        let mut connections = AlternatingConnections([open()?, open()?]);
+        let results = queries.iter().map(|query| ask(&mut connections, query)).collect::<Result<_, _>>()?;
+        Ok((results, connections.0[0].version))
     }
 }
 
-/// What BIRD is asked to learn whether it is busy.
+/// The request whether a BIRD of this version is busy.
 fn status_request(version: Option<Version>) -> &'static str {
-    match version.is_some_and(|version| version >= KNOWS_STATUS) {
+    match version.is_some_and(|version| version >= FIRST_WITH_CONFIGURE_STATUS) {
         true => "configure status\n",
         false => "show status\n",
     }
 }
 
-/// Waits until BIRD is idle; otherwise what keeps it from being that.
+/// Waits until BIRD is idle. Returns an outcome if it does not become idle.
 fn until_idle(connection: &mut Connection<'_>, limit: Duration) -> Result<Option<Outcome>, ConnectionError> {
     let request = status_request(connection.version);
     loop {
@@ -99,7 +103,7 @@ fn until_idle(connection: &mut Connection<'_>, limit: Duration) -> Result<Option
         match status.activity() {
             Activity::Idle => return Ok(None),
             Activity::Busy | Activity::Queued if connection.elapsed() >= limit => return Ok(Some(Outcome::Queued)),
-            Activity::Busy | Activity::Queued => connection.pause(POLL)?,
+            Activity::Busy | Activity::Queued => connection.pause(STATUS_INTERVAL)?,
             Activity::ShuttingDown => return Ok(Some(Outcome::Refused { why: "BIRD is shutting down".to_string() })),
             Activity::Unknown => {
                 let why = format!("BIRD does not say whether it is busy, but {:?}", status.result().text);
@@ -109,54 +113,58 @@ fn until_idle(connection: &mut Connection<'_>, limit: Duration) -> Result<Option
     }
 }
 
-/// Two conversations that take turns.
+/// Two connections that are used in turn.
 ///
-/// BIRD empties the buffer of a connection, whose overflow ends it, only when it looks for a further request there and
-/// finds none; who answers fast enough keeps it from that for ever. An answer on the other connection proves that it
-/// has looked here since the last answer.
-struct Turns<'a>([Connection<'a>; 2]);
+/// BIRD closes a connection whose buffer overflows, and it empties the buffer only when it looks
+/// for a further request and finds none. A client that is fast enough never lets it find none. An
+/// answer on the other connection proves that BIRD has looked here since the last answer.
+struct AlternatingConnections<'a>([Connection<'a>; 2]);
 
-impl Turns<'_> {
-    /// Requests of [`MAX_REQUEST_LEN`](crate::bird::protocol::query::MAX_REQUEST_LEN) bytes together, and their answers.
+impl AlternatingConnections<'_> {
+    /// Sends requests of together at most
+    /// [`MAX_REQUEST_LEN`](crate::bird::protocol::query::MAX_REQUEST_LEN) bytes, and receives their
+    /// answers.
     fn ask(&mut self, requests: &str) -> Result<Vec<Response>, ConnectionError> {
         self.0.swap(0, 1);
         self.0[0].send(requests)?;
         requests.lines().map(|_| self.0[0].recv()).collect()
     }
 
-    /// One request and BIRD's yes or no.
-    fn truth(&mut self, query: &Query, request: &str) -> Result<Result<bool, Difference>, ConnectionError> {
+    /// Sends one request and reads BIRD's yes or no.
+    fn ask_one(&mut self, query: &Query, request: &str) -> Result<Result<bool, Difference>, ConnectionError> {
         Ok(self.ask(request)?.iter().map(|answer| query.parse_answer(answer)).next().unwrap_or(Ok(false)))
     }
 }
 
-/// What BIRD holds of one list: one request for all where they fit, then part by part, then one by one.
-fn ask(turns: &mut Turns<'_>, query: &Query) -> Result<QueryResult, ConnectionError> {
-    let same = query.full_request().map(|request| turns.truth(query, &request)).transpose()?;
-    let mut holding = QueryResult::default();
-    match same {
+/// Asks what BIRD holds of one list: the whole list if it fits into one request, then chunk by
+/// chunk, then one by one.
+fn ask(connections: &mut AlternatingConnections<'_>, query: &Query) -> Result<QueryResult, ConnectionError> {
+    let is_same = query.full_request().map(|request| connections.ask_one(query, &request)).transpose()?;
+    let mut result = QueryResult::default();
+    match is_same {
         Some(Ok(true)) => return Ok(query.expected_result()),
-        Some(Err(difference)) => return Ok(QueryResult { difference: Some(difference), ..holding }),
+        Some(Err(difference)) => return Ok(QueryResult { difference: Some(difference), ..result }),
         Some(Ok(false)) | None => {}
     }
-    for part in query.chunks() {
-        // Where all is known not to be well, one more query for all of a part says little.
-        if same.is_none() && turns.truth(query, &query.chunk_request(part))? == Ok(true) {
-            part.iter().for_each(|&(prefix, wanted)| holding.record((prefix, wanted), wanted));
+    for chunk in query.chunks() {
+        // If the list is known to differ, a query for a whole chunk says little.
+        if is_same.is_none() && connections.ask_one(query, &query.chunk_request(chunk))? == Ok(true) {
+            chunk.iter().for_each(|&(prefix, expected)| result.record((prefix, expected), expected));
             continue;
         }
-        let answers = turns.ask(&part.iter().map(|(prefix, _)| query.single_request(prefix)).collect::<String>())?;
-        for (asked, answer) in part.iter().zip(answers) {
+        let answers =
+            connections.ask(&chunk.iter().map(|(prefix, _)| query.single_request(prefix)).collect::<String>())?;
+        for (expected, answer) in chunk.iter().zip(answers) {
             match query.parse_answer(&answer) {
-                Ok(found) => holding.record(*asked, found),
-                Err(difference) => return Ok(QueryResult { difference: Some(difference), ..holding }),
+                Ok(listed) => result.record(*expected, listed),
+                Err(difference) => return Ok(QueryResult { difference: Some(difference), ..result }),
             }
         }
     }
-    if same.is_some() && holding.difference.is_none() {
-        holding.difference = Some(Difference::Unmanaged);
+    if is_same.is_some() && result.difference.is_none() {
+        result.difference = Some(Difference::Unmanaged);
     }
-    Ok(holding)
+    Ok(result)
 }
 
 #[cfg(test)]

@@ -5,92 +5,97 @@
 //!   the control socket --> bird::protocol::framing --+--> ReconfigureResult { outcome, version, busy }
 //! ```
 //!
-//! Promises: pure; a reason is one line of at most [`MAX_REASON_LEN`] bytes.
-//! Leaves out: reading an answer (`bird::protocol::birdc`, `bird::protocol::framing`), and asking (`bird::transport`).
+//! Guarantees: pure; a reason is one line of at most [`MAX_REASON_LEN`] bytes.
+//!
+//! Out of scope: reading an answer (`bird::protocol::birdc`, `bird::protocol::framing`), and
+//! sending the request (`bird::transport`).
 
 use std::fmt;
 use std::time::Duration;
 
-/// How long a reason may be, in bytes.
+/// Maximum length of a reason in bytes.
 pub const MAX_REASON_LEN: usize = 500;
 
-/// How long no other reconfigure may be sent after a [`ReconfigureResult`] that [`requires_pause`](ReconfigureResult::requires_pause): a protocol
-/// whose peer hangs takes ten seconds to restart.
+/// How long to wait before the next reconfigure if a result
+/// [`requires_pause`](ReconfigureResult::requires_pause). A protocol whose peer hangs takes ten
+/// seconds to restart.
 pub const BUSY_PAUSE: Duration = Duration::from_secs(12);
 
-/// What came back.
+/// The result of one reconfigure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReconfigureResult {
-    /// What it means.
+    /// What the answer means.
     pub outcome: Outcome,
-    /// BIRD's version, where it was said.
+    /// BIRD's version, if the answer contains it.
     pub version: Option<Version>,
-    /// BIRD may still be working on it.
+    /// BIRD may still be working on the reconfiguration.
     pub busy: bool,
 }
 
-/// What an answer means for the list that was sent. In the order from good to bad.
+/// What an answer means for the list, ordered from good to bad.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It is in force.
+    /// The list is in force.
     Reconfigured,
-    /// It is BIRD's configuration, though some protocol is still restarting.
+    /// The list is in BIRD's configuration, but a protocol is still restarting.
     InProgress,
-    /// It waits until the reconfiguration before it ends, or another takes its place: ask again.
+    /// The list waits for the end of an earlier reconfiguration, or for a later one to replace it:
+    /// a further request is needed.
     Queued,
-    /// BIRD goes on with the old one.
+    /// BIRD keeps its old configuration.
     Refused {
         /// BIRD's own words.
         why: String,
     },
-    /// Nobody listens on its control socket, or there is none: no BIRD runs there, and its routes left with it.
+    /// The control socket does not exist or no process listens on it: BIRD is not running, and its
+    /// routes are gone.
     NotRunning {
-        /// What the command, or the kernel, had to say.
+        /// The message of the command or the kernel.
         why: String,
     },
-    /// BIRD is down, or the way to it is barred, or the command is broken.
+    /// BIRD is down, or access to it is denied, or the command is broken.
     Unreachable {
-        /// What the command, or the kernel, had to say.
+        /// The message of the command or the kernel.
         why: String,
     },
-    /// No answer within the limit.
+    /// BIRD did not answer within the limit.
     TimedOut {
-        /// The limit, and what was heard until then.
+        /// The limit, and the output until then.
         why: String,
     },
-    /// Nothing was sent.
+    /// No request was sent.
     NotSent {
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
 
-/// A version of BIRD, in their order.
+/// A version of BIRD. Versions compare in the order of their release numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// 2 of 2.0.12.
+    /// 2 in 2.0.12.
     pub major: u32,
-    /// 0 of 2.0.12.
+    /// 0 in 2.0.12.
     pub minor: u32,
-    /// 12 of 2.0.12; 0 where it is left out.
+    /// 12 in 2.0.12; 0 if it is missing.
     pub patch: u32,
 }
 
 impl ReconfigureResult {
-    /// Nothing was sent.
+    /// The result if no request was sent.
     pub fn not_sent(why: String) -> ReconfigureResult {
         ReconfigureResult { outcome: Outcome::NotSent { why: one_line(&why) }, version: None, busy: false }
     }
 
-    /// Whether another reconfigure within [`BUSY_PAUSE`] could kill BIRD. Version 3 does not survive one that comes while it
-    /// is busy; what says no version may be one.
+    /// Whether another reconfigure within [`BUSY_PAUSE`] could kill BIRD. BIRD 3 can crash if it
+    /// receives one while it is busy; an unknown version may be BIRD 3.
     pub fn requires_pause(&self) -> bool {
         self.busy && self.version.is_none_or(|version| version.major >= 3)
     }
 }
 
 impl Outcome {
-    /// The outcome of the last line of BIRD's answer, where it has one for a reconfigure.
+    /// Interprets the last line of an answer. None if it is not the result of a reconfigure.
     pub fn from_reply(code: u16, text: &str) -> Option<Outcome> {
         match code {
             3 => Some(Outcome::Reconfigured),
@@ -101,12 +106,12 @@ impl Outcome {
         }
     }
 
-    /// Whether BIRD has the list, now or in a moment.
+    /// Whether the list is in BIRD's configuration.
     pub fn is_accepted(&self) -> bool {
         matches!(self, Outcome::Reconfigured | Outcome::InProgress)
     }
 
-    /// The reason, where BIRD will not take it.
+    /// The reason of a failure.
     pub fn why(&self) -> Option<&str> {
         match self {
             Outcome::Reconfigured | Outcome::InProgress | Outcome::Queued => None,
@@ -119,7 +124,7 @@ impl Outcome {
     }
 }
 
-/// The log's sentence: the original's, where it has one.
+/// Formats the sentence for the log: the original's, if it has one.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -143,18 +148,18 @@ impl fmt::Display for Outcome {
 }
 
 impl Version {
-    /// Whether it sends what it found at the end of a long table only when something wakes it, or after 3 s. 2.0 does, and
-    /// 2.19 does not; of those in between nothing is known.
+    /// Whether this version sends the routes at the end of a long table only after 3 s or at the
+    /// next event. 2.0 does, 2.19 does not; the versions between them are untested.
     pub fn needs_second_reconfigure(&self) -> bool {
         *self < Version { major: 2, minor: 19, patch: 0 }
     }
 
-    /// Whether it reads `[ ]` as a list.
+    /// Whether this version accepts `[ ]` as a list.
     pub fn reads_empty_lists(&self) -> bool {
         *self >= Version { major: 2, minor: 0, patch: 11 }
     }
 
-    /// The version in BIRD's greeting `BIRD 2.0.12 ready.`; whatever a build adds to the numbers is passed over.
+    /// Parses BIRD's greeting `BIRD 2.0.12 ready.`. Suffixes of a build are ignored.
     pub fn from_greeting(text: &str) -> Option<Version> {
         let word = text.strip_prefix("BIRD ")?.strip_suffix(" ready.")?;
         let mut numbers = word.trim_start_matches('v').splitn(3, '.').map(|part| {
@@ -175,7 +180,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// All lines as one, joined by `; `, without control characters, cut to what a log line can hold.
+/// Joins all lines by `; `, replaces control characters and cuts the result to
+/// [`MAX_REASON_LEN`] bytes.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for (n, part) in text.lines().map(str::trim).filter(|part| !part.is_empty()).enumerate() {

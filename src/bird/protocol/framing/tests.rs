@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is made of the bytes, fed in parts of `size`: replies as text, and the error.
-fn fed(bytes: &[u8], size: usize) -> (Vec<String>, Option<String>) {
+/// Feeds the bytes in parts of `size`. Returns the replies as text, and the error.
+fn feed(bytes: &[u8], size: usize) -> (Vec<String>, Option<String>) {
     let (mut framing, mut replies) = (Framing::default(), Vec::new());
     let mut error = None;
     for part in bytes.chunks(size.max(1)) {
@@ -15,14 +15,14 @@ fn fed(bytes: &[u8], size: usize) -> (Vec<String>, Option<String>) {
 
 fn check(bytes: &[u8], replies: &[&str], error: Option<&str>) {
     for size in [1, 2, 7, bytes.len()] {
-        let (found, failed) = fed(bytes, size);
-        assert_eq!(found, replies, "{:?}", String::from_utf8_lossy(bytes));
+        let (actual, failed) = feed(bytes, size);
+        assert_eq!(actual, replies, "{:?}", String::from_utf8_lossy(bytes));
         assert_eq!(failed.as_deref(), error, "{:?}", String::from_utf8_lossy(bytes));
     }
 }
 
 #[test]
-fn replies_are_cut_out() {
+fn bytes_are_cut_into_replies() {
     check(b"", &[], None);
     check(b"0001 BIRD 2.0.12 ready.\n", &["0001:BIRD 2.0.12 ready."], None);
     check(b"0001 BIRD 2.0.12 ready.", &[], None);
@@ -35,7 +35,7 @@ fn replies_are_cut_out() {
 }
 
 #[test]
-fn what_bird_never_sends_ends_it() {
+fn input_that_is_not_birds_is_an_error() {
     let foreign = |line: &str| format!("the other side of the control socket does not speak as BIRD does: {line:?}");
     for line in ["", "HTTP/1.1 400 Bad Request", "003 x", "0003", "0003_x", "-003 x", " no code before"] {
         check(format!("0000 \n{line}\n0003 x\n").as_bytes(), &["0000:"], Some(&foreign(line)));
@@ -46,22 +46,25 @@ fn what_bird_never_sends_ends_it() {
     check(line(MAX_LINE_LEN + 1).as_bytes(), &[], endless);
     let reply = line(1024).repeat(MAX_RESPONSE_LEN / 1024);
     check(format!("{reply}0003 x\n").as_bytes(), &[], endless);
-    // Many replies and many messages are no long reply.
+    // The limit is for one reply: many replies and many messages do not count together.
     let many = "0003 x\n".repeat(20_000) + &"+y\n".repeat(40_000);
-    assert_eq!(fed(many.as_bytes(), 1000).0.len(), 20_000);
+    assert_eq!(feed(many.as_bytes(), 1000).0.len(), 20_000);
 }
 
 #[test]
-fn greetings_and_activities() {
-    let one = |bytes: &str| {
+fn greetings_and_status_answers_are_read() {
+    let parse_one = |bytes: &str| {
         let mut replies = Vec::new();
         Framing::default().feed(bytes.as_bytes(), &mut replies).unwrap();
         replies.remove(0)
     };
-    assert_eq!(one("0001 BIRD 2.0.12 ready.\n").greeting(), Some(Some(Version { major: 2, minor: 0, patch: 12 })));
-    assert_eq!(one("0001 hello\n").greeting(), Some(None));
-    assert_eq!(one("0003 Reconfigured\n").greeting(), None);
-    let check = |bytes: &str, expected: Activity| assert_eq!(one(bytes).activity(), expected, "{bytes}");
+    assert_eq!(
+        parse_one("0001 BIRD 2.0.12 ready.\n").greeting(),
+        Some(Some(Version { major: 2, minor: 0, patch: 12 }))
+    );
+    assert_eq!(parse_one("0001 hello\n").greeting(), Some(None));
+    assert_eq!(parse_one("0003 Reconfigured\n").greeting(), None);
+    let check = |bytes: &str, expected: Activity| assert_eq!(parse_one(bytes).activity(), expected, "{bytes}");
     check("0003-Daemon is up and running\n0022-Configuration unconfirmed, undo in 4.999 s\n0000 \n", Activity::Idle);
     check("0004-Reconfiguration in progress\n0000 \n", Activity::Busy);
     check("0005-Reconfiguration in progress, next one enqueued\n0000 \n", Activity::Queued);
@@ -73,18 +76,18 @@ fn greetings_and_activities() {
 
 proptest! {
     #[test]
-    fn cuts_make_no_difference(
+    fn the_replies_do_not_depend_on_how_the_bytes_are_split(
         pieces in prop::collection::vec(
             prop::sample::select(vec!["0001", "0003", " ", "-", "\n", "\n", "+", "text", "\u{e9}", "9"]), 0..60,
         ),
         size in 1usize..20,
     ) {
         let bytes = pieces.concat();
-        prop_assert_eq!(fed(bytes.as_bytes(), size), fed(bytes.as_bytes(), usize::MAX));
+        prop_assert_eq!(feed(bytes.as_bytes(), size), feed(bytes.as_bytes(), usize::MAX));
     }
 
     #[test]
-    fn any_bytes_are_taken(bytes: Vec<u8>, size in 1usize..20) {
-        prop_assert_eq!(fed(&bytes, size), fed(&bytes, usize::MAX));
+    fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>, size in 1usize..20) {
+        prop_assert_eq!(feed(&bytes, size), feed(&bytes, usize::MAX));
     }
 }

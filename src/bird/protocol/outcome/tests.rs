@@ -1,4 +1,4 @@
-//! Recorded answers of four versions of BIRD, and what is made of a outcome.
+//! Recorded answers of four versions of BIRD, and the sentences for the log.
 
 use serde::Deserialize;
 
@@ -27,9 +27,9 @@ struct Recorded {
 }
 
 #[test]
-fn recorded_answers() {
+fn recorded_answers_have_the_expected_outcome() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bird");
-    let mut seen = 0;
+    let mut count = 0;
     for file in std::fs::read_dir(directory).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "json") {
@@ -37,14 +37,14 @@ fn recorded_answers() {
         }
         let cases: Vec<Recorded> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for case in cases {
-            recorded(&case, &format!("{} in {}", case.name, path.display()));
-            seen += 1;
+            check_recorded(&case, &format!("{} in {}", case.name, path.display()));
+            count += 1;
         }
     }
-    assert!(seen > 300, "only {seen} recorded answers");
+    assert!(count > 300, "only {count} recorded answers");
 }
 
-fn recorded(case: &Recorded, place: &str) {
+fn check_recorded(case: &Recorded, place: &str) {
     let reply = match &case.socket {
         None => birdc::parse(case.stdout.as_bytes(), case.stderr.as_bytes(), CommandEnd::Code(case.exit)),
         Some(bytes) => {
@@ -72,7 +72,7 @@ fn recorded(case: &Recorded, place: &str) {
 }
 
 #[test]
-fn versions() {
+fn the_version_is_read_from_the_greeting() {
     let check = |text: &str, expected: Option<&str>| {
         assert_eq!(Version::from_greeting(text).map(|version| version.to_string()).as_deref(), expected, "{text}");
     };
@@ -89,7 +89,7 @@ fn versions() {
 }
 
 #[test]
-fn the_originals_sentences() {
+fn the_log_has_the_sentences_of_the_original() {
     let check = |outcome: Outcome, expected: &str| assert_eq!(outcome.to_string(), expected);
     let why = || "W".to_string();
     check(Outcome::Reconfigured, "reconfigured BIRD daemon");
@@ -108,7 +108,7 @@ fn the_originals_sentences() {
 }
 
 impl Outcome {
-    /// Its name in the recorded answers.
+    /// The outcome's name in the recorded answers.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Outcome::Reconfigured => "taken",
