@@ -1,12 +1,15 @@
-//! What the prefix file should list.
+//! Works out what the prefix file should list.
 //!
-//! The list in the file, a decision for each service's prefixes and the dummy come in; the next list and findings go out.
+//! The input is the list in the file, a decision for each service's prefixes, and the dummy. The
+//! output is the next list, and findings for the log.
 //!
-//! Promises: pure; applying it twice is applying it once; the dummy is always there; only known prefixes stay, and
-//! unmanaged where they are kept; an undecided prefix stays as it was first read; the file's order is kept, additions go
-//! last in the order of configuration, a missing dummy first; each prefix is listed once.
-//! Leaves out: reading and writing the file (`bird::prefix_file`, `bird::writer`), and when a finding is logged: each
-//! call reports what it sees, the writer logs it once per change of situation.
+//! Guarantees: pure and idempotent. The dummy is always listed. Other prefixes are listed only if a
+//! service names them, or if unmanaged ones are kept. An undecided prefix stays as it was when the
+//! list was first read. The order of the file is kept; additions follow in the order of the
+//! configuration, a missing dummy comes first. Each prefix is listed once.
+//!
+//! Out of scope: reading and writing the file (`bird::prefix_file`, `bird::writer`), and logging:
+//! each call reports all findings, and the writer logs each one once per change.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -14,69 +17,70 @@ use std::path::Path;
 use crate::config::settings::LogLevel;
 use crate::prefix::Prefix;
 
-/// What is to become of a prefix.
+/// What to do with a prefix.
 ///
-/// In the order of their weight: where several services name one prefix, the least of their decisions holds. So any of
-/// them can withdraw it, and it is advertised only when all of them want it.
+/// Ordered by precedence: for a prefix of several services the smallest decision wins. Any of them
+/// can withdraw it, and it is advertised only if all of them want it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// Out of the list.
+    /// The prefix leaves the list.
     Withdraw,
-    /// No verdict yet: in the list where it was when the list was first read.
+    /// Its service has no verdict yet: the prefix stays listed, or unlisted, as it was when the list
+    /// was first read.
     Keep(bool),
-    /// In the list.
+    /// The prefix is listed.
     Advertise,
 }
 
 impl Decision {
     /// Whether the prefix belongs in the list.
-    pub fn listed(self) -> bool {
+    pub fn is_listed(self) -> bool {
         matches!(self, Decision::Keep(true) | Decision::Advertise)
     }
 }
 
-/// A prefix of a service and what its health asks for.
+/// A prefix of a service, and the decision for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DesiredPrefix<'a> {
     /// The prefix. Several services may name it.
     pub prefix: Prefix,
     /// The service's name, for the log.
     pub service: &'a str,
-    /// What the service's state says.
+    /// The decision by the service's state.
     pub decision: Decision,
 }
 
 /// What happens to prefixes in the file that no service names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnmanagedPrefixes {
-    /// They stay: before the family's first verdict, without `purge_ip_prefixes`.
+    /// They stay: before the family's first verdict without `purge_ip_prefixes`.
     Keep,
-    /// They go.
+    /// They are removed.
     Remove,
 }
 
-/// The next list, and what is to be said about it.
+/// The next list and the findings about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routes<'a> {
     /// What the file should list.
     pub list: Vec<Prefix>,
-    /// What was found on the way: the dummy, unmanaged, then changes.
+    /// First about the dummy, then about unmanaged prefixes, then about changes.
     pub findings: Vec<Finding<'a>>,
 }
 
-/// Works out the list that should follow `listed`. `known` is in the order of configuration.
+/// Works out the list that should replace `listed`. `desired` is in the order of the configuration.
 pub fn next<'a>(
     listed: &[Prefix],
     desired: &[DesiredPrefix<'a>],
     dummy: Option<&Prefix>,
     unmanaged: UnmanagedPrefixes,
 ) -> Routes<'a> {
-    let (mut decided, index) = together(desired);
+    let (mut decided, index) = merge(desired);
     let mut list = Vec::with_capacity(listed.len() + desired.len() + 1);
     let mut findings = Vec::new();
     let mut changes = Changes::default();
-    let mut foreign = Vec::new();
-    let mut foreign_seen = HashSet::new();
+    let mut unknown = Vec::new();
+    let mut unknown_seen = HashSet::new();
     let mut dummy_seen = false;
 
     for prefix in listed {
@@ -86,13 +90,13 @@ pub fn next<'a>(
             }
         } else if let Some(&at) = index.get(prefix) {
             let (desired, seen) = &mut decided[at];
-            match (std::mem::replace(seen, true), desired.decision.listed()) {
+            match (std::mem::replace(seen, true), desired.decision.is_listed()) {
                 (true, _) => {}
                 (false, true) => list.push(*prefix),
                 (false, false) => changes.withdrawn.add(desired),
             }
-        } else if foreign_seen.insert(*prefix) {
-            foreign.push(*prefix);
+        } else if unknown_seen.insert(*prefix) {
+            unknown.push(*prefix);
             if unmanaged == UnmanagedPrefixes::Keep {
                 list.push(*prefix);
             }
@@ -102,30 +106,30 @@ pub fn next<'a>(
         list.insert(0, *dummy);
         findings.push(Finding::DummyMissing(*dummy));
     }
-    if !foreign.is_empty() {
+    if !unknown.is_empty() {
         findings.push(match unmanaged {
-            UnmanagedPrefixes::Keep => Finding::UnmanagedFound(foreign),
-            UnmanagedPrefixes::Remove => Finding::UnmanagedRemoved(foreign),
+            UnmanagedPrefixes::Keep => Finding::UnmanagedFound(unknown),
+            UnmanagedPrefixes::Remove => Finding::UnmanagedRemoved(unknown),
         });
     }
     for (desired, seen) in decided {
-        if !seen && desired.decision.listed() && Some(&desired.prefix) != dummy {
+        if !seen && desired.decision.is_listed() && Some(&desired.prefix) != dummy {
             list.push(desired.prefix);
             changes.announced.add(&desired);
         }
     }
-    let service = |(service, prefixes)| Finding::Withdrawn { prefixes, service };
-    findings.extend(changes.withdrawn.services.into_iter().map(service));
-    let service = |(service, prefixes)| Finding::Announced { prefixes, service };
-    findings.extend(changes.announced.services.into_iter().map(service));
-    let serves = |list: &[Prefix]| list.iter().any(|prefix| Some(prefix) != dummy);
-    if serves(listed) && !serves(&list) {
-        findings.push(Finding::NothingLeft);
+    let withdrawn = |(service, prefixes)| Finding::Withdrawn { prefixes, service };
+    findings.extend(changes.withdrawn.services.into_iter().map(withdrawn));
+    let announced = |(service, prefixes)| Finding::Announced { prefixes, service };
+    findings.extend(changes.announced.services.into_iter().map(announced));
+    let has_routes = |list: &[Prefix]| list.iter().any(|prefix| Some(prefix) != dummy);
+    if has_routes(listed) && !has_routes(&list) {
+        findings.push(Finding::NoRoutesLeft);
     }
     Routes { list, findings }
 }
 
-/// What moves, together with what else of its service does.
+/// The changed prefixes, grouped by service.
 #[derive(Default)]
 struct Changes<'a> {
     withdrawn: ByService<'a>,
@@ -149,9 +153,9 @@ impl<'a> ByService<'a> {
     }
 }
 
-/// One entry a prefix, in order of appearance, with the decision that holds, the service it comes from, and a mark for
-/// "seen in the file"; and where each prefix stands.
-fn together<'a>(desired: &[DesiredPrefix<'a>]) -> (Vec<(DesiredPrefix<'a>, bool)>, HashMap<Prefix, usize>) {
+/// Merges the decisions for each prefix, in order of appearance: the decision that wins, with its
+/// service, and a flag for "seen in the file", initially false. Also returns the index of each prefix.
+fn merge<'a>(desired: &[DesiredPrefix<'a>]) -> (Vec<(DesiredPrefix<'a>, bool)>, HashMap<Prefix, usize>) {
     let mut decided: Vec<(DesiredPrefix<'a>, bool)> = Vec::with_capacity(desired.len());
     let mut index = HashMap::with_capacity(desired.len());
     for desired in desired {
@@ -165,14 +169,14 @@ fn together<'a>(desired: &[DesiredPrefix<'a>]) -> (Vec<(DesiredPrefix<'a>, bool)
     (decided, index)
 }
 
-/// Something that the log should hold.
+/// A fact for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding<'a> {
     /// The file did not list the dummy.
     DummyMissing(Prefix),
-    /// The file lists prefixes of no service, which stay.
+    /// The file lists prefixes that no service names, and they stay.
     UnmanagedFound(Vec<Prefix>),
-    /// The file listed prefixes of no service, which go.
+    /// The file listed prefixes that no service names, and they are removed.
     UnmanagedRemoved(Vec<Prefix>),
     /// Prefixes of a service are added.
     Announced {
@@ -181,45 +185,46 @@ pub enum Finding<'a> {
         /// The first service that names them.
         service: &'a str,
     },
-    /// Prefixes of a service are taken out.
+    /// Prefixes of a service are removed.
     Withdrawn {
         /// The prefixes.
         prefixes: Vec<Prefix>,
-        /// The first service that wants them out.
+        /// The first service that withdraws them.
         service: &'a str,
     },
-    /// The last prefix of a service is taken out.
-    NothingLeft,
+    /// The last prefix of any service is removed.
+    NoRoutesLeft,
 }
 
-/// When a finding is made: the original words some of them differently at start.
+/// When a finding is made: some of the original's sentences differ at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The file is read for the first time.
     Start,
-    /// Any later.
+    /// Any later step.
     Running,
 }
 
 impl Finding<'_> {
-    /// The prefixes that the file listed though no service names them.
+    /// The prefixes that the file listed although no service names them.
     pub fn unmanaged(&self) -> Option<&[Prefix]> {
         match self {
             Finding::UnmanagedFound(prefixes) | Finding::UnmanagedRemoved(prefixes) => Some(prefixes),
-            Finding::DummyMissing(_) | Finding::Announced { .. } | Finding::Withdrawn { .. } | Finding::NothingLeft => {
-                None
-            }
+            Finding::DummyMissing(_)
+            | Finding::Announced { .. }
+            | Finding::Withdrawn { .. }
+            | Finding::NoRoutesLeft => None,
         }
     }
 
-    /// The original's level.
+    /// The original's log level.
     pub fn level(&self) -> LogLevel {
         match self {
             Finding::Announced { .. } | Finding::Withdrawn { .. } => LogLevel::Info,
             Finding::DummyMissing(_)
             | Finding::UnmanagedFound(_)
             | Finding::UnmanagedRemoved(_)
-            | Finding::NothingLeft => LogLevel::Warning,
+            | Finding::NoRoutesLeft => LogLevel::Warning,
         }
     }
 
@@ -248,7 +253,7 @@ impl Finding<'_> {
             ),
             (Finding::Announced { prefixes, service }, _) => format!("announcing {} for {service}", joined(prefixes)),
             (Finding::Withdrawn { prefixes, service }, _) => format!("withdrawing {} for {service}", joined(prefixes)),
-            (Finding::NothingLeft, _) => "Bird configuration doesn't have IP prefixes for any of the services we \
+            (Finding::NoRoutesLeft, _) => "Bird configuration doesn't have IP prefixes for any of the services we \
                                           monitor! It means local node doesn't receive any traffic"
                 .to_string(),
         }

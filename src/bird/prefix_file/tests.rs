@@ -8,7 +8,7 @@ fn prefixes(text: &str) -> Vec<Prefix> {
 }
 
 #[test]
-fn the_originals_bytes() {
+fn a_rendered_file_has_the_bytes_of_the_original() {
     let list = prefixes("10.189.200.255/32 10.52.12.5/32 10.52.12.1/32");
     assert_eq!(
         render("ACAST_PS_ADVERTISE", Some(&list[0]), &list, TIME, 18195),
@@ -34,7 +34,7 @@ fn an_empty_list_has_no_dummy_and_no_flaw() {
 }
 
 #[test]
-fn canonical_up_to_the_first_line() {
+fn only_time_and_process_may_differ_in_a_canonical_file() {
     let list = prefixes("10.189.200.255/32 10.52.12.5/32");
     let check = |text: &str, expected: bool| {
         assert_eq!(is_canonical(text.as_bytes(), false, "A", Some(&list[0]), &list), expected, "{text}");
@@ -57,29 +57,30 @@ fn canonical_up_to_the_first_line() {
 }
 
 #[test]
-fn the_mark_is_found_also_where_the_file_is_broken_and_changes_nothing_else() {
+fn the_provisional_mark_is_found_in_broken_files_and_changes_nothing_else() {
     let list = prefixes("10.189.200.255/32 10.52.12.5/32");
     let plain = render("A", Some(&list[0]), &list, TIME, 18195);
     let mut marked = plain.clone();
     mark_provisional(&mut marked);
-    let found = parse(plain.as_bytes(), Family::V4);
-    assert!(!found.provisional);
-    assert_eq!(parse(marked.as_bytes(), Family::V4), PrefixFile { provisional: true, ..found });
+    let file = parse(plain.as_bytes(), Family::V4);
+    assert!(!file.provisional);
+    assert_eq!(parse(marked.as_bytes(), Family::V4), PrefixFile { provisional: true, ..file });
     assert_eq!(marked.lines().filter(|line| !plain.contains(line)).count(), 1);
     let cut = parse(&marked.as_bytes()[..marked.len() - 9], Family::V4);
     assert!(cut.flaw.is_some() && cut.provisional);
 }
 
-/// Inputs, what is legible in them, and their flaw. What has none must be readable by BIRD: see tests/bird_grammar.rs.
+/// Compares the legible prefixes and the flaw of a text. BIRD must accept every text without a flaw:
+/// see tests/bird_grammar.rs.
 fn check(text: &[u8], legible: &str, flaw: &str) {
-    let found = parse(text, Family::V4);
+    let file = parse(text, Family::V4);
     let shown = String::from_utf8_lossy(text);
-    assert_eq!(found.prefixes, prefixes(legible), "legible in {shown:?}");
-    assert_eq!(found.flaw.map_or(String::new(), |flaw| flaw.to_string()), flaw, "flaw of {shown:?}");
+    assert_eq!(file.prefixes, prefixes(legible), "legible in {shown:?}");
+    assert_eq!(file.flaw.map_or(String::new(), |flaw| flaw.to_string()), flaw, "flaw of {shown:?}");
 }
 
 #[test]
-fn what_bird_reads_has_no_flaw() {
+fn a_file_that_bird_accepts_has_no_flaw() {
     for text in [
         "define A=[10.0.0.1/32,10.0.0.2/32];",
         "define A = [ 10.0.0.1/32, 10.0.0.2/32 ];",
@@ -94,7 +95,7 @@ fn what_bird_reads_has_no_flaw() {
 }
 
 #[test]
-fn what_bird_refuses_or_reads_otherwise_has_one() {
+fn a_file_that_bird_refuses_or_reads_differently_has_a_flaw() {
     let one = "10.0.0.1/32";
     check(b"", "", "it is empty");
     check(b"\n # 10.0.0.1/32\n", "", "it is empty");
@@ -154,7 +155,7 @@ fn what_bird_refuses_or_reads_otherwise_has_one() {
 }
 
 #[test]
-fn legible_in_ruins() {
+fn prefixes_are_salvaged_from_broken_files() {
     let noise = "something BIRD cannot read";
     check(
         b"  10.0.0.1/32,\r\n\x00\xff10.0.0.2/32, ]",
@@ -162,7 +163,7 @@ fn legible_in_ruins() {
         "line 1: '10.0.0.1' stands where 'define' should",
     );
     check(b"\xff\xfe10.0.0.1", "", &format!("line 1: {noise} stands where 'define' should"));
-    // Cut off: .1 may have been .12, but nothing follows a length of two digits.
+    // Cut off: .1 may have been .12, but a length has at most two digits.
     check(
         b"define A = [\n 10.0.0.2/32,\n 10.0.0.1",
         "10.0.0.2/32",
@@ -194,7 +195,7 @@ fn the_variable_is_found_in_broken_files_too() {
 }
 
 #[test]
-fn ten_thousand_prefixes() {
+fn ten_thousand_prefixes_are_read_back() {
     let list: Vec<Prefix> =
         (0..10_000u32).map(|n| format!("10.{}.{}.1/32", n / 256, n % 256).parse().unwrap()).collect();
     let text = render("A", Some(&list[0]), &list, TIME, 1);
@@ -204,12 +205,12 @@ fn ten_thousand_prefixes() {
     );
 }
 
-/// Much of what could take long: a step too many for each token would take hours.
+/// A parser that is not linear would take hours.
 #[test]
-fn giant_ruins() {
+fn a_huge_broken_file_is_read_in_linear_time() {
     for unit in [",", "a ", "/**/", "/*", "#", "\n", "10.0.0.1/ ", "define ", "/ ", "/*\n*/a"] {
-        let found = parse(unit.repeat(500_000 / unit.len()).as_bytes(), Family::V4);
-        assert!(found.flaw.is_some() && found.prefixes.is_empty(), "{unit:?}");
+        let file = parse(unit.repeat(500_000 / unit.len()).as_bytes(), Family::V4);
+        assert!(file.flaw.is_some() && file.prefixes.is_empty(), "{unit:?}");
     }
     let commented = format!("define A = [ 10.0.0.1{0}/{0}32{0}]{0};", "/* */".repeat(50_000));
     check(commented.as_bytes(), "10.0.0.1/32", "");
@@ -235,7 +236,7 @@ fn any_file() -> impl Strategy<Value = (Family, Vec<Prefix>, Option<Prefix>, Str
 
 proptest! {
     #[test]
-    fn what_is_rendered_is_read((family, list, dummy, variable) in any_file()) {
+    fn a_rendered_file_is_read_back((family, list, dummy, variable) in any_file()) {
         let text = render(&variable, dummy.as_ref(), &list, TIME, 7);
         prop_assert!(is_canonical(text.as_bytes(), false, &variable, dummy.as_ref(), &list));
         prop_assert_eq!(parse(text.as_bytes(), family), PrefixFile { variable: Some(variable), prefixes: list, flaw: None, provisional: false });
@@ -245,25 +246,25 @@ proptest! {
     fn a_truncated_file_has_a_flaw_or_the_whole_list((family, list, dummy, variable) in any_file()) {
         let text = render(&variable, dummy.as_ref(), &list, TIME, 7);
         for end in 0..text.len() {
-            let found = parse(&text.as_bytes()[..end], family);
-            prop_assert!(found.flaw.is_some() || found.prefixes == list, "cut at {}", end);
+            let file = parse(&text.as_bytes()[..end], family);
+            prop_assert!(file.flaw.is_some() || file.prefixes == list, "cut at {}", end);
         }
     }
 
     #[test]
-    fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         parse(&bytes, Family::V4);
     }
 
-    /// Pieces of the grammar shuffled: what has no flaw reads the same when rendered again.
+    /// A file of shuffled tokens that has no flaw reads the same when it is rendered again.
     #[test]
-    fn what_has_no_flaw_lists_what_it_says(pieces in prop::collection::vec(
+    fn a_file_without_a_flaw_survives_a_round_trip(pieces in prop::collection::vec(
         prop::sample::select(vec!["define ", "A ", "= ", "[ ", "10.0.0.1/32 ", ", ", "]", ";", "10.0.0.0/8", "#\n", "/* */", "\0", "/", "8"]), 0..14,
     )) {
-        let found = parse(pieces.concat().as_bytes(), Family::V4);
-        if found.flaw.is_none() {
-            let text = render(&found.variable.clone().unwrap(), None, &found.prefixes, TIME, 7);
-            prop_assert_eq!(parse(text.as_bytes(), Family::V4), found);
+        let file = parse(pieces.concat().as_bytes(), Family::V4);
+        if file.flaw.is_none() {
+            let text = render(&file.variable.clone().unwrap(), None, &file.prefixes, TIME, 7);
+            prop_assert_eq!(parse(text.as_bytes(), Family::V4), file);
         }
     }
 }

@@ -10,30 +10,30 @@ fn prefixes(numbers: &[u32]) -> Vec<Prefix> {
     numbers.iter().copied().map(prefix).collect()
 }
 
-fn known<'a>(decisions: &[(u32, &'a str, Decision)]) -> Vec<DesiredPrefix<'a>> {
+fn desired<'a>(decisions: &[(u32, &'a str, Decision)]) -> Vec<DesiredPrefix<'a>> {
     decisions.iter().map(|&(n, service, decision)| DesiredPrefix { prefix: prefix(n), service, decision }).collect()
 }
 
-/// What `listed` becomes, and the first words of each finding's sentence.
+/// Compares the list that replaces `listed`, and the first words of each finding's sentence.
 fn check(
     listed: &[u32],
     decisions: &[(u32, &str, Decision)],
     unmanaged: UnmanagedPrefixes,
     list: &[u32],
-    said: &[&str],
+    sentences: &[&str],
 ) {
-    let found = next(&prefixes(listed), &known(decisions), Some(&prefix(0)), unmanaged);
-    assert_eq!(found.list, prefixes(list), "{listed:?} {decisions:?}");
-    let sentences: Vec<String> =
-        found.findings.iter().map(|finding| finding.sentence(Phase::Running, Path::new("/p.conf"))).collect();
-    assert_eq!(sentences.len(), said.len(), "{sentences:?}");
-    assert!(sentences.iter().zip(said).all(|(sentence, said)| sentence.starts_with(said)), "{sentences:?}");
+    let routes = next(&prefixes(listed), &desired(decisions), Some(&prefix(0)), unmanaged);
+    assert_eq!(routes.list, prefixes(list), "{listed:?} {decisions:?}");
+    let actual: Vec<String> =
+        routes.findings.iter().map(|finding| finding.sentence(Phase::Running, Path::new("/p.conf"))).collect();
+    assert_eq!(actual.len(), sentences.len(), "{actual:?}");
+    assert!(actual.iter().zip(sentences).all(|(actual, start)| actual.starts_with(start)), "{actual:?}");
 }
 
 use Decision::{Advertise, Keep, Withdraw};
 
 #[test]
-fn announcing_and_withdrawing() {
+fn prefixes_are_announced_and_withdrawn() {
     let remove = UnmanagedPrefixes::Remove;
     check(&[0], &[(1, "a", Advertise)], remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
     check(&[0, 1], &[(1, "a", Advertise)], remove, &[0, 1], &[]);
@@ -46,7 +46,7 @@ fn announcing_and_withdrawing() {
     );
     check(&[0], &[(1, "a", Withdraw)], remove, &[0], &[]);
     check(&[2, 0, 1], &[(1, "a", Advertise), (2, "b", Withdraw)], remove, &[0, 1], &["withdrawing 10.0.0.2/32 for b"]);
-    // The file's order stays, additions go last in the order of configuration.
+    // The order of the file is kept; additions follow in the order of the configuration.
     check(
         &[3, 0],
         &[(2, "b", Advertise), (1, "a", Advertise), (3, "c", Advertise)],
@@ -57,7 +57,7 @@ fn announcing_and_withdrawing() {
 }
 
 #[test]
-fn what_moves_together_is_told_together() {
+fn changes_of_one_service_share_a_sentence() {
     let (up, down) = (Advertise, Withdraw);
     check(
         &[0, 3, 5, 4],
@@ -78,24 +78,24 @@ fn what_moves_together_is_told_together() {
 fn undecided_prefixes_stay_as_first_read() {
     let decisions = [(1, "a", Keep(true)), (2, "b", Keep(false))];
     check(&[0, 1], &decisions, UnmanagedPrefixes::Remove, &[0, 1], &[]);
-    // Somebody changed the file meanwhile.
+    // Another process has changed the file.
     check(&[0], &decisions, UnmanagedPrefixes::Remove, &[0, 1], &["announcing 10.0.0.1/32 for a"]);
     check(&[0, 1, 2], &decisions, UnmanagedPrefixes::Remove, &[0, 1], &["withdrawing 10.0.0.2/32 for b"]);
 }
 
 #[test]
-fn the_dummy_is_always_there() {
+fn the_dummy_is_always_listed() {
     check(&[], &[], UnmanagedPrefixes::Keep, &[0], &["dummy IP prefix 10.0.0.0/32 wasn't found"]);
     check(&[1, 0, 0], &[(1, "a", Advertise)], UnmanagedPrefixes::Keep, &[1, 0], &[]);
     check(&[1], &[(1, "a", Advertise)], UnmanagedPrefixes::Keep, &[0, 1], &["dummy IP prefix"]);
     check(&[0], &[(0, "a", Withdraw)], UnmanagedPrefixes::Keep, &[0], &[]);
     check(&[], &[(0, "a", Advertise)], UnmanagedPrefixes::Keep, &[0], &["dummy IP prefix"]);
-    let nothing = next(&[], &[], None, UnmanagedPrefixes::Remove);
-    assert_eq!(nothing, Routes { list: Vec::new(), findings: Vec::new() });
+    let routes = next(&[], &[], None, UnmanagedPrefixes::Remove);
+    assert_eq!(routes, Routes { list: Vec::new(), findings: Vec::new() });
 }
 
 #[test]
-fn strangers_stay_or_go() {
+fn unmanaged_prefixes_are_kept_or_removed() {
     check(
         &[0, 7, 1, 8, 7],
         &[(1, "a", Advertise)],
@@ -120,28 +120,28 @@ fn strangers_stay_or_go() {
 }
 
 #[test]
-fn of_several_services_the_least_decides() {
+fn the_smallest_decision_wins() {
     let check = |first: Decision, second: Decision, listed: bool| {
-        let found = next(&[], &known(&[(1, "a", first), (1, "b", second)]), None, UnmanagedPrefixes::Remove);
-        assert_eq!(found.list, if listed { prefixes(&[1]) } else { Vec::new() }, "{first:?} {second:?}");
+        let routes = next(&[], &desired(&[(1, "a", first), (1, "b", second)]), None, UnmanagedPrefixes::Remove);
+        assert_eq!(routes.list, if listed { prefixes(&[1]) } else { Vec::new() }, "{first:?} {second:?}");
     };
     check(Advertise, Advertise, true);
     check(Advertise, Keep(false), false);
     check(Advertise, Keep(true), true);
     check(Keep(true), Withdraw, false);
     check(Withdraw, Advertise, false);
-    // The log names the one to blame.
-    let found = next(
+    // The log names the service that withdraws the prefix.
+    let routes = next(
         &prefixes(&[1, 2]),
-        &known(&[(1, "a", Advertise), (1, "b", Withdraw), (1, "c", Withdraw), (2, "d", Advertise)]),
+        &desired(&[(1, "a", Advertise), (1, "b", Withdraw), (1, "c", Withdraw), (2, "d", Advertise)]),
         None,
         UnmanagedPrefixes::Remove,
     );
-    assert_eq!(found.findings, [Finding::Withdrawn { prefixes: prefixes(&[1]), service: "b" }]);
+    assert_eq!(routes.findings, [Finding::Withdrawn { prefixes: prefixes(&[1]), service: "b" }]);
 }
 
 #[test]
-fn sentences_at_start_and_levels() {
+fn each_finding_has_its_level_and_its_sentence_at_the_start() {
     let check = |finding: Finding<'_>, level: LogLevel, sentence: &str| {
         assert_eq!(finding.level(), level);
         assert_eq!(finding.sentence(Phase::Start, Path::new("/var/p.conf")), sentence);
@@ -172,7 +172,7 @@ fn sentences_at_start_and_levels() {
         "withdrawing 10.0.0.2/32,10.0.0.1/32 for a",
     );
     check(
-        Finding::NothingLeft,
+        Finding::NoRoutesLeft,
         LogLevel::Warning,
         "Bird configuration doesn't have IP prefixes for any of the services we monitor! It means local node \
          doesn't receive any traffic",
@@ -180,18 +180,18 @@ fn sentences_at_start_and_levels() {
 }
 
 #[test]
-fn ten_thousand_prefixes() {
+fn ten_thousand_prefixes_take_linear_time() {
     let listed: Vec<Prefix> = (0..10_000).map(prefix).collect();
-    let known: Vec<DesiredPrefix<'_>> = (1..10_001)
+    let desired: Vec<DesiredPrefix<'_>> = (1..10_001)
         .map(|n| DesiredPrefix {
             prefix: prefix(n),
             service: "s",
             decision: if n % 2 == 0 { Withdraw } else { Advertise },
         })
         .collect();
-    let found = next(&listed, &known, Some(&listed[0]), UnmanagedPrefixes::Remove);
-    assert_eq!(found.list.len(), 5_001);
-    let withdrawn: Vec<usize> = found
+    let routes = next(&listed, &desired, Some(&listed[0]), UnmanagedPrefixes::Remove);
+    assert_eq!(routes.list.len(), 5_001);
+    let withdrawn: Vec<usize> = routes
         .findings
         .iter()
         .map(|finding| match finding {
@@ -208,7 +208,7 @@ fn decision() -> impl Strategy<Value = Decision> {
 
 proptest! {
     #[test]
-    fn the_list_is_the_models(
+    fn the_list_agrees_with_a_model(
         listed in prop::collection::vec(0u32..12, 0..15),
         decisions in prop::collection::vec((1u32..8, decision()), 0..12),
         dummy in prop::option::of(Just(prefix(0))),
@@ -216,13 +216,13 @@ proptest! {
     ) {
         let unmanaged = if keep { UnmanagedPrefixes::Keep } else { UnmanagedPrefixes::Remove };
         let listed = prefixes(&listed);
-        let known: Vec<DesiredPrefix<'_>> = decisions.iter().map(|&(n, decision)| DesiredPrefix { prefix: prefix(n), service: "s", decision }).collect();
-        let found = next(&listed, &known, dummy.as_ref(), unmanaged);
+        let desired: Vec<DesiredPrefix<'_>> = decisions.iter().map(|&(n, decision)| DesiredPrefix { prefix: prefix(n), service: "s", decision }).collect();
+        let routes = next(&listed, &desired, dummy.as_ref(), unmanaged);
 
-        // The model says of each prefix alone whether it belongs.
+        // The model decides for each prefix on its own.
         for n in 0..12 {
             let of_prefix: Vec<Decision> = decisions.iter().filter(|(of, _)| *of == n).map(|(_, decision)| *decision).collect();
-            let belongs = if Some(prefix(n)) == dummy {
+            let is_listed = if Some(prefix(n)) == dummy {
                 true
             } else if of_prefix.is_empty() {
                 keep && listed.contains(&prefix(n))
@@ -230,20 +230,20 @@ proptest! {
                 !of_prefix.contains(&Withdraw)
                     && !of_prefix.contains(&Keep(false))
             };
-            prop_assert_eq!(found.list.iter().filter(|listed| **listed == prefix(n)).count(), usize::from(belongs), "{}", n);
+            prop_assert_eq!(routes.list.iter().filter(|listed| **listed == prefix(n)).count(), usize::from(is_listed), "{}", n);
         }
 
-        // What stays stays in order.
+        // Prefixes that stay keep their order.
         let order = |list: &[Prefix], of: &[Prefix]| {
             let mut order: Vec<Prefix> = Vec::new();
             list.iter().for_each(|prefix| if of.contains(prefix) && !order.contains(prefix) { order.push(*prefix) });
             order
         };
-        prop_assert_eq!(order(&listed, &found.list), order(&found.list, &listed));
+        prop_assert_eq!(order(&listed, &routes.list), order(&routes.list, &listed));
 
-        // Twice is once: the same list, and nothing more to say but that unmanaged are there.
-        let again = next(&found.list, &known, dummy.as_ref(), unmanaged);
-        prop_assert_eq!(&again.list, &found.list);
+        // A second step returns the same list, and only the finding that unmanaged prefixes exist.
+        let again = next(&routes.list, &desired, dummy.as_ref(), unmanaged);
+        prop_assert_eq!(&again.list, &routes.list);
         prop_assert!(again.findings.iter().all(|finding| matches!(finding, Finding::UnmanagedFound(_))), "{:?}", again.findings);
     }
 }
