@@ -1,13 +1,17 @@
-//! Whether a prefix file is from before the machine's last boot, for services with `on_boot = withdraw`; and whether
-//! one was ever written.
+//! The id of the boot in which a prefix file was written, for services with `on_boot = withdraw`.
 //!
-//! The kernel draws a new id at each boot. It is kept beside the prefix file, as `.NAME.boot`, a name that no `include` of
-//! BIRD's for `*.conf` matches, and it is written after the list, so that a daemon that ended in between distrusts the
-//! old list once more.
+//! The kernel has a new id after each boot. It is saved beside the prefix file as `.NAME.boot`, a
+//! name that BIRD's `include "*.conf"` does not match. It is written after the list, so that a
+//! daemon that ended in between discards the old list once more. An id of any boot also shows that
+//! a list was written before.
 //!
-//! Promises: a restart of the daemon alone is never taken for a boot; nothing that cannot be read or written moves a route.
-//! In a container the id is that of the machine around it: its own restart is no boot.
-//! Leaves out: what is done with a list from before (`bird::startup`).
+//! Guarantees: a restart of the daemon alone never counts as a boot. An error in reading or writing
+//! the id never changes a route. In a container the id is the host's: the container's restart is not
+//! a boot.
+//!
+//! Blocking: the caller, on the disk.
+//!
+//! Out of scope: what is done with a list of an earlier boot (`bird::startup`).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,86 +19,92 @@ use std::path::{Path, PathBuf};
 use tracing::{debug, error, info, warn};
 
 use crate::sys::atomic_file::{self, Durability};
+use crate::sys::log_once::LogOnce;
 
-/// Where the kernel tells the id.
-const ID: &str = "/proc/sys/kernel/random/boot_id";
-/// How much of an id is read, in bytes: it has 36 and a line end.
-const LONGEST: usize = 64;
+/// The kernel's id of this boot.
+const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
+/// Maximum length of a saved id: it has 36 bytes and a newline.
+const MAX_ID_LEN: usize = 64;
 
-/// A prefix file's id of boot.
+/// The boot id of one prefix file.
 #[derive(Debug)]
 pub struct Boot {
     path: PathBuf,
-    /// This boot's, where it can be told.
+    /// The id of this boot. None if the kernel has none.
     id: Option<Vec<u8>>,
-    /// The kept one is this boot's.
-    kept: bool,
-    /// One is kept, this boot's or an earlier one's.
-    marked: bool,
-    first: bool,
-    problem: Option<String>,
+    /// The saved id is that of this boot.
+    is_current: bool,
+    /// An id is saved, of this boot or an earlier one.
+    is_marked: bool,
+    is_first_start: bool,
+    problem: LogOnce,
 }
 
 impl Boot {
-    /// Looks at what is kept beside the prefix file `list`.
+    /// Reads the id that is saved beside the prefix file `list`.
     pub fn load(list: &Path) -> Boot {
-        Boot::compare(list, Path::new(ID))
+        Boot::load_with(list, Path::new(BOOT_ID_PATH))
     }
 
-    /// Whether it is what is kept beside this prefix file.
+    /// Whether this is the id beside the prefix file `list`.
     pub fn is_beside(&self, list: &Path) -> bool {
         self.path == path_beside(list)
     }
 
-    fn compare(list: &Path, id: &Path) -> Boot {
+    fn load_with(list: &Path, id_path: &Path) -> Boot {
         let path = path_beside(list);
         if let Err(why) = atomic_file::remove_leftovers(&path) {
             debug!("cannot look for left-over temporary files of {}: {why}", path.display());
         }
-        // Files in /proc have no size to be read up to, so that it is what comes that counts.
-        let id = match std::fs::read(id) {
+        // A file in /proc has size 0, so it is read to its end.
+        let id = match std::fs::read(id_path) {
             Ok(id) if !id.is_empty() => Some(id),
             Ok(_) => None,
             Err(why) => {
-                warn!("cannot tell one boot from another, so on_boot has no effect: {}: {why}", id.display());
+                warn!("cannot tell one boot from another, so on_boot has no effect: {}: {why}", id_path.display());
                 None
             }
         };
-        let found = atomic_file::read(&path, LONGEST);
-        if let Err(why) = &found {
+        let saved = atomic_file::read(&path, MAX_ID_LEN);
+        if let Err(why) = &saved {
             warn!("{} cannot be read, so on_boot has no effect this time: {why}", path.display());
         }
-        let kept = found.as_ref().is_ok_and(|found| found.as_ref().map(|(bytes, _)| bytes) == id.as_ref());
-        let first = id.is_some() && found.is_ok() && !kept;
-        let marked = !matches!(found, Ok(None));
-        Boot { path, kept: kept && id.is_some(), marked, id, first, problem: None }
+        let is_same = saved.as_ref().is_ok_and(|saved| saved.as_ref().map(|(bytes, _)| bytes) == id.as_ref());
+        Boot {
+            path,
+            is_current: is_same && id.is_some(),
+            is_marked: !matches!(saved, Ok(None)),
+            is_first_start: id.is_some() && saved.is_ok() && !is_same,
+            id,
+            problem: LogOnce::new(),
+        }
     }
 
-    /// Whether a list was ever written here: an id is kept, of whatever boot.
+    /// Whether an id is saved, of any boot: a list was written here before.
     pub fn is_marked(&self) -> bool {
-        self.marked
+        self.is_marked
     }
 
-    /// Whether this is the first start since the machine booted, as far as can be told. Where nothing is kept it is.
+    /// Whether this is the first start since the host booted. True if no id is saved, false if the
+    /// id of the kernel or the saved one cannot be read.
     pub fn is_first_start(&self) -> bool {
-        self.first
+        self.is_first_start
     }
 
-    /// The list is this boot's from now on. To be called again at the next occasion, as it may fail.
+    /// Saves the id of this boot if it is not saved yet. Call it again later, because it may fail.
     pub fn save(&mut self) {
-        let Some(id) = self.id.as_ref().filter(|_| !self.kept) else { return };
+        let Some(id) = self.id.as_ref().filter(|_| !self.is_current) else { return };
         match atomic_file::replace(&self.path, id, Durability::Synced) {
             Ok(_) => {
-                self.kept = true;
-                if self.problem.take().is_some() {
+                self.is_current = true;
+                if self.problem.clear() {
                     info!("{} can be written again", self.path.display());
                 }
             }
             Err(why) => {
                 let problem = why.to_string();
-                if self.problem.as_ref() != Some(&problem) {
+                if self.problem.set(&problem) {
                     error!("{problem}; until it can be written, a restart of the daemon counts as one of the machine");
-                    self.problem = Some(problem);
                 }
             }
         }
@@ -114,29 +124,29 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "a kernel of the test's own")]
+    #[expect(clippy::disallowed_methods, reason = "the test plays the kernel")]
     fn put(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
     }
 
     #[test]
-    fn the_first_start_after_each_boot_and_no_other() {
+    fn only_the_first_start_after_each_boot_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
         for boot in ["one\n", "two\n"] {
             put(&id, boot);
-            let mut first = Boot::compare(&list, &id);
+            let mut first = Boot::load_with(&list, &id);
             assert!(first.is_first_start());
-            assert!(Boot::compare(&list, &id).is_first_start(), "nothing is kept yet");
+            assert!(Boot::load_with(&list, &id).is_first_start(), "no id is saved yet");
             first.save();
             first.save();
-            assert!(!Boot::compare(&list, &id).is_first_start());
+            assert!(!Boot::load_with(&list, &id).is_first_start());
             assert_eq!(fs::read_to_string(dir.path().join(".a.conf.boot")).unwrap(), boot);
         }
     }
 
     #[test]
-    fn what_a_killed_daemon_left_is_removed() {
+    fn temporary_files_of_a_killed_daemon_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         put(&dir.path().join("..a.conf.boot.0123456789abcdef.new"), "");
         Boot::load(&dir.path().join("a.conf"));
@@ -144,11 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_no_boot() {
+    fn an_unreadable_id_does_not_count_as_a_boot() {
         let dir = tempfile::tempdir().unwrap();
         let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
         let check = || {
-            let mut boot = Boot::compare(&list, &id);
+            let mut boot = Boot::load_with(&list, &id);
             assert!(!boot.is_first_start());
             boot.save();
         };
@@ -162,34 +172,34 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_of_any_boot_says_that_a_list_was_written() {
+    fn a_saved_id_of_any_boot_shows_that_a_list_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let (list, id) = (dir.path().join("a.conf"), dir.path().join("id"));
         let marker = dir.path().join(".a.conf.boot");
         put(&id, "one\n");
-        let mut boot = Boot::compare(&list, &id);
+        let mut boot = Boot::load_with(&list, &id);
         assert!(!boot.is_marked());
         boot.save();
         for text in ["one\n", "two\n", "", "longer than any id, and so it is none, but somebody has put it down there"]
         {
             put(&marker, text);
-            assert!(Boot::compare(&list, &id).is_marked(), "{text:?}");
+            assert!(Boot::load_with(&list, &id).is_marked(), "{text:?}");
         }
         fs::remove_file(&marker).unwrap();
-        assert!(!Boot::compare(&list, &id).is_marked());
-        // One that cannot be read is there.
+        assert!(!Boot::load_with(&list, &id).is_marked());
+        // An unreadable one exists.
         fs::create_dir(&marker).unwrap();
-        assert!(Boot::compare(&list, &id).is_marked());
+        assert!(Boot::load_with(&list, &id).is_marked());
     }
 
     #[test]
-    fn this_kernel_has_an_id() {
+    fn this_kernel_has_a_boot_id() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("a.conf");
         let mut boot = Boot::load(&list);
         assert!(boot.is_first_start());
         boot.save();
         assert!(!Boot::load(&list).is_first_start());
-        assert_eq!(fs::read(dir.path().join(".a.conf.boot")).unwrap(), fs::read(ID).unwrap());
+        assert_eq!(fs::read(dir.path().join(".a.conf.boot")).unwrap(), fs::read(BOOT_ID_PATH).unwrap());
     }
 }

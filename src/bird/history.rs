@@ -1,15 +1,20 @@
 //! Old prefix files, kept in the directory `history` beside the file (`bird_keep_changes`).
 //!
-//! A copy is named by the time it was made, as the original names it: `1763803000.123456784`, seconds and a fraction. Of
-//! the fraction's nine digits the last one is the family, 4 or 6, so that the two families can share a directory without
-//! a look into the files. The original's names have seven digits at most; the family of such a copy is what it lists.
+//! The name of a copy is its time, as in the original: `1763803000.123456784`, seconds and a
+//! fraction. The last of the fraction's nine digits is the family, 4 or 6, so that two families can
+//! share a directory. The original's names have at most seven digits; the family of such a copy
+//! follows from its prefixes.
 //!
-//! Promises: the old file is in the history before the new one takes its place, at no cost but a link's; at most so many
-//! copies of a family are kept, the newest; no family removes the other's; no link, planted as the directory or in it,
-//! leads a write or a removal elsewhere, and only regular files with such names are removed. Two copies never have one
-//! name, and their order is that of their making, also where the clock is set back. Whatever fails is a warning, once
-//! until something else fails or nothing does.
-//! Leaves out: syncing the copies to the disk, and removing the other family's once it is switched off.
+//! Guarantees: the old file is in the history before the new one replaces it, at the cost of a hard
+//! link. At most the configured number of copies of a family is kept, the newest ones, and one
+//! family never removes copies of the other. A symbolic link, as the directory or inside it, is
+//! never followed, and only regular files with the names of copies are removed. Two copies never
+//! have the same name, and their names sort in the order of their creation even if the clock is set
+//! back. A problem is logged as a warning once.
+//!
+//! Blocking: the caller, on the disk.
+//!
+//! Out of scope: syncing the copies to the disk, and removing those of a family that is switched off.
 
 use std::collections::HashMap;
 use std::fs::{File, FileTimes};
@@ -25,17 +30,18 @@ use tracing::{debug, info, warn};
 use crate::bird::prefix_file;
 use crate::prefix::{Family, Prefix};
 use crate::sys::atomic_file::Identity;
+use crate::sys::log_once::LogOnce;
 
-/// How much of a copy is read to tell its family.
-const GLANCE: u64 = 64 * 1024;
-/// Names taken by others in the same instant that are passed over.
-const TRIES: u64 = 1000;
+/// How many bytes of a copy are read to find out its family.
+const FAMILY_SCAN_LEN: u64 = 64 * 1024;
+/// How many existing names are skipped before a copy fails.
+const MAX_NAME_ATTEMPTS: u64 = 1000;
 /// Times are counted in steps of 10 ns.
-const STEPS: u64 = 100_000_000;
-/// The last time that has ten digits before the point.
-const LAST: u64 = 10_000_000_000 * STEPS - 1;
+const STEPS_PER_SECOND: u64 = 100_000_000;
+/// The latest time with ten digits before the point.
+const MAX_STEPS: u64 = 10_000_000_000 * STEPS_PER_SECOND - 1;
 
-/// Why something is wrong with the history.
+/// Why the history could not be updated.
 #[derive(Debug, thiserror::Error)]
 enum HistoryError {
     #[error("cannot keep old prefix files in {directory}: {source}", directory = .directory.display())]
@@ -46,75 +52,87 @@ enum HistoryError {
     Remove { directory: PathBuf, name: String, source: io::Error },
 }
 
-/// One family's old prefix files.
+/// The history of one prefix file.
 pub struct History {
     conf: PathBuf,
     family: Family,
-    most: usize,
-    /// The file that was archived last, so that a write that fails and is tried again adds one copy and not hundreds.
-    archived: Option<Identity>,
-    /// Whether the original's copies are this family's, as far as it had to be known.
-    originals: HashMap<String, bool>,
-    problem: Option<String>,
+    limit: usize,
+    /// The file that was archived last, so that a write that is tried again adds only one copy.
+    last_archived: Option<Identity>,
+    /// Whether copies of the original belong to this family, by name, as far as they were read.
+    original_copies: HashMap<String, bool>,
+    problem: LogOnce,
 }
 
 impl History {
-    /// For the prefix file `conf`, links resolved; at most `most` copies are kept.
-    pub fn new(conf: &Path, family: Family, most: usize) -> History {
-        History { conf: conf.into(), family, most, archived: None, originals: HashMap::new(), problem: None }
-    }
-
-    /// Keeps the file as it is now, and removes the oldest copies.
-    pub fn archive(&mut self) {
-        let problem = self.keep().err().map(|error| error.to_string());
-        match &problem {
-            Some(text) if self.problem.as_ref() != Some(text) => warn!("{text}"),
-            None if self.problem.is_some() => {
-                info!("old prefix files are kept again in {}", self.directory().display())
-            }
-            _ => {}
+    /// The history of the prefix file `conf`, with links resolved, of at most `limit` copies.
+    pub fn new(conf: &Path, family: Family, limit: usize) -> History {
+        History {
+            conf: conf.into(),
+            family,
+            limit,
+            last_archived: None,
+            original_copies: HashMap::new(),
+            problem: LogOnce::new(),
         }
-        self.problem = problem;
     }
 
-    fn keep(&mut self) -> Result<(), HistoryError> {
-        let broken = |source| HistoryError::Directory { directory: self.directory(), source: as_said(source) };
-        let directory = open_or_create(&self.conf).map_err(broken)?;
-        let copies = copies(&directory).map_err(broken)?;
+    /// Archives the current file and removes the oldest copies. Logs a problem once.
+    pub fn archive(&mut self) {
+        match self.try_archive() {
+            Ok(()) => {
+                if self.problem.clear() {
+                    info!("old prefix files are kept again in {}", self.directory().display());
+                }
+            }
+            Err(error) => {
+                let problem = error.to_string();
+                if self.problem.set(&problem) {
+                    warn!("{problem}");
+                }
+            }
+        }
+    }
+
+    fn try_archive(&mut self) -> Result<(), HistoryError> {
+        let directory_error =
+            |source| HistoryError::Directory { directory: self.directory(), source: describe_errno(source) };
+        let directory = open_or_create(&self.conf).map_err(directory_error)?;
+        let copies = list_copies(&directory).map_err(directory_error)?;
         let newest = copies.iter().map(|copy| copy.steps).max();
-        let failed = |source| HistoryError::Copy { conf: self.conf.clone(), directory: self.directory(), source };
-        let fresh = self.fresh().map_err(failed)?;
-        // Removed first, so that there are never more than so many; it may also be what makes room on the disk.
-        let others = self.most.saturating_sub(usize::from(fresh.is_some()));
-        let removed = self.remove_oldest(&directory, copies, others);
-        if let Some(identity) = fresh.filter(|_| self.most > 0) {
-            self.copy(&directory, newest).map_err(|source| HistoryError::Copy {
-                conf: self.conf.clone(),
-                directory: self.directory(),
-                source,
-            })?;
-            self.archived = Some(identity);
+        let new_file = self.unarchived_file().map_err(|source| self.copy_error(source))?;
+        // Old copies are removed first, so that the limit always holds and a full disk gets space.
+        let remaining = self.limit.saturating_sub(usize::from(new_file.is_some()));
+        let removed = self.remove_oldest(&directory, copies, remaining);
+        if let Some(identity) = new_file.filter(|_| self.limit > 0) {
+            self.add_copy(&directory, newest).map_err(|source| self.copy_error(source))?;
+            self.last_archived = Some(identity);
         }
         removed
     }
 
-    /// The file as it stands; nothing where there is none, or where it is in the history already.
-    fn fresh(&self) -> io::Result<Option<Identity>> {
+    fn copy_error(&self, source: io::Error) -> HistoryError {
+        HistoryError::Copy { conf: self.conf.clone(), directory: self.directory(), source }
+    }
+
+    /// The current file. None if it is missing or archived already.
+    fn unarchived_file(&self) -> io::Result<Option<Identity>> {
         match self.conf.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
             Ok(found) if !found.is_file() => Err(not_regular()),
-            Ok(found) => Ok(Some(Identity::from(&found)).filter(|identity| self.archived != Some(*identity))),
+            Ok(found) => Ok(Some(Identity::from(&found)).filter(|identity| self.last_archived != Some(*identity))),
         }
     }
 
-    /// Links or copies the file.
-    fn copy(&self, directory: &OwnedFd, newest: Option<u64>) -> io::Result<()> {
+    /// Links or copies the file under a new name.
+    fn add_copy(&self, directory: &OwnedFd, newest: Option<u64>) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = now.as_secs() * STEPS + u64::from(now.subsec_nanos()) / 10;
-        // The last name there can be is passed over, should someone have used it.
-        let first = newest.filter(|newest| *newest < LAST - TRIES).map_or(now, |newest| now.max(newest + 1));
-        for steps in first..first + TRIES {
+        let now = now.as_secs() * STEPS_PER_SECOND + u64::from(now.subsec_nanos()) / 10;
+        // A copy with the last possible time leaves no later name, so it is ignored.
+        let first =
+            newest.filter(|newest| *newest < MAX_STEPS - MAX_NAME_ATTEMPTS).map_or(now, |newest| now.max(newest + 1));
+        for steps in first..first + MAX_NAME_ATTEMPTS {
             let copy = Copy::new(steps, self.family);
             debug!("coping {} to {}", self.conf.display(), self.directory().join(&copy.name).display());
             match self.link(directory, &copy.name) {
@@ -127,7 +145,7 @@ impl History {
 
     fn link(&self, directory: &OwnedFd, to: &str) -> io::Result<()> {
         match rustix::fs::linkat(CWD, &self.conf, directory, to, AtFlags::empty()) {
-            // Another device, no links here, too many of them, or not the owner's (protected_hardlinks).
+            // Another device, no hard links, too many of them, or another owner (protected_hardlinks).
             Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS) => {
                 self.copy_bytes(directory, to)
             }
@@ -135,50 +153,50 @@ impl History {
         }
     }
 
-    /// A copy with the file's mode and times; none is left where it fails.
+    /// Copies the file with its mode and times. A failure leaves no partial copy.
     fn copy_bytes(&self, directory: &OwnedFd, to: &str) -> io::Result<()> {
         let mut old = open_regular(CWD, &self.conf)?;
         let found = old.metadata()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut new = File::from(rustix::fs::openat(directory, to, flags, Mode::RUSR | Mode::WUSR)?);
-        let mut fill = || {
+        let mut copy = || {
             io::copy(&mut old, &mut new)?;
             new.set_permissions(found.permissions())?;
             new.set_times(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
         };
-        let filled = fill();
-        if filled.is_err() {
-            // What cannot be removed either is a copy with a flaw.
+        let copied = copy();
+        if copied.is_err() {
+            // If the removal fails too, the partial copy stays and is recognized by its flaw.
             let _ = rustix::fs::unlinkat(directory, to, AtFlags::empty());
         }
-        filled
+        copied
     }
 
-    /// Leaves `most` of the family's.
-    fn remove_oldest(&mut self, directory: &OwnedFd, mut copies: Vec<Copy>, most: usize) -> Result<(), HistoryError> {
+    /// Removes all but the newest `limit` copies of the family.
+    fn remove_oldest(&mut self, directory: &OwnedFd, mut copies: Vec<Copy>, limit: usize) -> Result<(), HistoryError> {
         copies.retain(|copy| copy.family.is_none_or(|family| family == self.family));
-        if copies.len() <= most {
+        if copies.len() <= limit {
             return Ok(());
         }
-        let mut originals = HashMap::new();
+        let mut original_copies = HashMap::new();
         copies.retain(|copy| {
             copy.family.is_some() || {
-                let known = self.originals.get(&copy.name).copied();
-                let ours = known.unwrap_or_else(|| may_be_of(directory, &copy.name, self.family));
-                originals.insert(copy.name.clone(), ours);
-                ours
+                let known = self.original_copies.get(&copy.name).copied();
+                let is_ours = known.unwrap_or_else(|| may_belong_to(directory, &copy.name, self.family));
+                original_copies.insert(copy.name.clone(), is_ours);
+                is_ours
             }
         });
-        self.originals = originals;
+        self.original_copies = original_copies;
         copies.sort_by_key(|copy| std::cmp::Reverse(copy.steps));
-        let mut first = None;
-        for Copy { name, .. } in copies.into_iter().skip(most) {
+        let mut first_error = None;
+        for Copy { name, .. } in copies.into_iter().skip(limit) {
             match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(source) => first = first.or(Some((name, source))),
+                Err(source) => first_error = first_error.or(Some((name, source))),
             }
         }
-        first.map_or(Ok(()), |(name, source)| {
+        first_error.map_or(Ok(()), |(name, source)| {
             Err(HistoryError::Remove { directory: self.directory(), name, source: source.into() })
         })
     }
@@ -188,33 +206,35 @@ impl History {
     }
 }
 
-/// Whether the history beside the prefix file `conf` has a copy that may be one of the family's.
+/// Whether the history beside the prefix file `conf` has a copy that may belong to the family.
 pub fn exists(conf: &Path, family: Family) -> bool {
     let may_be_ours = |copy: &Copy| copy.family.is_none_or(|found| found == family);
     open_parent(conf)
         .and_then(|parent| open(&parent))
-        .is_ok_and(|directory| copies(&directory).is_ok_and(|found| found.iter().any(may_be_ours)))
+        .is_ok_and(|directory| list_copies(&directory).is_ok_and(|copies| copies.iter().any(may_be_ours)))
 }
 
-/// The list of the family's newest copy that has no flaw, and was not made from nothing.
+/// The list in the family's newest copy that has no flaw and is not provisional.
 pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
     let directory = open(&open_parent(conf).ok()?).ok()?;
-    let mut copies = copies(&directory).ok()?;
+    let mut copies = list_copies(&directory).ok()?;
     copies.retain(|copy| copy.family.is_none_or(|found| found == family));
     copies.sort_by_key(|copy| std::cmp::Reverse(copy.steps));
     copies.iter().find_map(|copy| {
-        let bytes =
-            open_regular(&directory, &copy.name).and_then(|file| start_of(file, prefix_file::MAX_LEN as u64)).ok()?;
-        let found = prefix_file::parse(&bytes, family);
-        (found.flaw.is_none() && !found.provisional).then_some(found.prefixes)
+        let read = |file| read_up_to(file, prefix_file::MAX_LEN as u64);
+        let bytes = open_regular(&directory, &copy.name).and_then(read).ok()?;
+        let file = prefix_file::parse(&bytes, family);
+        (file.flaw.is_none() && !file.provisional).then_some(file.prefixes)
     })
 }
 
-/// A copy in the directory: its name, what it says of the time, and of the family where it is ours.
+/// A copy in the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Copy {
     name: String,
+    /// Its time in steps of 10 ns.
     steps: u64,
+    /// None for a copy of the original.
     family: Option<Family>,
 }
 
@@ -224,14 +244,18 @@ impl Copy {
             Family::V4 => 4,
             Family::V6 => 6,
         };
-        Copy { name: format!("{}.{:08}{digit}", steps / STEPS, steps % STEPS), steps, family: Some(family) }
+        Copy {
+            name: format!("{}.{:08}{digit}", steps / STEPS_PER_SECOND, steps % STEPS_PER_SECOND),
+            steps,
+            family: Some(family),
+        }
     }
 
-    /// Reads a name, ours or the original's; nothing where it is neither.
-    fn read(name: &str) -> Option<Copy> {
+    /// Parses a name of this program or of the original. None for any other name.
+    fn parse(name: &str) -> Option<Copy> {
         let (seconds, fraction) = name.split_once('.')?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(seconds) || !digits(fraction) || seconds.len() > 10 {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(seconds) || !is_number(fraction) || seconds.len() > 10 {
             return None;
         }
         let family = match (fraction.len(), fraction.as_bytes().last()) {
@@ -241,16 +265,16 @@ impl Copy {
             _ => return None,
         };
         let fraction: u64 = format!("{fraction:0<8}").get(..8)?.parse().ok()?;
-        Some(Copy { name: name.to_string(), steps: seconds.parse::<u64>().ok()? * STEPS + fraction, family })
+        Some(Copy { name: name.to_string(), steps: seconds.parse::<u64>().ok()? * STEPS_PER_SECOND + fraction, family })
     }
 }
 
-/// All copies: regular files only.
-fn copies(directory: &OwnedFd) -> Result<Vec<Copy>, Errno> {
+/// Lists all copies that are regular files.
+fn list_copies(directory: &OwnedFd) -> Result<Vec<Copy>, Errno> {
     let mut copies = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
-        let Some(copy) = entry.file_name().to_str().ok().and_then(Copy::read) else { continue };
+        let Some(copy) = entry.file_name().to_str().ok().and_then(Copy::parse) else { continue };
         let kind = match entry.file_type() {
             FileType::Unknown => rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
                 .map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode)),
@@ -263,9 +287,11 @@ fn copies(directory: &OwnedFd) -> Result<Vec<Copy>, Errno> {
     Ok(copies)
 }
 
-/// Whether nothing says that the original's copy `name` is the other family's. One that lists nothing is no loss.
-fn may_be_of(directory: &OwnedFd, name: &str, family: Family) -> bool {
-    let Ok(bytes) = open_regular(directory, name).and_then(|file| start_of(file, GLANCE)) else { return false };
+/// Whether the original's copy `name` lists prefixes of the family, or no prefixes at all.
+fn may_belong_to(directory: &OwnedFd, name: &str, family: Family) -> bool {
+    let Ok(bytes) = open_regular(directory, name).and_then(|file| read_up_to(file, FAMILY_SCAN_LEN)) else {
+        return false;
+    };
     let lists = |family| !prefix_file::parse(&bytes, family).prefixes.is_empty();
     lists(family) || !Family::BOTH.into_iter().any(lists)
 }
@@ -275,7 +301,7 @@ fn open_parent(conf: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The history's directory, which must be none behind a link.
+/// Opens the history's directory without following a link.
 fn open(parent: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     retry_on_intr(|| rustix::fs::openat(parent, "history", flags, Mode::empty()))
@@ -285,7 +311,7 @@ fn open_or_create(conf: &Path) -> Result<OwnedFd, Errno> {
     let parent = open_parent(conf)?;
     match open(&parent) {
         Err(Errno::NOENT) => {
-            // The mode is left to the umask, as the original does.
+            // The umask decides the mode, as in the original.
             match rustix::fs::mkdirat(&parent, "history", Mode::RWXU | Mode::RWXG | Mode::RWXO) {
                 Ok(()) | Err(Errno::EXIST) => open(&parent),
                 Err(error) => Err(error),
@@ -295,7 +321,7 @@ fn open_or_create(conf: &Path) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// A regular file, opened without following a link or waiting for anyone.
+/// Opens a regular file without following a link and without blocking.
 fn open_regular(directory: impl AsFd, name: impl rustix::path::Arg + std::marker::Copy) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(retry_on_intr(|| rustix::fs::openat(&directory, name, flags, Mode::empty()))?);
@@ -305,15 +331,15 @@ fn open_regular(directory: impl AsFd, name: impl rustix::path::Arg + std::marker
     }
 }
 
-/// The first `limit` bytes.
-fn start_of(file: File, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads at most `limit` bytes.
+fn read_up_to(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The kernel says "Not a directory" for a link too.
-fn as_said(error: Errno) -> io::Error {
+/// Explains an error in opening the directory: the kernel reports "Not a directory" for a link too.
+fn describe_errno(error: Errno) -> io::Error {
     match error {
         Errno::NOTDIR | Errno::LOOP => io::Error::new(
             io::ErrorKind::NotADirectory,

@@ -1,8 +1,13 @@
-//! Whether a list was ever written in a directory, also where its file is gone: a mark on the directory itself.
+//! A mark on a directory that shows that a list was written there, even if its file is gone.
 //!
-//! The mark is an extended attribute of the directory, `user.anycast-healthchecker.NAME` (`getfattr -d DIRECTORY` shows
-//! it), so that nothing lies beside the list that BIRD or a person could take for one. Where the file system has no such
-//! attributes, the file `.NAME.boot` of [`Boot`] stands in for it.
+//! The mark is an extended attribute of the directory, `user.anycast-healthchecker.NAME`
+//! (`getfattr -d DIRECTORY` shows it), so that no further file lies beside the list, which BIRD or an
+//! operator could mistake for one. If the file system has no extended attributes, the file
+//! `.NAME.boot` of [`Boot`] replaces the mark.
+//!
+//! Guarantees: if neither can be read, the list counts as written.
+//!
+//! Blocking: the caller, on the disk.
 
 use std::path::Path;
 
@@ -13,7 +18,7 @@ use tracing::debug;
 use crate::bird::boot::Boot;
 use crate::sys::atomic_file::directory_of;
 
-/// Whether a list was written at `list`, as far as that can be told; else it counts as written.
+/// Whether a list was written at `list`. True if that is unknown.
 pub fn is_set(list: &Path, boot: &Boot) -> bool {
     match getxattr(directory_of(list), attribute(list), &mut [0; 8][..]) {
         Err(Errno::NODATA | Errno::NOTSUP | Errno::NOENT) => boot.is_marked(),
@@ -21,7 +26,8 @@ pub fn is_set(list: &Path, boot: &Boot) -> bool {
     }
 }
 
-/// A list was written at `list`. Where the directory takes no mark, the id of the boot is kept beside the list.
+/// Records that a list was written at `list`. If the directory takes no attribute, saves the boot id
+/// beside the list.
 pub fn set(list: &Path, boot: &mut Boot) {
     if let Err(why) = setxattr(directory_of(list), attribute(list), b"1", XattrFlags::empty()) {
         debug!("the directory of {} takes no extended attribute: {why}", list.display());
@@ -38,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_that_was_written_is_known_although_its_file_is_gone_and_no_other_is() {
+    fn only_a_list_that_was_written_is_marked() {
         let dir = tempfile::tempdir().unwrap();
         let (list, other) = (dir.path().join("a.conf"), dir.path().join("b.conf"));
         let mut boot = Boot::load(&list);
@@ -47,9 +53,9 @@ mod tests {
         assert!(is_set(&list, &Boot::load(&list)) && !is_set(&other, &Boot::load(&other)));
     }
 
-    /// An older kernel's tmpfs takes no attributes; on a newer one this is the test above once more.
+    /// The tmpfs of an older kernel takes no attributes; on a newer one this repeats the test above.
     #[test]
-    fn a_directory_that_takes_no_mark_has_the_file_of_the_boot() {
+    fn the_boot_id_replaces_the_mark_in_a_directory_without_attributes() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let list = dir.path().join("a.conf");
         let mut boot = Boot::load(&list);
@@ -59,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_told_the_file_of_the_boot_counts() {
+    fn the_boot_id_decides_if_there_is_no_mark() {
         let (dir, gone) = (tempfile::tempdir().unwrap(), Path::new("gone/a.conf"));
         let list = dir.path().join("a.conf");
         let mut boot = Boot::load(&list);

@@ -1,4 +1,4 @@
-//! Real directories, on a small tmpfs of its own where the disk must be full.
+//! Tests with real directories, and with a small tmpfs for a full disk.
 
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
@@ -8,12 +8,13 @@ use super::*;
 use crate::sys::atomic_file::{self, Durability};
 use crate::testing::isolated::{alone, this_program};
 
-/// A prefix file, its history and its text by number.
+/// A prefix file and its history in a temporary directory.
 struct Sandbox {
     directory: tempfile::TempDir,
     history: History,
 }
 
+/// The text of prefix file number `n`, and its list.
 fn list(n: usize, family: Family) -> (String, Vec<Prefix>) {
     let prefix: Prefix = match family {
         Family::V4 => format!("10.0.{}.{}/32", n / 256, n % 256),
@@ -25,9 +26,9 @@ fn list(n: usize, family: Family) -> (String, Vec<Prefix>) {
 }
 
 impl Sandbox {
-    fn new(most: usize) -> Sandbox {
+    fn new(limit: usize) -> Sandbox {
         let directory = tempfile::tempdir().unwrap();
-        let history = History::new(&directory.path().join("p.conf"), Family::V4, most);
+        let history = History::new(&directory.path().join("p.conf"), Family::V4, limit);
         Sandbox { directory, history }
     }
 
@@ -35,7 +36,7 @@ impl Sandbox {
         self.directory.path().join(name)
     }
 
-    /// Writes list number `n`, as the table does: the old file is archived before.
+    /// Archives the file, then writes list number `n`, as `PrefixList` does.
     fn write(&mut self, n: usize) {
         write(&mut self.history, n);
     }
@@ -44,9 +45,9 @@ impl Sandbox {
         names(&self.at("history"))
     }
 
-    /// What the last step warned of.
+    /// The problem of the last step.
     fn problem(&self) -> String {
-        let problem = self.history.problem.clone().unwrap_or_default();
+        let problem = self.history.problem.problem().unwrap_or_default();
         problem.replace(&self.directory.path().display().to_string(), "DIR")
     }
 
@@ -54,7 +55,7 @@ impl Sandbox {
         newest_good(&self.history.conf, self.history.family)
     }
 
-    /// A copy in the history that this program did not make.
+    /// Adds a copy to the history that this program did not make.
     fn plant(&self, name: &str, text: &str) {
         fs::create_dir_all(self.at("history")).unwrap();
         put(&self.at("history").join(name), text);
@@ -80,7 +81,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_old_file_is_kept_by_a_link() {
+fn the_old_file_is_kept_as_a_hard_link() {
     let mut sandbox = Sandbox::new(10);
     sandbox.write(1);
     assert_eq!(sandbox.names(), [""; 0], "there was no old file");
@@ -99,9 +100,9 @@ fn the_old_file_is_kept_by_a_link() {
 }
 
 #[test]
-fn names_are_read() {
+fn names_are_parsed() {
     let check = |name: &str, expected: Option<(u64, Option<Family>)>| {
-        assert_eq!(Copy::read(name).map(|copy| (copy.steps, copy.family)), expected, "{name}");
+        assert_eq!(Copy::parse(name).map(|copy| (copy.steps, copy.family)), expected, "{name}");
     };
     check("1763803000.1234567", Some((176380300012345670, None)));
     check("1763803000.5", Some((176380300050000000, None)));
@@ -127,29 +128,29 @@ fn names_are_read() {
         check(name, None);
     }
     for family in Family::BOTH {
-        for steps in [0, 1, STEPS - 1, STEPS, 9_999_999_999 * STEPS + STEPS - 1] {
+        for steps in [0, 1, STEPS_PER_SECOND - 1, STEPS_PER_SECOND, MAX_STEPS] {
             let copy = Copy::new(steps, family);
-            assert_eq!(Copy::read(&copy.name), Some(copy.clone()), "{copy:?}");
+            assert_eq!(Copy::parse(&copy.name), Some(copy.clone()), "{copy:?}");
         }
     }
 }
 
 #[test]
-fn at_most_so_many_are_kept() {
-    for most in [0, 1, 3, 128] {
-        let mut sandbox = Sandbox::new(most);
+fn the_number_of_copies_is_limited() {
+    for limit in [0, 1, 3, 128] {
+        let mut sandbox = Sandbox::new(limit);
         for n in 0..150 {
             sandbox.write(n);
-            assert_eq!(sandbox.names().len(), n.min(most));
+            assert_eq!(sandbox.names().len(), n.min(limit));
         }
-        assert_eq!(sandbox.newest(), (most > 0).then(|| list(148, Family::V4).1));
+        assert_eq!(sandbox.newest(), (limit > 0).then(|| list(148, Family::V4).1));
         assert_eq!(sandbox.problem(), "");
     }
 }
 
-/// Two archives in one instant, and a clock that is set back or was once far ahead: the order is that of making.
+/// Two copies at the same instant, and a clock that is set back or was once far ahead.
 #[test]
-fn names_never_collide_and_keep_their_order() {
+fn names_never_collide_and_sort_in_the_order_of_creation() {
     let mut sandbox = Sandbox::new(2);
     let ahead = "4000000000.5";
     sandbox.plant(ahead, &list(7, Family::V4).0);
@@ -158,7 +159,7 @@ fn names_never_collide_and_keep_their_order() {
     }
     assert_eq!(sandbox.names(), ["4000000000.500000034", "4000000000.500000044"]);
     assert_eq!(sandbox.newest(), Some(list(3, Family::V4).1));
-    // The last name there can be is no trap.
+    // A copy with the last possible name.
     let mut sandbox = Sandbox::new(2);
     sandbox.plant("9999999999.999999994", "");
     for n in 0..5 {
@@ -168,7 +169,7 @@ fn names_never_collide_and_keep_their_order() {
 }
 
 #[test]
-fn a_file_that_is_not_replaced_is_kept_once() {
+fn a_file_is_archived_once_although_its_replacement_fails() {
     let mut sandbox = Sandbox::new(3);
     sandbox.write(0);
     sandbox.write(1);
@@ -177,7 +178,7 @@ fn a_file_that_is_not_replaced_is_kept_once() {
         sandbox.history.archive();
     }
     assert_eq!(sandbox.names().len(), 2);
-    // Someone changed it in place: that is another text.
+    // Another process changed the file in place.
     put(&sandbox.at("p.conf"), "rubbish");
     sandbox.history.archive();
     assert_eq!(sandbox.names().len(), 3);
@@ -198,9 +199,9 @@ fn the_families_share_a_directory() {
     assert_eq!(newest_good(&v6.conf, Family::V6), Some(list(18, Family::V6).1));
 }
 
-/// The original names no family: what a copy lists tells it, and each is read once.
+/// The family of such a copy follows from its prefixes, and each copy is read once.
 #[test]
-fn the_originals_copies_are_taken_over() {
+fn copies_of_the_original_count() {
     let mut sandbox = Sandbox::new(4);
     for n in 0..4 {
         sandbox.plant(&format!("1763803000.12345{n}"), &list(100 + n, Family::V4).0);
@@ -214,18 +215,18 @@ fn the_originals_copies_are_taken_over() {
         let (all, v6) = (sandbox.names().len(), v6(sandbox.names()));
         assert_eq!((v6, all), (4, 4 + 4), "{:?}", sandbox.names());
     }
-    // What is known of a copy is not read again.
-    assert_eq!(sandbox.history.originals.len(), 4);
+    // The family of a known copy is not read again.
+    assert_eq!(sandbox.history.original_copies.len(), 4);
     put(&sandbox.at("history/1763803001.10"), &list(1, Family::V4).0);
     sandbox.write(6);
     assert_eq!(v6(sandbox.names()), 4);
-    // And what is not, is.
+    // A new process reads it again.
     History::new(&sandbox.at("p.conf"), Family::V4, 4).archive();
     assert_eq!(v6(sandbox.names()), 3);
 }
 
 #[test]
-fn only_regular_files_of_such_names_are_removed() {
+fn only_regular_files_with_names_of_copies_are_removed() {
     let mut sandbox = Sandbox::new(1);
     let outside = sandbox.at("outside");
     put(&outside, "outside");
@@ -246,7 +247,7 @@ fn only_regular_files_of_such_names_are_removed() {
 }
 
 #[test]
-fn a_link_as_the_directory_leads_nowhere() {
+fn a_link_as_the_directory_is_not_followed() {
     let mut sandbox = Sandbox::new(1);
     let elsewhere = tempfile::tempdir().unwrap();
     for n in 0..3 {
@@ -267,36 +268,36 @@ fn a_link_as_the_directory_leads_nowhere() {
 }
 
 #[test]
-fn what_fails_is_a_warning_and_goes_on() {
+fn a_failure_is_a_warning_and_the_next_archive_works() {
     let mut sandbox = Sandbox::new(3);
     sandbox.write(0);
-    // It is deleted, and made again.
+    // The directory is deleted and created again.
     sandbox.write(1);
     fs::remove_dir_all(sandbox.at("history")).unwrap();
     sandbox.write(2);
     assert_eq!((sandbox.names().len(), sandbox.problem().as_str()), (1, ""));
-    // A file stands there.
+    // A file is in its place.
     fs::remove_dir_all(sandbox.at("history")).unwrap();
     put(&sandbox.at("history"), "");
     sandbox.write(3);
     assert!(sandbox.problem().starts_with("cannot keep old prefix files in DIR/history: it is not a directory"));
     assert_eq!(sandbox.newest(), None);
     fs::remove_file(sandbox.at("history")).unwrap();
-    // A link, or no file at all, stands where the prefix file should.
+    // A link is in the place of the prefix file, or the directory is missing.
     fs::hard_link(sandbox.at("p.conf"), sandbox.at("real")).unwrap();
     fs::remove_file(sandbox.at("p.conf")).unwrap();
     symlink(sandbox.at("real"), sandbox.at("p.conf")).unwrap();
     sandbox.history.archive();
     assert_eq!(sandbox.problem(), "failed to copy DIR/p.conf to DIR/history: it is not a regular file");
     assert_eq!(sandbox.names(), [""; 0]);
-    let mut lost = History::new(&sandbox.at("missing/p.conf"), Family::V4, 3);
-    lost.archive();
-    assert!(lost.problem.unwrap().ends_with("/missing/history: No such file or directory (os error 2)"));
+    let mut missing = History::new(&sandbox.at("missing/p.conf"), Family::V4, 3);
+    missing.archive();
+    assert!(missing.problem.problem().unwrap().ends_with("/missing/history: No such file or directory (os error 2)"));
 }
 
 #[test]
-fn the_directorys_mode_follows_the_umask() {
-    let name = "bird::history::tests::the_directorys_mode_follows_the_umask";
+fn the_umask_decides_the_mode_of_the_directory() {
+    let name = "bird::history::tests::the_umask_decides_the_mode_of_the_directory";
     if !alone(name, &["sh", "-c", "umask 027; exec \"$@\"", "sh"], &this_program()) {
         return;
     }
@@ -305,10 +306,10 @@ fn the_directorys_mode_follows_the_umask() {
     assert_eq!(fs::metadata(sandbox.at("history")).unwrap().mode() & 0o7777, 0o750);
 }
 
-/// A link to another device is refused by the kernel.
+/// The kernel refuses a hard link to another device.
 #[test]
-fn where_links_are_refused_it_is_a_copy() {
-    let name = "bird::history::tests::where_links_are_refused_it_is_a_copy";
+fn a_file_is_copied_if_a_hard_link_is_refused() {
+    let name = "bird::history::tests::a_file_is_copied_if_a_hard_link_is_refused";
     let mount = "mount -t tmpfs -o size=1m none /mnt && mkdir /mnt/history && \
                  mount -t tmpfs -o size=64k none /mnt/history && exec \"$@\"";
     if !alone(name, &["unshare", "-rm", "sh", "-c", mount, "sh"], &this_program()) {
@@ -328,23 +329,23 @@ fn where_links_are_refused_it_is_a_copy() {
     assert_eq!((found.mode(), found.modified().unwrap()), (old.mode(), long_ago));
     assert_ne!(found.dev(), old.dev());
     assert_eq!(newest_good(conf, Family::V4), Some(list(0, Family::V4).1));
-    // No room for a copy: nothing half is left, and it goes on as soon as there is room.
+    // The disk is full: no partial copy is left, and copies are made again once there is space.
     put(&at("ballast"), "");
     let full =
         io::Write::write_all(&mut fs::File::options().append(true).open(at("ballast")).unwrap(), &[b'x'; 70_000]);
     assert!(full.is_err());
     write(&mut history, 2);
-    let problem = history.problem.clone().unwrap();
-    assert_eq!(problem, "failed to copy /mnt/p.conf to /mnt/history: No space left on device (os error 28)");
+    let problem = history.problem.problem();
+    assert_eq!(problem, Some("failed to copy /mnt/p.conf to /mnt/history: No space left on device (os error 28)"));
     assert_eq!(names(&at("")).len(), 2);
     fs::remove_file(at("ballast")).unwrap();
     write(&mut history, 3);
-    assert_eq!((names(&at("")).len(), history.problem.clone()), (2, None));
+    assert_eq!((names(&at("")).len(), history.problem.problem()), (2, None));
 }
 
 #[test]
-fn an_unwritable_directory() {
-    let name = "bird::history::tests::an_unwritable_directory";
+fn a_read_only_directory_is_reported() {
+    let name = "bird::history::tests::a_read_only_directory_is_reported";
     let mount = "mount -t tmpfs -o size=1m none /mnt && mkdir /mnt/history && touch /mnt/history/1763803000.5 && \
                  mount -t tmpfs -o ro none /mnt/history && exec \"$@\"";
     if !alone(name, &["unshare", "-rm", "sh", "-c", mount, "sh"], &this_program()) {
@@ -353,8 +354,8 @@ fn an_unwritable_directory() {
     let mut history = History::new(Path::new("/mnt/p.conf"), Family::V4, 3);
     write(&mut history, 0);
     write(&mut history, 1);
-    let problem = history.problem.unwrap();
-    assert_eq!(problem, "failed to copy /mnt/p.conf to /mnt/history: Read-only file system (os error 30)");
+    let problem = history.problem.problem();
+    assert_eq!(problem, Some("failed to copy /mnt/p.conf to /mnt/history: Read-only file system (os error 30)"));
 }
 
 #[test]
@@ -371,15 +372,15 @@ fn the_newest_good_copy_is_found_among_flawed_ones() {
     rustix::fs::mknodat(CWD, sandbox.at("history/1763803000.8"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     assert_eq!(sandbox.newest(), Some(list(2, Family::V4).1));
     assert_eq!(newest_good(&sandbox.history.conf, Family::V6), Some(list(4, Family::V6).1));
-    // A list from nothing is no copy of what was advertised.
-    let mut held = list(5, Family::V4).0;
-    prefix_file::mark_provisional(&mut held);
-    sandbox.plant("9999999999.000000004", &held);
+    // A provisional list was never advertised.
+    let mut provisional = list(5, Family::V4).0;
+    prefix_file::mark_provisional(&mut provisional);
+    sandbox.plant("9999999999.000000004", &provisional);
     assert_eq!(sandbox.newest(), Some(list(2, Family::V4).1));
 }
 
 #[test]
-fn a_history_exists_where_it_has_a_copy_that_may_be_the_familys() {
+fn a_history_exists_if_a_copy_may_belong_to_the_family() {
     let exists_for = |sandbox: &Sandbox| [Family::V4, Family::V6].map(|family| exists(&sandbox.at("p.conf"), family));
     let sandbox = Sandbox::new(3);
     assert_eq!(exists_for(&sandbox), [false, false], "there is no directory");
@@ -390,7 +391,7 @@ fn a_history_exists_where_it_has_a_copy_that_may_be_the_familys() {
     assert_eq!(exists_for(&sandbox), [false, true]);
     sandbox.plant("1763803000.123456794", "broken");
     assert_eq!(exists_for(&sandbox), [true, true]);
-    // Of the original's, which do not name their family.
+    // A copy of the original does not name its family.
     let sandbox = Sandbox::new(3);
     sandbox.plant("1763803000.1234567", "broken");
     assert_eq!(exists_for(&sandbox), [true, true]);
