@@ -1,4 +1,4 @@
-//! What tests share: networks of their own, a real BIRD, samples of settings and states.
+//! Helpers that tests share: isolated processes, real BIRDs, sample settings and states.
 
 pub(crate) mod isolated;
 pub(crate) mod real_bird;

@@ -6,8 +6,8 @@
 //! a list was written before.
 //!
 //! Guarantees: a restart of the daemon alone never counts as a boot. An error in reading or writing
-//! the id never changes a route. In a container the id is the host's: the container's restart is not
-//! a boot.
+//! the id never changes a route. In a container the id is the host's: the container's restart is
+//! not a boot.
 //!
 //! Blocking: the caller, on the disk.
 //!

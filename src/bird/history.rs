@@ -14,7 +14,8 @@
 //!
 //! Blocking: the caller, on the disk.
 //!
-//! Out of scope: syncing the copies to the disk, and removing those of a family that is switched off.
+//! Out of scope: syncing the copies to the disk, and removing those of a family that is switched
+//! off.
 
 use std::collections::HashMap;
 use std::fs::{File, FileTimes};
@@ -145,7 +146,8 @@ impl History {
 
     fn link(&self, directory: &OwnedFd, to: &str) -> io::Result<()> {
         match rustix::fs::linkat(CWD, &self.conf, directory, to, AtFlags::empty()) {
-            // Another device, no hard links, too many of them, or another owner (protected_hardlinks).
+            // Another device, no hard links, too many of them, or another owner
+            // (protected_hardlinks).
             Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS) => {
                 self.copy_bytes(directory, to)
             }

@@ -1,11 +1,13 @@
 //! The prefix file of one list on the disk: its path, its contents, and its replacement.
 //!
-//! Guarantees: `bird_conf` is resolved at each step, so that a changed link, or a file in its place,
-//! takes effect at once. A replacement is atomic, archived and synced. A failure is logged once.
+//! Guarantees: `bird_conf` is resolved at each step, so that a changed link, or a file in its
+//! place, takes effect at once. A replacement is atomic, archived and synced. A failure is logged
+//! once.
 //!
 //! Blocking: the caller, on the disk.
 //!
-//! Out of scope: what the file should list (`bird::prefix_list`), and its text (`bird::prefix_file`).
+//! Out of scope: what the file should list (`bird::prefix_list`), and its text
+//! (`bird::prefix_file`).
 
 use std::path::{Path, PathBuf};
 
@@ -174,8 +176,8 @@ impl ListFile {
         self.problem.set(problem);
     }
 
-    /// Makes the last replacement survive a power failure. It runs after the reconfigure, so that no
-    /// route waits for it.
+    /// Makes the last replacement survive a power failure. It runs after the reconfigure, so that
+    /// no route waits for it.
     pub fn sync_directory(&mut self) {
         if std::mem::take(&mut self.unsynced) {
             if let Err(why) = atomic_file::sync_directory_of(&self.path) {

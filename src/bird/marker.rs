@@ -1,9 +1,9 @@
 //! A mark on a directory that shows that a list was written there, even if its file is gone.
 //!
-//! The mark is an extended attribute of the directory, `user.anycast-healthchecker.NAME`
-//! (`getfattr -d DIRECTORY` shows it), so that no further file lies beside the list, which BIRD or an
-//! operator could mistake for one. If the file system has no extended attributes, the file
-//! `.NAME.boot` of [`Boot`] replaces the mark.
+//! The mark is an extended attribute of the directory, `user.anycast-healthchecker.NAME` (`getfattr
+//! -d DIRECTORY` shows it), so that no further file lies beside the list, which BIRD or an operator
+//! could mistake for one. If the file system has no extended attributes, the file `.NAME.boot` of
+//! [`Boot`] replaces the mark.
 //!
 //! Guarantees: if neither can be read, the list counts as written.
 //!
@@ -26,8 +26,8 @@ pub fn is_set(list: &Path, boot: &Boot) -> bool {
     }
 }
 
-/// Records that a list was written at `list`. If the directory takes no attribute, saves the boot id
-/// beside the list.
+/// Records that a list was written at `list`. If the directory takes no attribute, saves the boot
+/// id beside the list.
 pub fn set(list: &Path, boot: &mut Boot) {
     if let Err(why) = setxattr(directory_of(list), attribute(list), b"1", XattrFlags::empty()) {
         debug!("the directory of {} takes no extended attribute: {why}", list.display());
@@ -53,7 +53,8 @@ mod tests {
         assert!(is_set(&list, &Boot::load(&list)) && !is_set(&other, &Boot::load(&other)));
     }
 
-    /// The tmpfs of an older kernel takes no attributes; on a newer one this repeats the test above.
+    /// The tmpfs of an older kernel takes no attributes; on a newer one this repeats the test
+    /// above.
     #[test]
     fn the_boot_id_replaces_the_mark_in_a_directory_without_attributes() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();

@@ -10,14 +10,14 @@
 //!     ];
 //! ```
 //!
-//! Guarantees: [`render`] writes the original's bytes, and [`parse`] reads them back unchanged. BIRD
-//! accepts a file without a flaw and exports exactly its list. [`parse`] reads any bytes, in linear
-//! time, and finds every prefix that is still legible in a broken file.
+//! Guarantees: [`render`] writes the original's bytes, and [`parse`] reads them back unchanged.
+//! BIRD accepts a file without a flaw and exports exactly its list. [`parse`] reads any bytes, in
+//! linear time, and finds every prefix that is still legible in a broken file.
 //!
 //! Out of scope: spellings that BIRD accepts and Python does not (leading zeros in an address,
 //! lengths in hex), which count as flaws; names that BIRD reserves: the configuration refuses them,
-//! and the writer compares the variable with the configured one. An empty list has no flaw, although
-//! BIRD accepts one only since 2.0.11.
+//! and the writer compares the variable with the configured one. An empty list has no flaw,
+//! although BIRD accepts one only since 2.0.11.
 
 use std::fmt::{self, Write as _};
 
@@ -168,8 +168,8 @@ enum Kind<'a> {
     Word(&'a str),
     /// One of [`PUNCTUATION`].
     Punctuation(u8),
-    /// A byte that BIRD does not accept outside comments, an unclosed or nested comment, or a word of
-    /// more than [`MAX_WORD_LEN`] bytes.
+    /// A byte that BIRD does not accept outside comments, an unclosed or nested comment, or a word
+    /// of more than [`MAX_WORD_LEN`] bytes.
     Invalid,
 }
 
@@ -180,8 +180,8 @@ const PUNCTUATION: &[u8] = b"=[],;/";
 /// longer is invalid and must not fill the log.
 const MAX_WORD_LEN: usize = 66;
 
-/// Iterates over the tokens from a position in the file. A list of all tokens would take forty times
-/// the memory of the file.
+/// Iterates over the tokens from a position in the file. A list of all tokens would take forty
+/// times the memory of the file.
 #[derive(Clone, Copy)]
 struct Tokens<'a> {
     bytes: &'a [u8],
@@ -275,7 +275,8 @@ fn parse_strict(tokens: Tokens<'_>, family: Family) -> Result<Vec<Prefix>, Flaw>
     while separator == b',' {
         let line = parser.0.peek().map_or(0, |token| token.line);
         let address = parser.word("a prefix", |_| true)?;
-        // BIRD accepts a bare address, but the list is then a set of addresses and matches no route.
+        // BIRD accepts a bare address, but the list is then a set of addresses and matches no
+        // route.
         parser.punctuation("'/' and a prefix length", b"/")?;
         // Only Python accepts a netmask here.
         let length = parser.word("a prefix length in digits", |word| word.bytes().all(|byte| byte.is_ascii_digit()))?;

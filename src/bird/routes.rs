@@ -25,8 +25,8 @@ use crate::prefix::Prefix;
 pub enum Decision {
     /// The prefix leaves the list.
     Withdraw,
-    /// Its service has no verdict yet: the prefix stays listed, or unlisted, as it was when the list
-    /// was first read.
+    /// Its service has no verdict yet: the prefix stays listed, or unlisted, as it was when the
+    /// list was first read.
     Keep(bool),
     /// The prefix is listed.
     Advertise,
@@ -154,7 +154,8 @@ impl<'a> ByService<'a> {
 }
 
 /// Merges the decisions for each prefix, in order of appearance: the decision that wins, with its
-/// service, and a flag for "seen in the file", initially false. Also returns the index of each prefix.
+/// service, and a flag for "seen in the file", initially false. Also returns the index of each
+/// prefix.
 fn merge<'a>(desired: &[DesiredPrefix<'a>]) -> (Vec<(DesiredPrefix<'a>, bool)>, HashMap<Prefix, usize>) {
     let mut decided: Vec<(DesiredPrefix<'a>, bool)> = Vec::with_capacity(desired.len());
     let mut index = HashMap::with_capacity(desired.len());

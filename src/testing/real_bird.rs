@@ -1,5 +1,5 @@
-//! For tests: real BIRDs, the one that is installed, 3 and 1.6.8, each with a configuration in a directory of its own and
-//! without any protocol that touches the machine.
+//! Runs real BIRDs for tests: the installed one, BIRD 3 and BIRD 1.6.8. Each has its configuration
+//! in a temporary directory, without any protocol that changes the machine.
 
 use std::fs;
 use std::io::Read;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::prefix::{Family, Prefix};
 use crate::testing::isolated::{skipped, this_program};
 
-/// The constant's name.
+/// The name of the constant.
 pub(crate) const VARIABLE: &str = "ACAST_PS_ADVERTISE";
 
-/// A BIRD and its client, not started.
+/// The programs of one BIRD and its client.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) bird: PathBuf,
@@ -26,7 +26,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The installed BIRD 2 or 3; none where there is none, which is said loudly.
+    /// The installed BIRD 2 or 3. If there is none, reports that tests are skipped.
     pub(crate) fn installed() -> Option<Programs> {
         let [bird, birdc] = ["/usr/sbin/bird", "/usr/sbin/birdc"].map(PathBuf::from);
         if !bird.exists() || !birdc.exists() {
@@ -36,19 +36,19 @@ impl Programs {
         Some(Programs { bird, birdc, family: Family::V4, modern: true })
     }
 
-    /// The installed BIRD, 3 where `tests/ci/birds` has fetched it, and bird and bird6 of version 1.6 from Debian's package,
-    /// as far as they are to be had.
+    /// All available BIRDs: the installed one, BIRD 3 if `tests/ci/birds` has fetched it, and bird
+    /// and bird6 of version 1.6 from Debian's package.
     pub(crate) fn all() -> Vec<Programs> {
-        static OLD: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        static BIRD_1_6: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let installed = Programs::installed();
-        // The client of BIRD 2 speaks to 3 as well.
+        // The client of BIRD 2 works with BIRD 3 too.
         let bird = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/birds/bird3");
-        let third = installed.clone().filter(|_| bird.exists()).map(|programs| Programs { bird, ..programs });
-        if third.is_none() {
+        let bird3 = installed.clone().filter(|_| bird.exists()).map(|programs| Programs { bird, ..programs });
+        if bird3.is_none() {
             skipped(format_args!("with BIRD 3: it is not in target/birds (tests/ci/birds fetches it)"));
         }
-        let mut all: Vec<Programs> = installed.into_iter().chain(third).collect();
-        match OLD.get_or_init(old) {
+        let mut all: Vec<Programs> = installed.into_iter().chain(bird3).collect();
+        match BIRD_1_6.get_or_init(unpack_bird_1_6) {
             Ok(dir) => all.extend([("bird", "birdc", Family::V4), ("bird6", "birdc6", Family::V6)].map(
                 |(bird, birdc, family)| Programs {
                     bird: dir.join(bird),
@@ -63,26 +63,27 @@ impl Programs {
     }
 }
 
-/// Unpacks Debian's package beside the test program, where the next run finds it.
-#[expect(clippy::disallowed_methods, reason = "the real thing")]
-fn old() -> Result<PathBuf, String> {
-    let beside = this_program().parent().unwrap().to_path_buf();
-    let kept = beside.join("bird-1.6");
-    if !kept.join("usr/sbin/bird").exists() {
-        let dir = tempfile::tempdir_in(&beside).map_err(|why| why.to_string())?;
+/// Unpacks Debian's package of BIRD 1.6 beside the test program, where the next run finds it.
+/// Returns the directory of its programs.
+#[expect(clippy::disallowed_methods, reason = "this prepares a test")]
+fn unpack_bird_1_6() -> Result<PathBuf, String> {
+    let parent = this_program().parent().unwrap().to_path_buf();
+    let unpacked = parent.join("bird-1.6");
+    if !unpacked.join("usr/sbin/bird").exists() {
+        let dir = tempfile::tempdir_in(&parent).map_err(|why| why.to_string())?;
         let script = "apt-get download bird && dpkg -x bird_1.6*.deb unpacked";
         let output = Command::new("sh").args(["-c", script]).current_dir(dir.path()).stdin(Stdio::null()).output();
         let output = output.map_err(|why| why.to_string())?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        // Another test program may have been quicker.
-        let _ = fs::rename(dir.path().join("unpacked"), &kept);
+        // This fails if another test program was quicker.
+        let _ = fs::rename(dir.path().join("unpacked"), &unpacked);
     }
-    Ok(kept.join("usr/sbin"))
+    Ok(unpacked.join("usr/sbin"))
 }
 
-/// One that runs.
+/// A running BIRD.
 pub(crate) struct RealBird {
     process: Option<Child>,
     programs: Programs,
@@ -90,6 +91,7 @@ pub(crate) struct RealBird {
 }
 
 impl RealBird {
+    /// Starts BIRD with this text in the list's file.
     pub(crate) fn start(programs: &Programs, list: &str) -> RealBird {
         let directory = tempfile::tempdir().unwrap();
         let mut bird = RealBird { directory, process: None, programs: programs.clone() };
@@ -104,21 +106,21 @@ impl RealBird {
         bird
     }
 
-    /// Starts it, again where it runs.
-    #[expect(clippy::disallowed_methods, reason = "this is the other side")]
+    /// Starts BIRD again.
+    #[expect(clippy::disallowed_methods, reason = "this prepares a test")]
     pub(crate) fn restart(&mut self) {
         self.kill();
         let mut command = Command::new(&self.programs.bird);
         command.arg("-f").arg("-c").arg(self.at("bird.conf")).arg("-s").arg(self.socket());
         command.stderr(Stdio::null());
         self.process = Some(command.spawn().unwrap());
-        // It listens before it reads its files, and greets when it has read them.
+        // BIRD listens before it reads its files, and sends the greeting after that.
         self.wait_until("BIRD answers", || {
             UnixStream::connect(self.socket()).is_ok_and(|mut stream| stream.read_exact(&mut [0]).is_ok())
         });
     }
 
-    /// Ends it, and leaves its socket.
+    /// Kills BIRD, which leaves its socket.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -126,23 +128,26 @@ impl RealBird {
         }
     }
 
+    /// The path of a file in the directory.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
+    /// The path of the control socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.at("bird.ctl")
     }
 
+    /// Waits until `condition` holds, at most 30 seconds.
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
-        let bound = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while !condition() {
-            assert!(Instant::now() < bound, "{what}: not within 30 seconds");
+            assert!(Instant::now() < deadline, "{what}: not within 30 seconds");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Writes its main file, with what every one needs before it.
+    /// Writes the main configuration file: the common lines, then `rest`.
     #[expect(clippy::disallowed_methods, reason = "a sandbox")]
     pub(crate) fn conf(&self, rest: &str) {
         fs::write(self.at("bird.conf"), format!("log stderr all;\nrouter id 10.99.0.1;\nprotocol device {{}}\n{rest}"))
@@ -155,23 +160,24 @@ impl RealBird {
         fs::write(self.at("list.conf"), text).unwrap();
     }
 
-    /// Writes the list's file, listing these.
+    /// Writes the list's file with these prefixes.
     pub(crate) fn lists(&self, prefixes: &[Prefix]) {
         let prefixes: Vec<String> = prefixes.iter().map(Prefix::to_string).collect();
         self.list(&format!("define {VARIABLE} = [ {} ];\n", prefixes.join(", ")));
     }
 
-    /// A command line of its client.
+    /// The client's command line for `configure`.
     pub(crate) fn birdc(&self, options: &str) -> String {
         format!("{} {options} -s {} configure", self.programs.birdc.display(), self.socket().display())
     }
 
+    /// Sends a signal to BIRD.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(self.process.as_ref().unwrap());
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// A text without the directory's name.
+    /// Replaces the path of the directory by `DIR`.
     pub(crate) fn plain(&self, text: &str) -> String {
         text.replace(&self.directory.path().display().to_string(), "DIR")
     }
@@ -183,7 +189,7 @@ impl Drop for RealBird {
     }
 }
 
-/// Prefixes of `family`, different ones for different numbers.
+/// Generates one prefix of `family` for each number.
 pub(crate) fn prefixes(family: Family, numbers: std::ops::Range<u32>) -> Vec<Prefix> {
     let text = |n: u32| match family {
         Family::V4 => std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string(),

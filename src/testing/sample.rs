@@ -1,4 +1,4 @@
-//! For tests: a service, a daemon and a family with nothing special about them.
+//! Sample services, daemon states and documents for tests, with unremarkable values.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -17,14 +17,15 @@ use crate::report::document::{Checks, Condition, LastRun, Moment, PrefixStatus, 
 use crate::sys::clock::Now;
 use crate::sys::mutex::Mutex;
 
-/// With so many prefixes, work that compares each with each takes minutes, and a look at each takes a moment.
+/// A number of prefixes for which quadratic work takes minutes, and linear work an instant.
 pub(crate) const MANY: usize = 50_000;
 
-/// So many prefixes.
+/// Generates `n` different prefixes.
 pub(crate) fn prefixes(n: usize) -> Vec<Prefix> {
     (0..n).map(|n| format!("10.{}.{}.{}/32", 1 + n / 65536, n / 256 % 256, n % 256).parse().unwrap()).collect()
 }
 
+/// A service with default settings and one prefix.
 pub(crate) fn service(name: &str, prefix: &str) -> Service {
     Service {
         name: name.into(),
@@ -49,7 +50,7 @@ pub(crate) fn service(name: &str, prefix: &str) -> Service {
     }
 }
 
-/// A daemon that has just started with these services and IPv4.
+/// The state of a daemon that has just started, with these services and IPv4.
 pub(crate) fn daemon_state(services: Vec<Service>) -> DaemonState {
     let checks = services.into_iter().map(|service| Arc::new(Check::new(Arc::new(service))));
     DaemonState {
@@ -63,25 +64,25 @@ pub(crate) fn daemon_state(services: Vec<Service>) -> DaemonState {
     }
 }
 
-/// The check of the service at this place of the configuration.
-pub(crate) fn check(daemon: &DaemonState, place: usize) -> Arc<Check> {
-    daemon.checks.lock()[place].clone()
+/// The check of the service at this index of the configuration.
+pub(crate) fn check(daemon: &DaemonState, index: usize) -> Arc<Check> {
+    daemon.checks.lock()[index].clone()
 }
 
-/// Puts the service into this state, with nothing else known of it.
+/// Sets the state of a service, without any other data.
 pub(crate) fn decide(check: &Check, state: State) {
-    let mut found = check.state_mut();
+    let mut current = check.state_mut();
     let _ = match state {
-        State::Up => found.decide(OnDisabled::Advertise),
-        State::Down => found.decide(OnDisabled::Withdraw),
+        State::Up => current.decide(OnDisabled::Advertise),
+        State::Down => current.decide(OnDisabled::Withdraw),
         State::Unknown => {
-            *found = CheckState::new(&check.service);
+            *current = CheckState::new(&check.service);
             return;
         }
     };
 }
 
-/// These prefixes of the service are not assigned any more.
+/// Records that these prefixes of the service are no longer assigned.
 pub(crate) fn unassign(check: &Check, prefixes: &[Prefix]) {
     let _ = check.state_mut().addresses_gone(&check.service, prefixes.iter().copied().collect());
 }
@@ -103,24 +104,24 @@ pub(crate) fn family(family: Family, list: Arc<[Prefix]>) -> FamilyState {
     }
 }
 
-/// A hold that lasts this long from now on.
+/// A hold that ends this long after `now`.
 pub(crate) fn hold(now: Now, lasts: Duration, waiting_for: &[&str]) -> Hold {
     Hold { until: now.monotonic + lasts, waiting_for: waiting_for.iter().map(|name| Arc::from(*name)).collect() }
 }
 
-/// A wait that a test gives up after.
+/// The time at which a test gives up waiting.
 pub(crate) fn test_deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-/// What the document says of a service, each of whose prefixes is advertised or not.
+/// The document's entry of a service. Each prefix has a flag for being advertised.
 pub(crate) fn service_status(name: &str, state: Condition, prefixes: &[(&str, bool)]) -> ServiceStatus {
     let moment = |unix: f64| Moment { text: "2026-11-22T08:41:54.123+01:00".into(), unix };
-    let prefix = |(prefix, on): &(&str, bool)| PrefixStatus {
+    let prefix = |(prefix, advertised): &(&str, bool)| PrefixStatus {
         prefix: prefix.to_string(),
-        wanted: Some(*on),
-        in_file: Some(*on),
-        in_bird: Some(*on),
+        wanted: Some(*advertised),
+        in_file: Some(*advertised),
+        in_bird: Some(*advertised),
         missing: false,
     };
     ServiceStatus {

@@ -70,8 +70,8 @@ fn the_provisional_mark_is_found_in_broken_files_and_changes_nothing_else() {
     assert!(cut.flaw.is_some() && cut.provisional);
 }
 
-/// Compares the legible prefixes and the flaw of a text. BIRD must accept every text without a flaw:
-/// see tests/bird_grammar.rs.
+/// Compares the legible prefixes and the flaw of a text. BIRD must accept every text without a
+/// flaw: see tests/bird_grammar.rs.
 fn check(text: &[u8], legible: &str, flaw: &str) {
     let file = parse(text, Family::V4);
     let shown = String::from_utf8_lossy(text);

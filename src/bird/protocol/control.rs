@@ -1,7 +1,7 @@
 //! Reconfigures BIRD over its control socket, and asks it whether it holds the lists.
 //!
 //! ```text
-//!   connect -> greeting -> status? --idle--> configure -> in force (0003), or still restarting a protocol (0004)
+//!   connect -> greeting -> status? --idle--> configure -> in force (0003), or restarting (0004)
 //!                             ^ |                |
 //!                             +-+ busy           +-> queued (0005) -> status? until idle
 //! ```

@@ -1,10 +1,10 @@
 //! Cuts the bytes of BIRD's control socket into replies, and interprets the replies.
 //!
 //! ```text
-//!   0002-Reading configuration from /etc/bird/bird.conf     more lines follow
-//!    text                                                   continues, with the code of the line before
-//!   +text                                                   a message outside of any reply
-//!   0003 Reconfigured                                       the last line, the result
+//!   0002-Reading configuration from /etc/bird/bird.conf   more lines follow
+//!    text                                                 continues, with the same code
+//!   +text                                                 a message outside of any reply
+//!   0003 Reconfigured                                     the last line, the result
 //! ```
 //!
 //! Guarantees: pure; the replies do not depend on how the bytes are split; a line has at most

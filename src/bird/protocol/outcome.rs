@@ -1,8 +1,8 @@
 //! What BIRD's answer to a reconfigure means.
 //!
 //! ```text
-//!   a command's output --> bird::protocol::birdc ----+
-//!   the control socket --> bird::protocol::framing --+--> ReconfigureResult { outcome, version, busy }
+//!   a command's output --> protocol::birdc ----+
+//!   the control socket --> protocol::framing --+--> ReconfigureResult { outcome, version, busy }
 //! ```
 //!
 //! Guarantees: pure; a reason is one line of at most [`MAX_REASON_LEN`] bytes.

@@ -159,7 +159,8 @@ fn a_real_bird() {
     bird.signal(Signal::CONT);
     bird.wait_until("BIRD answers again", || by_birdc(&bird, "").reconfigure(&line()).reply.outcome.is_accepted());
     bird.kill();
-    let refused = "NotRunning { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
+    let refused =
+        "NotRunning { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(said(&bird, &mut transport), (refused.to_string(), None));
     fs::remove_file(bird.socket()).unwrap();
     assert_eq!(said(&bird, &mut transport).0, refused.replace("Connection refused", "No such file or directory"));

@@ -1,4 +1,5 @@
-//! Output that the recorded answers do not contain: filtered, repeated, mixed and of other programs.
+//! Output that the recorded answers do not contain: filtered, repeated, mixed and of other
+//! programs.
 
 use proptest::prelude::*;
 
