@@ -180,7 +180,7 @@ mod tests {
         let mut boot = Boot::load_with(&list, &id);
         assert!(!boot.is_marked());
         boot.save();
-        for text in ["one\n", "two\n", "", "longer than any id, and so it is none, but somebody has put it down there"]
+        for text in ["one\n", "two\n", "", "a text that is longer than any boot id, so it cannot be one of the kernel"]
         {
             put(&marker, text);
             assert!(Boot::load_with(&list, &id).is_marked(), "{text:?}");

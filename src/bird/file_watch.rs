@@ -9,7 +9,7 @@
 //! every second. All families are reported once a minute, because inotify misses some changes (a
 //! mount over the file, a network file system).
 //!
-//! Blocking: nothing waits for this thread.
+//! Blocking: the thread, on the disk; no other thread waits for it.
 //!
 //! Shutdown: the thread ends when the stop token is triggered.
 //!

@@ -158,13 +158,13 @@ impl History {
     /// Copies the file with its mode and times. A failure leaves no partial copy.
     fn copy_bytes(&self, directory: &OwnedFd, to: &str) -> io::Result<()> {
         let mut old = open_regular(CWD, &self.conf)?;
-        let found = old.metadata()?;
+        let metadata = old.metadata()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut new = File::from(rustix::fs::openat(directory, to, flags, Mode::RUSR | Mode::WUSR)?);
         let mut copy = || {
             io::copy(&mut old, &mut new)?;
-            new.set_permissions(found.permissions())?;
-            new.set_times(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
+            new.set_permissions(metadata.permissions())?;
+            new.set_times(FileTimes::new().set_accessed(metadata.accessed()?).set_modified(metadata.modified()?))
         };
         let copied = copy();
         if copied.is_err() {
@@ -210,17 +210,17 @@ impl History {
 
 /// Whether the history beside the prefix file `conf` has a copy that may belong to the family.
 pub fn exists(conf: &Path, family: Family) -> bool {
-    let may_be_ours = |copy: &Copy| copy.family.is_none_or(|found| found == family);
+    let may_belong = |copy: &Copy| copy.family.is_none_or(|named| named == family);
     open_parent(conf)
         .and_then(|parent| open(&parent))
-        .is_ok_and(|directory| list_copies(&directory).is_ok_and(|copies| copies.iter().any(may_be_ours)))
+        .is_ok_and(|directory| list_copies(&directory).is_ok_and(|copies| copies.iter().any(may_belong)))
 }
 
 /// The list in the family's newest copy that has no flaw and is not provisional.
 pub fn newest_good(conf: &Path, family: Family) -> Option<Vec<Prefix>> {
     let directory = open(&open_parent(conf).ok()?).ok()?;
     let mut copies = list_copies(&directory).ok()?;
-    copies.retain(|copy| copy.family.is_none_or(|found| found == family));
+    copies.retain(|copy| copy.family.is_none_or(|named| named == family));
     copies.sort_by_key(|copy| std::cmp::Reverse(copy.steps));
     copies.iter().find_map(|copy| {
         let read = |file| read_up_to(file, prefix_file::MAX_LEN as u64);

@@ -120,12 +120,12 @@ impl ListFile {
     /// Reads the file. Returns its contents, and whether it is another file than at the last read.
     pub fn read(&mut self) -> (Contents, bool) {
         self.follow_link();
-        let (found, read_error) = match atomic_file::read(&self.path, prefix_file::MAX_LEN) {
-            Ok(found) => (found, None),
+        let (content, read_error) = match atomic_file::read(&self.path, prefix_file::MAX_LEN) {
+            Ok(content) => (content, None),
             Err(why) => (None, Some(format!("it cannot be read: {why}"))),
         };
-        let before = std::mem::replace(&mut self.identity, found.as_ref().map(|(_, identity)| *identity));
-        let bytes = found.map(|(bytes, _)| bytes);
+        let before = std::mem::replace(&mut self.identity, content.as_ref().map(|(_, identity)| *identity));
+        let bytes = content.map(|(bytes, _)| bytes);
         let file = bytes.as_ref().map(|bytes| prefix_file::parse(bytes, self.family));
         (Contents { file, bytes, read_error }, before != self.identity)
     }

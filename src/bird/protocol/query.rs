@@ -1,9 +1,9 @@
 //! Whether BIRD holds the list: the queries on its control socket, and how the answers are read.
 //!
 //! ```text
-//!   eval NAME=[10.52.12.1/32,10.52.12.2/32]        is it exactly this list?           if it is short
-//!   eval 10.52.12.1/32~NAME&&10.52.12.9/32!~NAME   are these in it, and those not?    a dozen at once
-//!   eval 10.52.12.1/32~NAME                        is this one in it?                 after a "no"
+//!   eval NAME=[10.52.12.1/32,10.52.12.2/32]        is it exactly this list?         if it is short
+//!   eval 10.52.12.1/32~NAME&&10.52.12.9/32!~NAME   are these in it, and those not?  a dozen at once
+//!   eval 10.52.12.1/32~NAME                        is this one in it?               after a "no"
 //! ```
 //!
 //! Guarantees: pure; a request has at most [`MAX_REQUEST_LEN`] bytes; queries change nothing in
