@@ -187,13 +187,13 @@ impl Arguments {
 
 /// `--check`.
 fn check(sources: &Sources, strict: bool, files_only: bool) -> ExitStatus {
-    let examined = files::examine(sources);
+    let checked = files::check(sources);
     let mut problems = if files_only {
-        examined.problems
+        checked.problems
     } else {
-        examined.with_machine(|configuration| {
-            let of_machine = preflight::judge(configuration, Severity::Error);
-            [of_machine, lint::judge_machine(&Machine::new(configuration))].concat()
+        checked.check_machine(|configuration| {
+            let of_machine = preflight::check(configuration, Severity::Error);
+            [of_machine, lint::check_machine(&Machine::new(configuration))].concat()
         })
     };
     if strict {
@@ -210,7 +210,7 @@ fn check(sources: &Sources, strict: bool, files_only: bool) -> ExitStatus {
 fn print_conf(sources: &Sources) -> ExitStatus {
     let text = files::load(sources).and_then(|configuration| {
         let errors: Vec<Diagnostic> =
-            preflight::judge(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
+            preflight::check(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
         if errors.is_empty() {
             configuration.print()
         } else {
@@ -239,7 +239,7 @@ fn start(sources: Sources) -> ExitStatus {
         tell(&[problem]);
         return ExitStatus::Failed;
     }
-    configuration.warnings.extend(preflight::judge(&configuration, Severity::Warning));
+    configuration.warnings.extend(preflight::check(&configuration, Severity::Warning));
     match daemon::run(sources, configuration) {
         Ok(()) => ExitStatus::Success,
         Err(error) => fail(&error),

@@ -49,7 +49,7 @@ pub mod config {
     pub use crate::config::{diagnostic, ini, options, settings};
     /// See [`crate::config::files`].
     pub mod files {
-        pub use crate::config::files::{load, pidfile, salvage, status_socket, Configuration, ServiceFiles, Sources};
+        pub use crate::config::files::{load, pidfile, recover, status_socket, Configuration, ServiceFiles, Sources};
     }
     /// See [`crate::config::lint`].
     pub mod lint {
@@ -57,7 +57,7 @@ pub mod config {
     }
     /// See [`crate::config::parse`].
     pub mod parse {
-        pub use crate::config::parse::read;
+        pub use crate::config::parse::settings;
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anycast_healthchecker::internals::config::options::{Kind, Opt, Scope, OPTIONS};
+use anycast_healthchecker::internals::config::options::{Kind, OptionSpec, Scope, OPTIONS};
 use anycast_healthchecker::internals::Arguments;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -197,7 +197,7 @@ end
 
 /// Each option as a paragraph of a manual page.
 fn described(scope: Scope) -> String {
-    let paragraph = |option: &Opt| {
+    let paragraph = |option: &OptionSpec| {
         let default = option.default.map(|default| format!(" = \\fI{}\\fR", roff(default))).unwrap_or_default();
         let (name, kind, help) = (roff(option.name), roff(&kind(option.kind)), roff(option.help));
         format!(".TP\n\\fB{name}\\fR{default}\n{help}\n({kind})\n")
@@ -207,7 +207,7 @@ fn described(scope: Scope) -> String {
 
 /// Each option as a row of a table.
 fn tabled(scope: Scope) -> String {
-    let row = |option: &Opt| {
+    let row = |option: &OptionSpec| {
         let default = option.default.map(|default| format!("`{default}`")).unwrap_or_default();
         let new = if option.original { "" } else { " *" };
         let (name, kind, help) = (option.name, kind(option.kind), option.help.replace('|', "\\|"));
@@ -217,7 +217,7 @@ fn tabled(scope: Scope) -> String {
     format!("| option | default | value | meaning |\n|---|---|---|---|\n{rows}")
 }
 
-fn options(scope: Scope) -> impl Iterator<Item = &'static Opt> {
+fn options(scope: Scope) -> impl Iterator<Item = &'static OptionSpec> {
     OPTIONS.iter().filter(move |option| option.scope == scope)
 }
 
@@ -232,10 +232,10 @@ fn kind(kind: Kind) -> String {
         Kind::Variable => "name of a BIRD constant".to_owned(),
         Kind::Boolean => "boolean".to_owned(),
         Kind::Seconds => "seconds, above 0".to_owned(),
-        Kind::SecondsOrNone => "seconds".to_owned(),
-        Kind::Whole(least, most) if most >= 1 << 31 => format!("number, {least} or more"),
-        Kind::Whole(least, most) => format!("number, {least} to {most}"),
-        Kind::Word(words) => words.join(", "),
+        Kind::SecondsOrZero => "seconds".to_owned(),
+        Kind::Integer(least, most) if most >= 1 << 31 => format!("number, {least} or more"),
+        Kind::Integer(least, most) => format!("number, {least} to {most}"),
+        Kind::Choice(words) => words.join(", "),
     }
 }
 

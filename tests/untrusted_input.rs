@@ -271,7 +271,7 @@ proptest! {
         for (option, value) in &values {
             ini.preset(if option.scope == Scope::Daemon { "daemon" } else { "s" }, option.name, value);
         }
-        let (settings, problems) = parse::read(&ini);
+        let (settings, problems) = parse::settings(&ini);
         prop_assert_eq!(settings.is_some(), !problems.iter().any(|problem| problem.is_error()), "{:?}", problems);
         for problem in problems {
             let text = problem.to_string();

@@ -30,7 +30,7 @@ pub struct Replacement {
 
 /// The old checks that do not go on as they are.
 pub fn replaced<'a>(old: &'a [Arc<Check>], change: &ReloadPlan) -> Vec<&'a Arc<Check>> {
-    let services = change.settings.services.iter().zip(&change.fates);
+    let services = change.settings.services.iter().zip(&change.service_changes);
     let same: HashSet<&str> =
         services.filter(|(_, fate)| **fate == ServiceChange::Unchanged).map(|(service, _)| &*service.name).collect();
     old.iter().filter(|check| !same.contains(check.name())).collect()
@@ -40,7 +40,7 @@ pub fn replaced<'a>(old: &'a [Arc<Check>], change: &ReloadPlan) -> Vec<&'a Arc<C
 pub fn replace(old: &[Arc<Check>], change: &ReloadPlan) -> Replacement {
     let mut old: HashMap<&str, &Arc<Check>> = old.iter().map(|check| (check.name(), check)).collect();
     let (mut checks, mut stop, mut start) = (Vec::new(), Vec::new(), Vec::new());
-    for (service, fate) in change.settings.services.iter().zip(&change.fates) {
+    for (service, fate) in change.settings.services.iter().zip(&change.service_changes) {
         let check = match (old.remove(&*service.name), fate) {
             (Some(same), ServiceChange::Unchanged) => same.clone(),
             (before, fate) => {

@@ -64,11 +64,11 @@ pub fn run(sources: &Sources) -> Result<Done, (WithdrawError, Vec<Diagnostic>)> 
     let (mut settings, sound, problems) = match files::load(sources) {
         Ok(configuration) => (configuration.settings, true, Vec::new()),
         Err(problems) => {
-            let salvaged = files::salvage(sources, problems);
-            let Some(settings) = salvaged.settings else {
-                return Err((WithdrawError::Unreadable, salvaged.problems));
+            let recovered = files::recover(sources, problems);
+            let Some(settings) = recovered.settings else {
+                return Err((WithdrawError::Unreadable, recovered.problems));
             };
-            (settings, salvaged.sound, salvaged.problems)
+            (settings, recovered.sound, recovered.problems)
         }
     };
     // What no service names goes too.

@@ -17,7 +17,7 @@ pub struct ReloadPlan {
     /// What to run with from now on. A service that is the same is the one that runs.
     pub settings: Settings,
     /// What becomes of each of these services, in their order.
-    pub fates: Vec<ServiceChange>,
+    pub service_changes: Vec<ServiceChange>,
     /// Services that are configured no longer.
     pub gone: Vec<Arc<Service>>,
     /// The options of `[daemon]` that differ in the files and keep their value until the next start.
@@ -71,13 +71,13 @@ pub fn diff(running: &Settings, read: Settings) -> Result<ReloadPlan, DiffError>
 
     let mut before: HashMap<&str, &Arc<Service>> =
         running.services.iter().map(|service| (service.name.as_str(), service)).collect();
-    let mut fates = Vec::with_capacity(settings.services.len());
+    let mut service_changes = Vec::with_capacity(settings.services.len());
     for service in &mut settings.services {
         if let Some(prefix) = service.prefixes.iter().find(|prefix| settings.daemon.bird(prefix.family()).is_none()) {
             let (family, service) = (prefix.family(), service.name.clone());
             return Err(DiffError::FamilyIsOff { family, service, prefix: *prefix });
         }
-        fates.push(match before.remove(service.name.as_str()) {
+        service_changes.push(match before.remove(service.name.as_str()) {
             None => ServiceChange::New,
             Some(old) if old == service => {
                 *service = old.clone();
@@ -87,7 +87,7 @@ pub fn diff(running: &Settings, read: Settings) -> Result<ReloadPlan, DiffError>
         });
     }
     let gone = running.services.iter().filter(|service| before.contains_key(service.name.as_str())).cloned().collect();
-    Ok(ReloadPlan { settings, fates, gone, kept })
+    Ok(ReloadPlan { settings, service_changes, gone, kept })
 }
 
 /// A family is on or off for as long as the daemon runs, and so is its file: another would have to be read and watched,
@@ -127,7 +127,7 @@ pub(crate) mod tests {
         }
         let text = format!("[daemon]\n{daemon}\n{services}");
         assert_eq!(ini.read(Path::new("a.conf"), text.as_bytes()), []);
-        let (settings, problems) = parse::read(&ini);
+        let (settings, problems) = parse::settings(&ini);
         settings.unwrap_or_else(|| panic!("{problems:?}"))
     }
 
@@ -139,7 +139,7 @@ pub(crate) mod tests {
     fn check(before: &[String], after: &[String], expected: &str) {
         let running = settings("", &before.concat());
         let change = diff(&running, settings("", &after.concat())).unwrap();
-        let mut found: Vec<String> = std::iter::zip(&change.settings.services, &change.fates)
+        let mut found: Vec<String> = std::iter::zip(&change.settings.services, &change.service_changes)
             .map(|(service, fate)| match fate {
                 ServiceChange::Unchanged => {
                     assert!(running.services.iter().any(|old| Arc::ptr_eq(old, service)));
@@ -218,7 +218,7 @@ pub(crate) mod tests {
     fn another_drain_file_for_the_host_changes_no_service() {
         let a = service("a", "10.0.0.1", "");
         let change = diff(&settings("", &a), settings("drain_file = /run/drain", &a)).unwrap();
-        assert_eq!(change.fates, [ServiceChange::Unchanged]);
+        assert_eq!(change.service_changes, [ServiceChange::Unchanged]);
         assert_eq!(change.settings.daemon.drain_file, Some("/run/drain".into()));
     }
 }

@@ -25,7 +25,7 @@ use crate::sys::poll::uninterrupted;
 
 /// What could be made of files that hold errors.
 #[derive(Clone, Debug)]
-pub struct Salvaged {
+pub struct RecoveredSettings {
     /// What `[daemon]` says, with the program's default in the place of each error; no services. None where the main file
     /// cannot be read: then nothing says where the lists are.
     pub settings: Option<Settings>,
@@ -36,21 +36,21 @@ pub struct Salvaged {
 }
 
 /// Reads `[daemon]` where [`load`] refuses the whole for these problems.
-pub fn salvage(sources: &Sources, problems: Vec<Diagnostic>) -> Salvaged {
+pub fn recover(sources: &Sources, problems: Vec<Diagnostic>) -> RecoveredSettings {
     let Read { mut ini, problems: faults, .. } = read(sources);
     let of_main = |problem: &&Diagnostic| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
     let main = faults.iter().find(of_main);
-    let (daemon, wrong) = parse::salvage(&mut ini);
+    let (daemon, wrong) = parse::recover_daemon(&mut ini);
     let sound = main.is_none() && wrong.is_empty();
     // A file that could be read has faults in its lines.
     let readable = main.is_none_or(|problem| problem.line.is_some());
     let settings = daemon.filter(|_| readable).map(|daemon| Settings { daemon, services: Vec::new() });
-    Salvaged { settings, sound, problems }
+    RecoveredSettings { settings, sound, problems }
 }
 
 /// Reads all files. What is returned in place of a configuration holds at least one error, and the warnings too.
 pub fn load(sources: &Sources) -> Result<Configuration, Vec<Diagnostic>> {
-    let Judged { parts: Parts { daemon, services, problems }, ini, .. } = judge(sources);
+    let Analysis { parts: Parts { daemon, services, problems }, ini, .. } = analyze(sources);
     match daemon.filter(|_| !problems.iter().any(Diagnostic::is_error)) {
         Some(daemon) => Ok(Configuration { settings: Settings { daemon, services }, warnings: problems, ini }),
         None => Err(problems),
@@ -59,7 +59,7 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Diagnostic>> {
 
 /// All problems of the files, and what can still be compared with the machine.
 #[derive(Debug)]
-pub struct Examined {
+pub struct CheckedFiles {
     /// The problems of the files.
     pub problems: Vec<Diagnostic>,
     ini: Ini,
@@ -69,18 +69,18 @@ pub struct Examined {
 }
 
 /// Reads all files, and continues after errors that make [`load`] refuse the configuration.
-pub fn examine(sources: &Sources) -> Examined {
-    let Judged { parts: Parts { daemon, services, problems }, ini, faults } = judge(sources);
+pub fn check(sources: &Sources) -> CheckedFiles {
+    let Analysis { parts: Parts { daemon, services, problems }, ini, faults } = analyze(sources);
     let daemon = daemon.filter(|_| !problems.iter().any(Diagnostic::is_error));
-    Examined { problems, ini, settings: daemon.map(|daemon| Settings { daemon, services }), faults }
+    CheckedFiles { problems, ini, settings: daemon.map(|daemon| Settings { daemon, services }), faults }
 }
 
-impl Examined {
-    /// Adds what `judge` says of the machine, except what may be the consequence of an error.
-    pub fn with_machine(self, judge: impl FnOnce(&Configuration) -> Vec<Diagnostic>) -> Vec<Diagnostic> {
-        let Examined { mut problems, ini, settings, faults } = self;
-        let Some(settings) = settings.or_else(|| parse::salvage_all(&mut ini.clone())) else { return problems };
-        let found = judge(&Configuration { settings, warnings: Vec::new(), ini });
+impl CheckedFiles {
+    /// Adds what `check` reports of the machine, except what may be the consequence of an error.
+    pub fn check_machine(self, check: impl FnOnce(&Configuration) -> Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let CheckedFiles { mut problems, ini, settings, faults } = self;
+        let Some(settings) = settings.or_else(|| parse::recover_all(&mut ini.clone())) else { return problems };
+        let found = check(&Configuration { settings, warnings: Vec::new(), ini });
         let errors = problems.iter().filter(|problem| problem.is_error());
         let faulty: HashSet<_> = errors.map(option_of).collect();
         let sound = |problem: &Diagnostic| faults.leave(problem) && !faulty.contains(&option_of(problem));
@@ -122,28 +122,28 @@ impl Faults {
 }
 
 /// All files, read and checked.
-struct Judged {
+struct Analysis {
     ini: Ini,
     /// With all problems of the files, warnings included.
     parts: Parts,
     faults: Faults,
 }
 
-fn judge(sources: &Sources) -> Judged {
+fn analyze(sources: &Sources) -> Analysis {
     let Read { ini, mut problems, passed_over } = read(sources);
     let faults = Faults::new(sources, &problems);
     let mut parts = parse::parts(&ini, !faults.of_all);
-    let mut found = unknown::judge(&ini);
+    let mut found = unknown::check(&ini);
     found.append(&mut parts.problems);
     let (whole, whole_daemon) = (faults.files.is_empty(), !faults.of_all);
-    found.extend(lint::judge(&Files { ini: &ini, sources, passed_over: &passed_over, whole, whole_daemon }));
+    found.extend(lint::check_files(&Files { ini: &ini, sources, passed_over: &passed_over, whole, whole_daemon }));
     found.retain(|problem| faults.leave(problem));
     problems.extend(found);
     // A value that several services inherit is one problem.
     diagnostic::once(&mut problems, DEFAULT);
     let main = Some(&*sources.main);
     problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
-    Judged { ini, parts: Parts { problems, ..parts }, faults }
+    Analysis { ini, parts: Parts { problems, ..parts }, faults }
 }
 
 /// Where the files say that the status socket is. Faults of other options and of services do not matter: who asks may

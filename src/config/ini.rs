@@ -121,7 +121,7 @@ pub struct Section {
 
 impl Section {
     /// Its own options in order of appearance.
-    pub fn own(&self) -> &[Entry] {
+    pub fn own_entries(&self) -> &[Entry] {
         &self.entries
     }
 
@@ -250,8 +250,8 @@ impl Ini {
 
     /// All options that count in the section: its own, then those of `[DEFAULT]` that it lacks.
     pub fn entries<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
-        let inherited = self.default_section().own().iter().filter(|entry| section.get(&entry.name).is_none());
-        section.own().iter().chain(inherited)
+        let inherited = self.default_section().own_entries().iter().filter(|entry| section.get(&entry.name).is_none());
+        section.own_entries().iter().chain(inherited)
     }
 
     /// The value of an option of the section, with references such as `%(name)s` replaced and `%%` as `%`.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use crate::command::{self, Word};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{Entry, Ini, Section, DEFAULT};
-use crate::config::options::{self, Kind, Opt, Scope};
+use crate::config::options::{self, Kind, OptionSpec, Scope};
 use crate::config::parse::{self, DAEMON};
 use crate::config::python;
 use crate::config::sources::Sources;
@@ -181,7 +181,7 @@ const MAX_NAMES: usize = 5;
 const MAX_FILL_LEN: usize = 300;
 
 /// Runs all lints of files.
-pub fn judge(files: &Files<'_>) -> Vec<Diagnostic> {
+pub fn check_files(files: &Files<'_>) -> Vec<Diagnostic> {
     run(|lint, findings| {
         if let Detector::Files(detector) = lint.detector {
             detector(files, findings);
@@ -190,7 +190,7 @@ pub fn judge(files: &Files<'_>) -> Vec<Diagnostic> {
 }
 
 /// Runs all lints of the machine.
-pub fn judge_machine(machine: &Machine<'_>) -> Vec<Diagnostic> {
+pub fn check_machine(machine: &Machine<'_>) -> Vec<Diagnostic> {
     run(|lint, findings| {
         if let Detector::Machine(detector) = lint.detector {
             detector(machine, findings);
@@ -247,15 +247,15 @@ fn named(mut all: impl Iterator<Item = String>) -> String {
 }
 
 /// A known option in the section of a file that sets it.
-struct Own<'a> {
+struct ConfiguredOption<'a> {
     section: &'a Section,
-    option: &'static Opt,
+    option: &'static OptionSpec,
     entry: &'a Entry,
     /// The value, or the raw text where its references cannot be resolved.
     value: Cow<'a, str>,
 }
 
-impl Own<'_> {
+impl ConfiguredOption<'_> {
     fn place(&self) -> Diagnostic {
         place(self.section, self.entry, &self.value)
     }
@@ -277,29 +277,29 @@ impl<'a> Files<'a> {
     }
 
     /// Yields each known option that a file sets, once, however many services inherit it.
-    fn own(&self) -> impl Iterator<Item = Own<'a>> {
+    fn configured_options(&self) -> impl Iterator<Item = ConfiguredOption<'a>> {
         let ini = self.ini;
         std::iter::once(ini.default_section()).chain(ini.sections()).flat_map(move |section| {
-            let set = section.own().iter().filter(|entry| entry.place.is_some());
+            let set = section.own_entries().iter().filter(|entry| entry.place.is_some());
             set.filter_map(move |entry| {
                 let option = known(section, &entry.name)?;
                 let value = ini.value(section, entry).unwrap_or(Cow::Borrowed(&entry.raw));
-                Some(Own { section, option, entry, value })
+                Some(ConfiguredOption { section, option, entry, value })
             })
         })
     }
 
-    fn own_commands(&self) -> impl Iterator<Item = Own<'a>> {
-        self.own().filter(|own| own.option.kind == Kind::Command)
+    fn configured_commands(&self) -> impl Iterator<Item = ConfiguredOption<'a>> {
+        self.configured_options().filter(|own| own.option.kind == Kind::Command)
     }
 
     /// The effective option of `[daemon]`, if a file sets it.
-    fn daemon(&self, option: &str) -> Option<Own<'a>> {
+    fn daemon(&self, option: &str) -> Option<ConfiguredOption<'a>> {
         let daemon = self.ini.section(DAEMON)?;
         let entry = self.ini.entry(daemon, option).filter(|entry| entry.place.is_some())?;
         let value = self.ini.value(daemon, entry).ok()?;
         let section = if daemon.get(option).is_some() { daemon } else { self.ini.default_section() };
-        Some(Own { section, option: options::find(Scope::Daemon, option)?, entry, value })
+        Some(ConfiguredOption { section, option: options::find(Scope::Daemon, option)?, entry, value })
     }
 
     /// The effective value of an option of `[daemon]`, defaults included.
@@ -325,7 +325,7 @@ impl<'a> Files<'a> {
     }
 }
 
-fn known(section: &Section, name: &str) -> Option<&'static Opt> {
+fn known(section: &Section, name: &str) -> Option<&'static OptionSpec> {
     match &*section.name {
         DAEMON => options::find(Scope::Daemon, name),
         DEFAULT => options::find(Scope::Service, name).or_else(|| options::find(Scope::Daemon, name)),

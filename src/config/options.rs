@@ -40,16 +40,16 @@ pub enum Kind {
     /// Seconds, with fractions, above 0.
     Seconds,
     /// Seconds, with fractions, 0 allowed.
-    SecondsOrNone,
+    SecondsOrZero,
     /// A whole number within these bounds.
-    Whole(u64, u64),
+    Integer(u64, u64),
     /// One of these words.
-    Word(&'static [&'static str]),
+    Choice(&'static [&'static str]),
 }
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
-pub struct Opt {
+pub struct OptionSpec {
     /// Where it counts.
     pub scope: Scope,
     /// Its name.
@@ -68,13 +68,13 @@ pub struct Opt {
 pub const LOG_LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 
 /// A counter of the original's: Python's whole numbers have no bound, ours fits every machine.
-const COUNT: Kind = Kind::Whole(0, 1 << 31);
-const AT_LEAST_ONE: Kind = Kind::Whole(1, u32::MAX as u64);
-const SIZE: Kind = Kind::Whole(0, 1 << 53);
+const COUNT: Kind = Kind::Integer(0, 1 << 31);
+const AT_LEAST_ONE: Kind = Kind::Integer(1, u32::MAX as u64);
+const SIZE: Kind = Kind::Integer(0, 1 << 53);
 
 /// All options, services' first.
 #[rustfmt::skip]
-pub const OPTIONS: &[Opt] = &[
+pub const OPTIONS: &[OptionSpec] = &[
     service("check_cmd", None, Kind::Command, "Health-check command; exit status 0 means healthy. Required."),
     service("ip_prefix", None, Kind::Prefixes, "One or more prefixes to advertise while the service is up. Required."),
     service("interface", Some("lo"), Kind::AnyText, "Interface that must have the addresses of ip_prefix."),
@@ -83,15 +83,15 @@ pub const OPTIONS: &[Opt] = &[
     service("check_rise", Some("2"), AT_LEAST_ONE, "Consecutive successes that bring the service up."),
     service("check_fail", Some("2"), AT_LEAST_ONE, "Consecutive failures that take the service down."),
     service("check_disabled", Some("true"), Kind::Boolean, "Do not run the check; on_disabled decides about the prefix."),
-    service("on_disabled", Some("withdraw"), Kind::Word(&["withdraw", "advertise"]), "What happens to the prefix while check_disabled is on."),
+    service("on_disabled", Some("withdraw"), Kind::Choice(&["withdraw", "advertise"]), "What happens to the prefix while check_disabled is on."),
     service("ip_check_disabled", Some("false"), Kind::Boolean, "Do not require that the interface has the addresses."),
     service("custom_bird_reconfigure_cmd_timeout", Some("2"), Kind::Seconds, "Seconds after which custom_bird_reconfigure_cmd is killed."),
     service("custom_bird_reconfigure_cmd", None, Kind::Command, "Command that replaces bird_reconfigure_cmd for this service; gets 'up' or 'down' as last argument."),
     new_service("check_fast_interval", None, Kind::Seconds, "Interval in seconds while the state is unknown or about to change."),
     new_service("watch_pidfile", None, Kind::Path, "Pidfile of the service; when that process ends, the check runs at once."),
     new_service("drain_file", None, Kind::Path, "While this file exists, the check does not run and the prefix is withdrawn."),
-    new_service("on_exit", Some("none"), Kind::Word(&["none", "withdraw"]), "What happens to the prefix at a clean stop of the daemon."),
-    new_service("on_boot", Some("none"), Kind::Word(&["none", "withdraw"]), "What happens to the prefix at the first start after a boot: none keeps it as listed, withdraw waits for checks."),
+    new_service("on_exit", Some("none"), Kind::Choice(&["none", "withdraw"]), "What happens to the prefix at a clean stop of the daemon."),
+    new_service("on_boot", Some("none"), Kind::Choice(&["none", "withdraw"]), "What happens to the prefix at the first start after a boot: none keeps it as listed, withdraw waits for checks."),
     new_service("state_change_cmd", None, Kind::Command, "Command that runs in the background after each change of state."),
     new_service("state_change_cmd_timeout", Some("10"), Kind::Seconds, "Seconds after which state_change_cmd is killed."),
 
@@ -111,8 +111,8 @@ pub const OPTIONS: &[Opt] = &[
     daemon("bird6_changes_counter", Some("128"), COUNT, "Number of old versions of bird6_conf to keep."),
     daemon("purge_ip_prefixes", Some("false"), Kind::Boolean, "Remove prefixes of no service from the lists at start."),
     daemon("pidfile", Some("/var/run/anycast-healthchecker/anycast-healthchecker.pid"), Kind::Path, "File that holds the process ID of the daemon."),
-    daemon("loglevel", Some("debug"), Kind::Word(LOG_LEVELS), "Minimum level to log."),
-    daemon("log_server_port", Some("514"), Kind::Whole(1, 65535), "UDP port of log_server."),
+    daemon("loglevel", Some("debug"), Kind::Choice(LOG_LEVELS), "Minimum level to log."),
+    daemon("log_server_port", Some("514"), Kind::Integer(1, 65535), "UDP port of log_server."),
     daemon("json_stdout", Some("false"), Kind::Boolean, "Log to standard output in JSON."),
     daemon("json_log_file", Some("false"), Kind::Boolean, "Log to log_file in JSON."),
     daemon("json_log_server", Some("false"), Kind::Boolean, "Log to log_server in JSON."),
@@ -121,38 +121,38 @@ pub const OPTIONS: &[Opt] = &[
     daemon("log_format_journalctl", Some("false"), Kind::Boolean, "Prefix each line on standard output with the priority that the journal reads."),
     daemon("prometheus_exporter", Some("false"), Kind::Boolean, "Write metrics for the textfile collector of node_exporter."),
     daemon("prometheus_collector_textfile_dir", Some("/var/cache/textfile_collector/"), Kind::Path, "Directory of the metrics file."),
-    daemon("prometheus_exporter_interval", Some("10"), Kind::Whole(1, u32::MAX as u64), "Seconds between two writes of the metrics file."),
+    daemon("prometheus_exporter_interval", Some("10"), Kind::Integer(1, u32::MAX as u64), "Seconds between two writes of the metrics file."),
     daemon("log_file", None, Kind::Path, "File to log to instead of standard output."),
     daemon("log_server", None, Kind::Text, "Syslog host to log to, by UDP, instead of standard output."),
     daemon("stderr_file", None, Kind::Path, "File for messages that would otherwise go to standard error."),
     daemon("stderr_log_server", None, Kind::Boolean, "Send messages that would otherwise go to standard error to log_server."),
-    daemon("splay_startup", None, Kind::SecondsOrNone, "Maximum random delay in seconds of each service's first check at start of the daemon."),
+    daemon("splay_startup", None, Kind::SecondsOrZero, "Maximum random delay in seconds of each service's first check at start of the daemon."),
     new_daemon("bird_control_socket", None, Kind::Path, "BIRD's control socket for IPv4, used instead of bird_reconfigure_cmd."),
     new_daemon("bird6_control_socket", None, Kind::Path, "BIRD's control socket for IPv6, used instead of bird6_reconfigure_cmd."),
     new_daemon("drain_file", None, Kind::Path, "While this file exists, the prefixes of all services are withdrawn."),
-    new_daemon("json_prefix", None, Kind::Word(&["none"]), "'none' omits the program's name before each JSON record."),
+    new_daemon("json_prefix", None, Kind::Choice(&["none"]), "'none' omits the program's name before each JSON record."),
     new_daemon("shared_ip_prefixes", Some("false"), Kind::Boolean, "Allow several services to name the same prefix; it is advertised while all of them are up."),
     new_daemon("status_socket", None, Kind::Path, "Socket that answers --status; default: status.sock beside the pidfile."),
 ];
 
-const fn service(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> Opt {
-    Opt { scope: Scope::Service, name, default, kind, help, original: true }
+const fn service(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> OptionSpec {
+    OptionSpec { scope: Scope::Service, name, default, kind, help, original: true }
 }
 
-const fn daemon(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> Opt {
-    Opt { scope: Scope::Daemon, name, default, kind, help, original: true }
+const fn daemon(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> OptionSpec {
+    OptionSpec { scope: Scope::Daemon, name, default, kind, help, original: true }
 }
 
-const fn new_service(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> Opt {
-    Opt { original: false, ..service(name, default, kind, help) }
+const fn new_service(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> OptionSpec {
+    OptionSpec { original: false, ..service(name, default, kind, help) }
 }
 
-const fn new_daemon(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> Opt {
-    Opt { original: false, ..daemon(name, default, kind, help) }
+const fn new_daemon(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> OptionSpec {
+    OptionSpec { original: false, ..daemon(name, default, kind, help) }
 }
 
 /// The option of this name that counts in this scope.
-pub fn find(scope: Scope, name: &str) -> Option<&'static Opt> {
+pub fn find(scope: Scope, name: &str) -> Option<&'static OptionSpec> {
     OPTIONS.iter().find(|option| option.scope == scope && option.name == name)
 }
 
@@ -196,9 +196,9 @@ impl Kind {
             Kind::Variable => "must be a name that BIRD can read".to_string(),
             Kind::Boolean => "must be true, yes, on or 1, or false, no, off or 0".to_string(),
             Kind::Seconds => format!("must be a number of seconds above 0 and up to {MAX_SECONDS}"),
-            Kind::SecondsOrNone => format!("must be a number of seconds from 0 to {MAX_SECONDS}"),
-            Kind::Whole(least, most) => format!("must be a whole number from {least} to {most}"),
-            Kind::Word(words) => format!("must be {}", words.join(" or ")),
+            Kind::SecondsOrZero => format!("must be a number of seconds from 0 to {MAX_SECONDS}"),
+            Kind::Integer(least, most) => format!("must be a whole number from {least} to {most}"),
+            Kind::Choice(words) => format!("must be {}", words.join(" or ")),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::command::Command;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{is_space, Entry, Ini, Section, DEFAULT};
-use crate::config::options::{self, Kind, Opt, Scope, MAX_SECONDS};
+use crate::config::options::{self, Kind, OptionSpec, Scope, MAX_SECONDS};
 use crate::config::settings::{Daemon, Service, Settings, TimedCommand};
 use crate::config::{python, symbol};
 use crate::prefix::Prefix;
@@ -34,7 +34,7 @@ const LONGEST_SOCKET: usize = 107;
 const MOST_REFUSED: usize = 20;
 
 /// Reads all sections. The problems may be warnings only.
-pub fn read(ini: &Ini) -> (Option<Settings>, Vec<Diagnostic>) {
+pub fn settings(ini: &Ini) -> (Option<Settings>, Vec<Diagnostic>) {
     let Parts { daemon, services, problems } = parts(ini, true);
     let daemon = daemon.filter(|_| !problems.iter().any(Diagnostic::is_error));
     (daemon.map(|daemon| Settings { daemon, services }), problems)
@@ -68,14 +68,14 @@ pub fn parts(ini: &Ini, sharing: bool) -> Parts {
         }
     }
     if let Some(daemon) = daemon.as_ref().filter(|_| sharing) {
-        sharing::judge(ini, daemon, &services, &mut problems);
+        sharing::check(ini, daemon, &services, &mut problems);
     }
     let services = services.into_iter().map(|(_, service)| service).collect();
     Parts { daemon, services, problems }
 }
 
 /// Reads everything with the program's defaults in place of faulty values.
-pub fn salvage_all(ini: &mut Ini) -> Option<Settings> {
+pub fn recover_all(ini: &mut Ini) -> Option<Settings> {
     loop {
         let Parts { daemon, services, problems } = parts(ini, false);
         let wrong = problems.iter().filter(|problem| problem.is_error());
@@ -90,7 +90,7 @@ pub fn salvage_all(ini: &mut Ini) -> Option<Settings> {
 }
 
 /// Section `[daemon]` alone. What is wrong in there is forgotten, so that the program's default counts, and told.
-pub fn salvage(ini: &mut Ini) -> (Option<Daemon>, Vec<Diagnostic>) {
+pub fn recover_daemon(ini: &mut Ini) -> (Option<Daemon>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     loop {
         let Some(section) = ini.section(DAEMON) else { return (None, problems) };
@@ -162,7 +162,7 @@ impl<'a> OptionParser<'a> {
         self.entry(option).is_some_and(|entry| entry.place.is_some())
     }
 
-    fn option(&self, name: &str) -> Option<&'static Opt> {
+    fn option(&self, name: &str) -> Option<&'static OptionSpec> {
         options::find(self.scope, name)
     }
 
@@ -196,7 +196,7 @@ impl<'a> OptionParser<'a> {
     }
 
     fn whole(&mut self, option: &str) -> u64 {
-        let within = |number: &u64, kind| matches!(kind, Kind::Whole(least, most) if (least..=most).contains(number));
+        let within = |number: &u64, kind| matches!(kind, Kind::Integer(least, most) if (least..=most).contains(number));
         self.parsed(option, |text, kind| python::whole(text).filter(|number| within(number, kind))).unwrap_or_default()
     }
 
@@ -204,13 +204,13 @@ impl<'a> OptionParser<'a> {
         self.parsed(option, |text, kind| {
             let seconds = python::float(text).filter(|seconds| *seconds <= f64::from(MAX_SECONDS))?;
             let duration = Duration::try_from_secs_f64(seconds).ok()?;
-            Some(duration).filter(|duration| kind == Kind::SecondsOrNone || !duration.is_zero())
+            Some(duration).filter(|duration| kind == Kind::SecondsOrZero || !duration.is_zero())
         })
     }
 
     fn word(&mut self, option: &str) -> Option<&'static str> {
         self.parsed(option, |text, kind| match kind {
-            Kind::Word(words) => words.iter().copied().find(|word| *word == text),
+            Kind::Choice(words) => words.iter().copied().find(|word| *word == text),
             _ => None,
         })
     }

@@ -34,7 +34,7 @@ const ELF: &[u8] = b"\x7fELF";
 
 /// Everything on this machine that does not fit. What the original would stop at is as `severe` as is said here: at
 /// start the daemon goes on, as each of these can come right while it runs.
-pub fn judge(configuration: &Configuration, severe: Severity) -> Vec<Diagnostic> {
+pub fn check(configuration: &Configuration, severe: Severity) -> Vec<Diagnostic> {
     let mut found = Findings {
         configuration,
         severe,

@@ -14,10 +14,10 @@ use crate::config::parse::DAEMON;
 const MOST: usize = 1000;
 
 /// One warning for each option that has no effect where it stands, and for each unknown one whose value is faulty.
-pub fn judge(ini: &Ini) -> Vec<Diagnostic> {
+pub fn check(ini: &Ini) -> Vec<Diagnostic> {
     let referred = references(ini);
     let sections = std::iter::once(ini.default_section()).chain(ini.sections());
-    let entries = sections.flat_map(|section| section.own().iter().map(move |entry| (section, entry)));
+    let entries = sections.flat_map(|section| section.own_entries().iter().map(move |entry| (section, entry)));
     // Of a name that is none, and of one that begins like a section, another sentence tells.
     let is_name = |name: &str| !name.is_empty() && !name.starts_with('[');
     let set = entries.filter(|(_, entry)| entry.place.is_some() && is_name(&entry.name));
@@ -71,7 +71,7 @@ fn without_effect(section: &Section, name: &str) -> Option<String> {
 fn references(ini: &Ini) -> HashSet<String> {
     let mut names = HashSet::new();
     for section in std::iter::once(ini.default_section()).chain(ini.sections()) {
-        for entry in section.own() {
+        for entry in section.own_entries() {
             let pieces = entry.raw.split("%(").skip(1);
             let found = pieces.filter_map(|piece| piece.split_once(')')).filter(|(_, behind)| behind.starts_with('s'));
             names.extend(found.map(|(name, _)| name.to_lowercase()));

@@ -45,7 +45,7 @@ impl Reading {
             let _at_end = at_end;
             let mut configuration = files::load(&sources)?;
             // As at the start: what may come right while the daemon runs is no reason to refuse.
-            let found = preflight::judge(&configuration, Severity::Warning);
+            let found = preflight::check(&configuration, Severity::Warning);
             configuration.warnings.extend(found);
             Ok(configuration)
         })?;
@@ -170,8 +170,8 @@ impl Daemon {
 }
 
 /// `3 services unchanged, 1 changed, 0 new, 0 gone`
-fn summary(ReloadPlan { fates, gone, .. }: &ReloadPlan) -> String {
-    let count = |which: fn(&ServiceChange) -> bool| fates.iter().filter(|fate| which(fate)).count();
+fn summary(ReloadPlan { service_changes, gone, .. }: &ReloadPlan) -> String {
+    let count = |which: fn(&ServiceChange) -> bool| service_changes.iter().filter(|fate| which(fate)).count();
     format!(
         "{} services unchanged, {} changed, {} new, {} gone",
         count(|fate| matches!(fate, ServiceChange::Unchanged)),

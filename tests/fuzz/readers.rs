@@ -80,7 +80,7 @@ pub fn ini(bytes: &[u8]) {
     let mut text = String::new();
     for section in sections(&ini) {
         text += &format!("[{}]\n", section.name);
-        for entry in section.own() {
+        for entry in section.own_entries() {
             text += &format!("{} = {}\n", entry.name, entry.raw.replace('\n', "\n\t"));
             assert!(!entry.raw.ends_with(is_space) && trim(&entry.name) == &*entry.name);
             if let Ok(value) = ini.value(section, entry) {
@@ -88,7 +88,7 @@ pub fn ini(bytes: &[u8]) {
             }
         }
     }
-    let kept = sections(&ini).flat_map(Section::own);
+    let kept = sections(&ini).flat_map(Section::own_entries);
     // A byte may become three as a small letter.
     assert!(kept.map(|entry| entry.name.len() + entry.raw.len()).sum::<usize>() <= 3 * bytes.len());
     if faults.is_empty() {
@@ -107,7 +107,7 @@ fn sections(ini: &Ini) -> impl Iterator<Item = &Section> {
 /// Name and value of each option, section by section.
 fn values(ini: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
     sections(ini)
-        .map(|section| (&*section.name, section.own().iter().map(|entry| (&*entry.name, &*entry.raw)).collect()))
+        .map(|section| (&*section.name, section.own_entries().iter().map(|entry| (&*entry.name, &*entry.raw)).collect()))
         .collect()
 }
 
@@ -134,7 +134,7 @@ pub fn settings(bytes: &[u8]) {
             // What has several lines, or a % in it, is printed as it is used, as the original prints it.
             let mut ini = Ini::default();
             ini.read(&sources.main, bytes);
-            let mut written = sections(&ini).flat_map(Section::own);
+            let mut written = sections(&ini).flat_map(Section::own_entries);
             if text.contains('%') || written.any(|entry| entry.raw.contains('\n')) {
                 return;
             }
@@ -146,8 +146,8 @@ pub fn settings(bytes: &[u8]) {
         Err(problems) => {
             assert!(problems.iter().any(Diagnostic::is_error));
             problems.iter().for_each(|problem| is_one_line(&problem.to_string()));
-            let salvaged = files::salvage(&sources, problems);
-            assert!(salvaged.settings.is_none_or(|settings| settings.services.is_empty()));
+            let recovered = files::recover(&sources, problems);
+            assert!(recovered.settings.is_none_or(|settings| settings.services.is_empty()));
         }
     }
 }

@@ -171,7 +171,7 @@ fn options_know_where_they_stand() {
     assert_eq!(ini.read(Path::new("1"), b"# c\n[a]\n\nX = 1\n"), []);
     assert_eq!(ini.read(Path::new("2"), b"[a]\rz = 1\r"), []);
     let section = ini.section("a").unwrap();
-    let places: Vec<_> = section.own().iter().map(|entry| (&*entry.name, entry.place.clone())).collect();
+    let places: Vec<_> = section.own_entries().iter().map(|entry| (&*entry.name, entry.place.clone())).collect();
     let place = |file: &str, line| Some(Location { file: Path::new(file).into(), line });
     assert_eq!(places, [("x", place("1", 4)), ("y", None), ("z", place("2", 2))]);
     assert_eq!(section.place, place("2", 1));
@@ -207,9 +207,9 @@ fn large_files_are_read_in_linear_time() {
     let sections: String = (0..100_000).map(|n| format!("[s{n}]\na = 1\nb = %(a)s\n\n")).collect();
     assert_eq!(read(&sections).0.sections().len(), 100_000);
     let options: String = (0..200_000).map(|n| format!("o{n} = 1\n  2\n\n\n")).collect();
-    assert_eq!(read(&format!("[a]\n{options}")).0.sections()[0].own().len(), 200_000);
+    assert_eq!(read(&format!("[a]\n{options}")).0.sections()[0].own_entries().len(), 200_000);
     let (ini, _) = read(&format!("[a]\nx = 1\n{}y = 2\n", "\n".repeat(1_000_000)));
-    assert_eq!(ini.sections()[0].own()[0].raw, "1");
+    assert_eq!(ini.sections()[0].own_entries()[0].raw, "1");
     for line in ["[".repeat(1_000_000), "]".repeat(1_000_000), " ".repeat(1_000_000), "\r".repeat(1_000_000)] {
         read(&format!("[a]\n{line}"));
         read(&line);
@@ -246,7 +246,7 @@ proptest! {
         }
         let (ini, faults) = read(&text);
         prop_assert_eq!(faults, []);
-        let found: Vec<_> = ini.sections()[0].own().iter().map(|e| (e.name.to_string(), e.raw.clone())).collect();
+        let found: Vec<_> = ini.sections()[0].own_entries().iter().map(|e| (e.name.to_string(), e.raw.clone())).collect();
         prop_assert_eq!(found, wanted, "{:?}", text);
     }
 
@@ -274,5 +274,5 @@ fn what_is_forgotten_is_as_if_it_had_never_stood_there() {
     let section = ini.section("a").unwrap();
     let values = ["x", "y", "z"].map(|name| ini.entry(section, name).map(|entry| &*entry.raw));
     assert_eq!(values, [Some("1"), Some("0"), Some("3")]);
-    assert_eq!(section.own().len(), 2);
+    assert_eq!(section.own_entries().len(), 2);
 }

@@ -37,7 +37,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Covers files that others create; [`super::judge`] covers those that the daemon writes.
+/// Covers files that others create; [`crate::config::preflight::check`] covers those that the daemon writes.
 pub fn no_directory(machine: &Machine<'_>, findings: &mut Findings) {
     let settings = &machine.configuration.settings;
     let drain = "nothing can be drained by it";
@@ -110,7 +110,7 @@ fn is_stream(path: &Path) -> bool {
 pub fn unassigned_prefixes(machine: &Machine<'_>, findings: &mut Findings) {
     let Some(addresses) = &machine.addresses else { return };
     for service in machine.configuration.settings.services.iter().filter(|service| service.disabled.is_none()) {
-        // `super::judge` tells of an interface that does not exist.
+        // `preflight::check` tells of an interface that does not exist.
         let Some(interface) = service.assigned_to.as_deref().filter(|interface| addresses.has_interface(interface))
         else {
             continue;
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::config::files::{load, ServiceFiles, Sources};
-    use crate::config::lint::judge_machine;
+    use crate::config::lint::check_machine;
 
     /// Compares what is told of these lines. `prepare` puts things into the directory `@`.
     fn check(daemon: &str, service: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
@@ -163,7 +163,7 @@ mod tests {
         prepare(directory.path());
         let services = ServiceFiles::File(services);
         let configuration = load(&Sources { main, services }).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let found = judge_machine(&Machine::new(&configuration));
+        let found = check_machine(&Machine::new(&configuration));
         let said: Vec<String> = found
             .into_iter()
             .map(|problem| format!("{}: {}", problem.option.unwrap_or_default(), problem.rule).replace(at, "@"))

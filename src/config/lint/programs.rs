@@ -6,7 +6,7 @@
 use crate::command::{self, Word};
 
 use super::words::{base, is_redirection, script, SHELLS};
-use super::{Files, Findings, Own};
+use super::{Files, Findings, ConfiguredOption};
 
 pub(super) fn curl_without_fail(files: &Files<'_>, findings: &mut Findings) {
     let is_wrong = |arguments: &[Word]| {
@@ -46,7 +46,7 @@ fn is_short(word: &str) -> bool {
 }
 
 fn each_check(files: &Files<'_>, findings: &mut Findings, names: &[&str], is_wrong: impl Fn(&[Word]) -> bool) {
-    for own in files.own_commands().filter(|own| own.option.name == "check_cmd") {
+    for own in files.configured_commands().filter(|own| own.option.name == "check_cmd") {
         let Some(words) = own.words() else { continue };
         let command = plain_command(words);
         if let Some((program, arguments)) = command.split_first() {
@@ -112,7 +112,7 @@ fn wrapper(words: &[Word]) -> usize {
 }
 
 pub(super) fn bird_keeps_nothing(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own_commands().filter(|own| tells_bird(files, own)) {
+    for own in files.configured_commands().filter(|own| tells_bird(files, own)) {
         let Some(words) = own.words() else { continue };
         if let Some((birdc, why)) = not_kept(&flat(&words)) {
             findings.say(own.place(), &[why, &birdc]);
@@ -121,7 +121,7 @@ pub(super) fn bird_keeps_nothing(files: &Files<'_>, findings: &mut Findings) {
 }
 
 /// Whether the command reconfigures BIRD, and is used at all.
-fn tells_bird(files: &Files<'_>, own: &Own<'_>) -> bool {
+fn tells_bird(files: &Files<'_>, own: &ConfiguredOption<'_>) -> bool {
     let used = |family: &str, socket: &str| files.is_on(family) && files.daemon(socket).is_none();
     match own.option.name {
         "bird_reconfigure_cmd" => used("ipv4", "bird_control_socket"),

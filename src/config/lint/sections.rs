@@ -112,7 +112,7 @@ pub(super) fn of_all(files: &Files<'_>, findings: &mut Findings) {
     for (section, whom, or) in [(DEFAULT, "every service", own), (DAEMON, "the daemon", "")] {
         let Some(section) = files.ini.section(section) else { continue };
         for place in section.places.iter().filter(|place| *place.file != *files.sources.main) {
-            let set = section.own().iter().filter(|entry| is_in(entry.place.as_ref(), &place.file));
+            let set = section.own_entries().iter().filter(|entry| is_in(entry.place.as_ref(), &place.file));
             let set = set.map(|entry| entry.name.to_string());
             let replaced = files
                 .ini
@@ -159,7 +159,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 
 pub(super) fn missing_brackets(files: &Files<'_>, findings: &mut Findings) {
     for section in std::iter::once(files.ini.default_section()).chain(files.ini.sections()) {
-        for entry in section.own().iter().filter(|entry| entry.name.starts_with('[')) {
+        for entry in section.own_entries().iter().filter(|entry| entry.name.starts_with('[')) {
             if find(Scope::Service, &entry.name).is_none() {
                 findings.say(super::place(section, entry, &entry.raw), &[]);
             }

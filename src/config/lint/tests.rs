@@ -63,8 +63,8 @@ impl Sandbox {
 
     /// The names of the lints that warn, and everything that `--check` says, except preflight.
     fn told(&self) -> (BTreeSet<&'static str>, Vec<Diagnostic>) {
-        let examined = files::examine(&self.sources());
-        let problems = examined.with_machine(|configuration| judge_machine(&Machine::new(configuration)));
+        let checked = files::check(&self.sources());
+        let problems = checked.check_machine(|configuration| check_machine(&Machine::new(configuration)));
         (problems.iter().filter_map(lint_of).collect(), problems)
     }
 }
@@ -132,7 +132,7 @@ fn said(service: &str, daemon: &str, more: &[(&str, &str)]) -> Vec<String> {
     sandbox.put("d/a.conf", &section("www", SERVICE_LINES, service));
     more.iter().for_each(|(name, text)| sandbox.put(&format!("d/{name}"), text));
     let root = sandbox.0.path().to_str().unwrap().to_string() + "/";
-    let problems = files::examine(&sandbox.sources()).problems;
+    let problems = files::check(&sandbox.sources()).problems;
     problems.iter().map(|problem| problem.to_string().replace(&root, "")).collect()
 }
 
@@ -227,7 +227,7 @@ fn files_that_are_not_read() {
     let none = |names: &[&str]| -> Vec<String> {
         let sandbox = Sandbox::new(None);
         names.iter().for_each(|name| sandbox.put(&format!("d/{name}"), ""));
-        let problems = files::examine(&sandbox.sources()).problems;
+        let problems = files::check(&sandbox.sources()).problems;
         problems.iter().map(|problem| problem.to_string()).collect()
     };
     for name in ["b.cfg", "b.ini", "b.conf.bak", "b.CONF", "b.conf.txt"] {
@@ -512,7 +512,7 @@ proptest! {
             let lines: Vec<String> = values.iter().map(|(option, value)| format!("{} = {value}\n", option.name)).collect();
             ini.read(Path::new(file), format!("{header}\n{}", lines.concat()).as_bytes());
         }
-        for problem in judge(&Files { ini: &ini, sources: &sources, passed_over: &[], whole: true, whole_daemon: true }) {
+        for problem in check_files(&Files { ini: &ini, sources: &sources, passed_over: &[], whole: true, whole_daemon: true }) {
             let text = problem.to_string();
             prop_assert!(!problem.is_error() && problem.file.is_some());
             prop_assert!(!text.contains(char::is_control), "{:?}", text);

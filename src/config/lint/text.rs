@@ -6,10 +6,10 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{header_name, Continuation};
 use crate::config::options::{find, Kind, Scope};
 
-use super::{Files, Findings, Own};
+use super::{Files, Findings, ConfiguredOption};
 
 pub(super) fn trailing_comments(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own() {
+    for own in files.configured_options() {
         if let Some(comment) = comment(&own) {
             findings.say(own.place(), &[&comment]);
         }
@@ -17,7 +17,7 @@ pub(super) fn trailing_comments(files: &Files<'_>, findings: &mut Findings) {
 }
 
 /// The first two words of a comment behind the value.
-fn comment(own: &Own<'_>) -> Option<String> {
+fn comment(own: &ConfiguredOption<'_>) -> Option<String> {
     let words: Vec<(String, String)> = match own.words().filter(|_| own.option.kind == Kind::Command) {
         Some(words) => words.into_iter().map(|word| (word.bare, word.text)).collect(),
         None => own.value.split_whitespace().map(|word| (word.to_string(), word.to_string())).collect(),
@@ -38,7 +38,7 @@ fn comment(own: &Own<'_>) -> Option<String> {
 
 /// Quotes are removed around the words of a command only.
 pub(super) fn quoted_values(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own().filter(|own| is_quoted(&own.value)) {
+    for own in files.configured_options().filter(|own| is_quoted(&own.value)) {
         match own.option.kind {
             Kind::Text | Kind::AnyText | Kind::Path => findings.say(own.place(), &["are part of the value"]),
             Kind::Command if own.words().is_some_and(|words| words.len() == 1 && words[0].text.contains(' ')) => {
@@ -80,7 +80,7 @@ const LOOKALIKES: [(char, &str, &str); 22] = [
 ];
 
 pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own() {
+    for own in files.configured_options() {
         // Visible characters within plain quotes are meant.
         let bare = own.words().filter(|_| own.option.kind == Kind::Command).map(|words| {
             let hidden = |c: char| is_invisible(c);
@@ -97,7 +97,7 @@ pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
             let place = Diagnostic::warning("").at(section.place.as_ref()).in_section(&section.name);
             findings.say(place, &[what, plain]);
         }
-        for entry in section.own().iter().filter(|entry| entry.place.is_some()) {
+        for entry in section.own_entries().iter().filter(|entry| entry.place.is_some()) {
             if let Some((what, plain)) = lookalike(&entry.name) {
                 findings.say(super::place(section, entry, &entry.raw), &[what, plain]);
             }
@@ -131,7 +131,7 @@ fn is_swallowed(line: &Continuation) -> bool {
 }
 
 pub(super) fn relative_paths(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own() {
+    for own in files.configured_options() {
         let is_relative = match own.option.kind {
             Kind::Path => !own.value.is_empty() && !own.value.starts_with('/') && !is_quoted(&own.value),
             Kind::Command => own.words().is_some_and(|words| {

@@ -25,7 +25,7 @@ const INTERPRETERS: [&str; 14] =
 const REMOTE: [&str; 3] = ["ssh", "watch", "parallel"];
 
 pub(super) fn shell_words(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own_commands() {
+    for own in files.configured_commands() {
         let Some(words) = own.words() else { continue };
         if let Some((at, word)) = first_of_a_shell(&words) {
             let what = match at {
@@ -99,7 +99,7 @@ fn is_expanded(bare: &str) -> bool {
 }
 
 pub(super) fn too_long(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.own_commands().filter(|own| own.value.len() >= MAX_ARGUMENT_LEN) {
+    for own in files.configured_commands().filter(|own| own.value.len() >= MAX_ARGUMENT_LEN) {
         let Some(words) = own.words() else { continue };
         // The kernel counts a NUL and a pointer for each argument.
         let longest = words.iter().map(|word| word.text.len() + 1).max().unwrap_or_default();

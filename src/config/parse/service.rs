@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::ini::{Continuation, DEFAULT};
-use crate::config::options::{Kind, Opt, Scope, OPTIONS};
+use crate::config::options::{Kind, OptionSpec, Scope, OPTIONS};
 use crate::config::python;
 use crate::config::settings::{OnDisabled, Service};
 
@@ -113,13 +113,13 @@ fn on_exit(reader: &mut OptionParser<'_>) -> bool {
 fn listing(reader: &mut OptionParser<'_>) -> Vec<Box<str>> {
     let new = OPTIONS.iter().filter(|option| option.scope == Scope::Service && !option.original);
     let listed = LISTED.iter().filter_map(|name| reader.option(name)).chain(new);
-    let set: Vec<&Opt> = listed.filter(|option| reader.entry(option.name).is_some()).collect();
-    let value = |option: &Opt| -> Option<Box<str>> {
+    let set: Vec<&OptionSpec> = listed.filter(|option| reader.entry(option.name).is_some()).collect();
+    let value = |option: &OptionSpec| -> Option<Box<str>> {
         let entry = reader.entry(option.name)?;
         let text = reader.ini.value(reader.section, entry).ok()?;
         let (value, class) = match option.kind {
-            Kind::Seconds | Kind::SecondsOrNone => (python::float_text(python::float(&text)?), "float"),
-            Kind::Whole(..) => (python::whole(&text)?.to_string(), "int"),
+            Kind::Seconds | Kind::SecondsOrZero => (python::float_text(python::float(&text)?), "float"),
+            Kind::Integer(..) => (python::whole(&text)?.to_string(), "int"),
             Kind::Boolean => (if python::boolean(&text)? { "True" } else { "False" }.to_string(), "bool"),
             _ => (text.into_owned(), "str"),
         };

@@ -12,7 +12,7 @@ use crate::prefix::Prefix;
 
 use super::locate;
 
-pub(super) fn judge(ini: &Ini, daemon: &Daemon, services: &[(&Section, Arc<Service>)], problems: &mut Vec<Diagnostic>) {
+pub(super) fn check(ini: &Ini, daemon: &Daemon, services: &[(&Section, Arc<Service>)], problems: &mut Vec<Diagnostic>) {
     let mut users: HashMap<Prefix, Vec<usize>> = HashMap::new();
     for (at, (section, service)) in services.iter().enumerate() {
         for prefix in &service.prefixes {

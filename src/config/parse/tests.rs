@@ -23,7 +23,7 @@ fn read_texts(texts: &[&str]) -> (Option<Settings>, Vec<String>) {
     for text in texts {
         assert_eq!(ini.read(Path::new("f"), text.as_bytes()), []);
     }
-    let (settings, problems) = read(&ini);
+    let (settings, problems) = settings(&ini);
     assert_eq!(settings.is_some(), !problems.iter().any(Diagnostic::is_error), "{problems:?}");
     let said = problems.iter().map(|problem| {
         let head = if problem.is_error() { "" } else { "warning: " };

@@ -22,7 +22,7 @@ fn check(lines: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
     let sources = Sources { main, services: ServiceFiles::File(service) };
     let configuration = load(&sources).unwrap_or_else(|problems| panic!("{problems:?}"));
     let before = fs::read_dir(&root).unwrap().count();
-    let said: Vec<String> = judge(&configuration, Severity::Error)
+    let said: Vec<String> = super::check(&configuration, Severity::Error)
         .into_iter()
         .map(|problem| {
             let head = if problem.is_error() { "" } else { "warning: " };
@@ -32,7 +32,7 @@ fn check(lines: &str, prepare: impl FnOnce(&Path), expected: &[&str]) {
     assert_eq!(said, expected, "{lines:?}");
     assert_eq!(fs::read_dir(&root).unwrap().count(), before, "{lines:?}");
     // At start, what can come right later is no error.
-    let at_start = judge(&configuration, Severity::Warning).into_iter().filter(Diagnostic::is_error);
+    let at_start = super::check(&configuration, Severity::Warning).into_iter().filter(Diagnostic::is_error);
     let lasting = |problem: &Diagnostic| problem.option.as_deref() == Some("pidfile") || problem.rule.contains("sudo");
     assert!(at_start.into_iter().all(|problem| lasting(&problem)), "{lines:?}");
 }
