@@ -1,10 +1,12 @@
-//! A prefix: an IPv4 or IPv6 network with its length, as one entry of BIRD's list.
+//! A prefix: an IPv4 or IPv6 network with its length, as in BIRD's list.
 //!
-//! Promises: a [`Prefix`] has no host bits; two spellings of one prefix are equal; its text is canonical, carries the
-//! length always (BIRD takes a bare address for a set of addresses and then exports nothing) and is what Python's
-//! `ipaddress` prints, so that the original reads our files. Accepted are the spellings that `ipaddress.ip_network`
-//! accepts, without scope ids, which BIRD cannot hold.
-//! Leaves out: BIRD's patterns (`10.0.0.0/8+`); a list written by us never holds one.
+//! Guarantees: pure. A [`Prefix`] has no host bits, and two spellings of one prefix are equal. Its
+//! text is what Python's `ipaddress` prints, so that the original can read our files. It always has
+//! the length, because BIRD reads a list of bare addresses as another type and then exports
+//! nothing. All spellings that `ipaddress.ip_network` accepts are accepted, except scope IDs, which
+//! BIRD cannot hold.
+//!
+//! Out of scope: BIRD's patterns (`10.0.0.0/8+`), which the lists never contain.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,17 +14,17 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// One of the two address families. Each has its own prefix file, variable and dummy.
+/// An address family. Each has its own prefix file, BIRD constant and dummy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
-    /// IPv4, `bird_conf` and its neighbours.
+    /// IPv4, with `bird_conf` and the like.
     V4,
-    /// IPv6, `bird6_conf` and its neighbours.
+    /// IPv6, with `bird6_conf` and the like.
     V6,
 }
 
 impl Family {
-    /// Both, in the order in which they are worked on.
+    /// Both families, in the order in which they are processed.
     pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
 }
 
@@ -40,7 +42,7 @@ impl fmt::Display for Family {
 pub struct Prefix(IpNet);
 
 impl Prefix {
-    /// The family the prefix belongs to.
+    /// The address family.
     pub fn family(&self) -> Family {
         match self.0 {
             IpNet::V4(_) => Family::V4,
@@ -48,17 +50,17 @@ impl Prefix {
         }
     }
 
-    /// The network's address.
+    /// The address of the network.
     pub fn address(&self) -> IpAddr {
         self.0.addr()
     }
 
-    /// The prefix length in bits, 0 to 32 or 128.
+    /// The prefix length in bits, from 0 to 32 or 128.
     pub fn length(&self) -> u8 {
         self.0.prefix_len()
     }
 
-    /// The network's address as Python prints it: as Rust does, but with `::ffff:102:304` for `::ffff:1.2.3.4`.
+    /// The address as Python prints it: as Rust does, but `::ffff:102:304` for `::ffff:1.2.3.4`.
     pub fn address_text(&self) -> String {
         let mut text = self.to_string();
         text.truncate(text.rfind('/').unwrap_or(text.len()));
@@ -79,21 +81,21 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Why a text is no prefix.
+/// Why a text is not a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
-    /// Neither an IPv4 nor an IPv6 address stands before the slash.
+    /// The text before the slash is not an address.
     #[error("'{0}' is not an IPv4 or IPv6 address or prefix")]
     Address(String),
-    /// What stands behind the slash is no length and no netmask of the family.
-    #[error("'{0}' has no valid prefix length behind the slash")]
+    /// The text after the slash is neither a length nor a netmask of the family.
+    #[error("'{0}' has no valid prefix length after the slash")]
     Length(String),
-    /// Bits are set behind the prefix length.
+    /// Bits are set beyond the prefix length.
     #[error("'{text}' has host bits set, did you mean {meant}?")]
     HostBits {
-        /// As it was written.
+        /// The text.
         text: String,
-        /// The network it lies in.
+        /// The network that contains it.
         meant: Prefix,
     },
 }
@@ -111,7 +113,7 @@ impl FromStr for Prefix {
             let length = length.map_or(Some(32), v4_length).ok_or_else(bad_length)?;
             IpNet::new(v4.into(), length).map_err(|_| bad_length())?
         } else if let Ok(v6) = Ipv6Addr::from_str(address) {
-            let length = length.map_or(Some(128), digits).ok_or_else(bad_length)?;
+            let length = length.map_or(Some(128), number).ok_or_else(bad_length)?;
             IpNet::new(v6.into(), length).map_err(|_| bad_length())?
         } else {
             return Err(PrefixError::Address(text.to_string()));
@@ -123,8 +125,8 @@ impl FromStr for Prefix {
     }
 }
 
-/// A length as Python reads it: ASCII digits, leading zeros allowed, no sign.
-fn digits(text: &str) -> Option<u8> {
+/// Parses a length as Python does: ASCII digits, leading zeros allowed, no sign.
+fn number(text: &str) -> Option<u8> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -136,9 +138,10 @@ fn digits(text: &str) -> Option<u8> {
     }
 }
 
-/// Digits, a netmask (`255.255.0.0`) or a host mask (`0.0.255.255`), in this order, as Python tries them.
+/// Parses a number, a netmask (`255.255.0.0`) or a host mask (`0.0.255.255`), in this order, as
+/// Python does.
 fn v4_length(text: &str) -> Option<u8> {
-    if let Some(length) = digits(text) {
+    if let Some(length) = number(text) {
         return Some(length);
     }
     let mask = Ipv4Addr::from_str(text).ok()?;
@@ -153,12 +156,12 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let found = text.parse::<Prefix>().map_or_else(|error| error.to_string(), |prefix| prefix.to_string());
-        assert_eq!(found, expected, "{text:?}");
+        let result = text.parse::<Prefix>().map_or_else(|error| error.to_string(), |prefix| prefix.to_string());
+        assert_eq!(result, expected, "{text:?}");
     }
 
     #[test]
-    fn spellings_of_python() {
+    fn spellings_are_accepted_as_in_python() {
         check("10.0.0.1", "10.0.0.1/32");
         check("10.0.0.1/32", "10.0.0.1/32");
         check("10.0.0.1/032", "10.0.0.1/32");
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_with_a_reason() {
+    fn invalid_prefixes_are_refused_with_a_reason() {
         check("10.1.2.3/24", "'10.1.2.3/24' has host bits set, did you mean 10.1.2.0/24?");
         check("fd00::1/64", "'fd00::1/64' has host bits set, did you mean fd00::/64?");
         for text in ["", "x", "10.1.2/32", "010.1.1.1/32", "300.1.1.1", ":::/1", "fe80::1%lo", " 10.0.0.1", "1"] {
@@ -189,13 +192,13 @@ mod tests {
             "10.0.0.0/255.0.255.0",
             "::/ffff::",
         ] {
-            check(text, &format!("'{text}' has no valid prefix length behind the slash"));
+            check(text, &format!("'{text}' has no valid prefix length after the slash"));
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn what_is_printed_can_be_read(bits: u128, length in 0u8..=128, v4: bool) {
+        fn a_printed_prefix_can_be_parsed(bits: u128, length in 0u8..=128, v4: bool) {
             let address: IpAddr = if v4 { Ipv4Addr::from(bits as u32).into() } else { Ipv6Addr::from(bits).into() };
             let length = if v4 { length % 33 } else { length };
             let prefix = Prefix(IpNet::new(address, length).map_err(|e| proptest::test_runner::TestCaseError::fail(e.to_string()))?.trunc());
