@@ -1,7 +1,11 @@
-//! A command line: what `check_cmd` and its kin hold, split into words as Python's `shlex.split` splits it. No shell.
+//! A command such as `check_cmd`, split into words as Python's `shlex.split` splits it, without a
+//! shell.
 //!
-//! Promises: a [`Command`] has a program name, and no word holds a NUL byte, so that it can be handed to the kernel.
-//! Leaves out: running it (`sys::process`), and finding the program on this machine (`config::preflight`).
+//! Guarantees: pure. A [`Command`] has a program name, and no word contains a NUL byte, so that it
+//! can be executed.
+//!
+//! Out of scope: running it (`sys::process`), and finding the program on this machine
+//! (`config::preflight`).
 
 use std::fmt;
 
@@ -11,25 +15,25 @@ pub struct Command {
     words: Vec<String>,
 }
 
-/// Why a text is no command.
+/// Why a text is not a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// A quote is opened and never closed. The texts of these two are Python's.
+    /// A quote is not closed. The message is Python's.
     #[error("No closing quotation")]
     Quotation,
-    /// A backslash stands at the very end.
+    /// A backslash is the last character. The message is Python's.
     #[error("No escaped character")]
     Escape,
-    /// Nothing, or an empty word where the program's name should be.
-    #[error("it names no program")]
+    /// The program name is missing or empty.
+    #[error("it has no program name")]
     Empty,
-    /// A NUL byte, which no argument can hold.
-    #[error("it holds a NUL byte")]
+    /// An argument cannot contain a NUL byte.
+    #[error("it contains a NUL byte")]
     Nul,
 }
 
 impl Command {
-    /// Splits `text` into words and checks that they can be run.
+    /// Splits `text` into words and checks that they can be executed.
     pub fn parse(text: &str) -> Result<Command, CommandError> {
         let words: Vec<String> = split(text)?;
         if words.first().is_none_or(String::is_empty) {
@@ -41,7 +45,7 @@ impl Command {
         Ok(Command { words })
     }
 
-    /// The program's name or path, never empty.
+    /// The name or path of the program, never empty.
     pub fn program(&self) -> &str {
         &self.words[0]
     }
@@ -52,49 +56,51 @@ impl Command {
     }
 }
 
-/// The words joined by blanks, as the original logs a command.
+/// Displays the words joined by blanks, as the original logs a command.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words.join(" "))
     }
 }
 
-/// One word of a command line, with and without its quoted characters.
+/// One word of a command, with and without its quoted characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
-    /// The argument that the program gets.
+    /// The argument of the program.
     pub text: String,
-    /// The same with `x` in place of each character that is quoted or escaped for a shell.
+    /// The same, with `x` in place of each character that a shell would not interpret, because it
+    /// is quoted or escaped.
     pub bare: String,
 }
 
-/// Splits `text` as [`Command::parse`] does, and keeps what is outside quotes.
+/// Splits `text` as [`Command::parse`] does, and keeps which characters are quoted.
 pub fn words(text: &str) -> Result<Vec<Word>, CommandError> {
     split(text)
 }
 
-/// Collects the characters of a word.
-trait Characters: Default {
+/// Builds a word from its characters.
+trait WordBuilder: Default {
     /// Adds a character. `quote` is the quote around it, or the backslash before it.
     fn add(&mut self, c: char, quote: Option<char>);
 }
 
-impl Characters for String {
+impl WordBuilder for String {
     fn add(&mut self, c: char, _: Option<char>) {
         self.push(c);
     }
 }
 
-impl Characters for Word {
+impl WordBuilder for Word {
     fn add(&mut self, c: char, quote: Option<char>) {
         self.text.push(c);
-        let counts = quote.is_none() || quote == Some('"') && matches!(c, '$' | '`');
-        self.bare.push(if counts { c } else { 'x' });
+        let is_interpreted = quote.is_none() || quote == Some('"') && matches!(c, '$' | '`');
+        self.bare.push(if is_interpreted { c } else { 'x' });
     }
 }
 
-/// Python's `shlex.split(text)`: POSIX quoting, no comments; only blank, tab, CR and LF separate words.
-fn split<W: Characters>(text: &str) -> Result<Vec<W>, CommandError> {
+/// Splits as Python's `shlex.split(text)`: POSIX quoting, no comments; blank, tab, CR and LF
+/// separate words.
+fn split<W: WordBuilder>(text: &str) -> Result<Vec<W>, CommandError> {
     let mut words = Vec::new();
     let mut word: Option<W> = None;
     let mut chars = text.chars();
@@ -105,7 +111,7 @@ fn split<W: Characters>(text: &str) -> Result<Vec<W>, CommandError> {
                 let escaped = chars.next().ok_or(CommandError::Escape)?;
                 word.get_or_insert_default().add(escaped, Some('\\'));
             }
-            '\'' | '"' => quoted(c, &mut chars, word.get_or_insert_default())?,
+            '\'' | '"' => add_quoted(c, &mut chars, word.get_or_insert_default())?,
             _ => word.get_or_insert_default().add(c, None),
         }
     }
@@ -113,8 +119,9 @@ fn split<W: Characters>(text: &str) -> Result<Vec<W>, CommandError> {
     Ok(words)
 }
 
-/// Reads up to the closing `quote`. In double quotes a backslash escapes only itself and the quote.
-fn quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut impl Characters) -> Result<(), CommandError> {
+/// Adds the characters up to the closing `quote`. In double quotes a backslash escapes only itself
+/// and the quote.
+fn add_quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut impl WordBuilder) -> Result<(), CommandError> {
     while let Some(c) = chars.next() {
         match c {
             _ if c == quote => return Ok(()),
@@ -135,9 +142,9 @@ fn quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut impl Characte
 mod tests {
     use super::*;
 
-    /// `tests/data/shlex.json`: what Python makes of hand-made strings.
+    /// The cases in `tests/data/shlex.json` have Python's results.
     #[test]
-    fn splits_as_python_does() {
+    fn commands_are_split_as_in_python() {
         #[derive(serde::Deserialize)]
         struct Case {
             r#in: String,
@@ -147,22 +154,22 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../tests/data/shlex.json")).unwrap();
         assert!(cases.len() > 100);
         for case in cases {
-            let found = split::<String>(&case.r#in).map_err(|error| format!("ValueError: {error}"));
-            assert_eq!(found, case.ok.ok_or(case.error.unwrap_or_default()), "{:?}", case.r#in);
+            let result = split::<String>(&case.r#in).map_err(|error| format!("ValueError: {error}"));
+            assert_eq!(result, case.ok.ok_or(case.error.unwrap_or_default()), "{:?}", case.r#in);
         }
     }
 
     #[test]
-    fn what_stands_outside_quotes_is_kept() {
-        let found = words("a>b '$c|' \"$d|`\" e\\;f '' \"g\\$h\"").unwrap();
-        let bare: Vec<&str> = found.iter().map(|word| &*word.bare).collect();
+    fn words_keep_which_characters_are_quoted() {
+        let words = words("a>b '$c|' \"$d|`\" e\\;f '' \"g\\$h\"").unwrap();
+        let bare: Vec<&str> = words.iter().map(|word| &*word.bare).collect();
         assert_eq!(bare, ["a>b", "xxx", "$xx`", "exf", "", "xxxx"]);
-        let text: Vec<&str> = found.iter().map(|word| &*word.text).collect();
+        let text: Vec<&str> = words.iter().map(|word| &*word.text).collect();
         assert_eq!(text, ["a>b", "$c|", "$d|`", "e;f", "", "g\\$h"]);
     }
 
     #[test]
-    fn what_cannot_be_run_is_refused() {
+    fn commands_that_cannot_be_executed_are_refused() {
         assert_eq!(Command::parse(" \n"), Err(CommandError::Empty));
         assert_eq!(Command::parse("'' x"), Err(CommandError::Empty));
         assert_eq!(Command::parse("/bin/true a\0b"), Err(CommandError::Nul));

@@ -208,7 +208,7 @@ fn what_this_machine_lacks() {
     let text = fs::read_to_string(&main).unwrap();
     let pidfile = text.lines().nth(1).unwrap();
     put(&main, &text.replace(pidfile, "pidfile = /nonexistent/pid"));
-    let said = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must lie in a directory that exists, but '/nonexistent' is none; create it\n";
+    let said = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must be in an existing directory, but '/nonexistent' is not one; create it\n";
     for arguments in ["-c", "-P", ""] {
         assert_eq!(told(&run(root.path(), &format!("{FILES} {arguments}"))), (1, "", said), "{arguments}");
     }

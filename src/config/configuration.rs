@@ -1,4 +1,4 @@
-//! The whole configuration as it was read: what it says, and the text behind that.
+//! A valid configuration: the settings, and the sections they were read from.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,33 +8,34 @@ use crate::config::ini::Ini;
 use crate::config::parse;
 use crate::config::settings::Settings;
 
-/// A configuration that was read and found good.
+/// A configuration without errors.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    /// What it says.
+    /// The settings.
     pub settings: Settings,
-    /// What can be lived with, but should be told.
+    /// Problems that do not keep the daemon from starting.
     pub warnings: Vec<Diagnostic>,
     pub(super) ini: Ini,
 }
 
 impl Configuration {
-    /// What a daemon goes on with; the files' text, a third of the whole, is let go.
+    /// Returns the settings and the warnings, and frees the sections, which are a third of the
+    /// whole.
     pub fn into_parts(self) -> (Settings, Vec<Diagnostic>) {
         (self.settings, self.warnings)
     }
 
-    /// What `--print-conf` prints: every option that counts in each section, its value as it is used. Also options that
-    /// nobody knows must have a value for that.
+    /// Returns what `--print-conf` prints: every effective option of each section, with its
+    /// references replaced. Fails if an option has no value, even an unknown one.
     pub fn print(&self) -> Result<String, Vec<Diagnostic>> {
         let (mut text, mut problems) = (String::new(), Vec::new());
-        for section in std::iter::once(self.ini.default_section()).chain(self.ini.sections()) {
+        for section in self.ini.all_sections() {
             let _ = writeln!(text, "[{}]", section.name);
             for entry in self.ini.entries(section) {
                 match self.ini.value(section, entry) {
                     Ok(value) => _ = writeln!(text, "{} = {value}", entry.name),
-                    Err(fault) => {
-                        let problem = Diagnostic::error(fault.to_string());
+                    Err(error) => {
+                        let problem = Diagnostic::error(error.to_string());
                         problems.push(parse::locate(&self.ini, section, &entry.name, problem));
                     }
                 }
@@ -48,7 +49,7 @@ impl Configuration {
         }
     }
 
-    /// A problem that the machine gives this option, with the option's place and value.
+    /// Adds the location and the value of this option to a problem.
     pub fn locate(&self, section: &str, option: &str, problem: Diagnostic) -> Diagnostic {
         match self.ini.section(section) {
             Some(section) => parse::locate(&self.ini, section, option, problem),
@@ -56,9 +57,8 @@ impl Configuration {
         }
     }
 
-    /// The option's value as it is used, where it has one.
+    /// The effective value of an option. None if it is not set, or if its references are invalid.
     pub fn value(&self, section: &str, option: &str) -> Option<Cow<'_, str>> {
-        let section = self.ini.section(section)?;
-        self.ini.value(section, self.ini.entry(section, option)?).ok()
+        self.ini.effective_value(self.ini.section(section)?, option)
     }
 }

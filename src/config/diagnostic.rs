@@ -1,102 +1,113 @@
-//! A problem of the configuration: what is wrong, where it stands, and the rule it breaks.
+//! A problem of the configuration: where it is, and what is wrong.
 //!
-//! Promises: one problem is one line of text, whatever the value holds, and no longer than a log can bear.
-//! Leaves out: finding problems (`config::ini`, `config::parse`, `config::preflight`).
+//! Guarantees: a problem is one line of text of limited length, whatever the value holds.
+//!
+//! Out of scope: finding problems (`config::ini`, `config::parse`, `config::lint`,
+//! `config::preflight`).
 
 use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How bad it is.
+/// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
-    /// It can be lived with; `--strict` refuses it all the same.
+    /// The daemon starts anyway; `--check --strict` refuses the configuration.
     Warning,
     /// The configuration is refused.
     Error,
 }
 
-/// Where something stands in a file.
+/// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// The file, as it was named or found.
+    /// The file, by the path on the command line or in the directory of services.
     pub file: Arc<Path>,
-    /// The line, from 1 on.
+    /// The line number, from 1.
     pub line: usize,
 }
 
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// How severe it is.
     pub severity: Severity,
-    /// The file that holds it, where there is one.
+    /// The file it is about, if any.
     pub file: Option<Arc<Path>>,
-    /// The line in the file.
+    /// The line in the file, if any.
     pub line: Option<usize>,
-    /// The section, without brackets.
+    /// The section, without its brackets.
     pub section: Option<String>,
-    /// The option.
+    /// The name of the option.
     pub option: Option<String>,
-    /// The option's value after interpolation, or the line as it stands.
+    /// The option's value after interpolation, or the line as written.
     pub value: Option<String>,
-    /// The rule that is broken, as the end of a sentence that began with the place.
-    pub rule: String,
+    /// What is wrong: the end of a sentence that begins with the location.
+    pub message: String,
 }
 
-/// The most characters of a value that are shown.
-const SHOWN: usize = 200;
+/// Upper bound on the characters of a section, an option or a value that are shown.
+const MAX_NAME_LEN: usize = 200;
 
-/// The most characters of a rule: some name a file or a few services.
-const RULE: usize = 1000;
+/// Upper bound on the characters of a message or a path that are shown.
+const MAX_TEXT_LEN: usize = 1000;
 
 impl Diagnostic {
-    /// An error that is tied to no place yet.
-    pub fn error(rule: impl Into<String>) -> Diagnostic {
-        let rule = rule.into();
-        Diagnostic { severity: Severity::Error, file: None, line: None, section: None, option: None, value: None, rule }
+    /// Creates an error without a location.
+    pub fn error(message: impl Into<String>) -> Diagnostic {
+        let message = message.into();
+        Diagnostic {
+            severity: Severity::Error,
+            file: None,
+            line: None,
+            section: None,
+            option: None,
+            value: None,
+            message,
+        }
     }
 
-    /// A warning that is tied to no place yet.
-    pub fn warning(rule: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(rule) }
+    /// Creates a warning without a location.
+    pub fn warning(message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message) }
     }
 
-    /// The same in this file.
+    /// Sets the file.
     pub fn in_file(self, file: &Path) -> Diagnostic {
         Diagnostic { file: Some(file.into()), ..self }
     }
 
-    /// The same at this place, where it is known.
-    pub fn at(self, place: Option<&Location>) -> Diagnostic {
-        Diagnostic { file: place.map(|place| Arc::clone(&place.file)), line: place.map(|place| place.line), ..self }
+    /// Sets the file and the line, if they are known.
+    pub fn at(self, location: Option<&Location>) -> Diagnostic {
+        let file = location.map(|location| Arc::clone(&location.file));
+        Diagnostic { file, line: location.map(|location| location.line), ..self }
     }
 
-    /// The same in this section.
+    /// Sets the section.
     pub fn in_section(self, section: &str) -> Diagnostic {
         Diagnostic { section: Some(section.to_string()), ..self }
     }
 
-    /// The same with this option and its value, of which no more is kept than tells values apart.
-    pub fn of(self, option: &str, value: Option<&str>) -> Diagnostic {
-        let value = value.map(|value| value.chars().take(RULE).collect());
+    /// Sets the option and its value. A long value is cut, still long enough to tell values apart.
+    pub fn for_option(self, option: &str, value: Option<&str>) -> Diagnostic {
+        let value = value.map(|value| value.chars().take(MAX_TEXT_LEN).collect());
         Diagnostic { option: Some(option.to_string()), value, ..self }
     }
 
-    /// Whether the configuration is refused for it.
+    /// Whether the configuration is refused.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
-/// Removes duplicates. A value of the `shared` section, `[DEFAULT]`, with references differs between services, but is one
-/// value.
-pub fn once(problems: &mut Vec<Diagnostic>, shared: &str) {
+/// Removes duplicates. In the `inherited` section, `[DEFAULT]`, problems of one line are duplicates
+/// even if the value differs: references in it are replaced for each service.
+pub fn deduplicate(problems: &mut Vec<Diagnostic>, inherited: &str) {
     let mut seen = HashSet::new();
     problems.retain(|problem| {
         let mut key = problem.clone();
-        if key.section.as_deref() == Some(shared) && key.line.is_some() {
+        if key.section.as_deref() == Some(inherited) && key.line.is_some() {
             key.value = None;
         }
         seen.insert(key)
@@ -107,24 +118,26 @@ pub fn once(problems: &mut Vec<Diagnostic>, shared: &str) {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, "{}, line {line}: ", OneLine(&file.to_string_lossy(), RULE))?,
-            (Some(file), None) => write!(f, "{}: ", OneLine(&file.to_string_lossy(), RULE))?,
+            (Some(file), Some(line)) => write!(f, "{}, line {line}: ", OneLine(&file.to_string_lossy(), MAX_TEXT_LEN))?,
+            (Some(file), None) => write!(f, "{}: ", OneLine(&file.to_string_lossy(), MAX_TEXT_LEN))?,
             (None, _) => {}
         }
         if let Some(section) = &self.section {
-            write!(f, "[{}] ", OneLine(section, SHOWN))?;
+            write!(f, "[{}] ", OneLine(section, MAX_NAME_LEN))?;
         }
         match (&self.option, &self.value) {
-            (Some(option), Some(value)) => write!(f, "{} = {}: ", OneLine(option, SHOWN), OneLine(value, SHOWN))?,
-            (Some(option), None) => write!(f, "{}: ", OneLine(option, SHOWN))?,
-            (None, Some(value)) => write!(f, "'{}': ", OneLine(value, SHOWN))?,
+            (Some(option), Some(value)) => {
+                write!(f, "{} = {}: ", OneLine(option, MAX_NAME_LEN), OneLine(value, MAX_NAME_LEN))?
+            }
+            (Some(option), None) => write!(f, "{}: ", OneLine(option, MAX_NAME_LEN))?,
+            (None, Some(value)) => write!(f, "'{}': ", OneLine(value, MAX_NAME_LEN))?,
             (None, None) => {}
         }
-        write!(f, "{}", OneLine(&self.rule, RULE))
+        write!(f, "{}", OneLine(&self.message, MAX_TEXT_LEN))
     }
 }
 
-/// A text with its control characters escaped, and cut where it is too long.
+/// Displays a text on one line: control characters escaped, cut at this number of characters.
 struct OneLine<'a>(&'a str, usize);
 
 impl fmt::Display for OneLine<'_> {
@@ -146,28 +159,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_one_line_with_what_is_known() {
-        let bare = Diagnostic::error("must be said");
-        assert_eq!(bare.to_string(), "must be said");
-        let place = Location { file: Path::new("/etc/a.conf").into(), line: 12 };
-        let full = bare.clone().at(Some(&place)).in_section("web").of("check_cmd", Some("/bin/a\n\t\u{1b}[2Jb"));
-        assert_eq!(full.to_string(), r"/etc/a.conf, line 12: [web] check_cmd = /bin/a\n\t\u{1b}[2Jb: must be said");
-        let long = bare.of("x", Some(&"ä".repeat(1_000_000)));
-        assert_eq!(long.to_string(), format!("x = {} …: must be said", "ä".repeat(SHOWN)));
+    fn a_problem_is_one_line_with_all_that_is_known() {
+        let bare = Diagnostic::error("is wrong");
+        assert_eq!(bare.to_string(), "is wrong");
+        let location = Location { file: Path::new("/etc/a.conf").into(), line: 12 };
+        let full =
+            bare.clone().at(Some(&location)).in_section("web").for_option("check_cmd", Some("/bin/a\n\t\u{1b}[2Jb"));
+        assert_eq!(full.to_string(), r"/etc/a.conf, line 12: [web] check_cmd = /bin/a\n\t\u{1b}[2Jb: is wrong");
+        let long = bare.for_option("x", Some(&"ä".repeat(1_000_000)));
+        assert_eq!(long.to_string(), format!("x = {} …: is wrong", "ä".repeat(MAX_NAME_LEN)));
         let file = Diagnostic::error("cannot be read").in_file(Path::new("a\nb"));
         assert_eq!(file.to_string(), r"a\nb: cannot be read");
     }
 
     #[test]
-    fn one_line_is_told_of_once() {
-        let place = Location { file: Path::new("/etc/a.conf").into(), line: 12 };
-        let of = |section: &str, value: &str, rule: &str| {
-            Diagnostic::warning(rule).at(Some(&place)).in_section(section).of("check_cmd", Some(value))
+    fn an_inherited_line_is_reported_once() {
+        let location = Location { file: Path::new("/etc/a.conf").into(), line: 12 };
+        let warning = |section: &str, value: &str, message: &str| {
+            Diagnostic::warning(message).at(Some(&location)).in_section(section).for_option("check_cmd", Some(value))
         };
-        let mut problems = vec![of("DEFAULT", "a", "x"), of("DEFAULT", "b", "x"), of("DEFAULT", "a", "y")];
-        problems.extend([of("web", "a", "x"), of("web", "b", "x"), of("web", "a", "x")]);
-        once(&mut problems, "DEFAULT");
-        let kept = [of("DEFAULT", "a", "x"), of("DEFAULT", "a", "y"), of("web", "a", "x"), of("web", "b", "x")];
+        let mut problems =
+            vec![warning("DEFAULT", "a", "x"), warning("DEFAULT", "b", "x"), warning("DEFAULT", "a", "y")];
+        problems.extend([warning("web", "a", "x"), warning("web", "b", "x"), warning("web", "a", "x")]);
+        deduplicate(&mut problems, "DEFAULT");
+        let kept = [
+            warning("DEFAULT", "a", "x"),
+            warning("DEFAULT", "a", "y"),
+            warning("web", "a", "x"),
+            warning("web", "b", "x"),
+        ];
         assert_eq!(problems, kept);
     }
 }

@@ -1,9 +1,10 @@
-//! What a reload changes: the settings that run and those that were read in, what is to be done out.
+//! What a reload changes: compares the running settings with new ones.
 //!
-//! Promises: pure; a service is the same, changed, new or gone by its name and by nothing else; what comes out are valid
-//! settings again, those to run with: options that cannot change while the daemon runs keep their value, and are named.
-//! Leaves out: doing it (`daemon`). `splay_startup` and `purge_ip_prefixes` are of the start only, so that a new value
-//! of theirs needs no word.
+//! Guarantees: pure. Services are identified by name alone. The resulting settings are valid;
+//! options that cannot change while the daemon runs keep their value and are listed.
+//!
+//! Out of scope: making the changes (`daemon`). New values of `splay_startup` and
+//! `purge_ip_prefixes`, which matter at start only, are taken over without a message.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,52 +12,53 @@ use std::sync::Arc;
 use crate::config::settings::{Bird, Service, Settings};
 use crate::prefix::{Family, Prefix};
 
-/// What is to be done.
+/// The changes that a reload makes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReloadPlan {
-    /// What to run with from now on. A service that is the same is the one that runs.
+    /// The settings to run with. An unchanged service is the `Arc` of the running settings.
     pub settings: Settings,
-    /// What becomes of each of these services, in their order.
+    /// The change of each service in `settings`, in the same order.
     pub service_changes: Vec<ServiceChange>,
-    /// Services that are configured no longer.
+    /// Services that are no longer configured.
     pub gone: Vec<Arc<Service>>,
-    /// The options of `[daemon]` that differ in the files and keep their value until the next start.
+    /// Options of `[daemon]` whose new value takes effect at the next start.
     pub kept: Vec<&'static str>,
 }
 
-/// What becomes of a service.
+/// How a reload changes a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceChange {
-    /// Nothing at all.
+    /// All settings are equal.
     Unchanged,
-    /// Its check starts anew, from the state that it had.
+    /// The check restarts and keeps its state.
     Changed {
-        /// Prefixes that it did not have.
+        /// Prefixes that the service did not have before.
         gained: Vec<Prefix>,
     },
-    /// Its check starts, and nothing is known of it.
+    /// The check starts in state unknown.
     New,
 }
 
-/// Why a configuration without a fault cannot take the place of the running one.
+/// Why a valid configuration cannot replace the running one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiffError {
-    /// Nobody writes the family's list.
-    #[error("[{service}] {prefix} cannot be advertised, as no reload can switch {family} on; restart the daemon")]
+    /// A service has a prefix of a family that is off, so there is no list for it.
+    #[error("[{service}] {prefix} cannot be advertised: {family} is off, and a reload cannot turn it on; restart the daemon")]
     FamilyIsOff {
-        /// The family, which runs switched off.
+        /// The family, which is off in the running daemon.
         family: Family,
-        /// The first service that has a prefix of it.
+        /// The first service with a prefix of the family.
         service: String,
         /// That prefix.
         prefix: Prefix,
     },
 }
 
-/// Compares the settings that run with those that were read.
-pub fn diff(running: &Settings, read: Settings) -> Result<ReloadPlan, DiffError> {
-    let (daemon, mut kept) = (&running.daemon, Vec::new());
-    let mut settings = read;
+/// Compares the running settings with new ones.
+pub fn diff(running: &Settings, new: Settings) -> Result<ReloadPlan, DiffError> {
+    let daemon = &running.daemon;
+    let mut settings = new;
+    let mut kept = Vec::new();
     for (option, value, old) in [
         ("pidfile", &mut settings.daemon.pidfile, &daemon.pidfile),
         ("status_socket", &mut settings.daemon.status_socket, &daemon.status_socket),
@@ -66,8 +68,8 @@ pub fn diff(running: &Settings, read: Settings) -> Result<ReloadPlan, DiffError>
             value.clone_from(old);
         }
     }
-    family(daemon.ipv4.as_ref(), &mut settings.daemon.ipv4, ["ipv4", "bird_conf"], &mut kept);
-    family(daemon.ipv6.as_ref(), &mut settings.daemon.ipv6, ["ipv6", "bird6_conf"], &mut kept);
+    keep_family(daemon.ipv4.as_ref(), &mut settings.daemon.ipv4, ["ipv4", "bird_conf"], &mut kept);
+    keep_family(daemon.ipv6.as_ref(), &mut settings.daemon.ipv6, ["ipv6", "bird6_conf"], &mut kept);
 
     let mut before: HashMap<&str, &Arc<Service>> =
         running.services.iter().map(|service| (service.name.as_str(), service)).collect();
@@ -90,18 +92,23 @@ pub fn diff(running: &Settings, read: Settings) -> Result<ReloadPlan, DiffError>
     Ok(ReloadPlan { settings, service_changes, gone, kept })
 }
 
-/// A family is on or off for as long as the daemon runs, and so is its file: another would have to be read and watched,
-/// and who goes on with it while BIRD still includes the first one?
-fn family(running: Option<&Bird>, read: &mut Option<Bird>, options: [&'static str; 2], kept: &mut Vec<&'static str>) {
-    match (running, &mut *read) {
-        (Some(old), Some(new)) if old.conf != new.conf => {
-            kept.push(options[1]);
-            new.conf.clone_from(&old.conf);
+/// Keeps whether a family is on, and its prefix file: BIRD includes the old file until its own
+/// configuration changes.
+fn keep_family(
+    running: Option<&Bird>,
+    new: &mut Option<Bird>,
+    [on_option, conf_option]: [&'static str; 2],
+    kept: &mut Vec<&'static str>,
+) {
+    match (running, &mut *new) {
+        (Some(running), Some(new)) if running.conf != new.conf => {
+            kept.push(conf_option);
+            new.conf.clone_from(&running.conf);
         }
         (Some(_), Some(_)) | (None, None) => {}
         (Some(_), None) | (None, Some(_)) => {
-            kept.push(options[0]);
-            *read = running.cloned();
+            kept.push(on_option);
+            *new = running.cloned();
         }
     }
 }
@@ -135,12 +142,13 @@ pub(crate) mod tests {
         format!("[{name}]\ncheck_cmd = true\nip_prefix = {prefixes}\n{more}\n")
     }
 
-    /// Each service's fate: `=` unchanged, `*` changed with the prefixes it gained, `+` new, `-` gone.
+    /// Compares the changes: `=` unchanged, `*` changed with the prefixes it gained, `+` new, `-`
+    /// gone.
     fn check(before: &[String], after: &[String], expected: &str) {
         let running = settings("", &before.concat());
-        let change = diff(&running, settings("", &after.concat())).unwrap();
-        let mut found: Vec<String> = std::iter::zip(&change.settings.services, &change.service_changes)
-            .map(|(service, fate)| match fate {
+        let plan = diff(&running, settings("", &after.concat())).unwrap();
+        let mut changes: Vec<String> = std::iter::zip(&plan.settings.services, &plan.service_changes)
+            .map(|(service, change)| match change {
                 ServiceChange::Unchanged => {
                     assert!(running.services.iter().any(|old| Arc::ptr_eq(old, service)));
                     format!("={}", service.name)
@@ -152,13 +160,13 @@ pub(crate) mod tests {
                 ServiceChange::New => format!("+{}", service.name),
             })
             .collect();
-        found.extend(change.gone.iter().map(|service| format!("-{}", service.name)));
-        assert_eq!(found.join(" "), expected, "{before:?} {after:?}");
-        assert_eq!(change.kept, [""; 0]);
+        changes.extend(plan.gone.iter().map(|service| format!("-{}", service.name)));
+        assert_eq!(changes.join(" "), expected, "{before:?} {after:?}");
+        assert_eq!(plan.kept, [""; 0]);
     }
 
     #[test]
-    fn fates_of_services() {
+    fn services_are_compared_by_name() {
         let a = || service("a", "10.0.0.1", "");
         let b = || service("b", "10.0.0.2", "");
         check(&[a(), b()], &[a(), b()], "=a =b");
@@ -172,19 +180,19 @@ pub(crate) mod tests {
         check(&[], &[], "");
     }
 
-    /// What a change of `[daemon]` keeps of the old, and nothing else.
+    /// Compares the options that keep their value when `[daemon]` changes.
     fn check_daemon(before: &str, after: &str, kept: &[&str]) {
-        let (running, read) = (settings(before, ""), settings(after, ""));
-        let change = diff(&running, read.clone()).unwrap();
-        assert_eq!(change.kept, kept, "{before} -> {after}");
-        assert_eq!(change.settings == read, kept.is_empty(), "{before} -> {after}");
-        // What is kept is said again as long as it stands in the files, and comes to the same settings.
-        let again = diff(&change.settings, read).unwrap();
-        assert_eq!((again.kept, again.settings), (change.kept, change.settings));
+        let (running, new) = (settings(before, ""), settings(after, ""));
+        let plan = diff(&running, new.clone()).unwrap();
+        assert_eq!(plan.kept, kept, "{before} -> {after}");
+        assert_eq!(plan.settings == new, kept.is_empty(), "{before} -> {after}");
+        // Another reload of the same files reports the same options and gives the same settings.
+        let again = diff(&plan.settings, new).unwrap();
+        assert_eq!((again.kept, again.settings), (plan.kept, plan.settings));
     }
 
     #[test]
-    fn options_that_change_and_options_that_cannot() {
+    fn some_options_of_daemon_keep_their_value() {
         check_daemon("", "loglevel = info\nlog_file = /var/log/a\njson_log_file = true", &[]);
         check_daemon("", "bird_reconfigure_cmd = x\nbird_control_socket = /run/y\nbird_keep_changes = true", &[]);
         check_daemon("", "bird_variable = OTHER\ndummy_ip_prefix = 10.1.1.1", &[]);
@@ -197,28 +205,28 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_change_takes_the_rest_of_its_family_along() {
-        let change = diff(&settings("", ""), settings("bird_conf = /x\nbird_variable = OTHER", "")).unwrap();
-        let bird = change.settings.daemon.ipv4.unwrap();
+    fn other_options_change_although_the_prefix_file_cannot() {
+        let plan = diff(&settings("", ""), settings("bird_conf = /x\nbird_variable = OTHER", "")).unwrap();
+        let bird = plan.settings.daemon.ipv4.unwrap();
         assert_eq!(bird.variable, "OTHER");
         assert_eq!(bird.conf, Path::new("/var/lib/anycast-healthchecker/anycast-prefixes.conf"));
     }
 
     #[test]
-    fn a_family_that_is_off_can_serve_nobody() {
-        let read = settings("ipv6 = true", &(service("a", "10.0.0.1", "") + &service("b", "10.0.0.2, fd00::1", "")));
-        let refused = diff(&settings("", ""), read).unwrap_err().to_string();
+    fn a_prefix_of_a_family_that_is_off_is_refused() {
+        let new = settings("ipv6 = true", &(service("a", "10.0.0.1", "") + &service("b", "10.0.0.2, fd00::1", "")));
+        let refused = diff(&settings("", ""), new).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "[b] fd00::1/128 cannot be advertised, as no reload can switch IPv6 on; restart the daemon"
+            "[b] fd00::1/128 cannot be advertised: IPv6 is off, and a reload cannot turn it on; restart the daemon"
         );
     }
 
     #[test]
-    fn another_drain_file_for_the_host_changes_no_service() {
+    fn a_new_drain_file_of_the_host_changes_no_service() {
         let a = service("a", "10.0.0.1", "");
-        let change = diff(&settings("", &a), settings("drain_file = /run/drain", &a)).unwrap();
-        assert_eq!(change.service_changes, [ServiceChange::Unchanged]);
-        assert_eq!(change.settings.daemon.drain_file, Some("/run/drain".into()));
+        let plan = diff(&settings("", &a), settings("drain_file = /run/drain", &a)).unwrap();
+        assert_eq!(plan.service_changes, [ServiceChange::Unchanged]);
+        assert_eq!(plan.settings.daemon.drain_file, Some("/run/drain".into()));
     }
 }

@@ -1,8 +1,12 @@
-//! The configuration's files, read and judged as one.
+//! Reads the files of the configuration and runs all stages, from text to settings.
 //!
-//! Promises: the main file, then the services' files in order of their names; whatever cannot be read is an error, as
-//! a service that is silently not checked is worse than no start. Every problem is reported, not the first only.
-//! Leaves out: what depends on the machine, files aside (`config::preflight`).
+//! Guarantees: the main file comes first, then the files of services sorted by name. A file that
+//! cannot be read is an error, as a service that is silently not checked is worse than a daemon
+//! that does not start. All problems are reported, not only the first.
+//!
+//! Blocking: on the disk.
+//!
+//! Out of scope: what depends on the machine, files aside (`config::preflight`).
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -17,47 +21,46 @@ use crate::config::diagnostic::{self, Diagnostic};
 use crate::config::ini::{Ini, DEFAULT};
 use crate::config::lint::{self, Files};
 use crate::config::options::{self, Scope};
-use crate::config::parse::{self, Parts, DAEMON};
+use crate::config::parse::{self, Parsed, DAEMON};
 use crate::config::settings::Settings;
 pub use crate::config::sources::{ServiceFiles, Sources};
 use crate::config::unknown;
 use crate::sys::poll::uninterrupted;
 
-/// What could be made of files that hold errors.
-#[derive(Clone, Debug)]
-pub struct RecoveredSettings {
-    /// What `[daemon]` says, with the program's default in the place of each error; no services. None where the main file
-    /// cannot be read: then nothing says where the lists are.
-    pub settings: Option<Settings>,
-    /// Whether `[daemon]` and the main file are free of errors.
-    pub sound: bool,
-    /// All of them.
-    pub problems: Vec<Diagnostic>,
-}
-
-/// Reads `[daemon]` where [`load`] refuses the whole for these problems.
-pub fn recover(sources: &Sources, problems: Vec<Diagnostic>) -> RecoveredSettings {
-    let Read { mut ini, problems: faults, .. } = read(sources);
-    let of_main = |problem: &&Diagnostic| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
-    let main = faults.iter().find(of_main);
-    let (daemon, wrong) = parse::recover_daemon(&mut ini);
-    let sound = main.is_none() && wrong.is_empty();
-    // A file that could be read has faults in its lines.
-    let readable = main.is_none_or(|problem| problem.line.is_some());
-    let settings = daemon.filter(|_| readable).map(|daemon| Settings { daemon, services: Vec::new() });
-    RecoveredSettings { settings, sound, problems }
-}
-
-/// Reads all files. What is returned in place of a configuration holds at least one error, and the warnings too.
+/// Reads all files. On failure, the problems hold at least one error, and all warnings.
 pub fn load(sources: &Sources) -> Result<Configuration, Vec<Diagnostic>> {
-    let Analysis { parts: Parts { daemon, services, problems }, ini, .. } = analyze(sources);
+    let Analysis { parsed: Parsed { daemon, services, problems }, ini, .. } = analyze(sources);
     match daemon.filter(|_| !problems.iter().any(Diagnostic::is_error)) {
         Some(daemon) => Ok(Configuration { settings: Settings { daemon, services }, warnings: problems, ini }),
         None => Err(problems),
     }
 }
 
-/// All problems of the files, and what can still be compared with the machine.
+/// Settings of `[daemon]` from files with errors.
+#[derive(Clone, Debug)]
+pub struct RecoveredSettings {
+    /// `[daemon]` with the default value in place of each invalid one, and no services. None if the
+    /// main file cannot be read, because it names the prefix files.
+    pub settings: Option<Settings>,
+    /// Whether the main file and `[daemon]` are free of errors.
+    pub sound: bool,
+    /// The problems of all files.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Reads `[daemon]` with error recovery, after [`load`] has failed with these problems.
+pub fn recover(sources: &Sources, problems: Vec<Diagnostic>) -> RecoveredSettings {
+    let FileContents { mut ini, problems: syntax_errors, .. } = read_files(sources);
+    let in_main = |problem: &&Diagnostic| problem.file.as_deref() == Some(&*sources.main) && problem.is_error();
+    let main_error = syntax_errors.iter().find(in_main);
+    let (daemon, daemon_errors) = parse::recover_daemon(&mut ini);
+    let sound = main_error.is_none() && daemon_errors.is_empty();
+    let is_readable = main_error.is_none_or(|problem| problem.line.is_some());
+    let settings = daemon.filter(|_| is_readable).map(|daemon| Settings { daemon, services: Vec::new() });
+    RecoveredSettings { settings, sound, problems }
+}
+
+/// The problems of all files, and the settings to compare with the machine.
 #[derive(Debug)]
 pub struct CheckedFiles {
     /// The problems of the files.
@@ -65,28 +68,29 @@ pub struct CheckedFiles {
     ini: Ini,
     /// None if there is an error.
     settings: Option<Settings>,
-    faults: Faults,
+    incomplete: IncompleteFiles,
 }
 
-/// Reads all files, and continues after errors that make [`load`] refuse the configuration.
+/// Reads all files for `--check`, and continues after errors that make [`load`] fail.
 pub fn check(sources: &Sources) -> CheckedFiles {
-    let Analysis { parts: Parts { daemon, services, problems }, ini, faults } = analyze(sources);
+    let Analysis { parsed: Parsed { daemon, services, problems }, ini, incomplete } = analyze(sources);
     let daemon = daemon.filter(|_| !problems.iter().any(Diagnostic::is_error));
-    CheckedFiles { problems, ini, settings: daemon.map(|daemon| Settings { daemon, services }), faults }
+    CheckedFiles { problems, ini, settings: daemon.map(|daemon| Settings { daemon, services }), incomplete }
 }
 
 impl CheckedFiles {
-    /// Adds what `check` reports of the machine, except what may be the consequence of an error.
+    /// Adds the problems that `check` finds on the machine, except those that may be caused by an
+    /// error in the files.
     pub fn check_machine(self, check: impl FnOnce(&Configuration) -> Vec<Diagnostic>) -> Vec<Diagnostic> {
-        let CheckedFiles { mut problems, ini, settings, faults } = self;
+        let CheckedFiles { mut problems, ini, settings, incomplete } = self;
         let Some(settings) = settings.or_else(|| parse::recover_all(&mut ini.clone())) else { return problems };
-        let found = check(&Configuration { settings, warnings: Vec::new(), ini });
+        let mut machine_problems = check(&Configuration { settings, warnings: Vec::new(), ini });
         let errors = problems.iter().filter(|problem| problem.is_error());
-        let faulty: HashSet<_> = errors.map(option_of).collect();
-        let sound = |problem: &Diagnostic| faults.leave(problem) && !faulty.contains(&option_of(problem));
-        let found: Vec<Diagnostic> = found.into_iter().filter(sound).collect();
-        problems.extend(found);
-        diagnostic::once(&mut problems, DEFAULT);
+        let invalid_options: HashSet<_> = errors.map(option_of).collect();
+        machine_problems
+            .retain(|problem| incomplete.does_not_affect(problem) && !invalid_options.contains(&option_of(problem)));
+        problems.extend(machine_problems);
+        diagnostic::deduplicate(&mut problems, DEFAULT);
         problems
     }
 }
@@ -95,117 +99,131 @@ fn option_of(problem: &Diagnostic) -> (Option<String>, Option<String>) {
     (problem.section.clone(), problem.option.clone())
 }
 
-/// The files that could not be read completely.
-#[derive(Debug, Default)]
-struct Faults {
-    files: HashSet<Arc<Path>>,
-    /// Whether they may hold parts of `[daemon]` and `[DEFAULT]`.
-    of_all: bool,
-}
-
-impl Faults {
-    fn new(sources: &Sources, problems: &[Diagnostic]) -> Faults {
-        let errors = || problems.iter().filter(|problem| problem.is_error());
-        let of_all = errors().any(|problem| {
-            problem.file.as_deref() == Some(&*sources.main)
-                || matches!(problem.section.as_deref(), Some(DAEMON | DEFAULT))
-        });
-        Faults { files: errors().filter_map(|problem| problem.file.clone()).collect(), of_all }
-    }
-
-    /// Whether a problem stands whatever the faulty files were meant to say: it is about another file,
-    /// or about a value that is given in full.
-    fn leave(&self, problem: &Diagnostic) -> bool {
-        let trusted = !self.of_all && !problem.file.as_ref().is_some_and(|file| self.files.contains(file));
-        trusted || problem.line.is_some() && problem.value.as_ref().is_some_and(|value| !value.contains("%("))
-    }
-}
-
-/// All files, read and checked.
-struct Analysis {
-    ini: Ini,
-    /// With all problems of the files, warnings included.
-    parts: Parts,
-    faults: Faults,
-}
-
-fn analyze(sources: &Sources) -> Analysis {
-    let Read { ini, mut problems, passed_over } = read(sources);
-    let faults = Faults::new(sources, &problems);
-    let mut parts = parse::parts(&ini, !faults.of_all);
-    let mut found = unknown::check(&ini);
-    found.append(&mut parts.problems);
-    let (whole, whole_daemon) = (faults.files.is_empty(), !faults.of_all);
-    found.extend(lint::check_files(&Files { ini: &ini, sources, passed_over: &passed_over, whole, whole_daemon }));
-    found.retain(|problem| faults.leave(problem));
-    problems.extend(found);
-    // A value that several services inherit is one problem.
-    diagnostic::once(&mut problems, DEFAULT);
-    let main = Some(&*sources.main);
-    problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
-    Analysis { ini, parts: Parts { problems, ..parts }, faults }
-}
-
-/// Where the files say that the status socket is. Faults of other options and of services do not matter: who asks may
-/// want to know why the daemon did not take them. But a main file that cannot be read says nothing.
+/// The location of the status socket. Errors in other options and in services are ignored, because
+/// `--status` may be asked why the daemon refused them. Fails if the main file cannot be read.
 pub fn status_socket(sources: &Sources) -> Result<PathBuf, Vec<Diagnostic>> {
-    let Read { ini, problems, .. } = read(sources);
-    // A file that could be read has faults in its lines.
+    let FileContents { ini, problems, .. } = read_files(sources);
+    // A syntax error has a line, a file that cannot be read has none.
     let unreadable = |problem: &Diagnostic| problem.file.as_deref() == Some(&*sources.main) && problem.line.is_none();
     if problems.iter().any(unreadable) {
         return Err(problems.into_iter().filter(unreadable).collect());
     }
-    parse::status_socket(&ini).map_err(|found| [found, problems].concat())
+    parse::status_socket(&ini).map_err(|errors| [errors, problems].concat())
 }
 
-/// Where the files say that the pidfile is, in the same way.
+/// The location of the pidfile. Errors in other options are ignored.
 pub fn pidfile(sources: &Sources) -> Option<PathBuf> {
-    parse::pidfile(&read(sources).ini)
+    parse::pidfile(&read_files(sources).ini)
 }
 
-/// All files as one.
-struct Read {
+/// All sections, and the settings and problems found in them.
+struct Analysis {
     ini: Ini,
-    /// What could not be read.
-    problems: Vec<Diagnostic>,
-    /// Files in the directory of the services that are not read, without backups of those that are.
-    passed_over: Vec<PathBuf>,
+    /// Its problems are those of all stages, warnings included.
+    parsed: Parsed,
+    incomplete: IncompleteFiles,
 }
 
-fn read(sources: &Sources) -> Read {
+fn analyze(sources: &Sources) -> Analysis {
+    let FileContents { ini, mut problems, ignored } = read_files(sources);
+    let incomplete = IncompleteFiles::new(sources, &problems);
+    let mut parsed = parse::sections(&ini, !incomplete.may_affect_all);
+    let mut later_problems = unknown::check(&ini);
+    later_problems.append(&mut parsed.problems);
+    later_problems.extend(lint::check_files(&Files {
+        ini: &ini,
+        sources,
+        ignored: &ignored,
+        complete: incomplete.files.is_empty(),
+        daemon_complete: !incomplete.may_affect_all,
+    }));
+    later_problems.retain(|problem| incomplete.does_not_affect(problem));
+    problems.extend(later_problems);
+    diagnostic::deduplicate(&mut problems, DEFAULT);
+    let main = Some(&*sources.main);
+    problems.sort_by_key(|problem| (problem.file.as_deref() != main, problem.file.clone(), problem.line));
+    Analysis { ini, parsed: Parsed { problems, ..parsed }, incomplete }
+}
+
+/// The files with syntax errors, whose sections may lack options.
+#[derive(Debug, Default)]
+struct IncompleteFiles {
+    files: HashSet<Arc<Path>>,
+    /// Whether options of `[daemon]` or `[DEFAULT]` may be missing.
+    may_affect_all: bool,
+}
+
+impl IncompleteFiles {
+    fn new(sources: &Sources, problems: &[Diagnostic]) -> IncompleteFiles {
+        let errors = || problems.iter().filter(|problem| problem.is_error());
+        let may_affect_all = errors().any(|problem| {
+            problem.file.as_deref() == Some(&*sources.main)
+                || matches!(problem.section.as_deref(), Some(DAEMON | DEFAULT))
+        });
+        IncompleteFiles { files: errors().filter_map(|problem| problem.file.clone()).collect(), may_affect_all }
+    }
+
+    /// Whether a problem would remain without the syntax errors: it is in another file, or about a
+    /// value without references.
+    fn does_not_affect(&self, problem: &Diagnostic) -> bool {
+        let elsewhere = !self.may_affect_all && !problem.file.as_ref().is_some_and(|file| self.files.contains(file));
+        elsewhere || problem.line.is_some() && problem.value.as_ref().is_some_and(|value| !value.contains("%("))
+    }
+}
+
+/// The sections of all files, on top of the default values.
+struct FileContents {
+    ini: Ini,
+    /// Files that cannot be read, and syntax errors.
+    problems: Vec<Diagnostic>,
+    ignored: Vec<PathBuf>,
+}
+
+fn read_files(sources: &Sources) -> FileContents {
     let mut ini = Ini::default();
     for (section, scope) in [(DEFAULT, Scope::Service), (DAEMON, Scope::Daemon)] {
         for (name, value) in options::defaults(scope) {
             ini.preset(section, name, value);
         }
     }
-    let Listed { paths, mut problems, passed_over } = list(sources);
+    let FileList { paths, mut problems, ignored } = list_files(sources);
     for path in paths {
         match fs::read(&path) {
             Ok(bytes) => problems.extend(ini.read(&path, &bytes).into_iter().map(Diagnostic::from)),
             Err(error) => problems.push(unreadable(&path, &error)),
         }
     }
-    Read { ini, problems, passed_over }
+    FileContents { ini, problems, ignored }
 }
 
-/// The files to read, in their order, and what is wrong with them at first sight.
-struct Listed {
+/// The files to read, in order.
+struct FileList {
     paths: Vec<PathBuf>,
+    /// Files that are missing or not regular, or a directory that cannot be listed.
     problems: Vec<Diagnostic>,
-    passed_over: Vec<PathBuf>,
+    /// Files in the directory of services that are not read.
+    ignored: Vec<PathBuf>,
 }
 
-fn list(sources: &Sources) -> Listed {
+fn list_files(sources: &Sources) -> FileList {
     let mut problems = Vec::new();
     let mut paths = vec![sources.main.clone()];
-    let of_directory = match &sources.services {
-        ServiceFiles::File(path) => Ok((vec![path.clone()], Vec::new())),
-        ServiceFiles::Directory(directory) => names(directory).map_err(|error| (directory, error)),
-    };
-    let (of_services, passed_over) = of_directory.as_ref().ok().cloned().unwrap_or_default();
-    paths.extend(of_services);
-    // Anything but a regular file could keep the reader waiting, or never end.
+    let mut ignored = Vec::new();
+    let mut directory_error = None;
+    match &sources.services {
+        ServiceFiles::File(path) => paths.push(path.clone()),
+        ServiceFiles::Directory(directory) => match list_directory(directory) {
+            Ok((of_services, others)) => {
+                paths.extend(of_services);
+                ignored = others;
+            }
+            Err(error) => {
+                let message = format!("the directory with the files of the services cannot be read: {error}");
+                directory_error = Some(Diagnostic::error(message).in_file(directory));
+            }
+        },
+    }
+    // Reading a pipe or a device may block or never end.
     paths.retain(|path| match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => true,
         Ok(_) => {
@@ -217,15 +235,13 @@ fn list(sources: &Sources) -> Listed {
             false
         }
     });
-    if let Err((directory, error)) = of_directory {
-        let rule = format!("the directory with the files of the services cannot be read: {error}");
-        problems.push(Diagnostic::error(rule).in_file(directory));
-    }
-    Listed { paths, problems, passed_over }
+    problems.extend(directory_error);
+    FileList { paths, problems, ignored }
 }
 
-/// The names that end in `.conf`, and the other ones; both in order, without hidden files.
-fn names(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+/// Lists the files that end in `.conf`, and the other ones. Both are sorted and without hidden
+/// files; a backup beside its original is in neither.
+fn list_directory(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let mut names: Vec<OsString> = Vec::new();
     for entry in uninterrupted(|| fs::read_dir(directory))? {
         names.push(entry?.file_name());
@@ -233,14 +249,13 @@ fn names(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     names.retain(|name| !name.as_bytes().starts_with(b"."));
     names.sort();
     let paths = names.iter().map(|name| directory.join(name));
-    let (read, mut others): (Vec<_>, Vec<_>) = paths.partition(|path| has_ending(path, b".conf"));
-    // A backup beside its original is not meant to be read.
-    others.retain(|path| !(has_ending(path, b".bak") && read.binary_search(&path.with_extension("")).is_ok()));
-    Ok((read, others))
+    let (conf, mut others): (Vec<_>, Vec<_>) = paths.partition(|path| has_suffix(path, b".conf"));
+    others.retain(|path| !(has_suffix(path, b".bak") && conf.binary_search(&path.with_extension("")).is_ok()));
+    Ok((conf, others))
 }
 
-fn has_ending(path: &Path, ending: &[u8]) -> bool {
-    path.as_os_str().as_bytes().ends_with(ending)
+fn has_suffix(path: &Path, suffix: &[u8]) -> bool {
+    path.as_os_str().as_bytes().ends_with(suffix)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {

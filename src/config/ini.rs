@@ -1,10 +1,12 @@
-//! The configuration's text as sections of options, read exactly as Python 3.11's `configparser` reads it with its
-//! default settings.
+//! The configuration's text as sections of options, read exactly as Python 3.11's `configparser`
+//! reads it with its default settings.
 //!
-//! Promises: any bytes give sections or faults, never a panic; time and memory grow with the length of the input, not
-//! with its square; each option knows its file and line. Later files override earlier ones and sections of one name
-//! merge; within one file a section or option may stand once only.
-//! Leaves out: opening files (`config::files`) and what the options mean (`config::parse`).
+//! Guarantees: pure. Any bytes give sections and errors, never a panic. Time and memory grow
+//! linearly with the input. Each option knows its file and line. Later files override earlier ones,
+//! and sections of one name are merged; within one file, a section or an option may appear only
+//! once.
+//!
+//! Out of scope: opening files (`config::files`), and what the options mean (`config::parse`).
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry as Slot;
@@ -21,74 +23,78 @@ mod tests;
 /// The section whose options all others inherit.
 pub const DEFAULT: &str = "DEFAULT";
 
-/// How deep references may nest, as in Python.
-const DEEPEST: u32 = 10;
+/// Upper bound on the nesting of references, as in Python.
+const MAX_REFERENCE_DEPTH: u32 = 10;
 
-/// How many bytes references may add to a value. Python knows no bound, so that a few lines can fill the memory.
-const MOST_ADDED: usize = 64 * 1024;
+/// Upper bound on the bytes that references add to a value. Python has none, so a few lines can
+/// exhaust the memory.
+const MAX_EXPANSION_LEN: usize = 64 * 1024;
 
-/// What breaks the rules of the format.
+/// Upper bound on the indented lines that are remembered.
+const MAX_MISINDENTED_LINES: usize = 1000;
+
+/// What is wrong with a line or a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// A byte that is no UTF-8.
+pub enum IniErrorKind {
+    /// The line is not UTF-8.
     #[error("the file must be UTF-8 text, but this line is not")]
     NotUtf8,
-    /// Something before the first section.
-    #[error("stands before the first [section]; a line like [daemon] must come first{0}")]
+    /// A line precedes the first section.
+    #[error("is before the first [section]; a line like [daemon] must come first{0}")]
     NoSection(&'static str),
-    /// Neither a section nor an option nor a continuation.
-    #[error("is neither a [section] nor an option with = or : behind its name, nor indented as part of a value")]
+    /// The line is neither a section nor an option nor a continuation.
+    #[error("is neither a [section], nor an option with = or : after its name, nor indented to continue a value")]
     NoDelimiter,
-    /// Nothing before the delimiter.
+    /// The line has nothing before the delimiter.
     #[error("has no name before the = or :")]
     NoName,
-    /// A section twice in one file.
-    #[error("this section already stands in the same file, at line {0}; put its options together")]
-    SectionTwice(usize),
-    /// An option twice in one section of one file.
-    #[error("this option already stands in the same section, at line {0}; remove one of the two")]
-    OptionTwice(usize),
-    /// `[name` without its end.
+    /// The section is already in the file, at this line.
+    #[error("this section is already in this file, at line {0}; merge the two")]
+    DuplicateSection(usize),
+    /// The option is already in the section of this file, at this line.
+    #[error("this option is already in this section, at line {0}; remove one of the two")]
+    DuplicateOption(usize),
+    /// `[name` without its bracket.
     #[error("begins like a section, but has no closing bracket; write {0}]")]
-    NoBracket(String),
-    /// Too many faults.
-    #[error("more faults follow, which are not listed")]
-    More,
-    /// A lone percent sign.
+    MissingBracket(String),
+    /// The file has too many errors.
+    #[error("there are more errors in this file, which are not listed")]
+    TooManyErrors,
+    /// A percent sign is neither doubled nor the start of a reference.
     #[error("a % must be written %%, or begin a reference such as %(interface)s; here it is followed by '{0}'")]
-    Percent(String),
-    /// `%(name` without the end.
+    LonePercent(String),
+    /// `%(name` without its end.
     #[error("'{0}' must be a reference such as %(interface)s, with )s at its end; write %% for a plain %")]
-    Reference(String),
-    /// A reference to an option that is not there.
+    MalformedReference(String),
+    /// A reference names an option that is not set.
     #[error("%({0})s refers to an option that is neither in this section nor in [DEFAULT]")]
-    Missing(String),
-    /// References in a circle, or nearly.
-    #[error("its references are nested more than {DEEPEST} deep, or in a circle")]
+    UnknownReference(String),
+    /// References are nested too deeply, or in a circle.
+    #[error("its references are nested more than {MAX_REFERENCE_DEPTH} deep, or in a circle")]
     TooDeep,
-    /// References that fill the memory.
-    #[error("its references add more than {MOST_ADDED} bytes to it")]
+    /// References make the value too long.
+    #[error("its references add more than {MAX_EXPANSION_LEN} bytes to it")]
     TooLong,
 }
 
-/// A fault and where it is.
+/// A syntax error and its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IniError {
     /// The line.
-    pub place: Location,
-    /// The section it is in, where it is in one.
+    pub location: Location,
+    /// The section, if the line is in one.
     pub section: Option<Arc<str>>,
-    /// The line as it stands, or the name of the option that stands twice.
+    /// The text of the line; empty if it does not help.
     pub text: String,
-    /// What is wrong with it.
-    pub fault: Fault,
+    /// What is wrong.
+    pub kind: IniErrorKind,
 }
 
 impl From<IniError> for Diagnostic {
     fn from(error: IniError) -> Diagnostic {
         let value = Some(error.text).filter(|text| !text.is_empty());
         let section = error.section.map(|section| section.to_string());
-        Diagnostic { section, value, ..Diagnostic::error(error.fault.to_string()).at(Some(&error.place)) }
+        Diagnostic { section, value, ..Diagnostic::error(error.kind.to_string()).at(Some(&error.location)) }
     }
 }
 
@@ -97,78 +103,75 @@ impl From<IniError> for Diagnostic {
 pub struct Entry {
     /// The name in lower case.
     pub name: Arc<str>,
-    /// The value as written, references not yet replaced.
+    /// The value as written, with its references.
     pub raw: String,
-    /// Where it stands; nowhere for a default of the program's.
-    pub place: Option<Location>,
-    /// The number of the file that set it.
+    /// The line that sets it. None for a default value of the program.
+    pub location: Option<Location>,
+    /// The number of the file that sets it.
     file: usize,
 }
 
 /// One section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
-    /// The name, blanks and all.
+    /// The name, with all its blanks.
     pub name: Arc<str>,
-    /// Where it stands, in the last file that has it; nowhere for one of the program's.
-    pub place: Option<Location>,
+    /// Its header in the last file that has it. None for a section of the program's default values.
+    pub location: Option<Location>,
     /// Its header in each file that has it, in order.
-    pub places: Vec<Location>,
+    pub headers: Vec<Location>,
     entries: Vec<Entry>,
     index: HashMap<Arc<str>, usize>,
     file: usize,
 }
 
 impl Section {
-    /// Its own options in order of appearance.
+    /// The section's own options, in order of appearance.
     pub fn own_entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Its own option of this name, in lower case.
+    /// The section's own option of this name in lower case.
     pub fn get(&self, name: &str) -> Option<&Entry> {
-        self.index.get(name).map(|at| &self.entries[*at])
+        self.index.get(name).map(|index| &self.entries[*index])
     }
 }
 
-/// A value that a later file replaced.
+/// A value that a later file overrides.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Replaced {
+pub struct OverriddenValue {
     /// The section.
     pub section: Arc<str>,
     /// The option.
     pub option: Arc<str>,
     /// The old value, as written.
     pub raw: String,
-    /// Where the old value is.
+    /// The line of the old value.
     pub old: Location,
-    /// Where the new value is.
+    /// The line of the new value.
     pub new: Location,
 }
 
-/// A line that continues a value but looks like an option or a section.
+/// An indented line that continues a value but looks like an option or a section of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Continuation {
+pub struct MisindentedLine {
     /// The section.
     pub section: Arc<str>,
-    /// The option that it continues.
+    /// The option whose value it continues.
     pub option: Arc<str>,
-    /// Where it is.
-    pub place: Location,
-    /// The line without blanks at its ends.
+    /// The line.
+    pub location: Location,
+    /// The text of the line, without blanks at its ends.
     pub text: String,
 }
 
-impl Continuation {
+impl MisindentedLine {
     /// The option that the line would set without its indentation, in lower case.
     pub fn name(&self) -> Option<String> {
-        let at = self.text.find(['=', ':']).filter(|_| !self.text.starts_with('['))?;
-        Some(trim(&self.text[..at]).to_lowercase())
+        let delimiter = self.text.find(['=', ':']).filter(|_| !self.text.starts_with('['))?;
+        Some(trim(&self.text[..delimiter]).to_lowercase())
     }
 }
-
-/// Upper bound on the [`Continuation`]s that are kept.
-const MAX_CONTINUATIONS: usize = 1000;
 
 /// The sections of all files read so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,9 +179,10 @@ pub struct Ini {
     /// `[DEFAULT]`, then the others in order of appearance.
     sections: Vec<Section>,
     index: HashMap<Arc<str>, usize>,
+    /// The number of files read so far.
     files: usize,
-    replaced: Vec<Replaced>,
-    continuations: Vec<Continuation>,
+    overridden_values: Vec<OverriddenValue>,
+    misindented_lines: Vec<MisindentedLine>,
 }
 
 impl Default for Ini {
@@ -187,35 +191,35 @@ impl Default for Ini {
             sections: Vec::new(),
             index: HashMap::new(),
             files: 0,
-            replaced: Vec::new(),
-            continuations: Vec::new(),
+            overridden_values: Vec::new(),
+            misindented_lines: Vec::new(),
         };
-        ini.section_at(DEFAULT);
+        ini.section_index(DEFAULT);
         ini
     }
 }
 
 impl Ini {
-    /// Sets an option to a default of the program's, which any file overrides.
+    /// Sets the program's default value of an option, which any file overrides.
     pub fn preset(&mut self, section: &str, name: &str, value: &str) {
-        let section = self.section_at(section);
-        let entry = self.entry_at(section, name);
+        let section = self.section_index(section);
+        let entry = self.entry_index(section, name);
         self.sections[section].entries[entry].raw.push_str(value);
     }
 
-    /// Takes an option out of a section; true where it was there.
-    pub fn forget(&mut self, section: &str, name: &str) -> bool {
+    /// Removes an option from a section. Returns whether the section had it.
+    pub fn remove(&mut self, section: &str, name: &str) -> bool {
         let Some(&section) = self.index.get(section) else { return false };
         let Section { entries, index, .. } = &mut self.sections[section];
-        let Some(gone) = index.remove(name) else { return false };
-        entries.remove(gone);
-        index.values_mut().filter(|at| **at > gone).for_each(|at| *at -= 1);
+        let Some(removed) = index.remove(name) else { return false };
+        entries.remove(removed);
+        index.values_mut().filter(|index| **index > removed).for_each(|index| *index -= 1);
         true
     }
 
-    /// Takes one more file in. After a fault the file's options may be there in part: the whole is then of no use.
+    /// Reads one more file. If there are errors, the options of the file may be incomplete.
     pub fn read(&mut self, file: &Path, bytes: &[u8]) -> Vec<IniError> {
-        parser::read(self, file, bytes)
+        parser::parse(self, file, bytes)
     }
 
     /// `[DEFAULT]`.
@@ -228,115 +232,146 @@ impl Ini {
         &self.sections[1..]
     }
 
-    /// The values that later files replaced, in order of appearance.
-    pub fn replaced(&self) -> &[Replaced] {
-        &self.replaced
+    /// All sections, `[DEFAULT]` first.
+    pub fn all_sections(&self) -> &[Section] {
+        &self.sections
     }
 
-    /// The first lines that continue a value but look like more, in order of appearance.
-    pub fn continuations(&self) -> &[Continuation] {
-        &self.continuations
+    /// The values that later files override, in order of appearance.
+    pub fn overridden_values(&self) -> &[OverriddenValue] {
+        &self.overridden_values
+    }
+
+    /// The first indented lines that look like lines of their own, in order of appearance.
+    pub fn misindented_lines(&self) -> &[MisindentedLine] {
+        &self.misindented_lines
     }
 
     /// The section of this name.
     pub fn section(&self, name: &str) -> Option<&Section> {
-        self.index.get(name).map(|at| &self.sections[*at])
+        self.index.get(name).map(|index| &self.sections[*index])
     }
 
-    /// The option as it counts in the section: its own or that of `[DEFAULT]`.
+    /// The effective option of a section: its own, or that of `[DEFAULT]`.
     pub fn entry<'a>(&'a self, section: &'a Section, name: &str) -> Option<&'a Entry> {
         section.get(name).or_else(|| self.default_section().get(name))
     }
 
-    /// All options that count in the section: its own, then those of `[DEFAULT]` that it lacks.
+    /// All effective options of a section: its own, then those it inherits from `[DEFAULT]`.
     pub fn entries<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
         let inherited = self.default_section().own_entries().iter().filter(|entry| section.get(&entry.name).is_none());
         section.own_entries().iter().chain(inherited)
     }
 
-    /// The value of an option of the section, with references such as `%(name)s` replaced and `%%` as `%`.
-    pub fn value<'a>(&self, section: &Section, entry: &'a Entry) -> Result<Cow<'a, str>, Fault> {
+    /// The value of an effective option. None if it is not set, or if its references are invalid.
+    pub fn effective_value<'a>(&'a self, section: &'a Section, name: &str) -> Option<Cow<'a, str>> {
+        self.value(section, self.entry(section, name)?).ok()
+    }
+
+    /// The value of an option in this section: references such as `%(name)s` are replaced, and `%%`
+    /// by `%`.
+    pub fn value<'a>(&self, section: &Section, entry: &'a Entry) -> Result<Cow<'a, str>, IniErrorKind> {
         if !entry.raw.contains('%') {
             return Ok(Cow::Borrowed(&entry.raw));
         }
         let mut value = String::new();
-        self.interpolate(section, &entry.raw, 1, &mut value, &mut MOST_ADDED.clone())?;
+        self.interpolate(section, &entry.raw, 1, &mut value, &mut MAX_EXPANSION_LEN.clone())?;
         Ok(Cow::Owned(value))
     }
 
-    fn interpolate(&self, of: &Section, raw: &str, depth: u32, to: &mut String, left: &mut usize) -> Result<(), Fault> {
-        if depth > DEEPEST {
-            return Err(Fault::TooDeep);
+    /// Appends `raw` to `output` with its references replaced. Subtracts what they add from
+    /// `budget`.
+    fn interpolate(
+        &self,
+        section: &Section,
+        raw: &str,
+        depth: u32,
+        output: &mut String,
+        budget: &mut usize,
+    ) -> Result<(), IniErrorKind> {
+        if depth > MAX_REFERENCE_DEPTH {
+            return Err(IniErrorKind::TooDeep);
         }
         let mut rest = raw;
-        while let Some(at) = rest.find('%') {
-            to.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(behind) = rest.strip_prefix('%') {
-                to.push('%');
-                rest = behind;
+        while let Some(percent) = rest.find('%') {
+            output.push_str(&rest[..percent]);
+            rest = &rest[percent + 1..];
+            if let Some(after) = rest.strip_prefix('%') {
+                output.push('%');
+                rest = after;
                 continue;
             }
             let Some(reference) = rest.strip_prefix('(') else {
-                return Err(Fault::Percent(rest.chars().take(20).collect()));
+                return Err(IniErrorKind::LonePercent(rest.chars().take(20).collect()));
             };
             let split = reference.split_once(')').filter(|(name, _)| !name.is_empty());
-            let Some((name, behind)) = split.and_then(|(name, behind)| Some((name, behind.strip_prefix('s')?))) else {
-                return Err(Fault::Reference(format!("%{}", rest.chars().take(40).collect::<String>())));
+            let Some((name, after)) = split.and_then(|(name, after)| Some((name, after.strip_prefix('s')?))) else {
+                let shown: String = rest.chars().take(40).collect();
+                return Err(IniErrorKind::MalformedReference(format!("%{shown}")));
             };
-            rest = behind;
+            rest = after;
             let name = name.to_lowercase();
-            let Some(entry) = self.entry(of, &name) else { return Err(Fault::Missing(name)) };
-            *left = left.checked_sub(entry.raw.len() + 1).ok_or(Fault::TooLong)?;
-            // As in Python, a value without references may stand one level deeper than one with.
+            let Some(entry) = self.entry(section, &name) else { return Err(IniErrorKind::UnknownReference(name)) };
+            *budget = budget.checked_sub(entry.raw.len() + 1).ok_or(IniErrorKind::TooLong)?;
+            // As in Python, a value without references may be one level deeper than one with.
             if entry.raw.contains('%') {
-                self.interpolate(of, &entry.raw, depth + 1, to, left)?;
+                self.interpolate(section, &entry.raw, depth + 1, output, budget)?;
             } else {
-                to.push_str(&entry.raw);
+                output.push_str(&entry.raw);
             }
         }
-        to.push_str(rest);
+        output.push_str(rest);
         Ok(())
     }
 
-    fn section_at(&mut self, name: &str) -> usize {
-        if let Some(at) = self.index.get(name) {
-            return *at;
+    /// Returns the index of a section, which is created if needed.
+    fn section_index(&mut self, name: &str) -> usize {
+        if let Some(index) = self.index.get(name) {
+            return *index;
         }
         let name: Arc<str> = name.into();
-        self.index.insert(Arc::clone(&name), self.sections.len());
-        let (places, entries) = (Vec::new(), Vec::new());
-        self.sections.push(Section { name, place: None, places, entries, index: HashMap::new(), file: 0 });
-        self.sections.len() - 1
+        let new = self.sections.len();
+        self.index.insert(Arc::clone(&name), new);
+        self.sections.push(Section {
+            name,
+            location: None,
+            headers: Vec::new(),
+            entries: Vec::new(),
+            index: HashMap::new(),
+            file: 0,
+        });
+        new
     }
 
-    fn entry_at(&mut self, section: usize, name: &str) -> usize {
+    /// Returns the index of a section's own option, which is created if needed.
+    fn entry_index(&mut self, section: usize, name: &str) -> usize {
         let Section { entries, index, .. } = &mut self.sections[section];
         match index.entry(name.into()) {
-            Slot::Occupied(at) => *at.get(),
+            Slot::Occupied(index) => *index.get(),
             Slot::Vacant(slot) => {
                 let name = Arc::clone(slot.key());
                 slot.insert(entries.len());
-                entries.push(Entry { name, raw: String::new(), place: None, file: 0 });
+                entries.push(Entry { name, raw: String::new(), location: None, file: 0 });
                 entries.len() - 1
             }
         }
     }
 }
 
-/// Reads `[name]`, ignoring what follows the last bracket. The line has no blanks at its ends.
+/// Parses the header `[name]` and ignores what follows the last bracket. The line must have no
+/// blanks at its ends.
 pub fn header_name(line: &str) -> Option<&str> {
     let inside = line.strip_prefix('[')?;
     let name = &inside[..inside.rfind(']')?];
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// White space as Python sees it: Unicode's, and four separators that Unicode does not count.
+/// Whether a character is white space to Python: that of Unicode and four separators.
 pub fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
-/// Without white space at both ends, as Python's `strip`.
+/// Removes white space at both ends, as Python's `strip` does.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(is_space)
 }

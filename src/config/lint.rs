@@ -2,11 +2,12 @@
 //!
 //! Each lint has a detector, a sentence that says what happens and what to do, and an example.
 //!
-//! Promises: a lint only warns; every warning has a file and, where there is one, a line; a value
-//! that several services inherit is warned of once. Detectors of [`Files`] are pure functions of the
-//! parsed text. Detectors of a [`Machine`] live in `config::lint::machine` and run only for
-//! `--check` without `--files-only`.
-//! Leaves out: errors (`config::parse`) and unknown options (`config::unknown`).
+//! Guarantees: a lint only warns. Every warning has a file and, if possible, a line. A value that
+//! several services inherit is reported once. Detectors of [`Files`] are pure functions of the
+//! sections; those of a [`Machine`] are in `config::lint::machine` and run only for `--check`
+//! without `--files-only`.
+//!
+//! Out of scope: errors (`config::parse`) and unknown options (`config::unknown`).
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -29,39 +30,39 @@ mod tests;
 mod text;
 mod words;
 
-/// One kind of mistake and how it is found and told.
+/// One kind of mistake: how it is detected and reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Lint {
-    /// Its name, which is also the name of its directory in `tests/data/config`.
+    /// The name, which is also that of a directory in `tests/data/config`.
     pub name: &'static str,
-    /// What happens and what to do. The detector fills each `{}`.
+    /// What happens and what to do. The detector fills in each `{}`.
     pub sentence: &'static str,
     /// A configuration with this mistake and no other.
     pub example: Example,
     detector: Detector,
 }
 
-/// Lines with a mistake, and where to put them in a good configuration.
+/// Lines with a mistake, and where to add them to a good configuration.
 #[derive(Clone, Copy, Debug)]
 pub enum Example {
-    /// In the section of a service.
+    /// To the section of a service.
     Service(&'static str),
-    /// In `[daemon]`.
+    /// To `[daemon]`.
     Daemon(&'static str),
-    /// A further file of this name in the directory of the services.
+    /// As another file of this name in the directory of services.
     File(&'static str, &'static str),
-    /// A directory without services that holds a file of this name.
-    PassedOver(&'static str),
+    /// A file of this name, and no services.
+    NoService(&'static str),
 }
 
-/// What a lint looks at.
+/// The function that detects a mistake, by its input.
 #[derive(Clone, Copy, Debug)]
 enum Detector {
     Files(fn(&Files<'_>, &mut Findings)),
     Machine(fn(&Machine<'_>, &mut Findings)),
 }
 
-/// All lints: of text, of sections and files, of values, of commands, of the machine.
+/// All lints: of text, sections and files, values, commands, and the machine.
 #[rustfmt::skip]
 pub static LINTS: &[Lint] = &[
     of_files("shell-words", words::shell_words, Example::Service("check_cmd = /usr/bin/check-web && /usr/bin/check-db"),
@@ -72,32 +73,32 @@ pub static LINTS: &[Lint] = &[
         "contains {}, which is taken literally; {}"),
     of_files("quoted-value", text::quoted_values, Example::Service("interface = \"lo\""),
         "the quotes {}; remove them"),
-    of_files("swallowed-line", text::swallowed_lines, Example::Service("check_cmd = /usr/bin/check-web\n    check_timeout = 1"),
+    of_files("misindented-line", text::misindented_lines, Example::Service("check_cmd = /usr/bin/check-web\n    check_timeout = 1"),
         "this indented line continues the value of {} and sets nothing; remove the blanks before it"),
     of_files("never-checked", sections::never_checked, Example::File("b.conf", "[b]\ncheck_cmd = /usr/bin/true\nip_prefix = 10.0.0.2"),
         "is set neither here nor in [DEFAULT] and its default is true: the service is never checked; set check_disabled = false{}"),
-    of_files("no-service", sections::no_service, Example::PassedOver("README"),
+    of_files("no-service", sections::no_service, Example::NoService("README"),
         "no service is configured, here or in another file, so nothing is checked; write one into a file whose name ends in .conf{}"),
-    of_files("passed-over", sections::passed_over, Example::File("www.cfg", ""),
+    of_files("ignored-file", sections::ignored_files, Example::File("www.cfg", ""),
         "is not read because its name does not end in .conf, so its services are not checked; rename it, or move it elsewhere"),
     of_files("section-in-two-files", sections::in_two_files, Example::File("b.conf", "[www]\non_disabled = advertise"),
         "is also at {}: sections of one name are merged into one service; keep each service in one file, or rename one of the two"),
     of_files("replaced-option", sections::replaced_options, Example::File("b.conf", "[www]\nip_prefix = 10.0.0.2"),
         "replaces {} = {} of {}, because sections of one name are merged and the last file wins{}; remove one of the two"),
-    of_files("section-of-all", sections::of_all, Example::File("b.conf", "[DEFAULT]\ncheck_fail = 9"),
+    of_files("global-section", sections::global_sections, Example::File("b.conf", "[DEFAULT]\ncheck_fail = 9"),
         "in a service's file this section changes {}: it sets {}; move it to {}{}"),
     of_files("misspelled-section", sections::misspelled, Example::File("b.conf", "[Daemon]\nloglevel = info"),
-        "is taken for a service of this name; write [{}] if that section is meant"),
+        "is read as a service of this name; write [{}] if you mean that section"),
     of_files("missing-bracket", sections::missing_brackets, Example::Service("[fd00::1"),
         "begins like a section but has no closing bracket, so it is read as an option; write [name] on a line of its own"),
-    of_files("bird-keeps-nothing", programs::bird_keeps_nothing, Example::Daemon("bird_reconfigure_cmd = /usr/sbin/birdc configure soft"),
-        "BIRD does not follow the list with this command: {}; use {} configure"),
+    of_files("birdc-without-effect", programs::birdc_without_effect, Example::Daemon("bird_reconfigure_cmd = /usr/sbin/birdc configure soft"),
+        "this command does not make BIRD apply the list: {}; use {} configure"),
     of_files("one-constant-for-both", effects::one_constant_for_both, Example::Daemon("ipv6 = true\nbird_variable = ANYCAST\nbird6_variable = ANYCAST\nbird6_reconfigure_cmd = /usr/sbin/birdc configure"),
-        "is also the name of the list in bird_conf, and one BIRD reads both lists, as {}: it refuses its whole configuration; give each list a name of its own"),
-    of_files("log-server-is-no-host", effects::log_server_is_no_host, Example::Daemon("log_server = syslog.example.com:514"),
-        "is looked up as the name of a host, which fails, so every line is lost; write log_server = {}{}"),
+        "is also the name of the list in bird_conf, and one BIRD reads both lists, because {}: it refuses its whole configuration; give each list its own name"),
+    of_files("invalid-log-server", effects::invalid_log_server, Example::Daemon("log_server = syslog.example.com:514"),
+        "is not the name of a host, so every line is lost; write log_server = {}{}"),
     of_files("log-to-stream", effects::log_to_streams, Example::Daemon("log_file = /dev/stdout"),
-        "cannot be opened where it is a socket, as under systemd, and its lines are lost then; remove {}"),
+        "cannot be opened if it is a socket, as under systemd, and then its lines are lost; remove {}"),
     of_files("without-effect", effects::without_effect, Example::Daemon("json_log_file = true"),
         "has no effect {}; {}"),
     of_files("slow-timeout", effects::slow_timeouts, Example::Service("check_interval = 5\ncheck_timeout = 5"),
@@ -113,11 +114,11 @@ pub static LINTS: &[Lint] = &[
     of_files("ping-without-count", programs::ping_without_count, Example::Service("check_cmd = /usr/bin/ping 10.0.0.1"),
         "ping without -c never ends, so every check runs into check_timeout and fails; add -c 1"),
     of_files("command-too-long", words::too_long, Example::Service("check_cmd = /usr/bin/check-web @LONG@"),
-        "cannot be run: it has {} bytes in {}, and the kernel allows {}; put it into a script"),
+        "cannot be run: it has {} bytes in {}, but the kernel allows only {}; put it into a script"),
     of_machine("no-directory", machine::no_directory, Example::Service("drain_file = /nonexistent/www.drain"),
-        "should be a file in a directory that exists, but {}, so {}; {}"),
-    of_machine("log-file-is-none", machine::log_file_is_none, Example::Daemon("log_file = /dev/null"),
-        "is no regular file but {}; {}"),
+        "should be a file in an existing directory, but {}, so {}; {}"),
+    of_machine("irregular-log-file", machine::irregular_log_files, Example::Daemon("log_file = /dev/null"),
+        "is not a regular file but {}; {}"),
     of_machine("unassigned-prefix", machine::unassigned_prefixes, Example::Service("ip_prefix = 203.0.113.77"),
         "{} is not assigned to {} now, so the service counts as down; assign it: ip address add {} dev {}"),
     of_machine("unknown-log-server", machine::unknown_log_server, Example::Daemon("log_server = nosuch..example"),
@@ -143,25 +144,25 @@ const fn of_machine(
 }
 
 impl Lint {
-    /// Whether it looks at the machine, so that `--files-only` skips it.
+    /// Whether it depends on the machine, so that `--files-only` skips it.
     pub fn is_of_machine(&self) -> bool {
         matches!(self.detector, Detector::Machine(_))
     }
 }
 
-/// The input of detectors that look at files only.
+/// The input of the detectors that depend on files only.
 #[derive(Clone, Copy, Debug)]
 pub struct Files<'a> {
-    /// The text of all files.
+    /// The sections of all files.
     pub ini: &'a Ini,
-    /// Where they are.
+    /// The files.
     pub sources: &'a Sources,
-    /// Files in the directory of the services that are not read.
-    pub passed_over: &'a [PathBuf],
-    /// Whether all files could be read completely.
-    pub whole: bool,
-    /// Whether `[daemon]` and `[DEFAULT]` could be read completely.
-    pub whole_daemon: bool,
+    /// Files in the directory of services that are not read.
+    pub ignored: &'a [PathBuf],
+    /// Whether all files are free of syntax errors.
+    pub complete: bool,
+    /// Whether no option of `[daemon]` and `[DEFAULT]` is missing because of a syntax error.
+    pub daemon_complete: bool,
 }
 
 /// The warnings of one lint.
@@ -177,7 +178,7 @@ const MAX_WARNINGS: usize = 1000;
 /// Upper bound on the names in one sentence.
 const MAX_NAMES: usize = 5;
 
-/// Upper bound on the characters of one filled-in text.
+/// Upper bound on the characters that fill in one `{}`.
 const MAX_FILL_LEN: usize = 300;
 
 /// Runs all lints of files.
@@ -199,24 +200,25 @@ pub fn check_machine(machine: &Machine<'_>) -> Vec<Diagnostic> {
 }
 
 fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Diagnostic> {
-    let found = LINTS.iter().flat_map(|lint| {
+    let problems = LINTS.iter().flat_map(|lint| {
         let mut findings = Findings { lint, problems: Vec::new() };
         detect(lint, &mut findings);
         findings.problems
     });
-    found.collect()
+    problems.collect()
 }
 
 impl Findings {
-    /// Adds a warning at this place: the lint's sentence, filled with these words.
-    pub(in crate::config) fn say(&mut self, place: Diagnostic, words: &[&str]) {
+    /// Adds a warning at the location of `place`: the lint's sentence, filled in with these words.
+    pub(in crate::config) fn warn(&mut self, place: Diagnostic, words: &[&str]) {
         match self.problems.len() {
             MAX_WARNINGS.. => {}
             n if n + 1 == MAX_WARNINGS => {
-                let more = format!("there are more warnings of this kind ({}), which are not listed", self.lint.name);
-                self.problems.push(Diagnostic::warning(more));
+                let message =
+                    format!("there are more warnings of this kind ({}), which are not listed", self.lint.name);
+                self.problems.push(Diagnostic::warning(message));
             }
-            _ => self.problems.push(Diagnostic { rule: fill(self.lint.sentence, words), ..place }),
+            _ => self.problems.push(Diagnostic { message: fill(self.lint.sentence, words), ..place }),
         }
     }
 }
@@ -225,8 +227,8 @@ impl Findings {
 fn fill(sentence: &str, words: &[&str]) -> String {
     let mut words = words.iter();
     let mut text = String::new();
-    for (at, piece) in sentence.split("{}").enumerate() {
-        if at > 0 {
+    for (index, piece) in sentence.split("{}").enumerate() {
+        if index > 0 {
             let word = words.next().copied().unwrap_or_default();
             text.extend(word.chars().take(MAX_FILL_LEN));
             text.push_str(if word.chars().nth(MAX_FILL_LEN).is_some() { "…" } else { "" });
@@ -236,8 +238,8 @@ fn fill(sentence: &str, words: &[&str]) -> String {
     text
 }
 
-/// Joins the first names and says how many more there are.
-fn named(mut all: impl Iterator<Item = String>) -> String {
+/// Joins the first names, and adds the number of the others.
+fn join_names(mut all: impl Iterator<Item = String>) -> String {
     let mut names: Vec<String> = all.by_ref().take(MAX_NAMES).collect();
     match all.count() {
         0 => {}
@@ -246,29 +248,29 @@ fn named(mut all: impl Iterator<Item = String>) -> String {
     names.join(", ")
 }
 
-/// A known option in the section of a file that sets it.
+/// A known option in a section that sets it.
 struct ConfiguredOption<'a> {
     section: &'a Section,
-    option: &'static OptionSpec,
+    spec: &'static OptionSpec,
     entry: &'a Entry,
-    /// The value, or the raw text where its references cannot be resolved.
+    /// The value, or the raw text if its references are invalid.
     value: Cow<'a, str>,
 }
 
 impl ConfiguredOption<'_> {
-    fn place(&self) -> Diagnostic {
-        place(self.section, self.entry, &self.value)
+    fn warning(&self) -> Diagnostic {
+        warning_at(self.section, self.entry, &self.value)
     }
 
-    /// Splits a command into words; none for an unclosed quote.
+    /// Splits a command into words. None if that fails.
     fn words(&self) -> Option<Vec<Word>> {
         command::words(&self.value).ok()
     }
 }
 
-/// Makes a warning at the line of an option; the sentence is still to come.
-fn place(section: &Section, entry: &Entry, value: &str) -> Diagnostic {
-    Diagnostic::warning("").at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(value))
+/// Creates a warning at the line of an option; [`Findings::warn`] adds the sentence.
+fn warning_at(section: &Section, entry: &Entry, value: &str) -> Diagnostic {
+    Diagnostic::warning("").at(entry.location.as_ref()).in_section(&section.name).for_option(&entry.name, Some(value))
 }
 
 impl<'a> Files<'a> {
@@ -276,36 +278,35 @@ impl<'a> Files<'a> {
         self.ini.sections().iter().filter(|section| &*section.name != DAEMON)
     }
 
-    /// Yields each known option that a file sets, once, however many services inherit it.
+    /// Yields each known option that a file sets, once, even if several services inherit it.
     fn configured_options(&self) -> impl Iterator<Item = ConfiguredOption<'a>> {
         let ini = self.ini;
-        std::iter::once(ini.default_section()).chain(ini.sections()).flat_map(move |section| {
-            let set = section.own_entries().iter().filter(|entry| entry.place.is_some());
+        ini.all_sections().iter().flat_map(move |section| {
+            let set = section.own_entries().iter().filter(|entry| entry.location.is_some());
             set.filter_map(move |entry| {
-                let option = known(section, &entry.name)?;
+                let spec = known_option(section, &entry.name)?;
                 let value = ini.value(section, entry).unwrap_or(Cow::Borrowed(&entry.raw));
-                Some(ConfiguredOption { section, option, entry, value })
+                Some(ConfiguredOption { section, spec, entry, value })
             })
         })
     }
 
     fn configured_commands(&self) -> impl Iterator<Item = ConfiguredOption<'a>> {
-        self.configured_options().filter(|own| own.option.kind == Kind::Command)
+        self.configured_options().filter(|option| option.spec.kind == Kind::Command)
     }
 
     /// The effective option of `[daemon]`, if a file sets it.
     fn daemon(&self, option: &str) -> Option<ConfiguredOption<'a>> {
         let daemon = self.ini.section(DAEMON)?;
-        let entry = self.ini.entry(daemon, option).filter(|entry| entry.place.is_some())?;
+        let entry = self.ini.entry(daemon, option).filter(|entry| entry.location.is_some())?;
         let value = self.ini.value(daemon, entry).ok()?;
         let section = if daemon.get(option).is_some() { daemon } else { self.ini.default_section() };
-        Some(ConfiguredOption { section, option: options::find(Scope::Daemon, option)?, entry, value })
+        Some(ConfiguredOption { section, spec: options::find(Scope::Daemon, option)?, entry, value })
     }
 
-    /// The effective value of an option of `[daemon]`, defaults included.
+    /// The effective value of an option of `[daemon]`, default values included.
     fn daemon_value(&self, option: &str) -> Option<Cow<'a, str>> {
-        let section = self.ini.section(DAEMON)?;
-        self.ini.value(section, self.ini.entry(section, option)?).ok()
+        self.ini.effective_value(self.ini.section(DAEMON)?, option)
     }
 
     /// Whether a boolean option of `[daemon]` is true.
@@ -315,17 +316,18 @@ impl<'a> Files<'a> {
 
     /// The effective value of a numeric option of a section.
     fn number(&self, section: &Section, option: &str) -> Option<f64> {
-        let value = self.ini.value(section, self.ini.entry(section, option)?).ok()?;
-        python::float(&value)
+        python::float(&self.ini.effective_value(section, option)?)
     }
 
-    /// Makes a warning at the effective option of a section; the sentence is still to come.
-    fn locate(&self, section: &Section, option: &str) -> Diagnostic {
+    /// Creates a warning at the effective option of a section; [`Findings::warn`] adds the
+    /// sentence.
+    fn warning_at(&self, section: &Section, option: &str) -> Diagnostic {
         parse::locate(self.ini, section, option, Diagnostic::warning(""))
     }
 }
 
-fn known(section: &Section, name: &str) -> Option<&'static OptionSpec> {
+/// The option that has an effect in this section.
+fn known_option(section: &Section, name: &str) -> Option<&'static OptionSpec> {
     match &*section.name {
         DAEMON => options::find(Scope::Daemon, name),
         DEFAULT => options::find(Scope::Service, name).or_else(|| options::find(Scope::Daemon, name)),

@@ -1,11 +1,13 @@
-//! The name that was probably meant.
+//! Suggests a known name for a misspelled one.
 //!
-//! Promises: pure; where several names are as near, it is always the same one.
-//! Leaves out: options, of which there is a table (`config::options`).
+//! Guarantees: pure and deterministic, even if several names are equally near.
+//!
+//! Out of scope: names of options (`config::options`).
 
 use strsim::damerau_levenshtein;
 
-/// The nearest name, with at most a third of its letters different, or the only name that begins or ends like this.
+/// Returns the nearest name, if at most a third of the letters differ; else the only name that
+/// begins or ends with `name`.
 pub fn nearest_name<'a>(names: impl Iterator<Item = &'a str> + Clone, name: &str) -> Option<&'a str> {
     let letters = |name: &str| name.to_lowercase();
     let allowed = (name.chars().count() / 3).max(1);

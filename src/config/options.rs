@@ -1,47 +1,50 @@
-//! Every option: the one table from which `--print`, the warning of unknown names, the defaults, the manual page and the
-//! tables of docs/configuration.md come.
+//! The table of all options. `--print`, the default values, the warnings of unknown names, the
+//! manual page and the tables of docs/configuration.md come from it.
 //!
-//! Promises: what stands here is all there is; the order of the options with a default of the original's is that in
-//! which the original prints them.
-//! Leaves out: reading values into settings (`config::parse`).
+//! Guarantees: each option is defined once. Options of the original with a default value are in the
+//! order in which the original prints them.
+//!
+//! Out of scope: parsing values (`config::parse`).
 
 use std::fmt::Write as _;
 
 use strsim::damerau_levenshtein;
 
-/// Where an option counts.
+use crate::prefix::Family;
+
+/// The sections in which an option has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// In `[daemon]`. One that has no default of the original's is also taken from `[DEFAULT]`.
+    /// `[daemon]`; also `[DEFAULT]`, unless the original has a default value for it.
     Daemon,
-    /// In each other section, and in `[DEFAULT]` for all of them.
+    /// Each other section, and `[DEFAULT]` for all of them.
     Service,
 }
 
-/// What an option holds.
+/// The type of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Any text that is not empty.
+    /// A text that is not empty.
     Text,
-    /// Any text, an empty one too.
+    /// A text that may be empty.
     AnyText,
     /// A file or directory.
     Path,
-    /// A program and its arguments, split as a shell would, but run without one.
+    /// A program and its arguments, split as a shell splits them, and run without a shell.
     Command,
-    /// One prefix, or nothing.
+    /// One prefix, or an empty text.
     Prefix,
-    /// Prefixes, separated by commas, blanks or lines.
+    /// Prefixes, separated by commas or white space.
     Prefixes,
-    /// A name that BIRD can read.
+    /// The name of a BIRD constant.
     Variable,
-    /// true or false, in Python's spellings.
+    /// True or false, as Python spells them.
     Boolean,
-    /// Seconds, with fractions, above 0.
+    /// A number of seconds above 0, with fractions.
     Seconds,
-    /// Seconds, with fractions, 0 allowed.
+    /// A number of seconds from 0, with fractions.
     SecondsOrZero,
-    /// A whole number within these bounds.
+    /// A whole number within these bounds, both included.
     Integer(u64, u64),
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -50,29 +53,29 @@ pub enum Kind {
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionSpec {
-    /// Where it counts.
+    /// The sections in which it has an effect.
     pub scope: Scope,
     /// Its name.
     pub name: &'static str,
-    /// Its value where none is configured; none where it has to be given, or is off unless given.
+    /// Its value if it is not set. None if it is required, or off unless set.
     pub default: Option<&'static str>,
-    /// What it holds.
+    /// The type of its value.
     pub kind: Kind,
     /// One line of help.
     pub help: &'static str,
-    /// Whether the original has it too.
+    /// Whether the original has it.
     pub original: bool,
 }
 
-/// The levels that `loglevel` knows, with the synonyms that Python has for them.
+/// The levels of `loglevel`; `config::parse` accepts Python's synonyms too.
 pub const LOG_LEVELS: &[&str] = &["debug", "info", "warning", "error", "critical"];
 
-/// A counter of the original's: Python's whole numbers have no bound, ours fits every machine.
+/// A counter of the original. Python's integers are unbounded; this bound fits every machine.
 const COUNT: Kind = Kind::Integer(0, 1 << 31);
 const AT_LEAST_ONE: Kind = Kind::Integer(1, u32::MAX as u64);
 const SIZE: Kind = Kind::Integer(0, 1 << 53);
 
-/// All options, services' first.
+/// All options, those of services first.
 #[rustfmt::skip]
 pub const OPTIONS: &[OptionSpec] = &[
     service("check_cmd", None, Kind::Command, "Health-check command; exit status 0 means healthy. Required."),
@@ -135,6 +138,53 @@ pub const OPTIONS: &[OptionSpec] = &[
     new_daemon("status_socket", None, Kind::Path, "Socket that answers --status; default: status.sock beside the pidfile."),
 ];
 
+/// The names of the options that each family has one of.
+#[derive(Debug)]
+pub struct FamilyOptions {
+    /// Whether the family is on.
+    pub enabled: &'static str,
+    /// The prefix file.
+    pub conf: &'static str,
+    /// The BIRD constant in the prefix file.
+    pub variable: &'static str,
+    /// The command that makes BIRD reload.
+    pub reconfigure_cmd: &'static str,
+    /// BIRD's control socket.
+    pub control_socket: &'static str,
+    /// The dummy prefix.
+    pub dummy: &'static str,
+    /// Whether old prefix files are kept.
+    pub keep_changes: &'static str,
+    /// How many of them.
+    pub changes_counter: &'static str,
+}
+
+/// The names of a family's options.
+pub fn of_family(family: Family) -> &'static FamilyOptions {
+    match family {
+        Family::V4 => &FamilyOptions {
+            enabled: "ipv4",
+            conf: "bird_conf",
+            variable: "bird_variable",
+            reconfigure_cmd: "bird_reconfigure_cmd",
+            control_socket: "bird_control_socket",
+            dummy: "dummy_ip_prefix",
+            keep_changes: "bird_keep_changes",
+            changes_counter: "bird_changes_counter",
+        },
+        Family::V6 => &FamilyOptions {
+            enabled: "ipv6",
+            conf: "bird6_conf",
+            variable: "bird6_variable",
+            reconfigure_cmd: "bird6_reconfigure_cmd",
+            control_socket: "bird6_control_socket",
+            dummy: "dummy_ip6_prefix",
+            keep_changes: "bird6_keep_changes",
+            changes_counter: "bird6_changes_counter",
+        },
+    }
+}
+
 const fn service(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> OptionSpec {
     OptionSpec { scope: Scope::Service, name, default, kind, help, original: true }
 }
@@ -151,18 +201,19 @@ const fn new_daemon(name: &'static str, default: Option<&'static str>, kind: Kin
     OptionSpec { original: false, ..daemon(name, default, kind, help) }
 }
 
-/// The option of this name that counts in this scope.
+/// Finds the option of this name in this scope.
 pub fn find(scope: Scope, name: &str) -> Option<&'static OptionSpec> {
     OPTIONS.iter().find(|option| option.scope == scope && option.name == name)
 }
 
-/// The defaults that every configuration starts from and that `--print-conf` shows: those of the original.
+/// The default values that every configuration starts from and `--print-conf` shows: those of the
+/// original.
 pub fn defaults(scope: Scope) -> impl Iterator<Item = (&'static str, &'static str)> {
     let shown = OPTIONS.iter().filter(move |option| option.scope == scope && option.original);
     shown.filter_map(|option| Some((option.name, option.default?)))
 }
 
-/// What `--print` prints.
+/// Returns what `--print` prints.
 pub fn print() -> String {
     let mut text = String::new();
     for (section, scope) in [("DEFAULT", Scope::Service), ("daemon", Scope::Daemon)] {
@@ -175,9 +226,9 @@ pub fn print() -> String {
     text
 }
 
-/// The known name that an unknown one was probably meant to be.
+/// Suggests an option for an unknown name.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    // A third of the letters may differ, three at most: farther away, any name would do.
+    // A third of the letters may differ, three at most: beyond that, nearly any name would match.
     let allowed = (name.chars().count() / 3).clamp(1, 3);
     let near = OPTIONS.iter().filter(|option| option.name.len().abs_diff(name.len()) <= 3 * allowed);
     let by_distance = near.map(|option| (damerau_levenshtein(name, option.name), option.name));
@@ -185,48 +236,48 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 impl Kind {
-    /// What a value must be, as the end of a sentence.
+    /// The rule for a value, as the end of a sentence.
     pub fn rule(self) -> String {
         match self {
             Kind::Text | Kind::AnyText => "must not be empty".to_string(),
             Kind::Path => "must name a file or directory".to_string(),
             Kind::Command => "must be a command".to_string(),
             Kind::Prefix => "must be an IPv4 or IPv6 prefix".to_string(),
-            Kind::Prefixes => "must be one or several IPv4 or IPv6 prefixes".to_string(),
-            Kind::Variable => "must be a name that BIRD can read".to_string(),
+            Kind::Prefixes => "must be one or more IPv4 or IPv6 prefixes".to_string(),
+            Kind::Variable => "must be the name of a BIRD constant".to_string(),
             Kind::Boolean => "must be true, yes, on or 1, or false, no, off or 0".to_string(),
             Kind::Seconds => format!("must be a number of seconds above 0 and up to {MAX_SECONDS}"),
             Kind::SecondsOrZero => format!("must be a number of seconds from 0 to {MAX_SECONDS}"),
-            Kind::Integer(least, most) => format!("must be a whole number from {least} to {most}"),
+            Kind::Integer(min, max) => format!("must be a whole number from {min} to {max}"),
             Kind::Choice(words) => format!("must be {}", words.join(" or ")),
         }
     }
 }
 
-/// The longest time that can be configured, in seconds: thirty years.
+/// Upper bound on times, in seconds: thirty years.
 pub const MAX_SECONDS: u32 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the original printed.
     #[test]
-    fn printed_as_the_original_does() {
+    fn print_equals_the_output_of_the_original() {
         assert_eq!(print(), include_str!("../../tests/data/print.txt"));
     }
 
     #[test]
-    fn no_option_stands_twice_and_each_has_a_line_of_help() {
+    fn each_option_is_defined_once_and_has_a_line_of_help() {
         for (i, option) in OPTIONS.iter().enumerate() {
-            let twin = OPTIONS[i + 1..].iter().find(|other| (other.scope, other.name) == (option.scope, option.name));
-            assert!(twin.is_none(), "{}", option.name);
+            let duplicate =
+                OPTIONS[i + 1..].iter().find(|other| (other.scope, other.name) == (option.scope, option.name));
+            assert!(duplicate.is_none(), "{}", option.name);
             assert!(option.help.ends_with('.') && !option.help.contains('\n'), "{}", option.name);
         }
     }
 
     #[test]
-    fn typing_errors_find_their_option() {
+    fn misspelled_names_get_a_suggestion() {
         fn check(name: &str, expected: Option<&str>) {
             assert_eq!(nearest(name), expected, "{name}");
         }

@@ -1,8 +1,12 @@
-//! What the configuration needs of this machine: programs, directories, interfaces.
+//! Compares the configuration with this machine: programs, directories, interfaces.
 //!
-//! Promises: looks only; nothing is created or run, and no right is needed beyond looking. It stops where the original
-//! stops: at a check's program that cannot be run, at a missing directory for the pidfile, a prefix file or a log.
-//! Leaves out: whether the user who runs this may write what the daemon has to: that is another user, as a rule.
+//! Guarantees: nothing is created or run, and no privileges are needed. Errors are what the
+//! original stops at: a check whose program cannot be run, and a missing directory for the pidfile,
+//! a prefix file or a log.
+//!
+//! Blocking: on the disk, and briefly on the kernel.
+//!
+//! Out of scope: whether the daemon may write its files, because it usually runs as another user.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,6 +23,7 @@ use crate::command::Command;
 use crate::config::configuration::Configuration;
 use crate::config::diagnostic::{self, Diagnostic, Severity};
 use crate::config::ini::DEFAULT;
+use crate::config::options;
 use crate::config::parse::DAEMON;
 use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
@@ -30,32 +35,32 @@ use crate::sys::netlink::{Addresses, Kernel};
 mod tests;
 
 /// The first bytes of a program that the kernel can run.
-const ELF: &[u8] = b"\x7fELF";
+const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Everything on this machine that does not fit. What the original would stop at is as `severe` as is said here: at
-/// start the daemon goes on, as each of these can come right while it runs.
-pub fn check(configuration: &Configuration, severe: Severity) -> Vec<Diagnostic> {
-    let mut found = Findings {
+/// Returns every problem of this machine. `severity` is that of problems at which the original
+/// stops: errors for `--check`, but warnings at start, because they may be solved while the daemon
+/// runs.
+pub fn check(configuration: &Configuration, severity: Severity) -> Vec<Diagnostic> {
+    let mut preflight = Preflight {
         configuration,
-        severe,
+        severity,
         no_new_privileges: no_new_privs().unwrap_or(false),
-        addresses: Kernel::open().and_then(|mut kernel| kernel.addresses()).ok(),
+        addresses: interface_addresses(),
         problems: Vec::new(),
     };
-    found.problems.extend(pidfile_directory(configuration));
-    found.daemon();
+    preflight.problems.extend(pidfile_directory(configuration));
+    preflight.check_daemon();
     for service in &configuration.settings.services {
-        found.service(service);
+        preflight.check_service(service);
     }
-    // A value inherited by many services is told of once.
-    diagnostic::once(&mut found.problems, DEFAULT);
-    found.problems
+    diagnostic::deduplicate(&mut preflight.problems, DEFAULT);
+    preflight.problems
 }
 
-/// The one thing without which no daemon starts: a directory for the pidfile.
+/// Checks that the pidfile has a directory, without which the daemon cannot start.
 pub fn pidfile_directory(configuration: &Configuration) -> Option<Diagnostic> {
     let text = configuration.value(DAEMON, "pidfile")?;
-    // The original takes what stands before the last slash, and so refuses a bare name.
+    // The original uses the text before the last slash, and so refuses a bare name.
     let directory = match text.rfind('/') {
         Some(0) => "/",
         Some(slash) => &text[..slash],
@@ -64,173 +69,188 @@ pub fn pidfile_directory(configuration: &Configuration) -> Option<Diagnostic> {
     if Path::new(directory).is_dir() {
         return None;
     }
-    let rule = format!("must lie in a directory that exists, but '{directory}' is none; create it");
-    Some(configuration.locate(DAEMON, "pidfile", Diagnostic::error(rule)))
+    let message = format!("must be in an existing directory, but '{directory}' is not one; create it");
+    Some(configuration.locate(DAEMON, "pidfile", Diagnostic::error(message)))
 }
 
-struct Findings<'a> {
+/// The addresses of all interfaces. None if the kernel does not answer.
+pub(super) fn interface_addresses() -> Option<Addresses> {
+    Kernel::open().and_then(|mut kernel| kernel.addresses()).ok()
+}
+
+/// Whether the error means that a file does not exist, rather than that it cannot be accessed: the
+/// daemon may run as another user.
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+struct Preflight<'a> {
     configuration: &'a Configuration,
-    severe: Severity,
+    severity: Severity,
     no_new_privileges: bool,
-    /// As the daemon sees them.
     addresses: Option<Addresses>,
     problems: Vec<Diagnostic>,
 }
 
-impl Findings<'_> {
-    fn say(&mut self, section: &str, option: &str, severity: Severity, rule: String) {
-        let problem = Diagnostic { severity, ..Diagnostic::error(rule) };
+impl Preflight<'_> {
+    fn report(&mut self, section: &str, option: &str, severity: Severity, message: impl Into<String>) {
+        let problem = Diagnostic { severity, ..Diagnostic::error(message) };
         self.problems.push(self.configuration.locate(section, option, problem));
     }
 
-    fn daemon(&mut self) {
+    fn warn(&mut self, section: &str, option: &str, message: impl Into<String>) {
+        self.report(section, option, Severity::Warning, message);
+    }
+
+    fn check_daemon(&mut self) {
         let daemon = &self.configuration.settings.daemon;
-        let mut resolved = Vec::new();
+        let mut prefix_files = Vec::new();
         for family in Family::BOTH {
             if let Some(bird) = daemon.bird(family) {
-                resolved.extend(self.bird(family, bird));
+                prefix_files.push(self.check_bird(family, bird));
             }
         }
-        if let [first, second] = &resolved[..] {
+        if let [first, second] = &prefix_files[..] {
             if first == second {
-                let rule = format!("must not lead to the same file as bird_conf, {}", first.display());
-                self.say(DAEMON, "bird6_conf", self.severe, rule);
+                let message = format!("must not lead to the same file as bird_conf, {}", first.display());
+                self.report(DAEMON, "bird6_conf", self.severity, message);
             }
         }
-        for (option, path) in [("log_file", &daemon.log.file), ("stderr_file", &daemon.log.stderr_file)] {
-            if let Some(path) = path {
-                self.file(option, path);
-                if daemon.log.max_bytes > 0 && daemon.log.backups > 0 {
-                    self.rotated(option, path);
-                }
+        for (option, path) in daemon.log.files() {
+            self.check_file(option, path);
+            if daemon.log.rotates() {
+                self.check_rotation(option, path);
             }
         }
         if let Some(prometheus) = daemon.prometheus.as_ref().filter(|prometheus| !prometheus.dir.is_dir()) {
-            let rule = format!("should be a directory that exists, but {} is none", prometheus.dir.display());
-            self.say(DAEMON, "prometheus_collector_textfile_dir", Severity::Warning, rule);
+            let message = format!("should be an existing directory, but {} is not one", prometheus.dir.display());
+            self.warn(DAEMON, "prometheus_collector_textfile_dir", message);
         }
         if let Some(path) = &daemon.drain_file {
-            self.drain_file(DAEMON, path);
+            self.check_drain_file(DAEMON, path);
         }
     }
 
-    /// Gives the prefix file behind all symbolic links.
-    fn bird(&mut self, family: Family, bird: &Bird) -> Option<PathBuf> {
-        let (conf, reconfigure_cmd, control_socket) = match family {
-            Family::V4 => ("bird_conf", "bird_reconfigure_cmd", "bird_control_socket"),
-            Family::V6 => ("bird6_conf", "bird6_reconfigure_cmd", "bird6_control_socket"),
-        };
+    /// Checks the BIRD options of a family. Returns its prefix file without symbolic links.
+    fn check_bird(&mut self, family: Family, bird: &Bird) -> PathBuf {
+        let names = options::of_family(family);
         match &bird.control_socket {
-            None => self.command(DAEMON, reconfigure_cmd, &bird.reconfigure_cmd, Severity::Warning),
-            Some(path) => self.socket(control_socket, path),
+            None => self.check_command(DAEMON, names.reconfigure_cmd, &bird.reconfigure_cmd, Severity::Warning),
+            Some(path) => self.check_control_socket(names.control_socket, path),
         }
-        self.file(conf, &bird.conf)
+        self.check_file(names.conf, &bird.conf)
     }
 
-    /// BIRD's control socket. Whether BIRD answers there the daemon says while it runs.
-    fn socket(&mut self, option: &str, path: &Path) {
-        let wrong = match fs::metadata(path) {
-            Ok(found) if found.file_type().is_socket() => return,
-            Ok(_) => "is no socket",
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                "is not there: BIRD is down, or has it elsewhere (its option -s)"
+    /// Checks that the socket exists. Whether BIRD answers there is reported by the daemon.
+    fn check_control_socket(&mut self, option: &str, path: &Path) {
+        let fault = match fs::metadata(path) {
+            Ok(metadata) if metadata.file_type().is_socket() => return,
+            Ok(_) => "is not a socket",
+            Err(error) if is_missing(&error) => {
+                "does not exist: BIRD is down, or its socket is elsewhere (its option -s)"
             }
-            // Who may not search the directory may be another user than the daemon.
             Err(_) => return,
         };
-        self.say(
-            DAEMON,
-            option,
-            Severity::Warning,
-            format!("should be BIRD's control socket, but {} {wrong}", path.display()),
-        );
+        self.warn(DAEMON, option, format!("should be BIRD's control socket, but {} {fault}", path.display()));
     }
 
-    /// A file that the daemon writes, and creates where it is missing.
-    fn file(&mut self, option: &str, path: &Path) -> Option<PathBuf> {
+    /// Checks a file that the daemon writes, and creates if needed. Returns its path without
+    /// symbolic links.
+    fn check_file(&mut self, option: &str, path: &Path) -> PathBuf {
         let path = resolve(path);
         let directory = directory_of(&path);
         if path.is_dir() {
-            self.say(DAEMON, option, self.severe, format!("must be a file, but {} is a directory", path.display()));
+            let message = format!("must be a file, but {} is a directory", path.display());
+            self.report(DAEMON, option, self.severity, message);
         } else if !directory.is_dir() {
-            let rule = format!("must lie in a directory that exists, but {} is none; create it", directory.display());
-            self.say(DAEMON, option, self.severe, rule);
+            let message =
+                format!("must be in an existing directory, but {} is not one; create it", directory.display());
+            self.report(DAEMON, option, self.severity, message);
         } else if let Ok(disk) = statvfs(directory) {
             if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-                let rule = format!("should be writable, but the disk of {} is read-only", directory.display());
-                self.say(DAEMON, option, Severity::Warning, rule);
+                self.warn(
+                    DAEMON,
+                    option,
+                    format!("should be writable, but the disk of {} is read-only", directory.display()),
+                );
             } else if disk.f_blocks > 0 && disk.f_bavail == 0 {
-                let rule = format!("should be writable, but the disk of {} is full", directory.display());
-                self.say(DAEMON, option, Severity::Warning, rule);
+                self.warn(
+                    DAEMON,
+                    option,
+                    format!("should be writable, but the disk of {} is full", directory.display()),
+                );
             }
         }
-        Some(path)
+        path
     }
 
-    /// A log that is rotated. Where it is a link its target is, which may be missing yet.
-    fn rotated(&mut self, option: &str, path: &Path) {
-        let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    /// Checks a rotated log. If it is a link, its target is rotated, which need not exist yet.
+    fn check_rotation(&mut self, option: &str, path: &Path) {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let can_be_rotated = match fs::metadata(path) {
-            // A directory is told of already.
-            Ok(found) if found.is_dir() => true,
-            Ok(found) => found.is_file() && links::target(path).is_some(),
+            // A directory is already reported.
+            Ok(metadata) if metadata.is_dir() => true,
+            Ok(metadata) => metadata.is_file() && links::target(path).is_some(),
             Err(_) => links::target(path).is_some(),
         };
         if is_link && !can_be_rotated {
-            let rule = format!(
-                "must be a regular file to be rotated, but the link {} leads to something else; name a file, leave the option \
-                 out, or set log_maxbytes to 0",
+            let message = format!(
+                "must be a regular file to be rotated, but the link {} leads to something else; name a file, remove the \
+                 option, or set log_maxbytes = 0",
                 path.display()
             );
-            self.say(DAEMON, option, self.severe, rule);
+            self.report(DAEMON, option, self.severity, message);
         }
     }
 
-    fn service(&mut self, service: &Service) {
-        self.command(&service.name, "check_cmd", &service.check_cmd, self.severe);
+    fn check_service(&mut self, service: &Service) {
+        self.check_command(&service.name, "check_cmd", &service.check_cmd, self.severity);
         if let Some(custom) = &service.custom_reconfigure {
-            self.command(&service.name, "custom_bird_reconfigure_cmd", &custom.command, Severity::Warning);
+            self.check_command(&service.name, "custom_bird_reconfigure_cmd", &custom.command, Severity::Warning);
         }
         if let Some(hook) = &service.state_change {
-            self.command(&service.name, "state_change_cmd", &hook.command, Severity::Warning);
+            self.check_command(&service.name, "state_change_cmd", &hook.command, Severity::Warning);
         }
-        // What cannot be learnt counts as there, as for the daemon.
-        let exists = |interface: &str| self.addresses.as_ref().is_none_or(|found| found.has_interface(interface));
+        // If the kernel does not answer, the interface counts as existing, as for the daemon.
+        let exists =
+            |interface: &str| self.addresses.as_ref().is_none_or(|addresses| addresses.has_interface(interface));
         if service.assigned_to.as_deref().is_some_and(|interface| !exists(interface)) {
-            let rule = "should be an interface of this machine; until it is, the service counts as down";
-            self.say(&service.name, "interface", Severity::Warning, rule.to_string());
+            let message = "should be an interface of this machine; until it is, the service counts as down";
+            self.warn(&service.name, "interface", message);
         }
         if let Some(path) = &service.drain_file {
-            self.drain_file(&service.name, path);
+            self.check_drain_file(&service.name, path);
         }
     }
 
-    fn command(&mut self, section: &str, option: &str, command: &Command, severity: Severity) {
-        if let Err(why) = executable(command.program()) {
-            let rule = format!("must begin with a program that can be run, but {} cannot: {why}", command.program());
-            self.say(section, option, severity, rule);
+    fn check_command(&mut self, section: &str, option: &str, command: &Command, severity: Severity) {
+        if let Err(error) = check_program(command.program()) {
+            let message =
+                format!("must begin with a program that can be run, but {} cannot: {error}", command.program());
+            self.report(section, option, severity, message);
         }
         if self.no_new_privileges && Path::new(command.program()).file_name() == Some(OsStr::new("sudo")) {
-            let rule = "must not begin with sudo under NoNewPrivileges, where sudo always fails; \
-                        put the user into BIRD's group in place of it";
-            self.say(section, option, Severity::Error, rule.to_string());
+            let message = "must not begin with sudo, which always fails under NoNewPrivileges; \
+                           add the user to BIRD's group instead";
+            self.report(section, option, Severity::Error, message);
         }
     }
 
-    fn drain_file(&mut self, section: &str, path: &Path) {
+    fn check_drain_file(&mut self, section: &str, path: &Path) {
         let directory = directory_of(path);
         let mode = fs::metadata(directory).map(|metadata| metadata.permissions().mode()).unwrap_or_default();
         if mode & 0o002 != 0 {
-            let rule = format!("every user can withdraw the prefix, as everyone may write in {}", directory.display());
-            self.say(section, "drain_file", Severity::Warning, rule);
+            let message =
+                format!("every user can withdraw the prefix, because {} is writable for all", directory.display());
+            self.warn(section, "drain_file", message);
         }
     }
 }
 
-/// The path behind symbolic links, also where its last part does not exist yet.
+/// Follows symbolic links, even if the last part of the path does not exist.
 fn resolve(path: &Path) -> PathBuf {
     let mut path = path.to_path_buf();
-    // As many as the kernel follows.
+    // The kernel follows as many.
     for _ in 0..40 {
         match fs::read_link(&path) {
             Ok(target) => path = directory_of(&path).join(target),
@@ -243,24 +263,24 @@ fn resolve(path: &Path) -> PathBuf {
     }
 }
 
-/// Why a program cannot be run, looked for as the kernel and the C library look for it.
-fn executable(program: &str) -> io::Result<()> {
+/// Checks that a program can be run, and searches for it as the kernel and the C library do.
+fn check_program(program: &str) -> io::Result<()> {
     if program.contains('/') {
-        return runnable(Path::new(program));
+        return check_executable(Path::new(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    let mut worst = io::Error::other("it is in no directory of PATH");
+    let mut last_error = io::Error::other("it is in no directory of PATH");
     for directory in std::env::split_paths(&path) {
-        match runnable(&directory.join(program)) {
+        match check_executable(&directory.join(program)) {
             Ok(()) => return Ok(()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            Err(error) => worst = error,
+            Err(error) if is_missing(&error) => {}
+            Err(error) => last_error = error,
         }
     }
-    Err(worst)
+    Err(last_error)
 }
 
-fn runnable(path: &Path) -> io::Result<()> {
+fn check_executable(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     access(path, Access::EXEC_OK)?;
     if !metadata.is_file() {
@@ -268,23 +288,23 @@ fn runnable(path: &Path) -> io::Result<()> {
     }
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(256).read_to_end(&mut head)) {
-        // What may be run need not be readable.
+        // An executable file need not be readable.
         Err(_) => Ok(()),
-        Ok(_) if head.starts_with(ELF) => Ok(()),
+        Ok(_) if head.starts_with(ELF_MAGIC) => Ok(()),
         Ok(_) => match head.strip_prefix(b"#!") {
-            Some(line) => interpreter(line),
+            Some(line) => check_interpreter(line),
             None => Err(io::Error::other("it is neither a program nor a script that begins with #!")),
         },
     }
 }
 
-/// The program that a script's first line names.
-fn interpreter(line: &[u8]) -> io::Result<()> {
+/// Checks the program that the first line of a script names.
+fn check_interpreter(line: &[u8]) -> io::Result<()> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let word = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty()).unwrap_or_default();
     let path = Path::new(OsStr::from_bytes(word));
-    let missing =
+    let with_path =
         |error: io::Error| io::Error::new(error.kind(), format!("its interpreter {}: {error}", path.display()));
-    fs::metadata(path).map_err(missing)?;
-    access(path, Access::EXEC_OK).map_err(|error| missing(error.into()))
+    fs::metadata(path).map_err(with_path)?;
+    access(path, Access::EXEC_OK).map_err(|error| with_path(error.into()))
 }

@@ -1,10 +1,11 @@
-//! Numbers and truth values in the spellings that Python's `int`, `float` and `getboolean` accept: blanks around, a
-//! sign, underscores between digits, exponents.
+//! Parses numbers and booleans as Python's `int`, `float` and `getboolean` do: with blanks around,
+//! a sign, underscores between digits, and exponents.
 //!
-//! Promises: what is accepted here means the same to Python.
-//! Leaves out: digits of other scripts than ASCII, infinities and what is not a number; all are refused.
+//! Guarantees: pure. What is accepted means the same in Python.
+//!
+//! Out of scope: digits beyond ASCII, infinities and NaN, which are all refused.
 
-/// `1`, `yes`, `true`, `on` and their opposites in any case.
+/// Parses `1`, `yes`, `true`, `on` and their opposites, in any case.
 pub fn boolean(text: &str) -> Option<bool> {
     match &*text.to_lowercase() {
         "1" | "yes" | "true" | "on" => Some(true),
@@ -13,8 +14,8 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A whole number that is not negative: `5`, `+5`, `05`, `1_000`, `-0`.
-pub fn whole(text: &str) -> Option<u64> {
+/// Parses a whole number that is not negative: `5`, `+5`, `05`, `1_000`, `-0`.
+pub fn integer(text: &str) -> Option<u64> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -27,12 +28,12 @@ pub fn whole(text: &str) -> Option<u64> {
     digits.parse().ok().filter(|number| !negative || *number == 0)
 }
 
-/// A finite number: `5`, `.5`, `5.`, `+5e-1`, `1_0.5`.
+/// Parses a finite number: `5`, `.5`, `5.`, `+5e-1`, `1_0.5`.
 pub fn float(text: &str) -> Option<f64> {
     without_underscores(text.trim())?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// A float as Python prints it: `1.0`, `0.25`, `1e-05`, `1e+16`.
+/// Formats a float as Python prints it: `1.0`, `0.25`, `1e-05`, `1e+16`.
 pub fn float_text(number: f64) -> String {
     let text = format!("{number:?}");
     match text.split_once('e') {
@@ -44,10 +45,11 @@ pub fn float_text(number: f64) -> String {
     }
 }
 
-/// Each underscore must stand between two digits.
+/// Removes underscores. None if one of them is not between two digits.
 fn without_underscores(text: &str) -> Option<String> {
-    let digit = |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_digit);
-    let misplaced = |(at, _): (usize, &str)| !digit(at.checked_sub(1)) || !digit(Some(at + 1));
+    let is_digit =
+        |index: Option<usize>| index.and_then(|index| text.as_bytes().get(index)).is_some_and(u8::is_ascii_digit);
+    let misplaced = |(index, _): (usize, &str)| !is_digit(index.checked_sub(1)) || !is_digit(Some(index + 1));
     if text.match_indices('_').any(misplaced) {
         return None;
     }
@@ -58,11 +60,12 @@ fn without_underscores(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What Python made of each: `int(text)`, `float(text)`; `None` where it raised, or gave what is refused here.
+    /// The results of Python's `int(text)` and `float(text)`; `None` if it raised, or for what is
+    /// refused here.
     #[test]
-    fn numbers_as_python_reads_them() {
-        fn check(text: &str, as_whole: Option<u64>, as_float: Option<f64>) {
-            assert_eq!((whole(text), float(text)), (as_whole, as_float), "{text:?}");
+    fn numbers_are_parsed_as_in_python() {
+        fn check(text: &str, as_integer: Option<u64>, as_float: Option<f64>) {
+            assert_eq!((integer(text), float(text)), (as_integer, as_float), "{text:?}");
         }
         check("5", Some(5), Some(5.0));
         check("+5", Some(5), Some(5.0));
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn truth_as_python_reads_it() {
+    fn booleans_are_parsed_as_in_python() {
         for (text, expected) in [("True", Some(true)), ("ON", Some(true)), ("0", Some(false)), ("nO", Some(false))] {
             assert_eq!(boolean(text), expected);
         }
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_as_python_prints_them() {
+    fn floats_are_formatted_as_in_python() {
         for (number, expected) in [
             (1.0, "1.0"),
             (0.25, "0.25"),

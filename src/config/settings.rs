@@ -1,12 +1,14 @@
-//! Settings: the configuration as types that exist only valid. Who holds a [`Settings`] never checks again.
+//! Settings: the configuration as types that exist only valid, so that users of [`Settings`] check
+//! nothing again.
 //!
-//! Promises: intervals and time-outs are above zero, counts non-zero, prefixes without host bits and of an enabled
-//! family, no prefix twice (but where `shared_ip_prefixes` allows it), commands split and non-empty, variables readable
-//! by BIRD.
-//! Leaves out: whatever depends on the machine (`config::preflight`).
+//! Guarantees: intervals and time-outs are above zero, and counts are not zero. Prefixes have no
+//! host bits, belong to an enabled family, and are unique, unless `shared_ip_prefixes` allows
+//! sharing. Commands are split into words and not empty. Names of BIRD constants are valid.
+//!
+//! Out of scope: what depends on the machine (`config::preflight`).
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,18 +20,18 @@ use crate::prefix::{Family, Prefix};
 pub struct Settings {
     /// Section `[daemon]`.
     pub daemon: Daemon,
-    /// Every other section, in order of file name and of appearance.
+    /// The services, in order of files and of appearance.
     pub services: Vec<Arc<Service>>,
 }
 
 /// Section `[daemon]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Daemon {
-    /// `bird_*`, or nothing where `ipv4 = false`.
+    /// The options `bird_*`. None if `ipv4 = false`.
     pub ipv4: Option<Bird>,
-    /// `bird6_*`, or nothing where `ipv6 = false`.
+    /// The options `bird6_*`. None if `ipv6 = false`.
     pub ipv6: Option<Bird>,
-    /// The prefix files of families that are switched off, to warn of prefixes they still list.
+    /// The prefix files of families that are off, to warn of prefixes that they still list.
     pub unused_bird_conf: Vec<PathBuf>,
     /// `purge_ip_prefixes`: prefixes without a service are removed at start.
     pub purge_ip_prefixes: bool,
@@ -39,18 +41,19 @@ pub struct Daemon {
     pub pidfile: PathBuf,
     /// `status_socket`; by default `status.sock` beside the pidfile.
     pub status_socket: PathBuf,
-    /// `splay_startup`: the first check of each service waits a random time up to this. Zero where unset.
+    /// `splay_startup`: upper bound on the random delay of each service's first check. Zero if it
+    /// is not set.
     pub splay_startup: Duration,
     /// `drain_file` of the whole host.
     pub drain_file: Option<PathBuf>,
     /// Everything about logging.
     pub log: Log,
-    /// `prometheus_*`, or nothing where the exporter is off.
+    /// The options `prometheus_*`. None if the exporter is off.
     pub prometheus: Option<Prometheus>,
 }
 
 impl Daemon {
-    /// The BIRD side of one family, where the family is on.
+    /// The BIRD options of a family. None if the family is off.
     pub fn bird(&self, family: Family) -> Option<&Bird> {
         match family {
             Family::V4 => self.ipv4.as_ref(),
@@ -59,7 +62,7 @@ impl Daemon {
     }
 }
 
-/// The BIRD side of one family.
+/// The BIRD options of one family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bird {
     /// `bird_conf`, as configured (it may be a symbolic link; the writer resolves it).
@@ -68,13 +71,13 @@ pub struct Bird {
     pub variable: String,
     /// `bird_reconfigure_cmd`.
     pub reconfigure_cmd: Command,
-    /// Whether `bird_reconfigure_cmd` stands in the configuration, rather than being the default.
+    /// Whether a file sets `bird_reconfigure_cmd`.
     pub reconfigure_cmd_is_set: bool,
     /// `bird_control_socket`.
     pub control_socket: Option<PathBuf>,
-    /// `dummy_ip_prefix`; none where it is left empty.
+    /// `dummy_ip_prefix`. None if it is empty.
     pub dummy: Option<Prefix>,
-    /// `bird_changes_counter` where `bird_keep_changes` is on: how many old files are kept, at most.
+    /// `bird_changes_counter`: how many old files to keep. None if `bird_keep_changes` is off.
     pub history: Option<usize>,
 }
 
@@ -83,45 +86,60 @@ pub struct Bird {
 pub struct Log {
     /// `loglevel`.
     pub level: LogLevel,
-    /// Width of the thread column: the longest section name and one, as the original has it.
+    /// The width of the column for threads: one more than the longest section name, as in the
+    /// original.
     pub width: usize,
     /// `log_file`.
     pub file: Option<PathBuf>,
-    /// `log_maxbytes`: a file is rotated before it would reach this size. 0: never.
+    /// `log_maxbytes`: a file is rotated before it reaches this size. 0 means never.
     pub max_bytes: u64,
-    /// `log_backups`: how many rotated files are kept.
+    /// `log_backups`: how many rotated files to keep.
     pub backups: usize,
     /// `log_server` and `log_server_port`.
     pub server: Option<(String, u16)>,
-    /// `json_stdout`, `json_log_file`, `json_log_server`.
+    /// `json_stdout`.
     pub json_stdout: bool,
-    /// See `json_stdout`.
+    /// `json_log_file`.
     pub json_file: bool,
-    /// See `json_stdout`.
+    /// `json_log_server`.
     pub json_server: bool,
-    /// What stands before the JSON object of a record: `anycast-healthchecker: `, or nothing (`json_prefix = none`).
+    /// The text before each JSON record: `anycast-healthchecker: `. Empty if `json_prefix` is none.
     pub json_prefix: &'static str,
     /// `log_format_journalctl`.
     pub journalctl: bool,
     /// `stderr_file`.
     pub stderr_file: Option<PathBuf>,
-    /// `stderr_log_server`, which counts only where `log_server` is set and `stderr_file` is not.
+    /// `stderr_log_server`, which has an effect only if `log_server` is set and `stderr_file` is
+    /// not.
     pub stderr_server: bool,
 }
 
-/// The original's levels.
+/// The log levels of the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Everything.
     Debug,
     /// Changes and what led to them.
     Info,
-    /// A service went down, something was repaired.
+    /// A service went down, or something was repaired.
     Warning,
     /// Something failed.
     Error,
-    /// The daemon ends.
+    /// The daemon stops.
     Critical,
+}
+
+impl Log {
+    /// Whether files are rotated.
+    pub fn rotates(&self) -> bool {
+        self.max_bytes > 0 && self.backups > 0
+    }
+
+    /// The files to log to, each with its option.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [("log_file", &self.file), ("stderr_file", &self.stderr_file)];
+        files.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
+    }
 }
 
 /// The Prometheus text file.
@@ -150,15 +168,15 @@ pub struct Service {
     pub check_rise: NonZeroU32,
     /// `check_fail`.
     pub check_fail: NonZeroU32,
-    /// `check_disabled` and `on_disabled`: nothing is run, and this decides once.
+    /// `on_disabled`, which decides about the prefix. None if `check_disabled` is off.
     pub disabled: Option<OnDisabled>,
     /// `ip_prefix`, at least one.
     pub prefixes: Vec<Prefix>,
     /// `ip_prefix` as written, which the original's `anycast_healthchecker_service` metric shows.
     pub prefix_text: String,
-    /// `interface`, or nothing where `ip_check_disabled` is on.
+    /// The interface that must have the addresses. None if `ip_check_disabled` is on.
     pub assigned_to: Option<String>,
-    /// `interface`, also where it is not looked at.
+    /// `interface`, even if `ip_check_disabled` is on.
     pub interface: String,
     /// `custom_bird_reconfigure_cmd` and its time-out.
     pub custom_reconfigure: Option<TimedCommand>,
@@ -172,24 +190,25 @@ pub struct Service {
     pub withdraw_on_boot: bool,
     /// `state_change_cmd` and `state_change_cmd_timeout`.
     pub state_change: Option<TimedCommand>,
-    /// Each known option of the section as the original logs it at start: `check_interval=1.0:<class 'float'>`.
+    /// Each option of the section as the original logs it at start:
+    /// `check_interval=1.0:<class 'float'>`.
     pub listing: Vec<Box<str>>,
 }
 
-/// A command with a time limit of its own.
+/// A command and its time-out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimedCommand {
     /// The command.
     pub command: Command,
-    /// How long one run may take.
+    /// Upper bound on one run.
     pub timeout: Duration,
 }
 
-/// What becomes of the prefix of a service whose check is disabled.
+/// What happens to the prefix of a service whose check is disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDisabled {
-    /// It is taken out.
+    /// It is withdrawn.
     Withdraw,
-    /// It is put in.
+    /// It is advertised.
     Advertise,
 }

@@ -1,17 +1,17 @@
-//! Where the configuration is read from, as the command line says.
+//! The files to read, as given on the command line.
 
 use std::path::PathBuf;
 
-/// Where the configuration is.
+/// The files of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
     /// The main file.
     pub main: PathBuf,
-    /// Where the services are.
+    /// The files of the services.
     pub services: ServiceFiles,
 }
 
-/// Where the services are.
+/// The files of the services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceFiles {
     /// Every `*.conf` in this directory whose name does not begin with a dot.

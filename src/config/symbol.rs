@@ -1,63 +1,64 @@
-//! The name of the list in a prefix file: what BIRD reads as the name of a constant.
+//! Checks names of BIRD constants, which hold the list in a prefix file.
 //!
-//! Promises: an accepted name is taken by BIRD 1.6, 2 and 3 alike.
-//! Leaves out: names that bird.conf itself uses, for a table or a protocol.
+//! Guarantees: pure. BIRD 1.6, 2 and 3 accept every name that is accepted here.
+//!
+//! Out of scope: names that bird.conf uses for other things, such as tables and protocols.
 
-/// Words that BIRD keeps for itself: keywords, enumerations, tables that are always there. Found by asking BIRD 1.6.8
-/// (both daemons) and 2.0.12 to define each word that stands in them.
-const BIRDS_OWN: &str = include_str!("bird_words.txt");
+/// BIRD's reserved words: keywords, enumerations, predefined tables. Found by letting BIRD 1.6.8
+/// (both daemons) and 2.0.12 define each word that their binaries contain.
+const RESERVED_WORDS: &str = include_str!("bird_reserved_words.txt");
 
-/// The longest name, in bytes.
-const LONGEST: usize = 64;
+/// Upper bound on a name, in bytes.
+const MAX_LEN: usize = 64;
 
-/// From this length on, BIRD takes a name of hexadecimal digits only for a string of bytes.
-const BYTES: usize = 20;
+/// BIRD reads hexadecimal digits of this length or more as a byte string.
+const MIN_BYTE_STRING_LEN: usize = 20;
 
-/// Why BIRD cannot read a text as a name.
+/// Why a text is not the name of a BIRD constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SymbolError {
-    /// Other characters than a name may have.
-    #[error("must be a name that BIRD can read: letters, digits and _, with no digit first (or, in single quotes, also - . and :)")]
+    /// It has other characters than a name may have.
+    #[error("must be the name of a BIRD constant: letters, digits and _, with no digit first (in single quotes also - . and :)")]
     Characters,
-    /// Too long.
-    #[error("must be {LONGEST} bytes long at most, or BIRD cannot read it")]
-    Length,
-    /// A word of BIRD's language.
-    #[error("must not be a word that BIRD keeps for itself")]
-    Word,
-    /// A string of bytes.
-    #[error("must not be {BYTES} or more hexadecimal digits: BIRD takes that for a string of bytes")]
-    Bytes,
+    /// It is too long.
+    #[error("must be at most {MAX_LEN} bytes long, or BIRD cannot read it")]
+    TooLong,
+    /// It is a word of BIRD's language.
+    #[error("must not be a reserved word of BIRD")]
+    Reserved,
+    /// It is a byte string.
+    #[error("must not be {MIN_BYTE_STRING_LEN} or more hexadecimal digits, which BIRD reads as a byte string")]
+    ByteString,
 }
 
-/// Checks that BIRD can read `text` as the name of a constant.
+/// Checks that `text` is the name of a BIRD constant.
 pub fn check(text: &str) -> Result<(), SymbolError> {
     let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
     let name = quoted.unwrap_or(text);
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || quoted.is_some() && "-.:".contains(c);
-    let digit_first = quoted.is_none() && name.starts_with(|c: char| c.is_ascii_digit());
-    if name.is_empty() || digit_first || !name.chars().all(fits) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || quoted.is_some() && "-.:".contains(c);
+    let starts_with_digit = quoted.is_none() && name.starts_with(|c: char| c.is_ascii_digit());
+    if name.is_empty() || starts_with_digit || !name.chars().all(is_allowed) {
         return Err(SymbolError::Characters);
     }
-    if name.len() > LONGEST {
-        return Err(SymbolError::Length);
+    if name.len() > MAX_LEN {
+        return Err(SymbolError::TooLong);
     }
-    if quoted.is_none() && BIRDS_OWN.split_whitespace().any(|word| word == name) {
-        return Err(SymbolError::Word);
+    if quoted.is_none() && RESERVED_WORDS.split_whitespace().any(|word| word == name) {
+        return Err(SymbolError::Reserved);
     }
-    if quoted.is_none() && name.len() >= BYTES && name.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err(SymbolError::Bytes);
+    if quoted.is_none() && name.len() >= MIN_BYTE_STRING_LEN && name.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(SymbolError::ByteString);
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SymbolError::{Bytes, Characters, Length, Word};
+    use super::SymbolError::{ByteString, Characters, Reserved, TooLong};
     use super::*;
 
     #[test]
-    fn names_that_bird_reads() {
+    fn names_of_constants_are_accepted_as_by_bird() {
         fn check(text: &str, expected: Result<(), SymbolError>) {
             assert_eq!(super::check(text), expected, "{text:?}");
         }
@@ -69,10 +70,10 @@ mod tests {
         for text in ["", "1A", "A-B", "A.B", "A$", "Ä", "A B", "''", "'A", "'A B'", "A\n", "[]"] {
             check(text, Err(Characters));
         }
-        check(&"X".repeat(65), Err(Length));
+        check(&"X".repeat(65), Err(TooLong));
         for text in ["export", "net", "bgp", "table", "if", "hello", "RTS_BGP", "master4"] {
-            check(text, Err(Word));
+            check(text, Err(Reserved));
         }
-        check(&"A".repeat(20), Err(Bytes));
+        check(&"A".repeat(20), Err(ByteString));
     }
 }

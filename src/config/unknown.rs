@@ -1,7 +1,9 @@
-//! Options that nobody knows: typing errors, and those of forks and other versions.
+//! Warns of unknown options: misspelled ones, and those of forks and other versions.
 //!
-//! Promises: warnings only, as real installations carry such options; none for a name that some value refers to.
-//! Leaves out: what a known option holds (`config::parse`).
+//! Guarantees: pure. There are warnings only, as real installations have such options, and none for
+//! a name that a reference uses.
+//!
+//! Out of scope: values of known options (`config::parse`).
 
 use std::collections::HashSet;
 
@@ -10,43 +12,47 @@ use crate::config::ini::{Entry, Ini, Section, DEFAULT};
 use crate::config::options::{find, nearest, Scope};
 use crate::config::parse::DAEMON;
 
-/// How many are named: the search for the nearest name takes its time.
-const MOST: usize = 1000;
+/// Upper bound on the warnings, because each searches for the nearest name.
+const MAX_WARNINGS: usize = 1000;
 
-/// One warning for each option that has no effect where it stands, and for each unknown one whose value is faulty.
+/// Warns of each option without effect in its section, and of each unknown option with an invalid
+/// value.
 pub fn check(ini: &Ini) -> Vec<Diagnostic> {
     let referred = references(ini);
-    let sections = std::iter::once(ini.default_section()).chain(ini.sections());
-    let entries = sections.flat_map(|section| section.own_entries().iter().map(move |entry| (section, entry)));
-    // Of a name that is none, and of one that begins like a section, another sentence tells.
+    let entries =
+        ini.all_sections().iter().flat_map(|section| section.own_entries().iter().map(move |entry| (section, entry)));
+    // Empty names are errors, and names that begin like a section have a lint of their own.
     let is_name = |name: &str| !name.is_empty() && !name.starts_with('[');
-    let set = entries.filter(|(_, entry)| entry.place.is_some() && is_name(&entry.name));
+    let set = entries.filter(|(_, entry)| entry.location.is_some() && is_name(&entry.name));
     let mut problems: Vec<Diagnostic> = Vec::new();
     for (section, entry) in set {
-        let Some(rule) = without_effect(section, &entry.name) else { continue };
-        if problems.len() >= MOST {
+        let Some(message) = without_effect(section, &entry.name) else { continue };
+        if problems.len() >= MAX_WARNINGS {
             problems.push(Diagnostic::warning("there are more unknown options, which are not listed"));
             break;
         }
         if !referred.contains(&*entry.name) {
-            problems.push(locate(section, entry, rule));
+            problems.push(warning(section, entry, message));
         }
-        if let Err(fault) = ini.value(section, entry) {
-            problems.push(locate(section, entry, format!("cannot be shown by --print-conf: {fault}")));
+        if let Err(error) = ini.value(section, entry) {
+            problems.push(warning(section, entry, format!("cannot be shown by --print-conf: {error}")));
         }
     }
     problems
 }
 
-fn locate(section: &Section, entry: &Entry, rule: String) -> Diagnostic {
-    Diagnostic::warning(rule).at(entry.place.as_ref()).in_section(&section.name).of(&entry.name, Some(&entry.raw))
+fn warning(section: &Section, entry: &Entry, message: String) -> Diagnostic {
+    Diagnostic::warning(message)
+        .at(entry.location.as_ref())
+        .in_section(&section.name)
+        .for_option(&entry.name, Some(&entry.raw))
 }
 
-/// Why the option does nothing in this section, where it does nothing.
+/// Why an option has no effect in this section. None if it has one.
 fn without_effect(section: &Section, name: &str) -> Option<String> {
     let (of_daemon, of_service) = (find(Scope::Daemon, name), find(Scope::Service, name));
     let effective = match &*section.name {
-        // An own default of [daemon] hides what [DEFAULT] has.
+        // The default values of [daemon] hide those of [DEFAULT].
         DEFAULT => of_service.is_some() || of_daemon.is_some_and(|option| !option.original || option.default.is_none()),
         DAEMON => of_daemon.is_some(),
         _ => of_service.is_some(),
@@ -67,14 +73,15 @@ fn without_effect(section: &Section, name: &str) -> Option<String> {
     })
 }
 
-/// Every name that stands in a `%(name)s`.
+/// Collects every name in a reference `%(name)s`.
 fn references(ini: &Ini) -> HashSet<String> {
     let mut names = HashSet::new();
-    for section in std::iter::once(ini.default_section()).chain(ini.sections()) {
+    for section in ini.all_sections() {
         for entry in section.own_entries() {
             let pieces = entry.raw.split("%(").skip(1);
-            let found = pieces.filter_map(|piece| piece.split_once(')')).filter(|(_, behind)| behind.starts_with('s'));
-            names.extend(found.map(|(name, _)| name.to_lowercase()));
+            let references =
+                pieces.filter_map(|piece| piece.split_once(')')).filter(|(_, after)| after.starts_with('s'));
+            names.extend(references.map(|(name, _)| name.to_lowercase()));
         }
     }
     names

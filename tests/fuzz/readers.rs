@@ -107,7 +107,9 @@ fn sections(ini: &Ini) -> impl Iterator<Item = &Section> {
 /// Name and value of each option, section by section.
 fn values(ini: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
     sections(ini)
-        .map(|section| (&*section.name, section.own_entries().iter().map(|entry| (&*entry.name, &*entry.raw)).collect()))
+        .map(|section| {
+            (&*section.name, section.own_entries().iter().map(|entry| (&*entry.name, &*entry.raw)).collect())
+        })
         .collect()
 }
 

@@ -1,4 +1,5 @@
-//! Tests of the reader: Python's answers over the corpus, properties against a small model, and size.
+//! Tests of the parser: Python's results for the corpus, properties against a small model, and
+//! large inputs.
 
 use std::path::PathBuf;
 
@@ -15,47 +16,49 @@ fn expected(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// The fault as Python names it.
-fn class(fault: &Fault) -> &'static str {
-    match fault {
-        Fault::NotUtf8 => "UnicodeDecodeError",
-        Fault::NoSection(_) => "MissingSectionHeaderError",
-        Fault::NoDelimiter | Fault::NoName | Fault::NoBracket(_) => "ParsingError",
-        Fault::SectionTwice(_) => "DuplicateSectionError",
-        Fault::OptionTwice(_) => "DuplicateOptionError",
-        Fault::Percent(_) | Fault::Reference(_) => "InterpolationSyntaxError",
-        Fault::Missing(_) => "InterpolationMissingOptionError",
-        Fault::TooDeep => "InterpolationDepthError",
-        Fault::More | Fault::TooLong => "not one of Python's",
+/// The name of Python's exception.
+fn exception(kind: &IniErrorKind) -> &'static str {
+    match kind {
+        IniErrorKind::NotUtf8 => "UnicodeDecodeError",
+        IniErrorKind::NoSection(_) => "MissingSectionHeaderError",
+        IniErrorKind::NoDelimiter | IniErrorKind::NoName | IniErrorKind::MissingBracket(_) => "ParsingError",
+        IniErrorKind::DuplicateSection(_) => "DuplicateSectionError",
+        IniErrorKind::DuplicateOption(_) => "DuplicateOptionError",
+        IniErrorKind::LonePercent(_) | IniErrorKind::MalformedReference(_) => "InterpolationSyntaxError",
+        IniErrorKind::UnknownReference(_) => "InterpolationMissingOptionError",
+        IniErrorKind::TooDeep => "InterpolationDepthError",
+        IniErrorKind::TooManyErrors | IniErrorKind::TooLong => "none in Python",
     }
 }
 
-/// The line numbers in a message of Python's: `[line  3]`, or `line: 3`.
+/// Finds the line numbers in a message of Python: `[line  3]`, or `line: 3`.
 fn python_lines(message: &str) -> Vec<usize> {
     let parts = message.split("line").skip(1);
     let numbers = parts.map(|part| part.trim_start_matches([':', ' ']).split(|c: char| !c.is_ascii_digit()).next());
     numbers.filter_map(|number| number.unwrap().parse().ok()).collect()
 }
 
-/// What Python makes of the files: all values, or the first error.
+/// Compares all values, or the first error, with those of Python.
 fn check(name: &str, files: &[PathBuf], expected: &Value) {
     let mut ini = Ini::default();
     for path in files {
-        let faults = ini.read(Path::new(path.file_name().unwrap()), &std::fs::read(path).unwrap());
-        if faults.is_empty() {
+        let errors = ini.read(Path::new(path.file_name().unwrap()), &std::fs::read(path).unwrap());
+        if errors.is_empty() {
             continue;
         }
-        let error = expected["error"].as_str().unwrap_or_else(|| panic!("{name}: accepted by Python, but {faults:?}"));
+        let error = expected["error"].as_str().unwrap_or_else(|| panic!("{name}: accepted by Python, but {errors:?}"));
         let (wanted, message) = error.split_once(": ").unwrap();
-        // To Python a section without its bracket is a line like any other.
-        let before_any = |fault: &Fault| matches!(fault, Fault::NoBracket(_)) && wanted == "MissingSectionHeaderError";
-        let same = faults.iter().filter(|found| class(&found.fault) == wanted || before_any(&found.fault));
-        let found: Vec<usize> = same.map(|found| found.place.line).collect();
-        assert!(!found.is_empty(), "{name}: {error}, but {faults:?}");
+        // In Python, a section without its bracket is a line like any other.
+        let before_any = |kind: &IniErrorKind| {
+            matches!(kind, IniErrorKind::MissingBracket(_)) && wanted == "MissingSectionHeaderError"
+        };
+        let same = errors.iter().filter(|found| exception(&found.kind) == wanted || before_any(&found.kind));
+        let found: Vec<usize> = same.map(|found| found.location.line).collect();
+        assert!(!found.is_empty(), "{name}: {error}, but {errors:?}");
         if wanted != "UnicodeDecodeError" {
-            // Python stops at the first duplicate, but tells all lines without a delimiter.
-            let told = if wanted.starts_with("Duplicate") { 1 } else { found.len() };
-            assert_eq!(found[..told], python_lines(message), "{name}: {error}, but {faults:?}");
+            // Python stops at the first duplicate, but reports all lines without a delimiter.
+            let reported = if wanted.starts_with("Duplicate") { 1 } else { found.len() };
+            assert_eq!(found[..reported], python_lines(message), "{name}: {error}, but {errors:?}");
             assert!(message.contains(&*path.file_name().unwrap().to_string_lossy()), "{name}");
         }
         return;
@@ -66,21 +69,21 @@ fn check(name: &str, files: &[PathBuf], expected: &Value) {
         for entry in ini.entries(section) {
             match ini.value(section, entry) {
                 Ok(value) => values.insert(entry.name.to_string(), value.into()),
-                Err(fault) => {
-                    let error = expected["error"].as_str().unwrap_or_else(|| panic!("{name}: {fault}"));
-                    assert_eq!(class(&fault), error.split_once(':').unwrap().0, "{name}: {error}, but {fault}");
+                Err(kind) => {
+                    let error = expected["error"].as_str().unwrap_or_else(|| panic!("{name}: {kind}"));
+                    assert_eq!(exception(&kind), error.split_once(':').unwrap().0, "{name}: {error}, but {kind}");
                     return;
                 }
             };
         }
         all.insert(section.name.to_string(), values.into());
     }
-    // Texts are compared, so that the order counts.
+    // Comparing texts also compares the order.
     assert_eq!(Value::Object(all).to_string(), expected["ok"].to_string(), "{name}: {}", expected["error"]);
 }
 
 #[test]
-fn corpus_read_as_python_reads_it() {
+fn the_corpus_is_parsed_as_in_python() {
     let mut count = 0;
     for file in std::fs::read_dir(corpus()).unwrap() {
         let path = file.unwrap().path();
@@ -93,7 +96,7 @@ fn corpus_read_as_python_reads_it() {
 }
 
 #[test]
-fn several_files_merged_as_python_merges_them() {
+fn several_files_are_merged_as_in_python() {
     let mut count = 0;
     for file in std::fs::read_dir(corpus().join("multi")).unwrap() {
         let path = file.unwrap().path();
@@ -108,9 +111,9 @@ fn several_files_merged_as_python_merges_them() {
     assert_eq!(count, 14);
 }
 
-/// `detail/`: each option's raw value, and what getting it gives.
+/// The files in `detail/` have each option's raw value, and Python's result of `get`.
 #[test]
-fn each_option_of_the_corpus_as_python_gets_it() {
+fn each_option_of_the_corpus_has_the_value_of_python() {
     let mut count = 0;
     for file in std::fs::read_dir(corpus().join("detail")).unwrap() {
         let path = file.unwrap().path();
@@ -127,7 +130,7 @@ fn each_option_of_the_corpus_as_python_gets_it() {
                 let got = &expected["get"][&*section.name][&*entry.name];
                 match ini.value(section, entry) {
                     Ok(value) => assert_eq!(value, got["ok"].as_str().unwrap_or("an error"), "{name} {}", entry.name),
-                    Err(fault) => assert!(got["error"].as_str().unwrap().starts_with(class(&fault)), "{name} {got}"),
+                    Err(kind) => assert!(got["error"].as_str().unwrap().starts_with(exception(&kind)), "{name} {got}"),
                 }
                 count += 1;
             }
@@ -138,69 +141,69 @@ fn each_option_of_the_corpus_as_python_gets_it() {
 
 fn read(text: &str) -> (Ini, Vec<IniError>) {
     let mut ini = Ini::default();
-    let faults = ini.read(Path::new("a.conf"), text.as_bytes());
-    (ini, faults)
+    let errors = ini.read(Path::new("a.conf"), text.as_bytes());
+    (ini, errors)
 }
 
 #[test]
-fn faults_name_their_line_and_go_on() {
-    let (_, faults) = read("[a]\nx = 1\nbad\nx = 2\n[b]\n= 3\n[a]\n");
-    let said: Vec<String> = faults.into_iter().map(|fault| Diagnostic::from(fault).to_string()).collect();
+fn errors_name_their_line_and_parsing_continues() {
+    let (_, errors) = read("[a]\nx = 1\nbad\nx = 2\n[b]\n= 3\n[a]\n");
+    let messages: Vec<String> = errors.into_iter().map(|error| Diagnostic::from(error).to_string()).collect();
     assert_eq!(
-        said,
+        messages,
         [
-            "a.conf, line 3: [a] 'bad': is neither a [section] nor an option with = or : behind its name, nor indented as part of a value",
-            "a.conf, line 4: [a] 'x = 2': this option already stands in the same section, at line 2; remove one of the two",
+            "a.conf, line 3: [a] 'bad': is neither a [section], nor an option with = or : after its name, nor indented to continue a value",
+            "a.conf, line 4: [a] 'x = 2': this option is already in this section, at line 2; remove one of the two",
             "a.conf, line 6: [b] '= 3': has no name before the = or :",
-            "a.conf, line 7: [a] this section already stands in the same file, at line 1; put its options together",
+            "a.conf, line 7: [a] this section is already in this file, at line 1; merge the two",
         ]
     );
 }
 
 #[test]
-fn faults_are_not_listed_without_end() {
-    let (_, faults) = read(&format!("[a]\n{}", "bad\n".repeat(100_000)));
-    assert_eq!((faults.len(), &faults[100].fault), (101, &Fault::More));
+fn the_number_of_errors_is_bounded() {
+    let (_, errors) = read(&format!("[a]\n{}", "bad\n".repeat(100_000)));
+    assert_eq!((errors.len(), &errors[100].kind), (101, &IniErrorKind::TooManyErrors));
 }
 
 #[test]
-fn options_know_where_they_stand() {
+fn options_have_their_locations() {
     let mut ini = Ini::default();
     ini.preset("a", "x", "0");
     ini.preset("a", "y", "0");
     assert_eq!(ini.read(Path::new("1"), b"# c\n[a]\n\nX = 1\n"), []);
     assert_eq!(ini.read(Path::new("2"), b"[a]\rz = 1\r"), []);
     let section = ini.section("a").unwrap();
-    let places: Vec<_> = section.own_entries().iter().map(|entry| (&*entry.name, entry.place.clone())).collect();
-    let place = |file: &str, line| Some(Location { file: Path::new(file).into(), line });
-    assert_eq!(places, [("x", place("1", 4)), ("y", None), ("z", place("2", 2))]);
-    assert_eq!(section.place, place("2", 1));
+    let locations: Vec<_> = section.own_entries().iter().map(|entry| (&*entry.name, entry.location.clone())).collect();
+    let location = |file: &str, line| Some(Location { file: Path::new(file).into(), line });
+    assert_eq!(locations, [("x", location("1", 4)), ("y", None), ("z", location("2", 2))]);
+    assert_eq!(section.location, location("2", 1));
 }
 
 #[test]
-fn references_cannot_fill_the_memory() {
+fn references_cannot_exhaust_the_memory() {
     let mut text = String::from("[a]\nx0 = 0123456789\n");
     for n in 1..9 {
         text += &format!("x{n} = {}\n", format!("%(x{})s", n - 1).repeat(100));
     }
-    text += &format!("e = \nmany = {}\n", "%(e)s".repeat(MOST_ADDED));
-    text += &format!("most = {}\n", "%(e)s%%".repeat(MOST_ADDED / 2));
-    let (ini, faults) = read(&text);
-    assert_eq!(faults, []);
+    text += &format!("e = \nmany = {}\n", "%(e)s".repeat(MAX_EXPANSION_LEN));
+    text += &format!("most = {}\n", "%(e)s%%".repeat(MAX_EXPANSION_LEN / 2));
+    let (ini, errors) = read(&text);
+    assert_eq!(errors, []);
     let section = ini.section("a").unwrap();
     let value = |name| ini.value(section, section.get(name).unwrap()).map(Cow::into_owned);
     assert_eq!(value("x1"), Ok("0123456789".repeat(100)));
-    assert_eq!(value("x8"), Err(Fault::TooLong));
+    assert_eq!(value("x8"), Err(IniErrorKind::TooLong));
     assert_eq!(value("many"), Ok(String::new()));
-    assert_eq!(value("most"), Ok("%".repeat(MOST_ADDED / 2)));
+    assert_eq!(value("most"), Ok("%".repeat(MAX_EXPANSION_LEN / 2)));
 }
 
-/// Were one of these quadratic, the test would take hours.
+/// If one of these were quadratic, the test would take hours.
 #[test]
-fn large_files_are_read_in_linear_time() {
+fn large_files_are_parsed_in_linear_time() {
     let long = "x".repeat(10_000_000);
-    let (ini, faults) = read(&format!("[a]\nlong = {long}\nopen = {}\n", "%(".repeat(1_000_000)));
-    assert_eq!(faults, []);
+    let (ini, errors) = read(&format!("[a]\nlong = {long}\nopen = {}\n", "%(".repeat(1_000_000)));
+    assert_eq!(errors, []);
     let section = ini.section("a").unwrap();
     assert_eq!(ini.value(section, section.get("long").unwrap()).unwrap().len(), long.len());
     assert!(ini.value(section, section.get("open").unwrap()).is_err());
@@ -216,7 +219,7 @@ fn large_files_are_read_in_linear_time() {
     }
 }
 
-/// One option of the model: name, the value's lines, and how it is written.
+/// One option of the model: its name, the lines of its value, the delimiter and the line ending.
 fn option() -> impl Strategy<Value = (String, Vec<String>, &'static str, &'static str)> {
     let line = "[a-z0-9#;=:\\[\\]][a-z0-9#;=:\\[\\] ]{0,8}[a-z0-9]".prop_map(|line| line.trim().to_string());
     let more = "[a-z0-9=:\\[\\]][a-z0-9#;=:\\[\\] ]{0,8}[a-z0-9]".prop_map(|line| line.trim().to_string());
@@ -230,7 +233,7 @@ fn option() -> impl Strategy<Value = (String, Vec<String>, &'static str, &'stati
 
 proptest! {
     #[test]
-    fn what_is_written_by_the_rules_is_read(
+    fn options_written_by_the_rules_are_parsed(
         options in proptest::collection::hash_map("[a-z]{1,3}", option(), 0..6),
         noise in prop_oneof![Just(""), Just("# c\n"), Just("   ; c = d\n")],
     ) {
@@ -244,14 +247,14 @@ proptest! {
             text += &format!("{noise}{name}{delimiter}{}{end}", lines.join(&format!("{end}   ")));
             wanted.push((name, lines.join("\n")));
         }
-        let (ini, faults) = read(&text);
-        prop_assert_eq!(faults, []);
+        let (ini, errors) = read(&text);
+        prop_assert_eq!(errors, []);
         let found: Vec<_> = ini.sections()[0].own_entries().iter().map(|e| (e.name.to_string(), e.raw.clone())).collect();
         prop_assert_eq!(found, wanted, "{:?}", text);
     }
 
     #[test]
-    fn any_bytes_give_an_answer(bytes: Vec<u8>, text in "[\\[\\]a=:%()s# \t\r\n\u{85}\u{feff}\u{1c}]{0,60}") {
+    fn any_bytes_are_parsed_without_a_panic(bytes: Vec<u8>, text in "[\\[\\]a=:%()s# \t\r\n\u{85}\u{feff}\u{1c}]{0,60}") {
         for input in [&bytes, text.as_bytes()] {
             let mut ini = Ini::default();
             ini.read(Path::new("1"), b"[a]\na = 1\n");
@@ -266,11 +269,11 @@ proptest! {
 }
 
 #[test]
-fn what_is_forgotten_is_as_if_it_had_never_stood_there() {
-    let (mut ini, faults) = read("[DEFAULT]\ny = 0\n[a]\nx = 1\ny = 2\nz = 3\n");
-    assert_eq!(faults, []);
-    assert!(ini.forget("a", "y"));
-    assert!(!ini.forget("a", "y") && !ini.forget("b", "y"));
+fn a_removed_option_leaves_no_trace() {
+    let (mut ini, errors) = read("[DEFAULT]\ny = 0\n[a]\nx = 1\ny = 2\nz = 3\n");
+    assert_eq!(errors, []);
+    assert!(ini.remove("a", "y"));
+    assert!(!ini.remove("a", "y") && !ini.remove("b", "y"));
     let section = ini.section("a").unwrap();
     let values = ["x", "y", "z"].map(|name| ini.entry(section, name).map(|entry| &*entry.raw));
     assert_eq!(values, [Some("1"), Some("0"), Some("3")]);

@@ -1,23 +1,23 @@
 //! Lints of well-known programs: checks that cannot fail or never end, and birdc without effect.
 //!
-//! Promises and leaves out: as `config::lint`. Of a shell's script only a single plain command is
-//! judged.
+//! The script of a shell is checked only if it is a single plain command.
 
 use crate::command::{self, Word};
 
 use super::words::{base, is_redirection, script, SHELLS};
-use super::{Files, Findings, ConfiguredOption};
+use super::{ConfiguredOption, Files, Findings};
 
 pub(super) fn curl_without_fail(files: &Files<'_>, findings: &mut Findings) {
     let is_wrong = |arguments: &[Word]| {
         let fails = |word: &Word| word.text.starts_with("--fail") && word.text != "--fail-early";
         let short = |word: &Word, letter: char| is_short(&word.text) && word.text.contains(letter);
-        // A curl configuration file may hold --fail, and other protocols report their own errors.
+        // A curl configuration file may contain --fail, and other protocols report their own
+        // errors.
         let configured = |word: &Word| word.text == "--config" || short(word, 'K');
         let other = |word: &Word| word.text.contains("://") && !word.text.to_lowercase().starts_with("http");
         !arguments.iter().any(|word| fails(word) || short(word, 'f') || configured(word) || other(word))
     };
-    each_check(files, findings, &["curl"], is_wrong);
+    check_programs(files, findings, &["curl"], is_wrong);
 }
 
 pub(super) fn dig_without_limits(files: &Files<'_>, findings: &mut Findings) {
@@ -30,78 +30,80 @@ pub(super) fn dig_without_limits(files: &Files<'_>, findings: &mut Findings) {
         };
         !has(["time", "timeout"]) || !has(["tries", "retry"])
     };
-    each_check(files, findings, &["dig"], is_wrong);
+    check_programs(files, findings, &["dig"], is_wrong);
 }
 
 pub(super) fn ping_without_count(files: &Files<'_>, findings: &mut Findings) {
     let is_wrong = |arguments: &[Word]| {
         !arguments.iter().any(|word| is_short(&word.text) && word.text.contains(['c', 'w']) || word.text == "--count")
     };
-    each_check(files, findings, &["ping", "ping4", "ping6"], is_wrong);
+    check_programs(files, findings, &["ping", "ping4", "ping6"], is_wrong);
 }
 
-/// Matches short options, also combined ones: `-f`, `-sf`.
+/// Matches short options, including combined ones: `-f`, `-sf`.
 fn is_short(word: &str) -> bool {
     word.starts_with('-') && !word.starts_with("--")
 }
 
-fn each_check(files: &Files<'_>, findings: &mut Findings, names: &[&str], is_wrong: impl Fn(&[Word]) -> bool) {
-    for own in files.configured_commands().filter(|own| own.option.name == "check_cmd") {
-        let Some(words) = own.words() else { continue };
+/// Warns of each `check_cmd` that runs one of these programs with wrong arguments.
+fn check_programs(files: &Files<'_>, findings: &mut Findings, names: &[&str], is_wrong: impl Fn(&[Word]) -> bool) {
+    for option in files.configured_commands().filter(|option| option.spec.name == "check_cmd") {
+        let Some(words) = option.words() else { continue };
         let command = plain_command(words);
         if let Some((program, arguments)) = command.split_first() {
             if names.contains(&base(program)) && is_wrong(arguments) {
-                findings.say(own.place(), &[]);
+                findings.warn(option.warning(), &[]);
             }
         }
     }
 }
 
-/// Unwraps `sudo`, `timeout` and the like, and a shell's script that is one plain command. Returns
-/// nothing for a longer script.
+/// Unwraps `sudo`, `timeout` and the like, and the script of a shell if it is one plain command.
+/// Empty for a longer script.
 fn plain_command(mut words: Vec<Word>) -> Vec<Word> {
-    // Each round removes words, so the loop ends.
+    // Terminates, because each iteration removes words.
     loop {
-        let behind = wrapper(&words);
-        if behind > 0 {
-            words.drain(..behind.min(words.len()));
+        let wrapper_len = wrapper_len(&words);
+        if wrapper_len > 0 {
+            words.drain(..wrapper_len.min(words.len()));
             continue;
         }
-        let Some(at) = script(&words).filter(|_| words.first().is_some_and(|word| SHELLS.contains(&base(word)))) else {
+        let Some(index) = script(&words).filter(|_| words.first().is_some_and(|word| SHELLS.contains(&base(word))))
+        else {
             return words;
         };
-        let Some(inner) = words.get(at).and_then(|word| command::words(&word.text).ok()) else { return Vec::new() };
-        let more = |word: &Word| {
+        let Some(inner) = words.get(index).and_then(|word| command::words(&word.text).ok()) else { return Vec::new() };
+        let joins_commands = |word: &Word| {
             let bare = &*word.bare;
             !is_redirection(bare) && (bare.contains(['|', ';', '`']) || bare.starts_with('&') || bare.contains("$("))
         };
-        let keyword = |word: &Word| ["if", "while", "until", "for", "test", "[", "!"].contains(&&*word.bare);
-        if inner.iter().any(more) || inner.first().is_some_and(keyword) {
+        let is_keyword = |word: &Word| ["if", "while", "until", "for", "test", "[", "!"].contains(&&*word.bare);
+        if inner.iter().any(joins_commands) || inner.first().is_some_and(is_keyword) {
             return Vec::new();
         }
         words = inner.into_iter().filter(|word| !is_redirection(&word.bare)).collect();
     }
 }
 
-/// The number of words in front of the wrapped command; 0 if the first word is no wrapper.
-fn wrapper(words: &[Word]) -> usize {
+/// The number of words before the wrapped command; 0 if the first word is not a wrapper.
+fn wrapper_len(words: &[Word]) -> usize {
     let Some(first) = words.first() else { return 0 };
-    let options = |from: usize, valued: &[&str]| {
-        let mut at = from;
-        while let Some(word) = words.get(at).filter(|word| word.text.starts_with('-')) {
-            at += 1 + usize::from(valued.contains(&&*word.text));
+    let skip_options = |from: usize, with_value: &[&str]| {
+        let mut index = from;
+        while let Some(word) = words.get(index).filter(|word| word.text.starts_with('-')) {
+            index += 1 + usize::from(with_value.contains(&&*word.text));
         }
-        at
+        index
     };
     match base(first) {
-        "sudo" => options(1, &["-u", "-g", "-U", "-C", "-h", "-p", "--user", "--group"]),
-        "timeout" => options(1, &["-s", "-k", "--signal", "--kill-after"]) + 1,
-        "nice" => options(1, &["-n"]),
-        "ionice" => options(1, &["-c", "-n"]),
-        "chronic" | "setsid" | "nohup" | "exec" => options(1, &[]),
+        "sudo" => skip_options(1, &["-u", "-g", "-U", "-C", "-h", "-p", "--user", "--group"]),
+        "timeout" => skip_options(1, &["-s", "-k", "--signal", "--kill-after"]) + 1,
+        "nice" => skip_options(1, &["-n"]),
+        "ionice" => skip_options(1, &["-c", "-n"]),
+        "chronic" | "setsid" | "nohup" | "exec" => skip_options(1, &[]),
         "env" => {
-            let at = options(1, &["-u"]);
-            at + words[at.min(words.len())..].iter().take_while(|word| word.text.contains('=')).count()
+            let index = skip_options(1, &["-u"]);
+            index + words[index.min(words.len())..].iter().take_while(|word| word.text.contains('=')).count()
         }
         "ip" => match words.get(1).map(|word| &*word.text) {
             Some("netns" | "vrf") if words.get(2).is_some_and(|word| word.text == "exec") => 4,
@@ -111,31 +113,31 @@ fn wrapper(words: &[Word]) -> usize {
     }
 }
 
-pub(super) fn bird_keeps_nothing(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.configured_commands().filter(|own| tells_bird(files, own)) {
-        let Some(words) = own.words() else { continue };
-        if let Some((birdc, why)) = not_kept(&flat(&words)) {
-            findings.say(own.place(), &[why, &birdc]);
+pub(super) fn birdc_without_effect(files: &Files<'_>, findings: &mut Findings) {
+    for option in files.configured_commands().filter(|option| reconfigures_bird(files, option)) {
+        let Some(words) = option.words() else { continue };
+        if let Some((birdc, why)) = no_effect(&split_script(&words)) {
+            findings.warn(option.warning(), &[why, &birdc]);
         }
     }
 }
 
-/// Whether the command reconfigures BIRD, and is used at all.
-fn tells_bird(files: &Files<'_>, own: &ConfiguredOption<'_>) -> bool {
-    let used = |family: &str, socket: &str| files.is_on(family) && files.daemon(socket).is_none();
-    match own.option.name {
-        "bird_reconfigure_cmd" => used("ipv4", "bird_control_socket"),
-        "bird6_reconfigure_cmd" => used("ipv6", "bird6_control_socket"),
+/// Whether the option holds a command that reconfigures BIRD, and is used.
+fn reconfigures_bird(files: &Files<'_>, option: &ConfiguredOption<'_>) -> bool {
+    let is_used = |family: &str, socket: &str| files.is_on(family) && files.daemon(socket).is_none();
+    match option.spec.name {
+        "bird_reconfigure_cmd" => is_used("ipv4", "bird_control_socket"),
+        "bird6_reconfigure_cmd" => is_used("ipv6", "bird6_control_socket"),
         name => name == "custom_bird_reconfigure_cmd",
     }
 }
 
-/// The words, with a shell's script split into its own words.
-fn flat(words: &[Word]) -> Vec<&str> {
+/// Returns the words, with the script of a shell split into words.
+fn split_script(words: &[Word]) -> Vec<&str> {
     let script = script(words);
-    let split = |(at, word)| -> Vec<&str> {
+    let split = |(index, word)| -> Vec<&str> {
         let word: &Word = word;
-        if Some(at) == script {
+        if Some(index) == script {
             word.text.split([' ', '\t', '\n', ';', '|', '&', '(', ')']).filter(|word| !word.is_empty()).collect()
         } else {
             vec![&*word.text]
@@ -144,36 +146,41 @@ fn flat(words: &[Word]) -> Vec<&str> {
     words.iter().enumerate().flat_map(split).collect()
 }
 
-/// Returns birdc and why BIRD does not keep the list; none for a good or an unknown command.
-fn not_kept(words: &[&str]) -> Option<(String, &'static str)> {
+/// Returns the client of BIRD and why the command does not apply the list. None for a good or an
+/// unknown command.
+fn no_effect(words: &[&str]) -> Option<(String, &'static str)> {
     let is_client =
         |word: &str| ["birdc", "birdc6", "birdcl", "birdcl6"].contains(&word.rsplit('/').next().unwrap_or(""));
-    let at = words.iter().position(|word| is_client(word))?;
-    let client = words[at].to_string();
-    let mut rest = words[at + 1..].iter();
-    let mut told = Vec::new();
+    let index = words.iter().position(|word| is_client(word))?;
+    let client = words[index].to_string();
+    let mut rest = words[index + 1..].iter();
+    let mut bird_words = Vec::new();
     while let Some(word) = rest.next() {
         match *word {
             "-s" => _ = rest.next(),
             word if word.starts_with('-') => {}
-            word => told.push(word),
+            word => bird_words.push(word),
         }
     }
-    // BIRD takes abbreviations.
-    let means = |word: &str, least: &str, whole: &str| word.starts_with(least) && whole.starts_with(word);
-    let Some(configure) = told.iter().position(|word| means(word, "c", "configure")) else {
-        return Some((client, "without configure it does not read its files again"));
+    // BIRD accepts abbreviations.
+    let means = |word: &str, shortest: &str, full: &str| word.starts_with(shortest) && full.starts_with(word);
+    let Some(configure) = bird_words.iter().position(|word| means(word, "c", "configure")) else {
+        return Some((client, "without configure, BIRD does not read its files again"));
     };
-    let why = told[configure + 1..].iter().find_map(|word| {
+    let why = bird_words[configure + 1..].iter().find_map(|word| {
         [
-            ("s", "soft", "after configure soft it exports no route anew, so nothing is advertised or withdrawn"),
-            ("t", "timeout", "it undoes the change when the time is up, as nobody confirms it"),
+            (
+                "s",
+                "soft",
+                "after configure soft, BIRD does not export routes again, so nothing is advertised or withdrawn",
+            ),
+            ("t", "timeout", "BIRD undoes the change after the time, because nothing confirms it"),
             ("ch", "check", "configure check only parses the files"),
-            ("u", "undo", "configure undo goes back to the previous list"),
+            ("u", "undo", "configure undo restores the previous list"),
             ("sta", "status", "configure status changes nothing"),
         ]
         .into_iter()
-        .find(|(least, whole, _)| means(word, least, whole))
+        .find(|(shortest, full, _)| means(word, shortest, full))
         .map(|(_, _, why)| why)
     });
     why.map(|why| (client, why))
@@ -184,12 +191,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_that_bird_does_not_follow() {
+    fn birdc_commands_without_effect_are_found() {
         fn check(text: &str, expected: Option<&str>) {
             let words = command::words(text).unwrap();
-            let found = not_kept(&flat(&words)).map(|(_, why)| why);
-            assert_eq!(found.is_some(), expected.is_some(), "{text}: {found:?}");
-            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{text}: {found:?}");
+            let result = no_effect(&split_script(&words)).map(|(_, why)| why);
+            assert_eq!(result.is_some(), expected.is_some(), "{text}: {result:?}");
+            assert!(result.unwrap_or_default().contains(expected.unwrap_or_default()), "{text}: {result:?}");
         }
         check("sudo /usr/sbin/birdc configure", None);
         check("/usr/sbin/birdc6 -s /run/bird6.ctl -v conf", None);
@@ -209,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_run_in_the_end() {
+    fn wrappers_and_scripts_are_unwrapped() {
         fn check(text: &str, expected: &str) {
             let words = plain_command(command::words(text).unwrap());
-            let found: Vec<_> = words.into_iter().map(|word| word.text).collect();
-            assert_eq!(found.join(" "), expected, "{text}");
+            let command: Vec<_> = words.into_iter().map(|word| word.text).collect();
+            assert_eq!(command.join(" "), expected, "{text}");
         }
         check("/usr/bin/curl x", "/usr/bin/curl x");
         check("sudo -n -u www curl x", "curl x");

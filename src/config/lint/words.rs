@@ -1,6 +1,4 @@
 //! Lints of command lines: shell syntax without a shell, and commands too long for the kernel.
-//!
-//! Promises and leaves out: as `config::lint`.
 
 use crate::command::Word;
 
@@ -12,7 +10,7 @@ const MAX_ARGUMENT_LEN: usize = 128 * 1024;
 /// The kernel's limit on all arguments and the environment: a quarter of the usual 8 MiB of stack.
 const MAX_COMMAND_LEN: usize = 2 * 1024 * 1024;
 
-/// Words that join two commands of a shell.
+/// Words that join two commands in a shell.
 const OPERATORS: [&str; 6] = ["&&", "||", "|", "|&", ";", "&"];
 
 pub(super) const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "fish"];
@@ -25,33 +23,33 @@ const INTERPRETERS: [&str; 14] =
 const REMOTE: [&str; 3] = ["ssh", "watch", "parallel"];
 
 pub(super) fn shell_words(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.configured_commands() {
-        let Some(words) = own.words() else { continue };
-        if let Some((at, word)) = first_of_a_shell(&words) {
-            let what = match at {
-                0 => "is the name of the program, just as it stands".to_string(),
-                _ => format!("is an argument of {}, just as it stands", words[0].text),
+    for option in files.configured_commands() {
+        let Some(words) = option.words() else { continue };
+        if let Some((index, word)) = first_shell_word(&words) {
+            let what = match index {
+                0 => "is taken literally as the name of the program".to_string(),
+                _ => format!("is passed literally to {}", words[0].text),
             };
-            findings.say(own.place(), &[&word.text, &what]);
+            findings.warn(option.warning(), &[&word.text, &what]);
         }
     }
 }
 
-/// Finds the first word of shell syntax and its index.
-fn first_of_a_shell(words: &[Word]) -> Option<(usize, &Word)> {
+/// Finds the first word that only a shell interprets, and its index.
+fn first_shell_word(words: &[Word]) -> Option<(usize, &Word)> {
     if words.iter().any(|word| REMOTE.contains(&base(word))) {
         return None;
     }
     let script = script(words);
     let interpreted = words.iter().any(|word| INTERPRETERS.contains(&base(word)));
-    words.iter().enumerate().find(|(at, word)| {
-        let negation = *at == 0 && word.bare == "!";
-        let operator = negation || is_operator(word, words.get(at + 1));
-        Some(*at) != script && (operator || !interpreted && is_expanded(&word.bare))
+    words.iter().enumerate().find(|(index, word)| {
+        let is_negation = *index == 0 && word.bare == "!";
+        let is_syntax = is_negation || is_operator(word, words.get(index + 1));
+        Some(*index) != script && (is_syntax || !interpreted && is_expanded(&word.bare))
     })
 }
 
-/// The index of the script that a shell is given with `-c`.
+/// The index of the script after a shell's `-c`.
 pub(super) fn script(words: &[Word]) -> Option<usize> {
     let shell = words.iter().position(|word| SHELLS.contains(&base(word)))?;
     let options = words[shell + 1..].iter().take_while(|word| word.bare.starts_with(['-', '+']));
@@ -80,35 +78,35 @@ pub(super) fn begins_command(bare: &str) -> bool {
 
 /// Matches `>`, `2>&1`, `>>/var/log/x`, `</dev/null`, but not `<title>`, `>5`, `>=5`.
 pub(super) fn is_redirection(bare: &str) -> bool {
-    let behind = bare.trim_start_matches(|c: char| c.is_ascii_digit());
-    let behind = if behind.len() == bare.len() { behind.strip_prefix('&').unwrap_or(behind) } else { behind };
-    let target = behind.trim_start_matches(['>', '<']);
-    let is_tag = behind.starts_with('<') && target.ends_with('>');
+    let after_digits = bare.trim_start_matches(|c: char| c.is_ascii_digit());
+    let operator = if after_digits.len() == bare.len() { bare.strip_prefix('&').unwrap_or(bare) } else { after_digits };
+    let target = operator.trim_start_matches(['>', '<']);
+    let is_tag = operator.starts_with('<') && target.ends_with('>');
     let is_target = target.is_empty() || target.starts_with(|c: char| c.is_alphabetic() || "/.~$&|".contains(c));
-    target.len() < behind.len() && is_target && !is_tag
+    target.len() < operator.len() && is_target && !is_tag
 }
 
 /// Matches `$HOME`, `${HOME}`, `$(date)`, backticks, `~/check`, `/run/*.pid`.
 fn is_expanded(bare: &str) -> bool {
-    let variable = bare
-        .match_indices('$')
-        .any(|(at, _)| bare[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '(')));
+    let variable = bare.match_indices('$').any(|(index, _)| {
+        bare[index + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '('))
+    });
     let home = bare == "~" || bare.starts_with("~/");
     let glob = bare == "*" || ["/", "./", "../"].iter().any(|start| bare.starts_with(start)) && bare.contains('*');
     variable || home || glob || bare.contains('`')
 }
 
 pub(super) fn too_long(files: &Files<'_>, findings: &mut Findings) {
-    for own in files.configured_commands().filter(|own| own.value.len() >= MAX_ARGUMENT_LEN) {
-        let Some(words) = own.words() else { continue };
+    for option in files.configured_commands().filter(|option| option.value.len() >= MAX_ARGUMENT_LEN) {
+        let Some(words) = option.words() else { continue };
         // The kernel counts a NUL and a pointer for each argument.
         let longest = words.iter().map(|word| word.text.len() + 1).max().unwrap_or_default();
-        let all: usize = words.iter().map(|word| word.text.len() + 1 + size_of::<usize>()).sum();
-        for (length, what, most) in
-            [(longest, "one argument", MAX_ARGUMENT_LEN), (all, "all arguments", MAX_COMMAND_LEN)]
+        let total: usize = words.iter().map(|word| word.text.len() + 1 + size_of::<usize>()).sum();
+        for (length, what, max) in
+            [(longest, "one argument", MAX_ARGUMENT_LEN), (total, "all arguments", MAX_COMMAND_LEN)]
         {
-            if length > most {
-                findings.say(own.place(), &[&length.to_string(), what, &most.to_string()]);
+            if length > max {
+                findings.warn(option.warning(), &[&length.to_string(), what, &max.to_string()]);
                 break;
             }
         }
@@ -122,11 +120,11 @@ mod tests {
 
     fn check(text: &str, expected: Option<&str>) {
         let words = command::words(text).unwrap();
-        assert_eq!(first_of_a_shell(&words).map(|(_, word)| &*word.text), expected, "{text}");
+        assert_eq!(first_shell_word(&words).map(|(_, word)| &*word.text), expected, "{text}");
     }
 
     #[test]
-    fn what_only_a_shell_understands() {
+    fn shell_syntax_is_found() {
         check("/bin/a && /bin/b", Some("&&"));
         check("/bin/a || true", Some("||"));
         check("/bin/a | grep ok", Some("|"));
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_as_it_stands() {
+    fn words_that_are_meant_literally_are_not_reported() {
         for text in [
             "/bin/a --flag http://10.0.0.1/?a=1&b=2;c=3",
             "/bin/a 'x && y' \"a | b\" \\; \\> '$HOME' '`x`' '~' '*'",
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_of_shells() {
+    fn the_script_of_a_shell_is_found() {
         for (text, expected) in [
             ("sh -c 'x' y", Some("x")),
             ("sudo -n /bin/bash -e -uc x", Some("x")),
@@ -187,8 +185,8 @@ mod tests {
             ("sh -c", None),
         ] {
             let words = command::words(text).unwrap();
-            let found = script(&words).and_then(|at| words.get(at)).map(|word| &*word.text);
-            assert_eq!(found, expected, "{text}");
+            let result = script(&words).and_then(|index| words.get(index)).map(|word| &*word.text);
+            assert_eq!(result, expected, "{text}");
         }
     }
 }

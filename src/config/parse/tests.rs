@@ -1,4 +1,4 @@
-//! Tests of the rules: lines of configuration in, settings or the sentences they earn out.
+//! Tests of the rules: lines of configuration give settings or problems.
 
 use std::path::Path;
 
@@ -17,29 +17,29 @@ fn defaults() -> Ini {
     ini
 }
 
-/// The files, each overriding the one before, on top of the defaults.
-fn read_texts(texts: &[&str]) -> (Option<Settings>, Vec<String>) {
+/// Parses these files, of which each overrides the one before, on top of the default values.
+fn parse_texts(texts: &[&str]) -> (Option<Settings>, Vec<String>) {
     let mut ini = defaults();
     for text in texts {
         assert_eq!(ini.read(Path::new("f"), text.as_bytes()), []);
     }
     let (settings, problems) = settings(&ini);
     assert_eq!(settings.is_some(), !problems.iter().any(Diagnostic::is_error), "{problems:?}");
-    let said = problems.iter().map(|problem| {
+    let messages = problems.iter().map(|problem| {
         let head = if problem.is_error() { "" } else { "warning: " };
         format!("{head}{problem}")
     });
-    (settings, said.collect())
+    (settings, messages.collect())
 }
 
 const SERVICE: &str = "[s]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1/32\n";
 
 fn daemon(line: &str) -> (Option<Settings>, Vec<String>) {
-    read_texts(&[SERVICE, &format!("[daemon]\n{line}\n")])
+    parse_texts(&[SERVICE, &format!("[daemon]\n{line}\n")])
 }
 
 fn service(line: &str) -> (Option<Settings>, Vec<String>) {
-    read_texts(&[SERVICE, &format!("[s]\n{line}\n")])
+    parse_texts(&[SERVICE, &format!("[s]\n{line}\n")])
 }
 
 fn good_daemon(line: &str) -> Daemon {
@@ -53,8 +53,8 @@ fn good_service(line: &str) -> Service {
 }
 
 #[test]
-fn defaults_are_the_originals() {
-    let (settings, problems) = read_texts(&[SERVICE]);
+fn default_values_are_those_of_the_original() {
+    let (settings, problems) = parse_texts(&[SERVICE]);
     assert_eq!(problems, [""; 0]);
     let Settings { daemon, services } = settings.unwrap();
     let bird = daemon.bird(Family::V4).unwrap();
@@ -77,9 +77,9 @@ fn defaults_are_the_originals() {
     assert!(!service.withdraw_on_exit && !service.withdraw_on_boot && service.check_fast_interval.is_none());
 }
 
-/// As the original logged it.
+/// The lines are from a log of the original.
 #[test]
-fn options_are_listed_as_the_original_logs_them() {
+fn options_are_listed_as_in_the_log_of_the_original() {
     let listed = good_service("check_interval = 1\ncheck_disabled = No\ncheck_timeout = 1e-5\ncheck_rise = +05");
     assert_eq!(
         listed.listing.iter().map(|line| &**line).collect::<Vec<_>>(),
@@ -109,7 +109,7 @@ fn options_are_listed_as_the_original_logs_them() {
 }
 
 #[test]
-fn values_of_daemon_are_taken() {
+fn values_of_daemon_are_parsed() {
     assert_eq!(good_daemon("loglevel = Warn").log.level, LogLevel::Warning);
     assert_eq!(good_daemon("loglevel = fatal").log.level, LogLevel::Critical);
     assert_eq!(good_daemon("splay_startup = 0").splay_startup, Duration::ZERO);
@@ -127,12 +127,12 @@ fn values_of_daemon_are_taken() {
     assert!(bird("bird_reconfigure_cmd = sudo /usr/sbin/birdc configure").reconfigure_cmd_is_set);
     assert_eq!(bird("bird_control_socket = /run/bird/bird.ctl").control_socket, Some("/run/bird/bird.ctl".into()));
     assert_eq!(bird("bird_variable = 'A-B'").variable, "'A-B'");
-    // What a family needs is not looked at while it is off.
+    // Most options of a family are ignored while it is off.
     good_daemon("ipv6 = off\nbird6_variable = 1\ndummy_ip6_prefix = x\nbird6_reconfigure_cmd = '");
     let prometheus =
         good_daemon("prometheus_exporter = true\nprometheus_collector_textfile_dir = /p").prometheus.unwrap();
     assert_eq!((prometheus.dir, prometheus.interval), (PathBuf::from("/p"), Duration::from_secs(10)));
-    let (settings, problems) = read_texts(&["[DEFAULT]\nlog_file = /l\ndrain_file = /d\n", SERVICE]);
+    let (settings, problems) = parse_texts(&["[DEFAULT]\nlog_file = /l\ndrain_file = /d\n", SERVICE]);
     let Settings { daemon, services } = settings.unwrap();
     assert_eq!(
         (daemon.log.file, daemon.drain_file, &services[0].drain_file),
@@ -142,9 +142,9 @@ fn values_of_daemon_are_taken() {
 }
 
 #[test]
-fn values_of_services_are_taken() {
+fn values_of_services_are_parsed() {
     let prefixes = |line: &str| -> Vec<String> {
-        let (settings, problems) = read_texts(&[SERVICE, &format!("[daemon]\nipv6 = on\n[s]\n{line}\n")]);
+        let (settings, problems) = parse_texts(&[SERVICE, &format!("[daemon]\nipv6 = on\n[s]\n{line}\n")]);
         let service = &settings.unwrap_or_else(|| panic!("{line}: {problems:?}")).services[0];
         service.prefixes.iter().map(Prefix::to_string).collect()
     };
@@ -167,7 +167,7 @@ fn values_of_services_are_taken() {
 }
 
 #[test]
-fn bad_values_of_daemon_are_refused() {
+fn invalid_values_of_daemon_are_refused() {
     let check = |line: &str, expected: &str| assert_eq!(daemon(line).1, [expected], "{line}");
     let at = |line: &str, rule: &str| check(line, &format!("f, line 2: [daemon] {line}: {rule}"));
     let boolean = "must be true, yes, on or 1, or false, no, off or 0";
@@ -201,21 +201,21 @@ fn bad_values_of_daemon_are_refused() {
         at(&format!("{option} = "), "must name a file or directory");
     }
     at("log_server = ", "must not be empty");
-    at("bird_variable = export", "must not be a word that BIRD keeps for itself");
-    at("bird_variable = A.B", "must be a name that BIRD can read: letters, digits and _, with no digit first (or, in single quotes, also - . and :)");
-    at("bird_reconfigure_cmd = ", "must be a command that can be split into words: it names no program");
+    at("bird_variable = export", "must not be a reserved word of BIRD");
+    at("bird_variable = A.B", "must be the name of a BIRD constant: letters, digits and _, with no digit first (in single quotes also - . and :)");
+    at("bird_reconfigure_cmd = ", "must be a command that can be split into words: it has no program name");
     at("bird_reconfigure_cmd = birdc 'x", "must be a command that can be split into words: No closing quotation");
-    at("dummy_ip_prefix = fd00::1/128", "must be an IPv4 prefix, or nothing for no dummy");
+    at("dummy_ip_prefix = fd00::1/128", "must be an IPv4 prefix, or empty for no dummy");
     at(
         "dummy_ip_prefix = x",
-        "must be an IPv4 prefix, or nothing for no dummy: 'x' is not an IPv4 or IPv6 address or prefix",
+        "must be an IPv4 prefix, or empty for no dummy: 'x' is not an IPv4 or IPv6 address or prefix",
     );
     let long = format!("/{}", "x".repeat(107));
-    at(&format!("bird_control_socket = {long}"), "must be 107 bytes long at most, as the path of a socket");
+    at(&format!("bird_control_socket = {long}"), "must be at most 107 bytes long, as the path of a socket");
 }
 
 #[test]
-fn bad_values_of_services_are_refused() {
+fn invalid_values_of_services_are_refused() {
     let at = |line: &str, rule: &str| assert_eq!(service(line).1, [format!("f, line 2: [s] {line}: {rule}")], "{line}");
     for value in ["0", "-1", "", "x", "1.0", "4294967296"] {
         at(&format!("check_rise = {value}"), "must be a whole number from 1 to 4294967295");
@@ -230,7 +230,7 @@ fn bad_values_of_services_are_refused() {
     at("check_disabled = maybe", "must be true, yes, on or 1, or false, no, off or 0");
     at("on_disabled = Withdraw", "must be withdraw or advertise");
     at("on_boot = x", "must be none or withdraw");
-    at("check_cmd = ", "must be a command that can be split into words: it names no program");
+    at("check_cmd = ", "must be a command that can be split into words: it has no program name");
     at(r"check_cmd = /bin/true \", "must be a command that can be split into words: No escaped character");
     at(
         "check_cmd = date +%H",
@@ -238,50 +238,50 @@ fn bad_values_of_services_are_refused() {
     );
     at("check_cmd = a %(b)s", "%(b)s refers to an option that is neither in this section nor in [DEFAULT]");
     at("watch_pidfile = ", "must name a file or directory");
-    at("ip_prefix = ", "must be an IPv4 or IPv6 prefix, or several: it names none");
+    at("ip_prefix = ", "must be one or more IPv4 or IPv6 prefixes: it is empty");
     at(
         "ip_prefix = 10.1.2.3/24",
-        "must be an IPv4 or IPv6 prefix, or several: '10.1.2.3/24' has host bits set, did you mean 10.1.2.0/24?",
+        "must be one or more IPv4 or IPv6 prefixes: '10.1.2.3/24' has host bits set, did you mean 10.1.2.0/24?",
     );
-    at("ip_prefix = 10.0.0.1, 10.0.0.1/32", "10.0.0.1/32 must not stand twice");
+    at("ip_prefix = 10.0.0.1, 10.0.0.1/32", "10.0.0.1/32 is listed twice");
     at("ip_prefix = fd00::1", "fd00::1/128 is an IPv6 prefix, but [daemon] has ipv6 = false");
     at(
         "ip_prefix = 10.189.200.255",
-        "10.189.200.255/32 must not be the dummy prefix of [daemon]: that one is advertised whatever fails",
+        "10.189.200.255/32 must not be the dummy prefix of [daemon], which is always advertised",
     );
 }
 
 #[test]
-fn every_problem_is_told_and_inherited_ones_at_their_source() {
-    let (_, problems) = read_texts(&["[DEFAULT]\ncheck_rise = 0\n[daemon]\nloglevel = x\nipv4 = y\n[s]\n"]);
+fn all_problems_are_reported_and_inherited_ones_at_their_source() {
+    let (_, problems) = parse_texts(&["[DEFAULT]\ncheck_rise = 0\n[daemon]\nloglevel = x\nipv4 = y\n[s]\n"]);
     assert_eq!(
         problems,
         [
             "f, line 5: [daemon] ipv4 = y: must be true, yes, on or 1, or false, no, off or 0",
             "f, line 4: [daemon] loglevel = x: must be debug or info or warning or error or critical",
-            "f, line 6: [s] check_cmd: must be given for each service",
-            "f, line 6: [s] ip_prefix: must be given for each service",
+            "f, line 6: [s] check_cmd: must be set for each service",
+            "f, line 6: [s] ip_prefix: must be set for each service",
             "f, line 2: [DEFAULT] check_rise = 0: must be a whole number from 1 to 4294967295",
         ]
     );
 }
 
 #[test]
-fn doubtful_values_are_warned_of() {
+fn doubtful_values_get_a_warning() {
     let at = |line: &str, rule: &str| {
         let (settings, problems) = service(line);
         assert!(settings.is_some());
         assert_eq!(problems, [format!("warning: f, line 2: [s] {line}: {rule}")], "{line}");
     };
-    at("on_exit = advertise", "should be none or withdraw; anything else is taken as none");
+    at("on_exit = advertise", "should be none or withdraw; any other value means none");
 }
 
 #[test]
-fn families_must_not_get_into_each_others_way() {
+fn the_files_of_the_two_families_must_not_collide() {
     let check =
         |lines: &str, expected: &[&str]| assert_eq!(daemon(&format!("ipv6 = yes\n{lines}")).1, expected, "{lines}");
     check("bird_conf = /a\nbird6_conf = /b\nbird_keep_changes = on", &[]);
-    let same = "must not be the file that bird_conf names: each family needs its own";
+    let same = "must not be the file of bird_conf: each family needs its own";
     check("bird_conf = /a\nbird6_conf = /a", &[&format!("f, line 4: [daemon] bird6_conf = /a: {same}")]);
     check("bird_conf = /a/b\nbird6_conf = //a/./b", &[&format!("f, line 4: [daemon] bird6_conf = //a/./b: {same}")]);
     check(
@@ -291,34 +291,34 @@ fn families_must_not_get_into_each_others_way() {
 }
 
 #[test]
-fn services_share_no_prefix_unless_they_may() {
+fn services_share_a_prefix_only_if_it_is_allowed() {
     let services = |extra: &str| {
         let section =
             |name: &str, prefix: &str, more: &str| format!("[{name}]\ncheck_cmd = x\nip_prefix = {prefix}\n{more}\n");
         format!("[daemon]\nipv6 = 1\n{extra}\n") + &section("a", "fd00::1", "") + &section("b", "FD00:0::1/128", "")
     };
     assert_eq!(
-        read_texts(&[&services("")]).1,
-        ["f, line 10: [b] ip_prefix = FD00:0::1/128: fd00::1/128 is used by 2 service checks (a, b); only with shared_ip_prefixes = true in [daemon] may they share it"]
+        parse_texts(&[&services("")]).1,
+        ["f, line 10: [b] ip_prefix = FD00:0::1/128: fd00::1/128 is used by 2 service checks (a, b); set shared_ip_prefixes = true in [daemon] to allow it"]
     );
     let shared = services("shared_ip_prefixes = true");
-    assert_eq!(read_texts(&[&shared]).1, [""; 0]);
+    assert_eq!(parse_texts(&[&shared]).1, [""; 0]);
     assert_eq!(
-        read_texts(&[&shared, "[b]\ncustom_bird_reconfigure_cmd = /c\n"]).1,
+        parse_texts(&[&shared, "[b]\ncustom_bird_reconfigure_cmd = /c\n"]).1,
         ["f, line 2: [b] custom_bird_reconfigure_cmd = /c: must be the same, with the same time-out, as in [a], which shares fd00::1/128 with this service"]
     );
     let everywhere = "[DEFAULT]\ncustom_bird_reconfigure_cmd = /c\n";
-    assert_eq!(read_texts(&[&shared, everywhere]).1, [""; 0]);
+    assert_eq!(parse_texts(&[&shared, everywhere]).1, [""; 0]);
 }
 
 #[test]
-fn a_name_with_a_nul_byte_is_refused() {
-    let (_, problems) = read_texts(&["[a\0b]\ncheck_cmd = x\nip_prefix = 10.0.0.1\n"]);
-    assert_eq!(problems, [r"f, line 1: [a\u{0}b] the name of a section must not hold a NUL byte"]);
+fn a_section_name_with_a_nul_byte_is_refused() {
+    let (_, problems) = parse_texts(&["[a\0b]\ncheck_cmd = x\nip_prefix = 10.0.0.1\n"]);
+    assert_eq!(problems, [r"f, line 1: [a\u{0}b] the name of a section must not contain a NUL byte"]);
 }
 
 #[test]
-fn the_status_socket_is_found_whatever_else_is_wrong() {
+fn the_status_socket_is_found_despite_other_errors() {
     let check = |text: &str, expected: Result<&str, &str>| {
         let mut ini = defaults();
         ini.read(Path::new("f"), text.as_bytes());
