@@ -48,7 +48,7 @@ pub struct Diagnostic {
 }
 
 /// Upper bound on the characters of a section, an option or a value that are shown.
-const MAX_NAME_LEN: usize = 200;
+const MAX_VALUE_LEN: usize = 200;
 
 /// Upper bound on the characters of a message or a path that are shown.
 const MAX_TEXT_LEN: usize = 1000;
@@ -123,14 +123,14 @@ impl fmt::Display for Diagnostic {
             (None, _) => {}
         }
         if let Some(section) = &self.section {
-            write!(f, "[{}] ", OneLine(section, MAX_NAME_LEN))?;
+            write!(f, "[{}] ", OneLine(section, MAX_VALUE_LEN))?;
         }
         match (&self.option, &self.value) {
             (Some(option), Some(value)) => {
-                write!(f, "{} = {}: ", OneLine(option, MAX_NAME_LEN), OneLine(value, MAX_NAME_LEN))?
+                write!(f, "{} = {}: ", OneLine(option, MAX_VALUE_LEN), OneLine(value, MAX_VALUE_LEN))?
             }
-            (Some(option), None) => write!(f, "{}: ", OneLine(option, MAX_NAME_LEN))?,
-            (None, Some(value)) => write!(f, "'{}': ", OneLine(value, MAX_NAME_LEN))?,
+            (Some(option), None) => write!(f, "{}: ", OneLine(option, MAX_VALUE_LEN))?,
+            (None, Some(value)) => write!(f, "'{}': ", OneLine(value, MAX_VALUE_LEN))?,
             (None, None) => {}
         }
         write!(f, "{}", OneLine(&self.message, MAX_TEXT_LEN))
@@ -167,7 +167,7 @@ mod tests {
             bare.clone().at(Some(&location)).in_section("web").for_option("check_cmd", Some("/bin/a\n\t\u{1b}[2Jb"));
         assert_eq!(full.to_string(), r"/etc/a.conf, line 12: [web] check_cmd = /bin/a\n\t\u{1b}[2Jb: is wrong");
         let long = bare.for_option("x", Some(&"ä".repeat(1_000_000)));
-        assert_eq!(long.to_string(), format!("x = {} …: is wrong", "ä".repeat(MAX_NAME_LEN)));
+        assert_eq!(long.to_string(), format!("x = {} …: is wrong", "ä".repeat(MAX_VALUE_LEN)));
         let file = Diagnostic::error("cannot be read").in_file(Path::new("a\nb"));
         assert_eq!(file.to_string(), r"a\nb: cannot be read");
     }

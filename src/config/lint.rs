@@ -209,8 +209,8 @@ fn run(mut detect: impl FnMut(&'static Lint, &mut Findings)) -> Vec<Diagnostic> 
 }
 
 impl Findings {
-    /// Adds a warning at the location of `place`: the lint's sentence, filled in with these words.
-    pub(in crate::config) fn warn(&mut self, place: Diagnostic, words: &[&str]) {
+    /// Adds a warning. Its message is the lint's sentence, filled in with these words.
+    pub(in crate::config) fn warn(&mut self, warning: Diagnostic, words: &[&str]) {
         match self.problems.len() {
             MAX_WARNINGS.. => {}
             n if n + 1 == MAX_WARNINGS => {
@@ -218,7 +218,7 @@ impl Findings {
                     format!("there are more warnings of this kind ({}), which are not listed", self.lint.name);
                 self.problems.push(Diagnostic::warning(message));
             }
-            _ => self.problems.push(Diagnostic { message: fill(self.lint.sentence, words), ..place }),
+            _ => self.problems.push(Diagnostic { message: fill(self.lint.sentence, words), ..warning }),
         }
     }
 }

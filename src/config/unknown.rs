@@ -52,7 +52,7 @@ fn warning(section: &Section, entry: &Entry, message: String) -> Diagnostic {
 fn without_effect(section: &Section, name: &str) -> Option<String> {
     let (of_daemon, of_service) = (find(Scope::Daemon, name), find(Scope::Service, name));
     let effective = match &*section.name {
-        // The default values of [daemon] hide those of [DEFAULT].
+        // A default value of [daemon] hides the option in [DEFAULT].
         DEFAULT => of_service.is_some() || of_daemon.is_some_and(|option| !option.original || option.default.is_none()),
         DAEMON => of_daemon.is_some(),
         _ => of_service.is_some(),

@@ -52,13 +52,13 @@ fn check(name: &str, files: &[PathBuf], expected: &Value) {
         let before_any = |kind: &IniErrorKind| {
             matches!(kind, IniErrorKind::MissingBracket(_)) && wanted == "MissingSectionHeaderError"
         };
-        let same = errors.iter().filter(|found| exception(&found.kind) == wanted || before_any(&found.kind));
-        let found: Vec<usize> = same.map(|found| found.location.line).collect();
-        assert!(!found.is_empty(), "{name}: {error}, but {errors:?}");
+        let same = errors.iter().filter(|error| exception(&error.kind) == wanted || before_any(&error.kind));
+        let lines: Vec<usize> = same.map(|error| error.location.line).collect();
+        assert!(!lines.is_empty(), "{name}: {error}, but {errors:?}");
         if wanted != "UnicodeDecodeError" {
             // Python stops at the first duplicate, but reports all lines without a delimiter.
-            let reported = if wanted.starts_with("Duplicate") { 1 } else { found.len() };
-            assert_eq!(found[..reported], python_lines(message), "{name}: {error}, but {errors:?}");
+            let reported = if wanted.starts_with("Duplicate") { 1 } else { lines.len() };
+            assert_eq!(lines[..reported], python_lines(message), "{name}: {error}, but {errors:?}");
             assert!(message.contains(&*path.file_name().unwrap().to_string_lossy()), "{name}");
         }
         return;
@@ -249,8 +249,8 @@ proptest! {
         }
         let (ini, errors) = read(&text);
         prop_assert_eq!(errors, []);
-        let found: Vec<_> = ini.sections()[0].own_entries().iter().map(|e| (e.name.to_string(), e.raw.clone())).collect();
-        prop_assert_eq!(found, wanted, "{:?}", text);
+        let parsed: Vec<_> = ini.sections()[0].own_entries().iter().map(|e| (e.name.to_string(), e.raw.clone())).collect();
+        prop_assert_eq!(parsed, wanted, "{:?}", text);
     }
 
     #[test]

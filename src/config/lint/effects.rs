@@ -53,30 +53,29 @@ pub(super) fn log_to_streams(files: &Files<'_>, findings: &mut Findings) {
     }
 }
 
-/// An option of `[daemon]` that has an effect only together with another.
+/// An option of `[daemon]` whose effect depends on another.
 struct Dependency {
     option: &'static str,
-    /// Whether it is used without the other.
-    is_unused: fn(&Files<'_>) -> bool,
+    has_no_effect: fn(&Files<'_>) -> bool,
     why: &'static str,
     what_to_do: &'static str,
 }
 
 #[rustfmt::skip]
 const DEPENDENCIES: &[Dependency] = &[
-    Dependency { option: "json_log_file", is_unused: |files| files.is_on("json_log_file") && lacks(files, "log_file"),
+    Dependency { option: "json_log_file", has_no_effect: |files| files.is_on("json_log_file") && lacks(files, "log_file"),
         why: "without log_file", what_to_do: "set log_file, or use json_stdout" },
-    Dependency { option: "json_log_server", is_unused: |files| files.is_on("json_log_server") && lacks(files, "log_server"),
+    Dependency { option: "json_log_server", has_no_effect: |files| files.is_on("json_log_server") && lacks(files, "log_server"),
         why: "without log_server", what_to_do: "set log_server, or use json_stdout" },
-    Dependency { option: "json_stdout", is_unused: |files| files.is_on("json_stdout") && logs_elsewhere(files),
+    Dependency { option: "json_stdout", has_no_effect: |files| files.is_on("json_stdout") && logs_elsewhere(files),
         why: "together with log_file or log_server, because then nothing is logged to standard output", what_to_do: "use json_log_file or json_log_server" },
-    Dependency { option: "log_server_port", is_unused: |files| files.daemon_value("log_server_port").is_some_and(|port| port != "514") && lacks(files, "log_server"),
+    Dependency { option: "log_server_port", has_no_effect: |files| files.daemon_value("log_server_port").is_some_and(|port| port != "514") && lacks(files, "log_server"),
         why: "without log_server", what_to_do: "set log_server, or remove it" },
-    Dependency { option: "stderr_log_server", is_unused: |files| files.is_on("stderr_log_server") && lacks(files, "log_server"),
+    Dependency { option: "stderr_log_server", has_no_effect: |files| files.is_on("stderr_log_server") && lacks(files, "log_server"),
         why: "without log_server", what_to_do: "set log_server, or remove it" },
-    Dependency { option: "prometheus_collector_textfile_dir", is_unused: |files| lacks(files, "prometheus_exporter"),
+    Dependency { option: "prometheus_collector_textfile_dir", has_no_effect: |files| lacks(files, "prometheus_exporter"),
         why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true, or remove it" },
-    Dependency { option: "prometheus_exporter_interval", is_unused: |files| lacks(files, "prometheus_exporter"),
+    Dependency { option: "prometheus_exporter_interval", has_no_effect: |files| lacks(files, "prometheus_exporter"),
         why: "without prometheus_exporter", what_to_do: "set prometheus_exporter = true, or remove it" },
 ];
 
@@ -89,8 +88,8 @@ fn logs_elsewhere(files: &Files<'_>) -> bool {
 }
 
 pub(super) fn without_effect(files: &Files<'_>, findings: &mut Findings) {
-    let unused = |dependency: &&Dependency| files.daemon_complete && (dependency.is_unused)(files);
-    for dependency in DEPENDENCIES.iter().filter(unused) {
+    let has_no_effect = |dependency: &&Dependency| files.daemon_complete && (dependency.has_no_effect)(files);
+    for dependency in DEPENDENCIES.iter().filter(has_no_effect) {
         if let Some(option) = files.daemon(dependency.option) {
             findings.warn(option.warning(), &[dependency.why, dependency.what_to_do]);
         }
@@ -102,13 +101,13 @@ pub(super) fn without_effect(files: &Files<'_>, findings: &mut Findings) {
         let default = files.ini.default_section();
         // A time-out in [DEFAULT] has an effect if any service has the command.
         let no_service_has_it = || files.services().all(|section| files.ini.entry(section, command).is_none());
-        let is_unused = |section: &&Section| match &*section.name {
+        let has_no_effect = |section: &&Section| match &*section.name {
             DEFAULT => no_service_has_it(),
             _ => files.ini.entry(section, command).is_none(),
         };
         for section in std::iter::once(default).chain(files.services()).filter(|_| files.complete) {
             let entry = section.get(timeout).filter(|entry| entry.location.is_some());
-            if let Some(entry) = entry.filter(|_| is_unused(&section)) {
+            if let Some(entry) = entry.filter(|_| has_no_effect(&section)) {
                 let (why, what_to_do) = (format!("without {command}"), format!("set {command}, or remove it"));
                 findings.warn(super::warning_at(section, entry, &entry.raw), &[&why, &what_to_do]);
             }

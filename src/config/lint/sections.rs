@@ -28,21 +28,21 @@ pub(super) fn never_checked(files: &Files<'_>, findings: &mut Findings) {
     let Some(first) = without.next() else { return };
     let others = join_names(without.map(|section| format!("[{}]", section.name)));
     let others = if others.is_empty() { others } else { format!(" here and in {others}") };
-    let place = Diagnostic::warning("").at(first.location.as_ref()).in_section(&first.name);
-    findings.warn(place.for_option("check_disabled", None), &[&others]);
+    let warning = Diagnostic::warning("").at(first.location.as_ref()).in_section(&first.name);
+    findings.warn(warning.for_option("check_disabled", None), &[&others]);
 }
 
 pub(super) fn no_service(files: &Files<'_>, findings: &mut Findings) {
     if !files.complete || files.services().next().is_some() {
         return;
     }
-    let place = match &files.sources.services {
+    let warning = match &files.sources.services {
         ServiceFiles::Directory(path) | ServiceFiles::File(path) => path,
     };
     let others =
         join_names(files.ignored.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())));
     let others = if others.is_empty() { others } else { format!(" (not read: {others})") };
-    findings.warn(Diagnostic::warning("").in_file(place), &[&others]);
+    findings.warn(Diagnostic::warning("").in_file(warning), &[&others]);
 }
 
 /// Suffixes of files that were probably meant to be read. Those of package managers and editors are
@@ -67,8 +67,8 @@ pub(super) fn in_two_files(files: &Files<'_>, findings: &mut Findings) {
             if reported.contains(&(section.name.clone(), pair[1].file.clone())) {
                 continue;
             }
-            let place = Diagnostic::warning("").at(Some(&pair[1])).in_section(&section.name);
-            findings.warn(place, &[&location_text(&pair[0])]);
+            let warning = Diagnostic::warning("").at(Some(&pair[1])).in_section(&section.name);
+            findings.warn(warning, &[&location_text(&pair[0])]);
         }
     }
 }
@@ -86,11 +86,11 @@ pub(super) fn replaced_options(files: &Files<'_>, findings: &mut Findings) {
         let lost =
             if &*overridden.option == "ip_prefix" { lost_prefixes(files, &overridden.raw) } else { String::new() };
         let lost = if lost.is_empty() { lost } else { format!(", so {lost} no longer belongs to any service") };
-        let place = Diagnostic::warning("").at(Some(&overridden.new)).in_section(&section.name);
+        let warning = Diagnostic::warning("").at(Some(&overridden.new)).in_section(&section.name);
         let value = files.ini.value(section, entry).unwrap_or((&*entry.raw).into());
         let value = Some(&*value).filter(|_| entry.location.as_ref() == Some(&overridden.new));
         let words = [&*overridden.option, &overridden.raw, &location_text(&overridden.old), &lost];
-        findings.warn(place.for_option(&overridden.option, value), &words);
+        findings.warn(warning.for_option(&overridden.option, value), &words);
     }
 }
 
@@ -110,14 +110,14 @@ fn lost_prefixes(files: &Files<'_>, text: &str) -> String {
 /// Finds `[DEFAULT]` and `[daemon]` in a file of services.
 pub(super) fn global_sections(files: &Files<'_>, findings: &mut Findings) {
     let alternative = ", or write these options into the sections of the services";
-    for (section, whom, alternative) in [(DEFAULT, "every service", alternative), (DAEMON, "the daemon", "")] {
+    for (section, affected, alternative) in [(DEFAULT, "every service", alternative), (DAEMON, "the daemon", "")] {
         let Some(section) = files.ini.section(section) else { continue };
         for header in section.headers.iter().filter(|header| *header.file != *files.sources.main) {
             let names = options_of_file(files, section, &header.file);
             let names = if names.is_empty() { "nothing".to_string() } else { join_names(names.into_iter()) };
             let main = files.sources.main.display().to_string();
-            let place = Diagnostic::warning("").at(Some(header)).in_section(&section.name);
-            findings.warn(place, &[whom, &names, &main, alternative]);
+            let warning = Diagnostic::warning("").at(Some(header)).in_section(&section.name);
+            findings.warn(warning, &[affected, &names, &main, alternative]);
         }
     }
 }
@@ -142,8 +142,8 @@ pub(super) fn misspelled(files: &Files<'_>, findings: &mut Findings) {
         // A section with a check and a prefix is a service, whatever its name.
         let is_service = ["check_cmd", "ip_prefix"].iter().all(|name| section.get(name).is_some());
         if let Some(meant) = nearest_section(&section.name).filter(|_| !is_service) {
-            let place = Diagnostic::warning("").at(section.location.as_ref()).in_section(&section.name);
-            findings.warn(place, &[meant]);
+            let warning = Diagnostic::warning("").at(section.location.as_ref()).in_section(&section.name);
+            findings.warn(warning, &[meant]);
         }
     }
 }

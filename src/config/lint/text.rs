@@ -95,8 +95,8 @@ pub(super) fn lookalikes(files: &Files<'_>, findings: &mut Findings) {
     // In a name, such a character makes an unknown option or another section.
     for section in files.ini.all_sections() {
         if let Some((what, plain)) = lookalike(&section.name) {
-            let place = Diagnostic::warning("").at(section.location.as_ref()).in_section(&section.name);
-            findings.warn(place, &[what, plain]);
+            let warning = Diagnostic::warning("").at(section.location.as_ref()).in_section(&section.name);
+            findings.warn(warning, &[what, plain]);
         }
         for entry in section.own_entries().iter().filter(|entry| entry.location.is_some()) {
             if let Some((what, plain)) = lookalike(&entry.name) {
@@ -120,8 +120,8 @@ fn is_invisible(c: char) -> bool {
 
 pub(super) fn misindented_lines(files: &Files<'_>, findings: &mut Findings) {
     for line in files.ini.misindented_lines().iter().filter(|line| is_misindented(line)) {
-        let place = Diagnostic::warning("").at(Some(&line.location)).in_section(&line.section);
-        findings.warn(Diagnostic { value: Some(line.text.clone()), ..place }, &[&line.option]);
+        let warning = Diagnostic::warning("").at(Some(&line.location)).in_section(&line.section);
+        findings.warn(Diagnostic { value: Some(line.text.clone()), ..warning }, &[&line.option]);
     }
 }
 

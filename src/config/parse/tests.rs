@@ -322,8 +322,8 @@ fn the_status_socket_is_found_despite_other_errors() {
     let check = |text: &str, expected: Result<&str, &str>| {
         let mut ini = defaults();
         ini.read(Path::new("f"), text.as_bytes());
-        let found = status_socket(&ini).map_err(|problems| problems[0].to_string());
-        assert_eq!(found, expected.map(PathBuf::from).map_err(String::from), "{text}");
+        let socket = status_socket(&ini).map_err(|problems| problems[0].to_string());
+        assert_eq!(socket, expected.map(PathBuf::from).map_err(String::from), "{text}");
     };
     check("[daemon]\nipv4 = maybe\nstatus_socket = /run/s\npidfile =\n[a]\ncheck_rise = 0", Ok("/run/s"));
     check("[daemon]\npidfile = /run/x/pid\nno delimiter", Ok("/run/x/status.sock"));
