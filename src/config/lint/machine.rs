@@ -82,24 +82,18 @@ fn is_no_directory(path: &Path) -> bool {
 pub fn irregular_log_files(machine: &Machine<'_>, findings: &mut Findings) {
     let log = &machine.configuration.settings.daemon.log;
     for (option, path) in log.files().filter(|(_, path)| !is_stream(path)) {
-        let Ok(link_metadata) = fs::symlink_metadata(path) else { continue };
-        let kind = fs::metadata(path).as_ref().unwrap_or(&link_metadata).file_type();
-        let regular = "name a regular file";
-        let (what, what_to_do) = if kind.is_fifo() {
-            ("a pipe, which loses lines while nothing reads it", regular)
+        // A link to a regular file is none of it: rotation follows the link.
+        let Ok(kind) = fs::metadata(path).map(|metadata| metadata.file_type()) else { continue };
+        let what = if kind.is_fifo() {
+            "a pipe, which loses lines while nothing reads it"
         } else if kind.is_char_device() || kind.is_block_device() {
-            ("a device, which keeps no lines", regular)
+            "a device, which keeps no lines"
         } else if kind.is_socket() {
-            ("a socket, which cannot be opened, so every line is lost", regular)
-        } else if link_metadata.is_symlink() && log.rotates() {
-            (
-                "a symbolic link, and rotation renames the link, not its target",
-                "name the target, or set log_backups = 0 and leave rotation to another program",
-            )
+            "a socket, which cannot be opened, so every line is lost"
         } else {
             continue;
         };
-        findings.warn(machine.warning_at(DAEMON, option), &[what, what_to_do]);
+        findings.warn(machine.warning_at(DAEMON, option), &[what, "name a regular file"]);
     }
 }
 
@@ -212,9 +206,7 @@ mod tests {
     fn log_files_that_are_not_regular_are_found() {
         let link = |root: &Path| symlink("target", root.join("log")).unwrap();
         check("log_file = @/log\n", NO_IP_CHECK, |_| (), &[]);
-        check("log_file = @/log\n", NO_IP_CHECK, link, &["log_file: is not a regular file but a symbolic link"]);
-        check("log_file = @/log\nlog_backups = 0\n", NO_IP_CHECK, link, &[]);
-        check("log_file = @/log\nlog_maxbytes = 0\n", NO_IP_CHECK, link, &[]);
+        check("log_file = @/log\n", NO_IP_CHECK, link, &[]);
         let fifo = |root: &Path| {
             rustix::fs::mkfifoat(rustix::fs::CWD, root.join("log"), rustix::fs::Mode::RWXU).unwrap();
         };
