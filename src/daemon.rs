@@ -217,11 +217,11 @@ impl Daemon {
         drain_watcher
             .follow(settings.daemon.drain_file.as_deref(), checks.clone())
             .map_err(cannot_start("no thread can look at the drain files"))?;
-        let watcher = Watcher::new(stop.clone());
+        let process_watcher = Watcher::new(stop.clone());
         let mut supervisor = Supervisor::new(Context {
             announcer,
             address_watcher,
-            watcher,
+            process_watcher,
             orphans,
             start_limiter: StartLimiter::new(),
         });
@@ -295,7 +295,7 @@ impl Daemon {
             if let Some(name) = panicked(&mut self.others) {
                 return Err(bug(&format!("the thread {name} died")));
             }
-            let until = self.supervisor.look(now).into_iter().chain(feeding).chain([look]).min();
+            let until = self.supervisor.poll(now).into_iter().chain(feeding).chain([look]).min();
             let lines: Vec<&StopToken> =
                 std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
             match signals.wait(until, &lines) {

@@ -10,7 +10,7 @@ pub mod command {
 
 /// See [`crate::drain_file`].
 pub mod drain_file {
-    pub use crate::drain_file::{read, text, End, LONGEST};
+    pub use crate::drain_file::{format, parse, DrainEnd, MAX_LEN};
 }
 
 /// See [`crate::prefix`].

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::check::announcer::Announcer;
 use crate::check::state::Change;
 use crate::check::Check;
-use crate::drain_file::{self, End};
+use crate::drain_file::{self, DrainEnd};
 use crate::sys::atomic_file;
 
 /// How often the files are looked at.
@@ -102,7 +102,7 @@ struct Watch {
 /// What a file says; `end` is none where it is not there.
 #[derive(Default)]
 struct Answer {
-    end: Option<End>,
+    end: Option<DrainEnd>,
     problem: Option<String>,
 }
 
@@ -143,12 +143,12 @@ impl Watch {
 
 /// Reads the file. What hinders that is said once, and the last answer stands.
 fn ask(file: &Path, last: Answer) -> Answer {
-    match atomic_file::read_start(file, drain_file::LONGEST) {
+    match atomic_file::read_start(file, drain_file::MAX_LEN) {
         Ok(found) => {
             if last.problem.is_some() {
                 info!("drain file {} can be read again", file.display());
             }
-            Answer { end: found.map(|bytes| drain_file::read(&bytes)), problem: None }
+            Answer { end: found.map(|bytes| drain_file::parse(&bytes)), problem: None }
         }
         Err(why) => {
             let problem = why.to_string();
@@ -162,7 +162,7 @@ fn ask(file: &Path, last: Answer) -> Answer {
 }
 
 /// Makes the service what the files say.
-fn settle(check: &Check, found: Option<(End, &Path)>) -> Change {
+fn settle(check: &Check, found: Option<(DrainEnd, &Path)>) -> Change {
     let (service, name) = (&check.service, check.name());
     let mut state = check.state_mut();
     match (state.drained(), found) {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::check::health::{CheckOutcome, Health, Progress, State};
 use crate::config::settings::{OnDisabled, Service};
-use crate::drain_file::End;
+use crate::drain_file::DrainEnd;
 use crate::prefix::Prefix;
 
 /// The code of a service that is down whatever its check says: as where its address is not assigned.
@@ -129,7 +129,7 @@ pub struct Drained {
     /// The drain file that counts: where there are two, the one that ends later.
     pub file: PathBuf,
     /// Until when.
-    pub end: End,
+    pub end: DrainEnd,
     /// When it was noticed.
     pub since: SystemTime,
 }
@@ -140,7 +140,7 @@ pub struct CheckResult {
     /// For the counters of `check::health`.
     pub outcome: CheckOutcome,
     /// How long the command took; none where it was not run.
-    pub took: Option<Duration>,
+    pub duration: Option<Duration>,
     /// What it came to.
     pub result: RunResult,
     /// The end of its standard output.
@@ -181,7 +181,7 @@ pub struct Run {
     /// When it began.
     pub began: SystemTime,
     /// How long the command took; none where it was not run.
-    pub took: Option<Duration>,
+    pub duration: Option<Duration>,
     /// What it came to.
     pub result: RunResult,
     /// The end of what it printed, both streams, where it failed.
@@ -401,7 +401,7 @@ impl CheckState {
         let progress = self.health.observe(if discard { CheckOutcome::Withheld } else { outcome });
         // What counts for nothing says nothing of the code either; a thread that is back from being stuck does.
         let code = self.code.filter(|_| discard && !was_stuck);
-        self.record(began, missing, &result, found.took, progress);
+        self.record(began, missing, &result, found.duration, progress);
         self.code = code.or(self.code);
         match progress {
             _ if result == RunResult::NotAssigned => self.overrides.unassigned = !was_known_to_be_down,
@@ -413,7 +413,7 @@ impl CheckState {
             CheckOutcome::Passed | CheckOutcome::Withheld => String::new(),
         };
         let output_changed = self.last.as_ref().is_none_or(|last| last.output != output);
-        self.last = Some(Run { began, took: found.took, result, output });
+        self.last = Some(Run { began, duration: found.duration, result, output });
         // It is here: nobody shall declare it stuck between this and its next word.
         self.expect_progress_by(None);
         Some(Finished { change: self.change_since(before), progress, was_stuck, output_changed })
@@ -477,7 +477,7 @@ impl CheckState {
     }
 
     /// The operator takes the service out.
-    pub fn drain(&mut self, file: PathBuf, end: End) -> Change {
+    pub fn drain(&mut self, file: PathBuf, end: DrainEnd) -> Change {
         let before = (self.state(), self.verdict());
         let since = self.overrides.drained.as_ref().map_or_else(SystemTime::now, |drained| drained.since);
         let is_new = self.overrides.drained.replace(Drained { file, end, since }).is_none();
@@ -552,7 +552,7 @@ impl CheckState {
 impl CheckResult {
     /// A check that failed without output.
     pub fn failed(result: RunResult) -> CheckResult {
-        CheckResult { outcome: CheckOutcome::Failed, took: None, result, stdout: Vec::new(), stderr: Vec::new() }
+        CheckResult { outcome: CheckOutcome::Failed, duration: None, result, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// A check that was not run, as no address is assigned.

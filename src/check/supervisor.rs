@@ -109,7 +109,7 @@ impl Supervisor {
 
     /// Does what is due: starts threads that could not be started, declares the services of stuck ones down, reaps what
     /// could not be killed and has ended. Returns when to look again.
-    pub fn look(&mut self, now: Instant) -> Option<Instant> {
+    pub fn poll(&mut self, now: Instant) -> Option<Instant> {
         if self.retry.is_some_and(|at| at <= now) {
             self.start_waiting(now, Duration::ZERO);
         }

@@ -39,7 +39,7 @@ impl Pidfile {
 
     /// Reads the file and watches the process that it names now; returns that process, if one is watched. To be called
     /// before a check rather than after it: what ends in between is seen by the check.
-    pub fn look(&mut self) -> Option<i32> {
+    pub fn refresh(&mut self) -> Option<i32> {
         if let Some(ended) = self.watched.take_if(|watched| watched.has_ended()) {
             info!("process {} of {} has ended", ended.pid(), self.path.display());
             // That the file goes on naming it is no news then.

@@ -52,7 +52,7 @@ pub struct Context {
     /// Which addresses are assigned.
     pub address_watcher: Arc<AddressWatcher>,
     /// Waits for the end of the processes that `watch_pidfile` names.
-    pub watcher: Arc<Watcher>,
+    pub process_watcher: Arc<Watcher>,
     /// Programs that could not be killed.
     pub orphans: Arc<Orphans>,
     /// Where they wait for the start of their programs.
@@ -68,7 +68,7 @@ pub fn start(check: Arc<Check>, context: Context, delay: FirstRun) -> std::io::R
     let thread = std::thread::Builder::new().name(check.name().replace('\0', "?")).stack_size(STACK);
     let program = Program::new(check.service.check_cmd.words());
     let pidfile = check.service.watch_pidfile.clone();
-    let pidfile = pidfile.map(|path| Pidfile::new(path, context.watcher.clone(), check.clone()));
+    let pidfile = pidfile.map(|path| Pidfile::new(path, context.process_watcher.clone(), check.clone()));
     // Made here and handed over as one pointer: on the thread's stack it would be under everything, several times.
     let mut worker = Box::new(Worker { check, context, delay, program, pidfile });
     thread.spawn(move || {
@@ -210,7 +210,7 @@ impl Worker {
             return false;
         }
         if let Some(pidfile) = &mut self.pidfile {
-            let watched = pidfile.look();
+            let watched = pidfile.refresh();
             self.check.state_mut().watched = watched;
         }
         true
@@ -280,7 +280,7 @@ impl Worker {
         if result != RunResult::TimedOut {
             debug!("check duration {}ms", Thousandths(took.as_micros()));
         }
-        Some(CheckResult { outcome, took: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
+        Some(CheckResult { outcome, duration: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
     }
 
     /// From a result to a verdict: counted, logged, and announced where it changed something.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::nearest_name::nearest_name;
 use crate::config::settings::{Service, Settings};
-use crate::drain_file::{self, End};
+use crate::drain_file::{self, DrainEnd};
 use crate::report::client::{self, AskError};
 use crate::report::document::{Document, ServiceStatus};
 use crate::sys::atomic_file::{self, Durability, ReplaceError};
@@ -95,8 +95,8 @@ pub enum DrainError {
 /// Begins a drain, without end or for this time, and waits until the prefixes are withdrawn. Returns what happened.
 pub fn begin(settings: &Settings, whom: DrainTarget<'_>, time: Option<Duration>) -> Result<String, DrainError> {
     let (file, services) = choose(settings, whom)?;
-    let end = time.and_then(|time| SystemTime::now().checked_add(time)).map_or(End::Never, End::At);
-    atomic_file::replace(file, drain_file::text(end).as_bytes(), Durability::Synced)?;
+    let end = time.and_then(|time| SystemTime::now().checked_add(time)).map_or(DrainEnd::Never, DrainEnd::At);
+    atomic_file::replace(file, drain_file::format(end).as_bytes(), Durability::Synced)?;
     // A power cut in the next seconds may undo it where this fails, and nothing worse.
     let _ = atomic_file::sync_directory_of(file);
     let done = format!("{} is written, {end}", file.display());

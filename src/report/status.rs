@@ -15,7 +15,7 @@ use crate::check::state::{self, CheckState, Drained, Run, RunResult};
 use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
 use crate::daemon_state::DaemonState;
-use crate::drain_file::End;
+use crate::drain_file::DrainEnd;
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
     Checks, Condition, Document, DrainStatus, FamilyStatus, HoldStatus, HookRuns, LastRun, Moment, PrefixStatus,
@@ -200,8 +200,8 @@ fn drain_status(drained: &Drained, zone: &TimeZone) -> DrainStatus {
         file: drained.file.display().to_string(),
         since: moment(drained.since, zone),
         until: match drained.end {
-            End::At(time) => Some(moment(time, zone)),
-            End::Never => None,
+            DrainEnd::At(time) => Some(moment(time, zone)),
+            DrainEnd::Never => None,
         },
     }
 }
@@ -217,7 +217,7 @@ fn last_run(run: &Run, zone: &TimeZone) -> LastRun {
     };
     LastRun {
         began: moment(run.began, zone),
-        took_ms: run.took.map(|took| rounded(took * 1000)),
+        took_ms: run.duration.map(|took| rounded(took * 1000)),
         result: result.to_string(),
         code: run.result.code(),
         output: run.output.clone(),

@@ -417,15 +417,15 @@ pub fn history(bytes: &[u8]) {
 
 /// A drain file: what is written of it is read back, to the second.
 pub fn drain(bytes: &[u8]) {
-    let end = drain_file::read(&bytes[..bytes.len().min(drain_file::LONGEST)]);
-    let text = drain_file::text(end);
-    assert!(text.len() <= drain_file::LONGEST);
-    match (end, drain_file::read(text.as_bytes())) {
-        (drain_file::End::At(time), drain_file::End::At(written)) if time >= UNIX_EPOCH => {
+    let end = drain_file::parse(&bytes[..bytes.len().min(drain_file::MAX_LEN)]);
+    let text = drain_file::format(end);
+    assert!(text.len() <= drain_file::MAX_LEN);
+    match (end, drain_file::parse(text.as_bytes())) {
+        (drain_file::DrainEnd::At(time), drain_file::DrainEnd::At(written)) if time >= UNIX_EPOCH => {
             assert!(time.duration_since(written).unwrap() < Duration::from_secs(1));
         }
-        (drain_file::End::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
-        (drain_file::End::Never, written) => assert_eq!(written, end),
+        (drain_file::DrainEnd::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
+        (drain_file::DrainEnd::Never, written) => assert_eq!(written, end),
     }
     is_one_line(&end.to_string());
 }
@@ -439,7 +439,7 @@ pub fn pidfile(bytes: &[u8]) {
     let check = check();
     let look = |bytes: &[u8]| {
         put(&path, bytes);
-        Pidfile::new(path.clone(), watcher.clone(), check.clone()).look()
+        Pidfile::new(path.clone(), watcher.clone(), check.clone()).refresh()
     };
     let first = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().trim().to_string();
     if let Some(pid) = look(bytes) {

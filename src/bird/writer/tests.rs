@@ -15,7 +15,7 @@ use crate::check::reload::replace as replace_checks;
 use crate::config::diff::diff;
 use crate::config::files::{load, ServiceFiles, Sources};
 use crate::config::settings::OnDisabled;
-use crate::drain_file::End as DrainEnd;
+use crate::drain_file::DrainEnd;
 use crate::sys::atomic_file::{replace, Durability};
 
 const DUMMY: &str = "10.189.200.255/32";

@@ -9,7 +9,7 @@ use crate::check::hook::Hooks;
 use crate::check::trigger::Wakeup;
 use crate::check::worker::tests::service;
 use crate::config::settings::OnDisabled;
-use crate::drain_file::End;
+use crate::drain_file::DrainEnd;
 use crate::testing::isolated::{in_own_network, sh, wait_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -139,7 +139,7 @@ fn an_address_that_goes_is_withdrawn_before_any_check_runs() {
     let started = Started::new();
     let one = concerned("one", "lo", &["10.9.0.1/32", "10.9.0.2/32"]);
     let drained = concerned("drained", "lo", &["10.9.0.1/32"]);
-    let _ = drained.state_mut().drain("/run/drain".into(), End::Never);
+    let _ = drained.state_mut().drain("/run/drain".into(), DrainEnd::Never);
     started.follow(&[&one, &drained]);
     sh("ip address del 10.9.0.1/32 dev lo");
     expect_order(&one);

@@ -78,7 +78,7 @@ impl Desk {
         drained(&self.watch.checks)
     }
 
-    fn end_of(&self, n: usize) -> End {
+    fn end_of(&self, n: usize) -> DrainEnd {
         self.watch.checks[n].state().drained().unwrap().end
     }
 }
@@ -138,18 +138,18 @@ fn the_end_of_a_drain_has_the_check_run_at_once() {
 fn a_time_ends_it_and_may_be_changed_meanwhile() {
     let mut desk = Desk::new(|_| ());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-    let end = |seconds| End::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-    desk.write("a", &drain_file::text(end(1000)));
+    let end = |seconds| DrainEnd::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    desk.write("a", &drain_file::format(end(1000)));
     assert_eq!(desk.look_at(now), "", "over before it was seen");
-    desk.write("a", &drain_file::text(end(1010)));
+    desk.write("a", &drain_file::format(end(1010)));
     assert_eq!(desk.look_at(now), "a:down c:down");
-    desk.write("host", &drain_file::text(end(1005)));
+    desk.write("host", &drain_file::format(end(1005)));
     assert_eq!(desk.look_at(now), "b:down");
     assert_eq!((desk.end_of(0), desk.end_of(1)), (end(1010), end(1005)), "the later end counts");
     desk.write("a", "longer than I thought");
     assert_eq!((&*desk.look_at(now + Duration::from_secs(5)), &*desk.drained()), ("b:down", "ac"));
-    assert_eq!(desk.end_of(0), End::Never);
-    desk.write("a", &drain_file::text(end(1008)));
+    assert_eq!(desk.end_of(0), DrainEnd::Never);
+    desk.write("a", &drain_file::format(end(1008)));
     assert_eq!((&*desk.look_at(now + Duration::from_secs(8)), &*desk.drained()), ("a:down c:down", ""));
 }
 

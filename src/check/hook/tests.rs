@@ -171,7 +171,7 @@ fn a_transition_that_is_announced_after_a_later_one_is_skipped() {
     let started = Started::new();
     let check = started.check("a", "echo $OLD_STATE $NEW_STATE >>ran");
     let up = check.state_mut().decide(OnDisabled::Advertise);
-    let down = check.state_mut().drain("file".into(), crate::drain_file::End::Never);
+    let down = check.state_mut().drain("file".into(), crate::drain_file::DrainEnd::Never);
     for change in [down, up] {
         started.hooks.run(&check, change.states.unwrap(), change.transition);
     }

@@ -11,7 +11,7 @@ use crate::check::state::{self, CheckResult, CheckState, Intent, RunResult};
 use crate::check::trigger::Wakeup;
 use crate::config::diff::diff;
 use crate::config::settings::{OnDisabled, Service, Settings};
-use crate::drain_file::End;
+use crate::drain_file::DrainEnd;
 use crate::prefix::Prefix;
 use crate::testing::sample;
 
@@ -117,7 +117,7 @@ fn reloads() {
 fn what_is_known_of_a_service_that_is_out_goes_along() {
     type Out = fn(&Check, &mut CheckState) -> state::Change;
     let out: [(&str, Out); 3] = [
-        ("drained", |_, state| state.drain("/run/drain".into(), End::Never)),
+        ("drained", |_, state| state.drain("/run/drain".into(), DrainEnd::Never)),
         ("down", |_, state| state.decide(OnDisabled::Withdraw)),
         ("stuck", |_, state| state.declare_stuck()),
     ];
@@ -149,7 +149,7 @@ fn act(check: &Check) {
     state.finish(&check.service, UNIX_EPOCH, Default::default(), &CheckResult::failed(RunResult::TimedOut));
     let _ = state.declare_stuck();
     let _ = state.addresses_gone(&check.service, check.service.prefixes.iter().copied().collect());
-    let _ = state.drain("/run/drain".into(), End::Never);
+    let _ = state.drain("/run/drain".into(), DrainEnd::Never);
     state.hook.failed += 1;
     state.expect_progress_by(None);
 }
@@ -177,7 +177,7 @@ proptest! {
     ) {
         let old = checks(&before, &ups.concat());
         for check in old.iter().filter(|check| drained.contains(&check.name())) {
-            let _ = check.state_mut().drain("/run/drain".into(), End::Never);
+            let _ = check.state_mut().drain("/run/drain".into(), DrainEnd::Never);
         }
         let change = change(&old, after.clone());
         let by_name: BTreeMap<&str, &Arc<Check>> = old.iter().map(|check| (check.name(), check)).collect();

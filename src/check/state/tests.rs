@@ -27,11 +27,11 @@ fn these(numbers: &str) -> BTreeSet<Prefix> {
 
 fn came_to(result: RunResult) -> CheckResult {
     let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
-    CheckResult { outcome, took: Some(Duration::from_secs(1)), ..CheckResult::failed(result) }
+    CheckResult { outcome, duration: Some(Duration::from_secs(1)), ..CheckResult::failed(result) }
 }
 
 fn drain(state: &mut CheckState) -> Change {
-    state.drain("/run/drain".into(), End::Never)
+    state.drain("/run/drain".into(), DrainEnd::Never)
 }
 
 /// Does what each word says; returns what the last one changed.
@@ -201,7 +201,7 @@ fn nothing_begins_while_a_service_is_drained() {
 
 #[test]
 fn a_drain_may_change_its_end_and_keeps_its_begin() {
-    let (mut state, at) = (CheckState::new(&service()), End::At(UNIX_EPOCH));
+    let (mut state, at) = (CheckState::new(&service()), DrainEnd::At(UNIX_EPOCH));
     let _ = drain(&mut state);
     let since = state.drained().unwrap().since;
     assert_eq!(state.drain("/run/host".into(), at), Change::default());

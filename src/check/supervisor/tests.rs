@@ -12,7 +12,7 @@ use crate::check::state::{Intent, RunResult};
 use crate::check::worker::tests::{context, service};
 use crate::config::diff::diff;
 use crate::config::settings::{OnDisabled, Service, Settings, TimedCommand};
-use crate::drain_file::End;
+use crate::drain_file::DrainEnd;
 use crate::prefix::Prefix;
 use crate::sys::orphans::MAX_PER_OWNER;
 use crate::sys::pidfd::tests::Sleep;
@@ -60,7 +60,7 @@ impl Rig {
     }
 
     fn look(&mut self) {
-        self.supervisor.look(Instant::now());
+        self.supervisor.poll(Instant::now());
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -303,7 +303,7 @@ impl Looks {
     /// Looks so much later than planned. Whether the service is declared stuck.
     fn look(&mut self, late: Duration) -> bool {
         let now = self.planned + late;
-        self.planned = self.rig.supervisor.look(now).unwrap();
+        self.planned = self.rig.supervisor.poll(now).unwrap();
         assert!(self.planned > now);
         self.check.state().is_stuck()
     }
@@ -379,7 +379,7 @@ fn looks_that_follow_one_another_at_once_are_one_look() {
     assert!(!looks.look(60 * MINUTE));
     let now = looks.planned - ON_TIME;
     for n in 1..100 {
-        let planned = looks.rig.supervisor.look(now + n * Duration::from_millis(1)).unwrap();
+        let planned = looks.rig.supervisor.poll(now + n * Duration::from_millis(1)).unwrap();
         assert!(!looks.check.state().is_stuck(), "{n} ms after a machine that stood still");
         looks.planned = planned;
     }
@@ -393,7 +393,7 @@ fn looks_that_follow_one_another_at_once_are_one_look() {
 #[test]
 fn a_drained_service_is_not_stuck_until_the_drain_ends() {
     let mut looks = Looks::new();
-    let _ = looks.check.state_mut().drain("/run/drain".into(), End::Never);
+    let _ = looks.check.state_mut().drain("/run/drain".into(), DrainEnd::Never);
     looks.look_until_overdue();
     assert!(!looks.look(Duration::ZERO) && !looks.look(Duration::ZERO));
     let _ = looks.check.state_mut().end_drain(&looks.check.service);
@@ -484,9 +484,9 @@ fn a_check_that_cannot_be_killed_is_reaped_after_the_reload_that_ended_it() {
     let here = |pid: &PathBuf| PathBuf::from("/proc").join(pid.file_stem().unwrap()).exists();
     assert!(pids().iter().all(here) && pids().len() == MAX_PER_OWNER);
     // Nothing runs, and yet the next look is never far.
-    assert!(rig.supervisor.look(Instant::now()).is_some());
+    assert!(rig.supervisor.poll(Instant::now()).is_some());
     std::fs::File::create(&go).unwrap();
-    wait_until("the last look", || rig.supervisor.look(Instant::now()).is_none());
+    wait_until("the last look", || rig.supervisor.poll(Instant::now()).is_none());
     assert!(!pids().iter().any(here), "no zombie");
     rig.end();
 }

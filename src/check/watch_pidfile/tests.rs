@@ -34,7 +34,7 @@ impl Started {
 
     /// Looks, and expects no process to be watched for a reason that contains this.
     fn expect_none(&mut self, why: &str) {
-        assert_eq!(self.pidfile.look(), None);
+        assert_eq!(self.pidfile.refresh(), None);
         let problem = self.pidfile.problem.as_deref();
         assert!(problem.is_some_and(|problem| problem.contains(why)), "{problem:?} instead of {why}");
     }
@@ -42,7 +42,7 @@ impl Started {
     /// Names the process, and expects it to be watched.
     fn expect_watched(&mut self, sleep: &Sleep) {
         self.sh(&format!("echo {} >pid", sleep.pid()));
-        assert_eq!(self.pidfile.look(), Some(sleep.pid().as_raw_pid()));
+        assert_eq!(self.pidfile.refresh(), Some(sleep.pid().as_raw_pid()));
         assert_eq!(self.pidfile.problem, None);
     }
 
@@ -119,7 +119,7 @@ fn a_watched_process_stays_watched_whatever_becomes_of_the_file() {
     let (mut started, mut sleep) = (Started::new(), Sleep::start());
     started.expect_watched(&sleep);
     started.sh("rm pid");
-    assert_eq!(started.pidfile.look(), Some(sleep.pid().as_raw_pid()));
+    assert_eq!(started.pidfile.refresh(), Some(sleep.pid().as_raw_pid()));
     assert!(started.pidfile.problem.is_some());
     sleep.kill();
     started.expect_order();
@@ -164,8 +164,8 @@ fn each_change_of_the_situation_is_said_once() {
 
     let mut started = Started::new();
     let look_twice = |started: &mut Started, expected: &[&str]| {
-        started.pidfile.look();
-        started.pidfile.look();
+        started.pidfile.refresh();
+        started.pidfile.refresh();
         let said = std::mem::take(&mut *said.0.lock().unwrap());
         assert_eq!(said.len(), expected.len(), "{said:?}");
         for (said, expected) in said.iter().zip(expected) {

@@ -10,7 +10,7 @@ use super::*;
 use crate::check::hook::Hooks;
 use crate::check::state::{CheckState, Run};
 use crate::config::settings::TimedCommand;
-use crate::drain_file::End;
+use crate::drain_file::DrainEnd;
 use crate::sys::pidfd::tests::Sleep;
 use crate::sys::stop_token::StopToken;
 use crate::testing::isolated::{alone, beside_sudo, in_own_network, sh, this_program, wait_until, BECOMES_ROOT};
@@ -40,8 +40,12 @@ pub(crate) fn context(stop: &StopToken) -> (Context, Receiver<Event>, JoinHandle
     let orphans = Arc::<Orphans>::default();
     let announcer = Announcer { events: sender, hooks: Hooks::new(orphans.clone(), stop.clone()) };
     let (address_watcher, watching) = AddressWatcher::start(announcer.clone(), stop.clone()).unwrap();
-    let watcher = Watcher::new(stop.clone());
-    (Context { announcer, address_watcher, watcher, orphans, start_limiter: StartLimiter::new() }, events, watching)
+    let process_watcher = Watcher::new(stop.clone());
+    (
+        Context { announcer, address_watcher, process_watcher, orphans, start_limiter: StartLimiter::new() },
+        events,
+        watching,
+    )
 }
 
 /// A check thread and all its ends.
@@ -217,7 +221,7 @@ fn too_slow_a_check_is_killed_with_all_its_children() {
     let script = "echo said; (sleep 1101 | sleep 1101) & sleep 1101".replace("1101", &seconds(1101));
     let thread = begin(Service { check_timeout: Duration::from_millis(300), ..service(&script) });
     thread.expect(State::Down, "");
-    let Run { took, result, output, .. } = thread.last();
+    let Run { duration: took, result, output, .. } = thread.last();
     assert_eq!((result, output.as_str()), (RunResult::TimedOut, "said\n"));
     assert!(took.unwrap() >= Duration::from_millis(300));
     let counts = thread.check.state().counts.clone();
@@ -355,7 +359,7 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     let thread = begin(Service { prefixes, assigned_to: Some("lo".to_string()), ..service("true") });
     thread.context.address_watcher.follow(Arc::from([thread.check.clone()]));
     thread.expect(State::Down, "10.9.0.1/32,fd00::2/128");
-    let Run { took, result, .. } = thread.last();
+    let Run { duration: took, result, .. } = thread.last();
     assert_eq!((took, result), (None, RunResult::NotAssigned));
     for (change, state, missing) in [
         ("ip address add 10.9.0.1/32 dev lo", State::Up, "fd00::2/128"),
@@ -456,7 +460,7 @@ fn the_longest_times_run_over_nothing() {
 impl Started {
     /// The drain begins, as the thread that looks at the files has it.
     fn drain(&self) {
-        self.change(|state| state.drain("/run/drain".into(), End::Never));
+        self.change(|state| state.drain("/run/drain".into(), DrainEnd::Never));
     }
 
     fn end_drain(&self) {
@@ -530,7 +534,7 @@ fn a_drain_that_the_thread_slept_through_is_made_good_at_once() {
 #[test]
 fn a_drained_service_whose_check_is_disabled_stays_out() {
     let check = Check::new(Arc::new(Service { disabled: Some(OnDisabled::Advertise), ..service("true") }));
-    let _ = check.state_mut().drain("/run/drain".into(), End::Never);
+    let _ = check.state_mut().drain("/run/drain".into(), DrainEnd::Never);
     let thread = Started::new(check, FirstRun::default());
     wait_until("the thread's end", || thread.threads[0].is_finished());
     assert_eq!(thread.state_and_transitions(), (State::Down, 1));

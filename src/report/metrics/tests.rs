@@ -82,7 +82,7 @@ fn original_daemon(at: SystemTime) -> DaemonState {
         let took = ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
         let missing = check.service.prefixes.iter().copied().filter(|_| result == RunResult::NotAssigned).collect();
         let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
-        let found = CheckResult { outcome, took, ..CheckResult::failed(result) };
+        let found = CheckResult { outcome, duration: took, ..CheckResult::failed(result) };
         check.state_mut().finish(&check.service, at, missing, &found).unwrap();
     };
     verdict(0, RunResult::Exited(0), Some(0.0625));
@@ -196,7 +196,7 @@ fn our_series() {
         sample::unassign(&check_of_two, &service.prefixes[1..]);
         let mut report = check_of_two.state_mut();
         (report.code, report.transitions) = (Some(0), 7);
-        report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });
+        report.last = Some(Run { began: at, duration: None, result: RunResult::Exited(0), output: String::new() });
         report.hook = HookRuns { succeeded: 8, failed: 9, skipped: 10, problem: None };
         report.counts = Counts { passed: 1, failed: 2, not_assigned: 4, ..Counts::default() };
     }
@@ -230,7 +230,7 @@ fn our_series() {
     check(&daemon, "prefixes_unmanaged", "1.0 0.0");
     check(&daemon, "bird_last_success_timestamp_seconds", "1.5");
     check(&daemon, "service_drained", "0.0 0.0");
-    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::End::Never);
+    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::DrainEnd::Never);
     check(&daemon, "service_drained", "1.0 1.0");
     // As where it is withdrawn for its addresses. What alerts on these two has to look at `service_drained`.
     check(&daemon, "service_state", "1.0 1.0");

@@ -34,7 +34,7 @@ fn daemon() -> DaemonState {
         let mut found = check.state_mut();
         (found.since, found.transitions) = (at, 1);
         let took = Some(Duration::from_micros(12_345));
-        found.last = Some(Run { began: at, took, result, output: output.to_string() });
+        found.last = Some(Run { began: at, duration: took, result, output: output.to_string() });
     };
     set(0, State::Up, RunResult::Exited(0), "");
     set(1, State::Down, RunResult::Exited(3), "first\nsecond\n");
@@ -203,7 +203,7 @@ fn a_first_verdict_that_does_not_come_is_told() {
     check(&|check| sample::decide(check, State::Up), None);
     check(&|check| sample::unassign(check, &check.service.prefixes), None);
     let drain = |check: &Check| {
-        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), End::Never);
+        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), DrainEnd::Never);
     };
     check(&drain, None);
 }
@@ -215,9 +215,9 @@ fn a_drain_is_told_and_is_no_fault() {
         let _ = sample::check(&daemon, n).state_mut().drain(PathBuf::from("/run/drain"), end);
     };
     let before = SystemTime::now();
-    drain(1, End::Never);
-    drain(2, End::At(UNIX_EPOCH + Duration::from_secs(60)));
-    drain(3, End::Never);
+    drain(1, DrainEnd::Never);
+    drain(2, DrainEnd::At(UNIX_EPOCH + Duration::from_secs(60)));
+    drain(3, DrainEnd::Never);
     let document = documented(&daemon, Duration::from_secs(90));
     assert_eq!(document.summary, summary(&daemon));
     assert_eq!(
