@@ -1,29 +1,34 @@
-//! The health of one service: consecutive outcomes in, a state and its progress out.
+//! The health of one service: takes the outcome of each check and yields the state and the progress
+//! towards another.
 //!
 //! ```text
-//!                 rise passes in a row                     (counters, per state)
-//!     Unknown ----------------------------> Up             passed: 0..=rise, failed: 0..=fail;
-//!        |  \                              ^  |            a pass clears `failed`, a failure clears `passed`
-//!        |   fail failures in a row        |  | fail failures in a row, or not assigned
-//!        |       \                         |  v
-//!        +--------+-------------------> Down -+
-//!        not assigned, withheld            rise passes in a row
+//!    +---------+  rise passes in a row       +------+      counters, of consecutive outcomes:
+//!    | Unknown | --------------------------> |  Up  |        passed, cleared by a failure
+//!    +---------+                             +------+        failed, cleared by a pass
+//!         |                                   |    ^
+//!         | fail failures in a row,           |    | rise passes in a row
+//!         | or forced down                    v    |
+//!         |                                  +------+
+//!         +--------------------------------> | Down |
+//!                                            +------+
 //! ```
 //!
-//! Promises: pure; a run of outcomes shorter than its threshold changes nothing; only a change is news.
-//! Leaves out: running checks (`check::worker`) and what a state means for a route (`bird::routes`).
+//! Guarantees: pure. Fewer outcomes in a row than the threshold do not change the state.
+//!
+//! Out of scope: running checks (`check::worker`) and what a state means for a route
+//! (`bird::routes`).
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// What is known of a service.
+/// The state of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// No verdict yet since the daemon started: the route stays as it is.
+    /// There has been no verdict since the daemon started, so the route stays as it is.
     Unknown,
     /// `check_rise` checks in a row passed.
     Up,
-    /// `check_fail` checks in a row failed, or the address is not assigned.
+    /// `check_fail` checks in a row failed, or the service was forced down.
     Down,
 }
 
@@ -37,41 +42,42 @@ impl fmt::Display for State {
     }
 }
 
-/// What one cycle of a check came to.
+/// The outcome of one cycle of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
     /// The command exited with 0 in time.
     Passed,
-    /// Anything else of the command: another exit code, a signal, a time-out, no such executable.
+    /// Any other end of the command: another exit code, a signal, a time-out, no such executable.
     Failed,
-    /// The service cannot have traffic whatever its command says: no address assigned, its thread stuck, or drained.
-    Withheld,
+    /// The service must not get traffic whatever its command says: no address is assigned, its
+    /// thread is stuck, or it is drained.
+    ForcedDown,
 }
 
-/// Where the counters stand after an outcome.
+/// The effect of an outcome on the state and its counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// `n` of `of` passes that make the service up.
+    /// The service is up after `of` passes in a row, of which this was the `n`th.
     GoingUp {
         /// Passes in a row.
         n: u32,
         /// `check_rise`.
         of: u32,
     },
-    /// `n` of `of` failures that make the service down.
+    /// The service is down after `of` failures in a row, of which this was the `n`th.
     GoingDown {
         /// Failures in a row.
         n: u32,
         /// `check_fail`.
         of: u32,
     },
-    /// The state was just reached by this outcome: news.
+    /// This outcome changed the state.
     Changed(State),
-    /// The state was there before and the outcome confirms it.
+    /// This outcome confirmed the state.
     Confirmed(State),
 }
 
-/// State and counters of one service.
+/// The state and the counters of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     rise: NonZeroU32,
@@ -82,12 +88,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// A service that nothing is known of.
+    /// Creates the health of a service that has not been checked.
     pub fn new(rise: NonZeroU32, fail: NonZeroU32) -> Health {
         Health { rise, fail, state: State::Unknown, passed: 0, failed: 0 }
     }
 
-    /// The same service in a state that an earlier check of it reached; its counters begin anew.
+    /// Replaces the state and keeps the counters.
     pub fn with_state(self, state: State) -> Health {
         Health { state, ..self }
     }
@@ -97,8 +103,9 @@ impl Health {
         self.state
     }
 
-    /// Whether the next outcomes may change the state: it is unknown, or a counter towards the other state runs.
-    pub fn undecided(&self) -> bool {
+    /// Whether the next outcomes may change the state: it is unknown, or a counter towards the
+    /// other state is running.
+    pub fn is_undecided(&self) -> bool {
         match self.state {
             State::Unknown => true,
             State::Up => self.failed > 0,
@@ -106,7 +113,7 @@ impl Health {
         }
     }
 
-    /// Takes one outcome in.
+    /// Applies one outcome.
     pub fn observe(&mut self, outcome: CheckOutcome) -> Progress {
         match outcome {
             CheckOutcome::Passed => {
@@ -125,7 +132,7 @@ impl Health {
                 }
                 self.reach(State::Down)
             }
-            CheckOutcome::Withheld => {
+            CheckOutcome::ForcedDown => {
                 self.passed = 0;
                 self.reach(State::Down)
             }
@@ -149,15 +156,16 @@ mod tests {
         Health::new(NonZeroU32::new(rise).unwrap(), NonZeroU32::new(fail).unwrap())
     }
 
-    /// Outcomes as letters (`p`assed, `f`ailed, `w`ithheld), what comes of each as a word.
+    /// Applies outcomes given as letters (`p`assed, `f`ailed, forced do`w`n), and compares the
+    /// progress after each.
     fn check(rise: u32, fail: u32, outcomes: &str, expected: &str) {
         let mut health = health(rise, fail);
-        let found: Vec<String> = outcomes
+        let progress: Vec<String> = outcomes
             .chars()
             .map(|c| match c {
                 'p' => CheckOutcome::Passed,
                 'f' => CheckOutcome::Failed,
-                _ => CheckOutcome::Withheld,
+                _ => CheckOutcome::ForcedDown,
             })
             .map(|outcome| match health.observe(outcome) {
                 Progress::GoingUp { n, of } => format!("{n}/{of}up"),
@@ -166,35 +174,35 @@ mod tests {
                 Progress::Confirmed(state) => state.to_string(),
             })
             .collect();
-        assert_eq!(found.join(" "), expected, "rise {rise} fail {fail} {outcomes}");
+        assert_eq!(progress.join(" "), expected, "rise {rise} fail {fail} {outcomes}");
     }
 
     #[test]
-    fn thresholds_of_one_decide_at_once() {
+    fn a_threshold_of_one_decides_at_once() {
         check(1, 1, "ppff", "up! up down! down");
         check(1, 1, "w", "down!");
     }
 
     #[test]
-    fn runs_below_the_thresholds_change_nothing() {
+    fn too_few_outcomes_in_a_row_change_nothing() {
         check(3, 2, "pppfpppfpfp", "1/3up 2/3up up! 1/2down 1/3up 2/3up up 1/2down 1/3up 1/2down 1/3up");
     }
 
     #[test]
-    fn going_down_and_up_again() {
+    fn a_service_goes_down_and_up_again() {
         check(2, 2, "ppffpp", "1/2up up! 1/2down down! 1/2up up!");
     }
 
     #[test]
-    fn not_assigned_is_down_at_once_and_rises_from_nothing() {
+    fn a_forced_down_service_is_down_at_once_and_needs_all_its_passes_again() {
         check(2, 3, "ppwwpp", "1/2up up! down! down 1/2up up!");
         check(2, 3, "pwp", "1/2up down! 1/2up");
     }
 
     #[test]
-    fn undecided_while_something_may_change() {
+    fn a_service_is_undecided_while_its_state_may_change() {
         let mut health = health(2, 2);
-        let mut seen = vec![health.undecided()];
+        let mut seen = vec![health.is_undecided()];
         for outcome in [
             CheckOutcome::Passed,
             CheckOutcome::Passed,
@@ -203,30 +211,31 @@ mod tests {
             CheckOutcome::Passed,
         ] {
             health.observe(outcome);
-            seen.push(health.undecided());
+            seen.push(health.is_undecided());
         }
         assert_eq!(seen, [true, true, false, true, false, true]);
     }
 
     proptest::proptest! {
-        /// The model: the state is what the last long enough run of equal outcomes says.
+        /// The model: the last sequence of equal outcomes that reached its threshold decides the
+        /// state.
         #[test]
         fn equals_the_model(rise in 1u32..5, fail in 1u32..5, outcomes in proptest::collection::vec(0u8..3, 0..60)) {
             let mut health = health(rise, fail);
             let (mut state, mut passes, mut failures) = (State::Unknown, 0, 0);
             for outcome in outcomes {
                 let before = state;
-                let outcome = [CheckOutcome::Passed, CheckOutcome::Failed, CheckOutcome::Withheld][outcome as usize];
+                let outcome = [CheckOutcome::Passed, CheckOutcome::Failed, CheckOutcome::ForcedDown][outcome as usize];
                 match outcome {
                     CheckOutcome::Passed => { passes += 1; failures = 0; }
                     CheckOutcome::Failed => { failures += 1; passes = 0; }
-                    CheckOutcome::Withheld => { passes = 0; state = State::Down; }
+                    CheckOutcome::ForcedDown => { passes = 0; state = State::Down; }
                 }
                 if passes >= rise { state = State::Up; }
                 if failures >= fail { state = State::Down; }
-                let news = health.observe(outcome) == Progress::Changed(state);
+                let changed = health.observe(outcome) == Progress::Changed(state);
                 proptest::prop_assert_eq!(health.state(), state);
-                proptest::prop_assert_eq!(news, state != before);
+                proptest::prop_assert_eq!(changed, state != before);
             }
         }
     }

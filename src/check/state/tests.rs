@@ -1,4 +1,4 @@
-//! Tables and properties.
+//! Tables and properties of the transitions.
 
 use std::time::UNIX_EPOCH;
 
@@ -10,7 +10,7 @@ use crate::testing::sample::{prefixes, MANY};
 
 const PREFIXES: [&str; 2] = ["10.0.0.1", "fd00::2"];
 
-/// A service with two prefixes on lo, whose state each single run decides.
+/// A service with two prefixes on lo. One run decides its state.
 fn service() -> Service {
     let one = 1.try_into().unwrap();
     let prefixes = PREFIXES.map(|prefix| prefix.parse().unwrap()).into();
@@ -21,11 +21,12 @@ fn prefix(n: usize) -> Prefix {
     PREFIXES[n].parse().unwrap()
 }
 
+/// The prefixes of these numbers: `12` is both.
 fn these(numbers: &str) -> BTreeSet<Prefix> {
     numbers.chars().map(|n| prefix(n as usize - '1' as usize)).collect()
 }
 
-fn came_to(result: RunResult) -> CheckResult {
+fn result_of(result: RunResult) -> CheckResult {
     let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
     CheckResult { outcome, duration: Some(Duration::from_secs(1)), ..CheckResult::failed(result) }
 }
@@ -34,18 +35,19 @@ fn drain(state: &mut CheckState) -> Change {
     state.drain("/run/drain".into(), DrainEnd::Never)
 }
 
-/// Does what each word says; returns what the last one changed.
+/// Applies the transition of each word, and returns the last change.
 ///
-/// `begin`; `pass`, `fail`, `slow`: a run came to that, with these prefixes missing: `pass-12`; `gone-1`: not assigned any
-/// more; `drain`, `undrain`, `stuck`, `leave`; `advertise`, `withdraw`: `check_disabled` decides; `gain-2`: a reload.
+/// `begin`; `pass`, `fail`, `slow`: a run ends like that, `pass-12` with these prefixes missing;
+/// `gone-1`: the address watcher finds it missing; `drain`, `undrain`, `stuck`, `leave`;
+/// `advertise`, `withdraw`: `on_disabled` decides; `gain-2`: a reload adds it.
 fn last_of(state: &mut CheckState, service: &Service, words: &str) -> Change {
     let mut last = Change::default();
     for word in words.split_whitespace() {
         let (act, numbers) = word.split_once('-').unwrap_or((word, ""));
         let numbers = these(numbers);
         let mut finish = |result| {
-            let found = state.finish(service, UNIX_EPOCH, numbers.clone(), &came_to(result));
-            found.map_or_else(Change::default, |finished| finished.change)
+            let finished = state.finish(service, UNIX_EPOCH, numbers.clone(), &result_of(result));
+            finished.map_or_else(Change::default, |finished| finished.change)
         };
         last = match act {
             "pass" => finish(RunResult::Exited(0)),
@@ -79,7 +81,7 @@ fn apply(state: &mut CheckState, service: &Service, words: &str) {
     let _ = last_of(state, service, words);
 }
 
-/// What becomes of both prefixes: `+` advertise, `-` withdraw, `?` keep.
+/// The intents of both prefixes: `+` advertise, `-` withdraw, `?` keep.
 fn intents(state: &CheckState) -> String {
     let verdict = state.verdict();
     let sign = |n| match verdict.intent(&prefix(n)) {
@@ -90,7 +92,8 @@ fn intents(state: &CheckState) -> String {
     [0, 1].map(sign).iter().collect()
 }
 
-/// After `before`, `word` leads to this state, the change of it and of the verdict (`=` none), both intents, and this code.
+/// Applies `before` and then `word`, and compares: the state, the change of state and of the
+/// verdict (`=` for none), both intents, and the code.
 fn check(before: &str, word: &str, expected: &str) {
     let (service, mut state) = (service(), CheckState::new(&service()));
     apply(&mut state, &service, before);
@@ -99,14 +102,14 @@ fn check(before: &str, word: &str, expected: &str) {
     let states = change.states.map_or("=".to_string(), |[old, new]| format!("{old}>{new}"));
     let code = state.code.map_or("none".to_string(), |code| code.to_string());
     let hint = if change.verdict { "hint" } else { "=" };
-    let found = format!("{} {states} {hint} {} {code}", state.state(), intents(&state));
-    assert_eq!(found, expected, "{before}, then {word}");
+    let result = format!("{} {states} {hint} {} {code}", state.state(), intents(&state));
+    assert_eq!(result, expected, "{before}, then {word}");
     assert_eq!(change.states.is_some(), state.transitions == transitions + 1, "{before}, then {word}");
     assert_eq!(change.verdict, state.verdict() != was, "{before}, then {word}");
 }
 
 #[test]
-fn runs() {
+fn runs_decide_the_state_and_the_intents() {
     check("", "", "unknown = = ?? none");
     check("begin", "pass", "up unknown>up hint ++ 0");
     check("begin", "fail", "down unknown>down hint -- 7");
@@ -114,7 +117,7 @@ fn runs() {
     check("pass", "slow", "down up>down hint -- 126");
     check("fail", "slow", "down = = -- 126");
     check("fail", "pass", "up down>up hint ++ 0");
-    // Some addresses are missing, and all of them.
+    // Some or all addresses are missing.
     check("", "pass-1", "up unknown>up hint -+ 0");
     check("pass", "pass-2", "up = hint +- 0");
     check("pass-1", "pass-2", "up = hint +- 0");
@@ -125,7 +128,7 @@ fn runs() {
 }
 
 #[test]
-fn addresses_that_go_while_nothing_runs_and_while_a_check_runs() {
+fn addresses_may_go_while_a_check_runs_or_not() {
     for begin in ["pass", "pass begin"] {
         check(begin, "gone-1", "up = hint -+ 0");
         check(begin, "gone", "up = = ++ 0");
@@ -136,38 +139,38 @@ fn addresses_that_go_while_nothing_runs_and_while_a_check_runs() {
     }
     check("", "gone-1", "unknown = hint -? none");
     check("", "gone-12", "down unknown>down hint -- 1");
-    // What runs goes on counting where some address is left, and finds those that are back.
+    // A run that is under way counts while some address is left.
     check("begin gone-1", "pass-1", "up unknown>up hint -+ 0");
     check("pass begin gone-1", "pass", "up = hint ++ 0");
     check("pass begin gone-1", "fail-1", "down up>down hint -- 7");
-    // It counts for nothing where all had gone, be they back or not; the next one does.
+    // It is discarded if all addresses had gone, even if they are back. The next run counts.
     check("pass begin gone-12", "pass-12", "down = = -- 1");
     check("pass begin gone-12", "pass", "down = hint -- 1");
     check("pass begin gone-12 pass begin", "pass", "up down>up hint ++ 0");
-    // The run ends before the transition is told, and has seen it: that is the same.
+    // The run has noticed the loss before the address watcher did.
     check("pass begin pass-12", "gone-12", "down = = -- 1");
-    // One that is drained has no addresses to lose.
+    // A drained service has no addresses to lose.
     check("pass drain", "gone-12", "down = = -- 1");
     let disabled = Service { disabled: Some(OnDisabled::Advertise), ..service() };
     let mut state = CheckState::new(&disabled);
     apply(&mut state, &disabled, "advertise gone-12");
-    assert_eq!((state.state(), &*intents(&state)), (State::Up, "++"), "nothing is looked at");
+    assert_eq!((state.state(), &*intents(&state)), (State::Up, "++"), "addresses do not matter");
 }
 
 #[test]
-fn only_those_that_are_newly_gone_are_handed_out() {
+fn only_newly_missing_prefixes_are_returned() {
     let (service, mut state) = (service(), CheckState::new(&service()));
     assert_eq!(state.addresses_gone(&service, these("2")).1, [prefix(1)]);
     assert_eq!(state.addresses_gone(&service, these("12")).1, [prefix(0)]);
     assert_eq!(state.addresses_gone(&service, these("12")).1, []);
     assert_eq!(*state.missing(), these("12"));
-    // One that is back is the affair of the next run: until then it counts as gone.
+    // A prefix that is back counts as missing until the next run.
     assert_eq!(state.addresses_gone(&service, these("1")).1, []);
     assert_eq!(*state.missing(), these("12"));
 }
 
 #[test]
-fn drains() {
+fn a_drain_forces_down_until_the_check_has_passed_again() {
     check("", "drain", "down unknown>down hint -- 1");
     check("pass", "drain", "down up>down hint -- 1");
     check("fail", "drain", "down = hint -- 1");
@@ -176,11 +179,11 @@ fn drains() {
     check("pass drain", "undrain", "down = hint -- 1");
     check("pass drain undrain", "undrain", "down = = -- 1");
     check("pass drain undrain begin", "pass", "up down>up hint ++ 0");
-    // What was under way counts for nothing, be the drain over or not.
+    // A run that was under way is discarded, even if the drain is over.
     check("pass begin drain", "pass", "down = = -- 1");
     check("pass begin drain undrain", "pass", "down = = -- 1");
     check("pass begin drain undrain pass begin", "pass", "up down>up hint ++ 0");
-    // Nor does it bring in what is missing.
+    // It does not change the missing prefixes either.
     check("pass begin drain", "pass-12", "down = = -- 1");
     for word in ["advertise", "withdraw"] {
         check("drain", word, "down = = -- 1");
@@ -188,19 +191,19 @@ fn drains() {
 }
 
 #[test]
-fn nothing_begins_while_a_service_is_drained() {
+fn no_run_begins_while_a_service_is_drained() {
     let (service, mut state) = (service(), CheckState::new(&service()));
     assert!(state.begin());
     let _ = drain(&mut state);
     assert!(!state.begin());
-    assert!(state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &came_to(RunResult::Exited(0))).is_none());
-    assert_eq!((&state.counts, state.last.is_none()), (&Counts::default(), true), "it is not counted either");
+    assert!(state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &result_of(RunResult::Exited(0))).is_none());
+    assert_eq!((&state.counts, state.last.is_none()), (&Counts::default(), true), "it is not counted");
     let _ = state.end_drain(&service);
     assert!(state.begin());
 }
 
 #[test]
-fn a_drain_may_change_its_end_and_keeps_its_begin() {
+fn a_drain_may_change_its_end_and_keeps_its_start() {
     let (mut state, at) = (CheckState::new(&service()), DrainEnd::At(UNIX_EPOCH));
     let _ = drain(&mut state);
     let since = state.drained().unwrap().since;
@@ -223,7 +226,7 @@ fn after_a_drain_on_disabled_decides_again() {
 }
 
 #[test]
-fn a_disabled_check_decides() {
+fn on_disabled_decides_for_a_disabled_check() {
     check("", "advertise", "up unknown>up hint ++ none");
     check("", "withdraw", "down unknown>down hint -- none");
     check("pass", "withdraw", "down up>down hint -- 0");
@@ -232,23 +235,23 @@ fn a_disabled_check_decides() {
 }
 
 #[test]
-fn stuck_threads() {
+fn a_stuck_service_is_down_until_its_thread_is_back() {
     check("", "stuck", "down unknown>down hint -- 126");
     check("pass begin", "stuck", "down up>down hint -- 126");
     check("fail begin", "stuck", "down = = -- 126");
-    // The run that hung counts for nothing, and is the end of it.
+    // The run that hung is discarded; the thread is back.
     check("pass begin stuck", "pass", "down = = -- 126");
     check("pass begin stuck", "fail", "down = = -- 7");
     check("pass begin stuck pass begin", "pass", "up down>up hint ++ 0");
-    // It hung while it slept: the next run counts.
+    // It hung between two runs: the next run counts.
     check("pass stuck begin", "pass", "up down>up hint ++ 0");
     let (service, mut state) = (service(), CheckState::new(&service()));
     apply(&mut state, &service, "begin stuck");
     assert!(state.is_stuck());
-    let mut finish = || state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &came_to(RunResult::Exited(0))).unwrap();
+    let mut finish = || state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &result_of(RunResult::Exited(0))).unwrap();
     assert_eq!((finish().was_stuck, finish().was_stuck), (true, false));
     assert!(!state.is_stuck());
-    // A drain takes it out in another way, and the thread is back with its next cycle, in which nothing is run.
+    // During a drain nothing runs: the thread is back with its next cycle.
     apply(&mut state, &service, "stuck drain");
     assert!(state.is_stuck());
     apply(&mut state, &service, "begin");
@@ -256,22 +259,22 @@ fn stuck_threads() {
 }
 
 #[test]
-fn with_counters_a_service_that_was_taken_out_has_to_rise_again() {
+fn a_service_that_was_forced_down_needs_all_its_passes_again() {
     let service = Service { check_rise: 2.try_into().unwrap(), check_fail: 2.try_into().unwrap(), ..service() };
-    for out in ["drain undrain", "stuck", "gone-12"] {
+    for cause in ["drain undrain", "stuck", "gone-12"] {
         let mut state = CheckState::new(&service);
         apply(&mut state, &service, "pass begin");
-        apply(&mut state, &service, out);
-        // One was under way, one is not enough.
+        apply(&mut state, &service, cause);
+        // The first was under way, and one pass is not enough.
         for (words, expected) in [("pass", State::Down), ("begin pass", State::Down), ("begin pass", State::Up)] {
             apply(&mut state, &service, words);
-            assert_eq!(state.state(), expected, "{out} {words}");
+            assert_eq!(state.state(), expected, "{cause} {words}");
         }
     }
 }
 
 #[test]
-fn a_daemon_that_stops_withdraws_whatever_is_known() {
+fn a_leaving_service_is_withdrawn_in_any_state() {
     for before in ["", "pass", "fail", "pass drain", "pass-1", "pass gain-2", "advertise"] {
         let (service, mut state) = (service(), CheckState::new(&service()));
         apply(&mut state, &service, before);
@@ -284,7 +287,7 @@ fn a_daemon_that_stops_withdraws_whatever_is_known() {
 }
 
 #[test]
-fn something_is_known_after_the_first_verdict() {
+fn a_service_is_known_after_its_first_verdict() {
     for (words, expected) in [("", false), ("pass", true), ("fail", true), ("drain", true), ("gone-1", false)] {
         let (service, mut state) = (service(), CheckState::new(&service()));
         apply(&mut state, &service, words);
@@ -292,23 +295,21 @@ fn something_is_known_after_the_first_verdict() {
     }
 }
 
-/// Every combination of what an intent depends on.
+/// All combinations of what an intent depends on.
 #[test]
-fn intents_of_a_prefix() {
+fn an_intent_depends_on_the_state_and_the_exceptions() {
     use Intent::{Advertise, Keep, Withdraw};
     let one = prefix(0);
-    for (state, plain, unconfirmed) in
+    for (state, plain, of_unconfirmed) in
         [(State::Unknown, Keep, Keep), (State::Up, Advertise, Keep), (State::Down, Withdraw, Withdraw)]
     {
         for n in 0..8 {
             let [withheld, missing, gained] = [1, 2, 4].map(|bit| n & bit != 0);
             let set = |with| if with { these("1") } else { these("2") };
-            let (ends_hold, unassigned) = (false, false);
-            let verdict =
-                Verdict { state, withheld, ends_hold, unassigned, missing: set(missing), unconfirmed: set(gained) };
+            let verdict = Verdict { withheld, ..Verdict::of(state).with(set(missing), set(gained)) };
             let expected = match (withheld || missing, gained) {
                 (true, _) => Withdraw,
-                (false, true) => unconfirmed,
+                (false, true) => of_unconfirmed,
                 (false, false) => plain,
             };
             assert_eq!(verdict.intent(&one), expected, "{verdict:?}");
@@ -316,9 +317,9 @@ fn intents_of_a_prefix() {
     }
 }
 
-/// A service with the first prefix gains the second one.
+/// A reload adds the second prefix to a service with the first.
 #[test]
-fn a_service_that_has_merely_lost_its_addresses_says_nothing_of_a_prefix_that_it_gains() {
+fn a_service_that_has_only_lost_its_addresses_keeps_an_added_prefix() {
     let after = service();
     let before = Service { prefixes: vec![prefix(0)], ..service() };
     for (words, then, expected) in [
@@ -341,7 +342,7 @@ fn a_service_that_has_merely_lost_its_addresses_says_nothing_of_a_prefix_that_it
 }
 
 #[test]
-fn codes_of_verdicts() {
+fn each_verdict_has_the_code_of_its_run() {
     let check = |progress: Progress, result: RunResult, expected: Option<i32>| {
         assert_eq!(result.verdict_code(progress), expected, "{progress:?} {result:?}");
     };
@@ -359,7 +360,7 @@ fn codes_of_verdicts() {
 }
 
 #[test]
-fn runs_are_counted_by_what_they_came_to() {
+fn runs_are_counted_by_result() {
     let (service, mut state) = (service(), CheckState::new(&service()));
     let results = [
         RunResult::Exited(0),
@@ -371,7 +372,7 @@ fn runs_are_counted_by_what_they_came_to() {
     ];
     for (n, result) in results.into_iter().enumerate() {
         let began = UNIX_EPOCH + Duration::from_secs(n as u64);
-        state.finish(&service, began, BTreeSet::new(), &came_to(result));
+        state.finish(&service, began, BTreeSet::new(), &result_of(result));
     }
     state.finish(&service, UNIX_EPOCH, these("12"), &CheckResult::not_assigned());
     let first_time_out = Some(UNIX_EPOCH + Duration::from_secs(4));
@@ -379,9 +380,9 @@ fn runs_are_counted_by_what_they_came_to() {
 }
 
 #[test]
-fn the_last_run_is_kept_with_its_output_where_it_failed() {
+fn the_last_run_is_kept_with_the_output_of_a_failure() {
     let (service, mut state) = (service(), CheckState::new(&service()));
-    let said = |result| CheckResult { stdout: b"out ".into(), stderr: b"\xff err".into(), ..came_to(result) };
+    let with_output = |result| CheckResult { stdout: b"out ".into(), stderr: b"\xff err".into(), ..result_of(result) };
     let mut output_changed = Vec::new();
     for (result, output) in [
         (RunResult::Exited(0), ""),
@@ -389,19 +390,19 @@ fn the_last_run_is_kept_with_its_output_where_it_failed() {
         (RunResult::Exited(3), "out \u{fffd} err"),
         (RunResult::TimedOut, "out \u{fffd} err"),
     ] {
-        let finished = state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &said(result.clone())).unwrap();
+        let finished = state.finish(&service, UNIX_EPOCH, BTreeSet::new(), &with_output(result.clone())).unwrap();
         output_changed.push(finished.output_changed);
         let last = state.last.as_ref().unwrap();
         assert_eq!((&last.result, &*last.output), (&result, output));
     }
     assert_eq!(output_changed, [true, true, false, false]);
-    // A run that did not end by itself tells nothing of how long one takes.
+    // A run that timed out does not change the duration.
     assert_eq!(state.duration, Some(Duration::from_secs(1)));
-    assert_eq!(state.deadline(), None, "nobody is stuck between two words");
+    assert_eq!(state.deadline(), None, "the thread cannot be overdue before its next report");
 }
 
 #[test]
-fn a_reload_carries_over_what_is_known() {
+fn a_reload_carries_the_state_over() {
     let (before, mut state) = (service(), CheckState::new(&service()));
     apply(&mut state, &before, "fail pass-1");
     state.expect_progress_by(Some(Instant::now()));
@@ -420,8 +421,12 @@ fn a_reload_carries_over_what_is_known() {
     }
     apply(&mut state, &before, "stuck drain");
     let carried = state.carried_over(&before, &[]);
-    assert_eq!((carried.is_stuck(), carried.drained()), (false, state.drained()), "that was the other thread");
-    // The counters towards another state begin anew, by the new numbers.
+    assert_eq!(
+        (carried.is_stuck(), carried.drained()),
+        (false, state.drained()),
+        "the old thread was stuck, not the new one"
+    );
+    // The counters towards another state start again at 0, with the new thresholds.
     let slow = Service { check_fail: 2.try_into().unwrap(), ..service() };
     let mut state = CheckState::new(&slow);
     apply(&mut state, &slow, "pass fail");
@@ -434,7 +439,7 @@ fn a_reload_carries_over_what_is_known() {
 }
 
 #[test]
-fn prefixes_that_a_reload_gave_are_confirmed_by_the_next_verdict() {
+fn added_prefixes_are_confirmed_by_the_next_verdict() {
     check("pass gain-2", "", "up = = +? 0");
     check("pass gain-2", "pass", "up = hint ++ 0");
     check("pass gain-2", "pass-2", "up = hint +- 0");
@@ -452,12 +457,12 @@ fn prefixes_that_a_reload_gave_are_confirmed_by_the_next_verdict() {
 }
 
 #[test]
-fn each_word_of_the_thread_is_progress() {
+fn each_report_of_the_thread_is_progress() {
     let (service, mut state) = (service(), CheckState::new(&service()));
     let later = Instant::now();
     state.expect_progress_by(Some(later));
     assert_eq!((state.deadline(), state.thread_progress()), (Some(later), 1));
-    // What others do is none.
+    // Transitions by other threads are not progress.
     apply(&mut state, &service, "gone-1 drain undrain stuck");
     assert_eq!((state.deadline(), state.thread_progress()), (Some(later), 1));
     apply(&mut state, &service, "begin pass");
@@ -470,19 +475,19 @@ fn a_service_may_have_very_many_prefixes() {
     let service = Service { prefixes: prefixes(n), ..service() };
     let all: BTreeSet<Prefix> = service.prefixes.iter().copied().collect();
     let mut state = CheckState::new(&service).carried_over(&service, &service.prefixes);
-    state.finish(&service, UNIX_EPOCH, all.clone(), &came_to(RunResult::Exited(0)));
+    state.finish(&service, UNIX_EPOCH, all.clone(), &result_of(RunResult::Exited(0)));
     assert_eq!(state.addresses_gone(&service, all).1, []);
     let carried = state.carried_over(&service, &service.prefixes);
-    assert_eq!((carried.missing.len(), carried.unconfirmed.len()), (n, n));
+    assert_eq!((carried.exceptions.missing.len(), carried.exceptions.unconfirmed.len()), (n, n));
     let verdict = carried.verdict();
     assert!(service.prefixes.iter().all(|prefix| verdict.intent(prefix) == Intent::Withdraw));
 }
 
 proptest! {
-    /// Whatever happens in whatever order: what a transition says it changed is what it changed, a drained or leaving
-    /// service is out, and what is not assigned is never advertised.
+    /// In any order, a transition reports exactly what it changed, a drained service is withdrawn,
+    /// and a missing prefix is never advertised.
     #[test]
-    fn transitions_keep_their_promises(words in proptest::collection::vec(proptest::sample::select(vec![
+    fn transitions_keep_their_guarantees(words in proptest::collection::vec(proptest::sample::select(vec![
         "begin", "pass", "pass-1", "pass-12", "fail", "slow", "fail-2", "gone-1", "gone-2", "gone-12", "drain", "undrain",
         "stuck", "gain-1", "gain-2",
     ]), 0..40)) {
