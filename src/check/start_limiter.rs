@@ -1,85 +1,87 @@
-//! How many checks are started at the same time.
+//! Limits how many checks are started at the same time.
 //!
-//! A machine that has more checks to run than it can manage must fall behind, and no more than that: were all of them
-//! started at once, each would get so little of the machine that it reaches its time-out, and healthy services would go
-//! down. So only a few programs are in their start at any time, which leaves the rest of the machine to those that run;
-//! as many are started as come to an end, and `check_timeout` begins with the start.
+//! On an overloaded host, checks must run late rather than time out. If all of them were started at
+//! once, each would get so little of the processors that it exceeds its time-out, and healthy
+//! services would go down. So only a few programs are being started at any time, and the processors
+//! stay free for those that run. `check_timeout` begins with the start of the program, so waiting
+//! for a permit does not count.
 //!
-//! Promises: nobody waits where fewer than the limit are in their start; a start that hangs (on a dead file system)
-//! takes no place away for longer than a quarter of a second.
-//! Leaves out: checks that run, however many: most of them wait for something, and cost nothing.
+//! Guarantees: no check waits while fewer than the limit are being started. A start that hangs, for
+//! example on a dead file system, holds a permit for at most a quarter of a second.
+//!
+//! Out of scope: the number of running checks, which is not limited: most of them wait for the
+//! network and cost nothing.
 
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a start counts: one takes a millisecond.
-const LONGEST: Duration = Duration::from_millis(250);
-/// How many starts a processor has: one waits for the disk at times.
-const EACH: usize = 2;
+/// How long a start holds its permit. A normal one takes a millisecond.
+const MAX_START_DURATION: Duration = Duration::from_millis(250);
+/// Concurrent starts per processor. More than one, as a start may wait for the disk.
+const STARTS_PER_PROCESSOR: usize = 2;
 
-/// How many processors this program may use; one where that cannot be known.
+/// The number of processors that this program may use. 1 if it is unknown.
 pub fn processors() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// Where checks wait for their start.
+/// Hands out permits to start a check.
 pub struct StartLimiter {
-    places: usize,
-    inside: Mutex<Inside>,
-    left: Condvar,
+    limit: usize,
+    permits: Mutex<Permits>,
+    released: Condvar,
 }
 
 #[derive(Default)]
-struct Inside {
-    /// Who is in the middle of a start, and since when.
-    starts: Vec<(u64, Instant)>,
-    /// How many came in so far.
-    count: u64,
+struct Permits {
+    /// The id of each permit in use, and when it was acquired.
+    in_use: Vec<(u64, Instant)>,
+    next_id: u64,
 }
 
-/// A check in the middle of its start, until this is dropped.
+/// Permits one check to start. Released when it is dropped.
 pub struct StartPermit {
     start_limiter: Arc<StartLimiter>,
-    number: u64,
+    id: u64,
 }
 
 impl StartLimiter {
-    /// For the processors that there are.
+    /// Creates a limiter for the number of processors.
     pub fn new() -> Arc<StartLimiter> {
-        StartLimiter::with_places(EACH * processors().get())
+        StartLimiter::with_limit(STARTS_PER_PROCESSOR * processors().get())
     }
 
-    fn with_places(places: usize) -> Arc<StartLimiter> {
-        Arc::new(StartLimiter { places, inside: Mutex::default(), left: Condvar::new() })
+    fn with_limit(limit: usize) -> Arc<StartLimiter> {
+        Arc::new(StartLimiter { limit, permits: Mutex::default(), released: Condvar::new() })
     }
 
-    /// Waits for a place.
+    /// Waits for a permit.
     pub fn acquire(self: &Arc<Self>) -> StartPermit {
-        let mut inside = self.lock();
+        let mut permits = self.lock();
         loop {
             let now = Instant::now();
-            inside.starts.retain(|(_, since)| now < *since + LONGEST);
-            if inside.starts.len() < self.places {
-                let number = inside.count;
-                inside.count += 1;
-                inside.starts.push((number, now));
-                return StartPermit { start_limiter: self.clone(), number };
+            permits.in_use.retain(|(_, since)| now < *since + MAX_START_DURATION);
+            if permits.in_use.len() < self.limit {
+                let id = permits.next_id;
+                permits.next_id += 1;
+                permits.in_use.push((id, now));
+                return StartPermit { start_limiter: self.clone(), id };
             }
-            // The time is for the case that all places are taken by starts that hang.
-            inside = self.left.wait_timeout(inside, LONGEST).unwrap_or_else(PoisonError::into_inner).0;
+            // The time-out is for the case that all permits are held by starts that hang.
+            permits = self.released.wait_timeout(permits, MAX_START_DURATION).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for StartPermit {
     fn drop(&mut self) {
-        self.start_limiter.lock().starts.retain(|(number, _)| *number != self.number);
-        self.start_limiter.left.notify_one();
+        self.start_limiter.lock().in_use.retain(|(id, _)| *id != self.id);
+        self.start_limiter.released.notify_one();
     }
 }
 
@@ -93,60 +95,62 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn as_many_as_there_are_places_and_the_next_when_one_leaves() {
+    fn a_permit_above_the_limit_is_granted_when_another_is_released() {
         for _ in 0..100 {
-            let start_limiter = StartLimiter::with_places(2);
+            let start_limiter = StartLimiter::with_limit(2);
             let (first, _second) = (start_limiter.acquire(), start_limiter.acquire());
-            let (sender, entered) = channel();
+            let (sender, acquired) = channel();
             std::thread::scope(|scope| {
                 scope.spawn(|| sender.send(start_limiter.acquire()));
-                // Either it waits still, or the machine was so slow that the others count no more.
-                let found = entered.try_recv();
-                assert!(matches!(found, Err(TryRecvError::Empty)) || start_limiter.lock().count > 2);
+                // Either it still waits, or the machine was so slow that the other permits have
+                // expired.
+                let result = acquired.try_recv();
+                assert!(matches!(result, Err(TryRecvError::Empty)) || start_limiter.lock().next_id > 2);
                 drop(first);
-                if found.is_err() {
-                    entered.recv_timeout(MINUTE).unwrap();
+                if result.is_err() {
+                    acquired.recv_timeout(MINUTE).unwrap();
                 }
             });
         }
     }
 
     #[test]
-    fn never_more_than_there_are_places() {
-        let start_limiter = StartLimiter::with_places(3);
-        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    fn permits_never_exceed_the_limit() {
+        let start_limiter = StartLimiter::with_limit(3);
+        let (in_use, max) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let slow = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..12 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let (start, began) = (start_limiter.acquire(), Instant::now());
-                        most.fetch_max(1 + inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+                        let permit = start_limiter.acquire();
+                        let acquired_at = Instant::now();
+                        max.fetch_max(1 + in_use.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
                         std::thread::yield_now();
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        drop(start);
-                        // A start that took so long counted no more, on a machine that is busy with something else.
-                        slow.fetch_or(began.elapsed() > LONGEST / 2, Ordering::SeqCst);
+                        in_use.fetch_sub(1, Ordering::SeqCst);
+                        drop(permit);
+                        // On a busy machine the permit may have expired.
+                        slow.fetch_or(acquired_at.elapsed() > MAX_START_DURATION / 2, Ordering::SeqCst);
                     }
                 });
             }
         });
-        let most = most.into_inner();
-        assert!(most <= 3 && most > 0 || slow.into_inner(), "{most} at a time");
-        assert!(start_limiter.lock().starts.is_empty());
+        let max = max.into_inner();
+        assert!(max <= 3 && max > 0 || slow.into_inner(), "{max} at a time");
+        assert!(start_limiter.lock().in_use.is_empty());
     }
 
     #[test]
-    fn starts_that_hang_take_no_place_for_long() {
-        let start_limiter = StartLimiter::with_places(2);
-        let hang = [start_limiter.acquire(), start_limiter.acquire()];
+    fn a_start_that_hangs_loses_its_permit() {
+        let start_limiter = StartLimiter::with_limit(2);
+        let hanging = [start_limiter.acquire(), start_limiter.acquire()];
         for _ in 0..3 {
             drop(start_limiter.acquire());
         }
-        // Their end takes nobody else's place away.
+        // Dropping an expired permit releases no other one.
         let (_a, _b) = (start_limiter.acquire(), start_limiter.acquire());
-        drop(hang);
-        let numbers: Vec<u64> = start_limiter.lock().starts.iter().map(|(number, _)| *number).collect();
-        assert!(numbers.iter().all(|number| *number >= 5) && numbers.last() == Some(&6), "{numbers:?}");
+        drop(hanging);
+        let ids: Vec<u64> = start_limiter.lock().in_use.iter().map(|(id, _)| *id).collect();
+        assert!(ids.iter().all(|id| *id >= 5) && ids.last() == Some(&6), "{ids:?}");
     }
 }

@@ -1,8 +1,9 @@
-//! How others reach a check thread: to stop it, or to have it check now.
+//! Stops a check thread, or has it check now.
 //!
-//! Promises: a stop stays and no thread can miss it; orders to check that come before the thread looks count as one.
-//! The thread waits on a condition variable; only while a program runs is there a descriptor to wait on beside it, as
-//! each program that is started copies the table of descriptors, and one for each service would make every check dearer.
+//! Guarantees: a stop is permanent, so the thread cannot miss it. Several requests to check before
+//! the thread wakes count as one. The thread waits on a condition variable. A file descriptor
+//! exists only while a program runs, because each program that is started copies the table of
+//! descriptors: one descriptor a service would make every check more expensive.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::sys::mutex::Mutex;
 use crate::sys::stop_token::{new_event, set_event, Stop};
 
-/// The two things that a check thread can be told.
+/// The stop request and the check request of one check thread.
 #[derive(Debug, Default)]
 pub struct Trigger {
     flags: Mutex<Flags>,
@@ -23,23 +24,23 @@ pub struct Trigger {
 struct Flags {
     stop: bool,
     check_now: bool,
-    /// Becomes readable with the stop; there is one while a program runs.
+    /// Becomes readable with the stop. Exists only while a program runs.
     fd: Weak<OwnedFd>,
 }
 
 /// Why a check thread woke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
-    /// The time has come.
+    /// The time that it waited for has come.
     Time,
-    /// Somebody wants a check now.
+    /// A check was requested.
     CheckNow,
-    /// The thread has to end.
+    /// The thread must end.
     Stop,
 }
 
 impl Trigger {
-    /// Ends the thread, and the program that it runs.
+    /// Stops the thread and kills the program that it runs.
     pub fn stop(&self) {
         let mut flags = self.flags.lock();
         flags.stop = true;
@@ -49,13 +50,13 @@ impl Trigger {
         self.changed.notify_all();
     }
 
-    /// Has the thread check at once. If a check is running, another one follows it.
+    /// Requests a check at once. If one is running, another follows it.
     pub fn check_now(&self) {
         self.flags.lock().check_now = true;
         self.changed.notify_all();
     }
 
-    /// Waits until that time, an order to check, or the stop. Takes the order.
+    /// Waits until that time, a request to check, or the stop. Clears the request.
     pub fn wait_until(&self, until: Instant) -> Wakeup {
         let mut flags = self.wait_while(Some(until), |flags| !flags.stop && !flags.check_now);
         match (flags.stop, std::mem::take(&mut flags.check_now)) {
@@ -65,14 +66,14 @@ impl Trigger {
         }
     }
 
-    fn wait_while(&self, until: Option<Instant>, nothing: impl Fn(&Flags) -> bool) -> MutexGuard<'_, Flags> {
+    fn wait_while(&self, until: Option<Instant>, keep_waiting: impl Fn(&Flags) -> bool) -> MutexGuard<'_, Flags> {
         let mut flags = self.flags.lock();
-        while nothing(&flags) {
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+        while keep_waiting(&flags) {
+            let remaining = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            if remaining.is_zero() {
                 break;
             }
-            flags = self.changed.wait_timeout(flags, left).unwrap_or_else(PoisonError::into_inner).0;
+            flags = self.changed.wait_timeout(flags, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         flags
     }
@@ -108,12 +109,12 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_stop_stays_and_an_order_to_check_is_taken_once() {
+    fn a_stop_is_permanent_and_a_request_to_check_is_cleared_by_one_wait() {
         let trigger = Trigger::default();
         assert_eq!(trigger.wait_until(Instant::now()), Wakeup::Time);
         trigger.check_now();
         trigger.check_now();
-        assert!(!trigger.stop_requested() && !trigger.wait(Duration::ZERO), "an order to check is no stop");
+        assert!(!trigger.stop_requested() && !trigger.wait(Duration::ZERO), "a request to check is no stop");
         assert_eq!(trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
         assert_eq!(trigger.wait_until(Instant::now()), Wakeup::Time);
         trigger.check_now();
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_descriptor_while_somebody_waits_on_it_and_it_misses_no_stop() {
+    fn the_descriptor_exists_while_it_is_used_and_becomes_readable_with_the_stop() {
         let is_readable = |fd: &OwnedFd| {
             use rustix::event::{PollFd, PollFlags};
             crate::sys::poll::poll_until(&mut [PollFd::new(fd, PollFlags::IN)], Some(Instant::now()))
@@ -135,16 +136,16 @@ mod tests {
         let fd = trigger.fd().unwrap();
         assert!(Arc::ptr_eq(&fd, &trigger.fd().unwrap()) && !is_readable(&fd));
         trigger.check_now();
-        assert!(!is_readable(&fd), "an order to check ends no program");
+        assert!(!is_readable(&fd), "a request to check ends no program");
         trigger.stop();
         assert!(is_readable(&fd));
         drop(fd);
         assert_eq!(trigger.flags.lock().fd.strong_count(), 0);
-        assert!(is_readable(&trigger.fd().unwrap()), "one that comes later finds the stop");
+        assert!(is_readable(&trigger.fd().unwrap()), "a descriptor made after the stop is readable at once");
     }
 
     #[test]
-    fn every_waiting_thread_wakes() {
+    fn a_stop_wakes_every_waiting_thread() {
         for _ in 0..100 {
             let trigger = Trigger::default();
             std::thread::scope(|scope| {

@@ -1,100 +1,114 @@
-//! The thread of one service: waits, looks at the addresses, runs the check, and says what changed.
+//! The thread of one service: waits for the next run, examines the addresses, runs the check, and
+//! announces what changed.
 //!
-//! Promises: runs stay on the grid whatever happens in between; nothing that a check does ends the thread (a panic, which
-//! is a bug, becomes [`Event::Died`], its last word); a stop interrupts a running check.
-//! Who may block: only this thread, on its own check and its trigger. What stops it: the trigger, which also kills the
-//! check that runs.
-//! Leaves out: the transitions of the state (`check::state`), the decisions (`check::health`, `check::schedule`) and the
-//! routes (`bird::writer`).
+//! Guarantees: runs stay on the grid of `check::schedule`, whatever happens between them. No result
+//! of a check ends the thread; a panic, which is a bug, becomes [`Event::Died`], the last message
+//! of the thread. A stop interrupts a running check.
 //!
-//! A check thread gets by with two pages of stack, its own data included. So what is called between two runs of the
-//! command is not inlined: its frame has to be gone while the command runs.
+//! Blocking: only this thread blocks, on its own check and its trigger.
+//!
+//! Shutdown: the trigger stops the thread and kills its running check.
+//!
+//! Out of scope: the transitions of the state (`check::state`), the decisions (`check::health`,
+//! `check::schedule`) and the routes (`bird::writer`).
+//!
+//! # Stack budget
+//!
+//! A host may have a thousand check threads, so each of them has a budget of two pages of stack,
+//! including its own data; a test measures it. The deepest call is the one that runs the command.
+//! Every function that is called before or after it is `#[inline(never)]`, here and in the modules
+//! that it calls, so that its frame is gone while the command runs.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use rand::RngExt as _;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::check::addresses::{list, not_assigned, AddressWatcher};
 use crate::check::announcer::Announcer;
 use crate::check::event::Event;
 use crate::check::health::{CheckOutcome, Progress, State};
-use crate::check::schedule::{first_verdict, Schedule, MAX_DELAY, STUCK_GRACE, SUPERVISOR_GRACE};
+use crate::check::schedule::{first_verdict, Schedule, MAX_DELAY, SERVICE_MANAGER_GRACE, STUCK_GRACE};
 use crate::check::start_limiter::{StartLimiter, StartPermit};
 use crate::check::state::{Change, CheckResult, RunResult};
 use crate::check::trigger::Wakeup;
 use crate::check::watch_pidfile::Pidfile;
 use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
-use crate::log::format::python_bytes;
 use crate::log::layer::{name_this_thread, Subject};
 use crate::prefix::Prefix;
 use crate::sys::orphans::Orphans;
 use crate::sys::pidfd::Watcher;
 use crate::sys::process::{Exit, Limits, Program, RunOutput};
 use crate::sys::stop_token::Stop;
+use log_lines::{log_failure, log_output, Thousandths};
 
-/// How much of each of a check's two streams is kept, in bytes.
-const KEEP: usize = 4096;
-/// Enough for formatting and a panic's unwinding; 1,000 threads reserve 256 MiB of addresses and touch little of it.
-const STACK: usize = 256 * 1024;
+mod log_lines;
 
-/// What all check threads share.
+/// How much of each output stream of a check is kept, in bytes.
+const MAX_OUTPUT_LEN: usize = 4096;
+/// Enough for formatting and for unwinding a panic. 1,000 threads reserve 256 MiB of address space
+/// and touch little of it.
+const STACK_SIZE: usize = 256 * 1024;
+
+/// Handles that the supervisor and all check threads share.
 #[derive(Clone)]
 pub struct Context {
-    /// Tells of changes.
+    /// Announces changes of state.
     pub announcer: Announcer,
-    /// Which addresses are assigned.
+    /// Knows which addresses are assigned.
     pub address_watcher: Arc<AddressWatcher>,
-    /// Waits for the end of the processes that `watch_pidfile` names.
+    /// Watches the processes that `watch_pidfile` names.
     pub process_watcher: Arc<Watcher>,
     /// Programs that could not be killed.
     pub orphans: Arc<Orphans>,
-    /// Where they wait for the start of their programs.
+    /// Limits how many checks start at the same time.
     pub start_limiter: Arc<StartLimiter>,
 }
 
-/// Starts the thread of `check`, whose first run is delayed so.
+/// Starts the thread of `check`.
 ///
 /// # Errors
-/// The thread cannot be created (EAGAIN: no more threads): to be tried again.
-pub fn start(check: Arc<Check>, context: Context, delay: FirstRun) -> std::io::Result<JoinHandle<()>> {
-    // The kernel's name of a thread holds 15 bytes and no NUL; this one is for ps and the debugger only.
-    let thread = std::thread::Builder::new().name(check.name().replace('\0', "?")).stack_size(STACK);
+/// The thread cannot be created, for example because the system has no more (EAGAIN). The caller
+/// tries again.
+pub fn start(check: Arc<Check>, context: Context, delay: StartDelay) -> std::io::Result<JoinHandle<()>> {
+    // For ps and debuggers only: the kernel keeps 15 bytes of a thread's name, and a NUL would be
+    // an error.
+    let thread = std::thread::Builder::new().name(check.name().replace('\0', "?")).stack_size(STACK_SIZE);
     let program = Program::new(check.service.check_cmd.words());
-    let pidfile = check.service.watch_pidfile.clone();
-    let pidfile = pidfile.map(|path| Pidfile::new(path, context.process_watcher.clone(), check.clone()));
-    // Made here and handed over as one pointer: on the thread's stack it would be under everything, several times.
+    let path = check.service.watch_pidfile.clone();
+    let pidfile = path.map(|path| Pidfile::new(path, context.process_watcher.clone(), check.clone()));
+    // Boxed before the spawn, so that no copy of it lies on the stack of the thread.
     let mut worker = Box::new(Worker { check, context, delay, program, pidfile });
     thread.spawn(move || {
         name_this_thread(Subject::from(&*worker.check.service));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            // Where the writer is gone too the daemon is ending anyway.
+            // The send fails only if the writer is gone too, and then the daemon is ending anyway.
             let _ = worker.context.announcer.events.send(Event::Died { service: worker.check.name().into(), why });
         }
     })
 }
 
-/// How long the first run waits.
+/// How long the first run of a check is delayed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FirstRun {
-    /// For its place among the services that start at the same moment.
+pub struct StartDelay {
+    /// A fixed delay, which spreads checks that start at the same moment.
     pub offset: Duration,
-    /// A random time up to this more: `splay_startup`, which is for the start of the daemon.
+    /// The upper bound of an additional random delay: `splay_startup`, for the start of the daemon
+    /// only.
     pub splay: Duration,
 }
 
 struct Worker {
     check: Arc<Check>,
     context: Context,
-    delay: FirstRun,
+    delay: StartDelay,
     program: Program,
     pidfile: Option<Pidfile>,
 }
@@ -108,7 +122,7 @@ impl Worker {
         if let Some(decision) = self.service().disabled {
             return self.decide_once(decision);
         }
-        let mut next = self.first_run();
+        let mut next = self.schedule_first_run();
         let schedule = Schedule::new(next, self.service().check_interval);
         while self.check.trigger.wait_until(next) != Wakeup::Stop {
             let began = Instant::now();
@@ -129,16 +143,16 @@ impl Worker {
         &self.check.service
     }
 
-    /// When that is.
+    /// Chooses the time of the first run, and the deadline of the first verdict.
     #[inline(never)]
-    fn first_run(&self) -> Instant {
-        let first = Instant::now() + self.delay.offset + self.splay();
+    fn schedule_first_run(&self) -> Instant {
+        let first = Instant::now() + self.delay.offset + self.random_delay();
         self.check.state_mut().expect_verdict_by(first + first_verdict(self.service()));
         first
     }
 
     #[inline(never)]
-    fn splay(&self) -> Duration {
+    fn random_delay(&self) -> Duration {
         if self.delay.splay.is_zero() {
             return Duration::ZERO;
         }
@@ -151,21 +165,23 @@ impl Worker {
         self.service().check_timeout.min(MAX_DELAY)
     }
 
-    /// If a run that starts at `start` has not reported by this deadline, the thread counts as stuck.
+    /// If a run that starts at `start` has not reported by this deadline, the thread counts as
+    /// stuck.
     fn expect_progress_after(&self, start: Instant) {
-        self.check.state_mut().expect_progress_by(Some(start + self.timeout() + SUPERVISOR_GRACE + STUCK_GRACE));
+        self.check.state_mut().expect_progress_by(Some(start + self.timeout() + SERVICE_MANAGER_GRACE + STUCK_GRACE));
     }
 
-    /// Waits until the check may start. Waiting for that does not count as stuck.
+    /// Waits until the check may start. Waiting for a permit does not count as stuck.
     #[inline(never)]
-    fn enter(&self) -> StartPermit {
+    fn acquire_start(&self) -> StartPermit {
         self.check.state_mut().expect_progress_by(None);
-        let start = self.context.start_limiter.acquire();
+        let permit = self.context.start_limiter.acquire();
         self.expect_progress_after(Instant::now());
-        start
+        permit
     }
 
-    /// `check_disabled`: nothing is run, `on_disabled` decides, and the thread ends, as the original's does.
+    /// Applies `on_disabled` for a service with `check_disabled`, after which the thread ends, as
+    /// that of the original.
     #[inline(never)]
     fn decide_once(&mut self, decision: OnDisabled) {
         match decision {
@@ -174,7 +190,7 @@ impl Worker {
         }
         let change = {
             let mut state = self.check.state_mut();
-            // As in `finish`.
+            // See `finish`.
             if self.check.trigger.stop_requested() {
                 return;
             }
@@ -184,26 +200,28 @@ impl Worker {
         info!("check is now permanently disabled");
     }
 
-    /// One look at the addresses and one run of the check, where the service is not drained. False: the daemon stops.
+    /// Examines the addresses and runs the check once, unless the service is drained. False if the
+    /// thread has to stop.
     fn cycle(&mut self) -> bool {
         if !self.begin() {
             return true;
         }
         let began = SystemTime::now();
         let missing = self.missing();
-        let found = if !missing.is_empty() && missing.len() == self.service().prefixes.len() {
+        let result = if !missing.is_empty() && missing.len() == self.service().prefixes.len() {
             CheckResult::not_assigned()
         } else {
             match self.run_check() {
-                Some(found) => found,
+                Some(result) => result,
                 None => return false,
             }
         };
-        self.finish(began, &found);
+        self.finish(began, &result);
         true
     }
 
-    /// False where nothing is to be run: the service is drained. The end of that orders a check.
+    /// Begins a cycle. False if the service is drained, so that nothing may run. The end of the
+    /// drain triggers a check.
     #[inline(never)]
     fn begin(&mut self) -> bool {
         if !self.check.state_mut().begin() {
@@ -216,7 +234,8 @@ impl Worker {
         true
     }
 
-    /// The prefixes that are not assigned to the interface, as of now; those that the state does not know of are logged.
+    /// Returns the prefixes that are not assigned to the interface now, and logs those that are
+    /// newly missing.
     #[inline(never)]
     fn missing(&self) -> BTreeSet<Prefix> {
         let Some(interface) = &self.service().assigned_to else {
@@ -235,28 +254,28 @@ impl Worker {
         missing
     }
 
-    /// None: the run was interrupted, the daemon stops.
+    /// Runs the check command. None if a stop interrupted it.
     fn run_check(&mut self) -> Option<CheckResult> {
         if let Err(why) = self.context.orphans.admit(self.check.name()) {
             return Some(CheckResult::failed(RunResult::NotStarted(why.to_string())));
         }
-        let start = self.enter();
+        let permit = self.acquire_start();
         if self.check.trigger.stop_requested() {
             return None;
         }
         debug!("running {}", self.service().check_cmd);
-        let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: KEEP };
-        let ended = self.program.run_with(&limits, &self.check.trigger, || drop(start));
-        self.classify(ended)
+        let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: MAX_OUTPUT_LEN };
+        let output = self.program.run_with(&limits, &self.check.trigger, || drop(permit));
+        self.classify(output)
     }
 
-    /// What a run came to. None: it was interrupted.
+    /// Turns the end of the command into a result. None if a stop interrupted it.
     #[inline(never)]
-    fn classify(&self, ended: RunOutput) -> Option<CheckResult> {
-        let RunOutput { exit, stdout, stderr, took, left } = ended;
-        if let Some(left) = left {
-            let why = left.to_string();
-            if self.context.orphans.keep(self.check.name(), left) == 1 {
+    fn classify(&self, output: RunOutput) -> Option<CheckResult> {
+        let RunOutput { exit, stdout, stderr, took: duration, left: orphan } = output;
+        if let Some(orphan) = orphan {
+            let why = orphan.to_string();
+            if self.context.orphans.keep(self.check.name(), orphan) == 1 {
                 warn!(
                     "failed to kill check: {why}. It may run under another user, via sudo; it is reaped when it ends"
                 );
@@ -272,39 +291,40 @@ impl Worker {
             Exit::Stopped => return None,
         };
         let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
-        // Once a stop has begun a failure tells of the stop rather than of the service.
-        let wait = if ended_by_supervisor(&result) { SUPERVISOR_GRACE } else { Duration::ZERO };
+        // Once a stop has begun, a failure is an effect of the stop rather than of the service.
+        let wait = if ended_by_service_manager(&result) { SERVICE_MANAGER_GRACE } else { Duration::ZERO };
         if outcome == CheckOutcome::Failed && self.check.trigger.wait(wait) {
             return None;
         }
         if result != RunResult::TimedOut {
-            debug!("check duration {}ms", Thousandths(took.as_micros()));
+            debug!("check duration {}ms", Thousandths(duration.as_micros()));
         }
-        Some(CheckResult { outcome, duration: Some(took), result, stdout: stdout.kept, stderr: stderr.kept })
+        Some(CheckResult { outcome, duration: Some(duration), result, stdout: stdout.kept, stderr: stderr.kept })
     }
 
-    /// From a result to a verdict: counted, logged, and announced where it changed something.
+    /// Applies a result to the state, logs it, and announces what it changed.
     #[inline(never)]
-    fn finish(&mut self, began: SystemTime, found: &CheckResult) {
+    fn finish(&mut self, began: SystemTime, result: &CheckResult) {
         let finished = {
             let mut state = self.check.state_mut();
-            // A reload takes the state over once it has stopped the check, so nothing may change afterwards.
+            // A reload copies the state once it has stopped the check, so the state must not change
+            // after the stop.
             if self.check.trigger.stop_requested() {
                 return;
             }
-            // Asked for under the lock: an address that goes at this moment is seen here, or its transition comes after
-            // this one.
+            // Read under the lock: an address that goes at this moment is either missing here
+            // already, or its transition follows this one.
             let missing = self.context.address_watcher.missing(self.service());
-            state.finish(self.service(), began, missing, found)
+            state.finish(self.service(), began, missing, result)
         };
         let Some(finished) = finished else { return };
         if finished.was_stuck {
             warn!("the check was stuck and is back");
         }
-        if found.outcome == CheckOutcome::Failed {
-            log_failure(found);
+        if result.outcome == CheckOutcome::Failed {
+            log_failure(&result.result);
             if finished.output_changed {
-                log_output(found);
+                log_output(result);
             }
         }
         self.log_progress(finished.progress);
@@ -339,45 +359,14 @@ impl Worker {
     }
 }
 
-/// Whether the run looks like one that a supervisor ended together with the daemon: by TERM, INT or HUP, or by a shell
-/// that reports its own child's end by one of them.
-fn ended_by_supervisor(result: &RunResult) -> bool {
+/// Whether a service manager may have ended the run together with the daemon: TERM, INT or HUP
+/// ended the command, or it is a shell whose child one of them ended.
+fn ended_by_service_manager(result: &RunResult) -> bool {
     const SIGNALS: [i32; 3] = [1, 2, 15];
     match result {
         RunResult::Signaled(signal) => SIGNALS.contains(signal),
         RunResult::Exited(code) => SIGNALS.contains(&(code - 128)),
         _ => false,
-    }
-}
-
-/// Why a check failed.
-fn log_failure(found: &CheckResult) {
-    match &found.result {
-        RunResult::TimedOut => error!("check timed out"),
-        RunResult::NotStarted(why) => error!("{why}"),
-        RunResult::Signaled(signal) => info!("check was ended by signal {signal}"),
-        RunResult::Exited(code) => info!("check failed with exit code {code}"),
-        RunResult::NotAssigned => {}
-    }
-}
-
-/// What a check printed.
-fn log_output(found: &CheckResult) {
-    if !found.stderr.is_empty() {
-        info!("stderr from the check {}", python_bytes(&found.stderr));
-    }
-    if !found.stdout.is_empty() {
-        info!("stdout from the check {}", python_bytes(&found.stdout));
-    }
-}
-
-/// A count of thousandths as a number with three decimals, cut off. Formatting a float instead would be the deepest call
-/// of a check thread, with a kilobyte of stack.
-struct Thousandths(u128);
-
-impl fmt::Display for Thousandths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Real threads that run real programs, most of them a line of `sh`. Their interval is a day, so that they run when the
-//! test orders it.
+//! Tests with real threads that run real programs, most of them a line of `sh`. Their interval is a
+//! day, so that they run when the test triggers them.
 
 use std::fs::{self, File};
 use std::num::NonZeroU32;
@@ -19,7 +19,8 @@ use crate::testing::sample;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A service that runs a line of `sh` once a day; one outcome decides; nobody looks at its addresses.
+/// A service that runs a line of `sh` once a day. One outcome decides its state; its addresses are
+/// not checked.
 pub(crate) fn service(script: &str) -> Service {
     let script = script.replace('\'', "'\\''");
     Service {
@@ -33,22 +34,28 @@ pub(crate) fn service(script: &str) -> Service {
     }
 }
 
-/// What check threads share, where their hints arrive, and the thread that watches the addresses. `stop` ends all but the
-/// checks.
-pub(crate) fn context(stop: &StopToken) -> (Context, Receiver<Event>, JoinHandle<()>) {
+/// What check threads share in a test.
+pub(crate) struct Shared {
+    pub(crate) context: Context,
+    /// The receiver of the hints.
+    pub(crate) events: Receiver<Event>,
+    /// The thread of the address watcher.
+    pub(crate) address_thread: JoinHandle<()>,
+}
+
+/// Creates what check threads share. `stop` ends all threads but those of the checks.
+pub(crate) fn context(stop: &StopToken) -> Shared {
     let (sender, events) = channel();
     let orphans = Arc::<Orphans>::default();
     let announcer = Announcer { events: sender, hooks: Hooks::new(orphans.clone(), stop.clone()) };
-    let (address_watcher, watching) = AddressWatcher::start(announcer.clone(), stop.clone()).unwrap();
+    let (address_watcher, address_thread) = AddressWatcher::start(announcer.clone(), stop.clone()).unwrap();
     let process_watcher = Watcher::new(stop.clone());
-    (
-        Context { announcer, address_watcher, process_watcher, orphans, start_limiter: StartLimiter::new() },
-        events,
-        watching,
-    )
+    let start_limiter = StartLimiter::new();
+    let context = Context { announcer, address_watcher, process_watcher, orphans, start_limiter };
+    Shared { context, events, address_thread }
 }
 
-/// A check thread and all its ends.
+/// A running check thread, the receiver of its hints, and what stops it.
 struct Started {
     check: Arc<Check>,
     events: Receiver<Event>,
@@ -58,15 +65,17 @@ struct Started {
 }
 
 impl Started {
-    /// One that goes on from what is known of the service.
-    fn new(check: Check, delay: FirstRun) -> Started {
-        let (check, stop) = (Arc::new(check), StopToken::new().unwrap());
-        let (context, events, watching) = context(&stop);
+    /// Starts a thread for this check.
+    fn new(check: Check, delay: StartDelay) -> Started {
+        let check = Arc::new(check);
+        let stop = StopToken::new().unwrap();
+        let Shared { context, events, address_thread } = context(&stop);
         let thread = start(check.clone(), context.clone(), delay).unwrap();
-        Started { check, events, context, stop, threads: [thread, watching] }
+        Started { check, events, context, stop, threads: [thread, address_thread] }
     }
 
-    /// Waits for the next hint, after which the state is this and these prefixes are missing.
+    /// Waits for the next hint, after which the service must be in this state with these prefixes
+    /// missing.
     fn expect(&self, state: State, missing: &str) {
         match self.events.recv_timeout(MINUTE).unwrap() {
             Event::Changed(check) => assert!(Arc::ptr_eq(&check, &self.check)),
@@ -80,8 +89,8 @@ impl Started {
         assert!(self.events.try_recv().is_err());
     }
 
-    /// Orders a run once the `n` runs before it have ended.
-    fn order_after(&self, n: u64) {
+    /// Triggers a run once `n` runs have ended.
+    fn trigger_after(&self, n: u64) {
         self.wait_for_runs(n);
         self.check.trigger.check_now();
     }
@@ -104,45 +113,44 @@ impl Started {
         self.check.state().last.clone().unwrap()
     }
 
-    /// Waits until the thread has nothing to do for a long time.
+    /// Waits until the thread sleeps for a long time.
     fn wait_for_sleep(&self) {
         wait_until("the sleep", || self.check.state().deadline().is_some_and(|at| at > Instant::now() + DAY / 2));
     }
 
-    /// What others change: the drain watcher, the supervisor.
+    /// Makes a transition as the drain watcher and the supervisor do.
     fn change(&self, transition: impl FnOnce(&mut CheckState) -> Change) {
         let change = transition(&mut self.check.state_mut());
         self.context.announcer.announce(&self.check, change);
     }
 
-    /// Stops the thread, and hands out the hints that nobody has taken.
+    /// Stops the thread, and returns the hints not received yet.
     fn stop(self) -> Vec<Event> {
         self.check.trigger.stop();
-        let [thread, watching] = self.threads;
+        let [thread, address_thread] = self.threads;
         thread.join().unwrap();
         self.stop.trigger();
-        watching.join().unwrap();
+        address_thread.join().unwrap();
         self.events.try_iter().collect()
     }
 
-    /// [`Started::stop`], and every hint has been taken.
+    /// Stops the thread, and expects that every hint has been received.
     fn end(self) {
-        let said = self.stop();
-        assert!(said.is_empty(), "{said:?}");
+        let hints = self.stop();
+        assert!(hints.is_empty(), "{hints:?}");
     }
 }
 
 fn begin(service: Service) -> Started {
-    Started::new(Check::new(Arc::new(service)), FirstRun::default())
+    Started::new(Check::new(Arc::new(service)), StartDelay::default())
 }
 
-/// From its first run on, as long as runs that all come to the same may take; nothing of it is left once there is one.
 #[test]
-fn a_first_verdict_has_its_time() {
+fn the_first_verdict_has_a_deadline_until_it_is_there() {
     let before = Instant::now();
     let offset = Duration::from_millis(10);
     let two = |script| Service { check_rise: NonZeroU32::new(2).unwrap(), ..service(script) };
-    let started = Started::new(Check::new(Arc::new(two("true"))), FirstRun { offset, splay: Duration::ZERO });
+    let started = Started::new(Check::new(Arc::new(two("true"))), StartDelay { offset, splay: Duration::ZERO });
     started.wait_for_runs(1);
     let due = started.check.state().verdict_due().unwrap();
     let (earliest, now) = (before + offset + first_verdict(&started.check.service), Instant::now());
@@ -157,13 +165,13 @@ fn exists(path: &Path) -> String {
     format!("test -e {}", path.display())
 }
 
-/// A script that goes on once `path` exists, or the test with its directory does no more.
+/// A script that ends once `path` exists, or once the directory of the test is gone.
 fn waits_for(path: &Path) -> String {
     let directory = path.parent().unwrap().display();
     format!("while [ -d {directory} -a ! -e {} ]; do sleep 0.01; done", path.display())
 }
 
-/// A number of seconds by which a `sleep` of this test program can be told from those of any other.
+/// A number of seconds that distinguishes a `sleep` of this test program from those of others.
 fn seconds(n: u32) -> String {
     format!("{n}.{}", std::process::id())
 }
@@ -171,33 +179,33 @@ fn seconds(n: u32) -> String {
 fn sleeps(n: u32) -> bool {
     let line = format!("sleep\0{}\0", seconds(n));
     let mut processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|found| found == line.as_bytes()))
+    processes.any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|cmdline| cmdline == line.as_bytes()))
 }
 
 #[test]
-fn rise_and_fall_and_only_changes_are_told() {
+fn only_changes_of_state_are_announced() {
     let dir = tempfile::tempdir().unwrap();
     let up = dir.path().join("up");
     File::create(&up).unwrap();
-    let numbers = [2, 3].map(|n| NonZeroU32::new(n).unwrap());
-    let thread = begin(Service { check_rise: numbers[0], check_fail: numbers[1], ..service(&exists(&up)) });
+    let [check_rise, check_fail] = [2, 3].map(|n| NonZeroU32::new(n).unwrap());
+    let thread = begin(Service { check_rise, check_fail, ..service(&exists(&up)) });
     let state = |n| {
         thread.wait_for_runs(n);
         thread.check.state().state()
     };
     assert_eq!(state(1), State::Unknown);
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.expect(State::Up, "");
     assert_eq!(state(2), State::Up);
-    thread.order_after(2);
+    thread.trigger_after(2);
     thread.wait_for_runs(3);
     fs::remove_file(&up).unwrap();
-    thread.order_after(3);
-    thread.order_after(4);
+    thread.trigger_after(3);
+    thread.trigger_after(4);
     assert_eq!(state(5), State::Up);
-    thread.order_after(5);
+    thread.trigger_after(5);
     thread.expect(State::Down, "");
-    thread.order_after(6);
+    thread.trigger_after(6);
     thread.wait_for_runs(7);
     assert_eq!(thread.state_and_transitions(), (State::Down, 2));
     let counts = thread.check.state().counts.clone();
@@ -205,9 +213,9 @@ fn rise_and_fall_and_only_changes_are_told() {
     thread.end();
 }
 
-/// The grid has a point a day away, yet the state is decided: the fast interval holds until it is.
+/// The next point of the grid is a day away, so only the fast interval can have led to the verdict.
 #[test]
-fn undecided_is_looked_at_faster() {
+fn an_undecided_service_is_checked_at_the_fast_interval() {
     let fast = Some(Duration::from_millis(1));
     let thread =
         begin(Service { check_rise: NonZeroU32::new(5).unwrap(), check_fast_interval: fast, ..service("true") });
@@ -217,13 +225,13 @@ fn undecided_is_looked_at_faster() {
 }
 
 #[test]
-fn too_slow_a_check_is_killed_with_all_its_children() {
-    let script = "echo said; (sleep 1101 | sleep 1101) & sleep 1101".replace("1101", &seconds(1101));
+fn a_check_that_times_out_is_killed_with_all_its_children() {
+    let script = "echo output; (sleep 1101 | sleep 1101) & sleep 1101".replace("1101", &seconds(1101));
     let thread = begin(Service { check_timeout: Duration::from_millis(300), ..service(&script) });
     thread.expect(State::Down, "");
-    let Run { duration: took, result, output, .. } = thread.last();
-    assert_eq!((result, output.as_str()), (RunResult::TimedOut, "said\n"));
-    assert!(took.unwrap() >= Duration::from_millis(300));
+    let Run { duration, result, output, .. } = thread.last();
+    assert_eq!((result, output.as_str()), (RunResult::TimedOut, "output\n"));
+    assert!(duration.unwrap() >= Duration::from_millis(300));
     let counts = thread.check.state().counts.clone();
     assert!(counts.timed_out == 1 && counts.first_time_out.is_some());
     wait_until("no sleep 1101", || !sleeps(1101));
@@ -231,19 +239,19 @@ fn too_slow_a_check_is_killed_with_all_its_children() {
 }
 
 #[test]
-fn what_cannot_run_is_a_failed_check_with_its_reason() {
+fn a_command_that_cannot_run_is_a_failed_check_with_its_reason() {
     let check_cmd = crate::command::Command::parse("/nonexistent/check -v").unwrap();
     let thread = begin(Service { check_cmd, ..service("") });
     thread.expect(State::Down, "");
     let why = "cannot run /nonexistent/check: No such file or directory (os error 2)".to_string();
     assert_eq!(thread.last().result, RunResult::NotStarted(why));
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.wait_for_runs(2);
     thread.end();
 }
 
 #[test]
-fn exit_codes_signals_and_output_are_reported() {
+fn exit_codes_signals_and_output_are_recorded() {
     let thread = begin(service("echo out; echo err >&2; exit 3"));
     thread.expect(State::Down, "");
     let Run { result, output, .. } = thread.last();
@@ -256,7 +264,7 @@ fn exit_codes_signals_and_output_are_reported() {
 }
 
 #[test]
-fn orders_during_a_run_make_one_more_run_after_it() {
+fn triggers_during_a_run_make_one_more_run_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let (runs, go) = (dir.path().join("runs"), dir.path().join("go"));
     let thread = begin(service(&format!("echo >>{}; {}", runs.display(), waits_for(&go))));
@@ -272,31 +280,31 @@ fn orders_during_a_run_make_one_more_run_after_it() {
 }
 
 #[test]
-fn a_stop_kills_the_running_check_and_says_nothing() {
+fn a_stop_kills_the_running_check_and_announces_nothing() {
     let thread = begin(service(&format!("sleep {}; exit 1", seconds(1102))));
     wait_until("a sleep 1102", || sleeps(1102));
     thread.end();
     wait_until("no sleep 1102", || !sleeps(1102));
 }
 
-/// Its interval is a day, so only the stop can have ended it; and an order to check does not come before that.
+/// Its interval is a day, so only the stop can have ended it.
 #[test]
-fn a_thread_that_sleeps_ends_with_the_stop() {
+fn a_stop_ends_a_sleeping_thread() {
     let thread = begin(service("true"));
     thread.expect(State::Up, "");
     thread.wait_for_sleep();
     thread.end();
 }
 
-/// A reload takes the state over when it has stopped the check: nothing may change after that.
+/// A reload copies the state once it has stopped the check.
 #[test]
-fn nothing_changes_once_the_check_is_stopped() {
+fn the_state_does_not_change_after_a_stop() {
     let dir = tempfile::tempdir().unwrap();
     let (started, go) = (dir.path().join("started"), dir.path().join("go"));
     let thread = begin(service(&format!("touch {}; {}", started.display(), waits_for(&go))));
     wait_until("a run", || started.exists());
     {
-        // The thread can change nothing before the stop.
+        // While this holds the lock, the thread cannot change the state before the stop.
         let _state = thread.check.state_mut();
         File::create(&go).unwrap();
         thread.check.trigger.stop();
@@ -308,7 +316,7 @@ fn nothing_changes_once_the_check_is_stopped() {
     // A check that is disabled may be stopped before its thread decides.
     let check = Check::new(Arc::new(Service { disabled: Some(OnDisabled::Advertise), ..service("true") }));
     check.trigger.stop();
-    let thread = Started::new(check, FirstRun::default());
+    let thread = Started::new(check, StartDelay::default());
     let check = thread.check.clone();
     thread.end();
     assert_eq!(check.state().state(), State::Unknown);
@@ -322,17 +330,17 @@ fn a_disabled_check_decides_once_and_runs_nothing() {
         wait_until("the thread's end", || thread.threads[0].is_finished());
         assert_eq!(thread.runs(), 0);
         assert_eq!(thread.state_and_transitions(), (state, 1));
-        assert!(thread.check.state().deadline().is_none(), "nobody waits for a word of it");
+        assert!(thread.check.state().deadline().is_none(), "a thread that has ended cannot be overdue");
         thread.end();
     }
 }
 
 #[test]
-fn a_panic_is_the_last_word() {
-    if !alone("check::worker::tests::a_panic_is_the_last_word", &["env"], &this_program()) {
+fn a_panic_is_reported_to_the_writer() {
+    if !alone("check::worker::tests::a_panic_is_reported_to_the_writer", &["env"], &this_program()) {
         return;
     }
-    /// The only thing in reach of a check thread that can be made to panic from outside is the log.
+    /// The log is the only part of a check thread that a test can make panic.
     struct Panics;
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Panics {
         fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
@@ -350,8 +358,8 @@ fn a_panic_is_the_last_word() {
 }
 
 #[test]
-fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
-    let name = "check::worker::tests::what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check";
+fn a_service_without_addresses_is_down_and_an_added_address_triggers_its_check() {
+    let name = "check::worker::tests::a_service_without_addresses_is_down_and_an_added_address_triggers_its_check";
     if !in_own_network(name) {
         return;
     }
@@ -359,8 +367,8 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     let thread = begin(Service { prefixes, assigned_to: Some("lo".to_string()), ..service("true") });
     thread.context.address_watcher.follow(Arc::from([thread.check.clone()]));
     thread.expect(State::Down, "10.9.0.1/32,fd00::2/128");
-    let Run { duration: took, result, .. } = thread.last();
-    assert_eq!((took, result), (None, RunResult::NotAssigned));
+    let Run { duration, result, .. } = thread.last();
+    assert_eq!((duration, result), (None, RunResult::NotAssigned));
     for (change, state, missing) in [
         ("ip address add 10.9.0.1/32 dev lo", State::Up, "fd00::2/128"),
         ("ip address add fd00::2/128 dev lo", State::Up, ""),
@@ -373,9 +381,9 @@ fn what_is_not_assigned_is_down_and_an_address_that_comes_wakes_its_check() {
     thread.end();
 }
 
-/// A supervisor signals the check and the daemon, the daemon a little later: no verdict.
+/// A service manager signals the check first and the daemon a little later: there is no verdict.
 #[test]
-fn a_check_that_the_supervisor_ended_is_no_failure() {
+fn a_check_that_the_service_manager_ended_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let script = format!("echo $$ >{0}.new; mv {0}.new {0}; kill -TERM $$", pid.display());
@@ -383,7 +391,7 @@ fn a_check_that_the_supervisor_ended_is_no_failure() {
         Ok(pid) => !Path::new("/proc").join(pid.trim()).exists(),
         Err(_) => false,
     };
-    // On a machine that is busy elsewhere the stop may come too late; then it is tried again.
+    // On a busy machine the stop may come too late, and is tried again.
     wait_until("a stop in time", || {
         let _ = fs::remove_file(&pid);
         let thread = begin(service(&script));
@@ -393,18 +401,18 @@ fn a_check_that_the_supervisor_ended_is_no_failure() {
 }
 
 #[test]
-fn a_check_that_somebody_else_ended_is_a_failure_a_little_later() {
+fn a_check_that_ended_by_term_without_a_stop_fails_a_little_later() {
     let before = Instant::now();
     let thread = begin(service("kill -TERM $$"));
     thread.expect(State::Down, "");
-    assert!(before.elapsed() >= SUPERVISOR_GRACE);
+    assert!(before.elapsed() >= SERVICE_MANAGER_GRACE);
     assert_eq!(thread.last().result, RunResult::Signaled(15));
     thread.end();
 }
 
 #[test]
-fn which_ends_may_be_a_supervisors() {
-    let check = |result, expected| assert_eq!(ended_by_supervisor(&result), expected, "{result:?}");
+fn term_int_and_hup_may_come_from_the_service_manager() {
+    let check = |result, expected| assert_eq!(ended_by_service_manager(&result), expected, "{result:?}");
     for signal in [1, 2, 15] {
         check(RunResult::Signaled(signal), true);
         check(RunResult::Exited(128 + signal), true);
@@ -427,17 +435,17 @@ fn a_stuck_check_is_down_until_it_has_risen_again() {
     assert_eq!(thread.state_and_transitions(), (State::Down, 1));
     File::create(&go).unwrap();
     thread.wait_for_runs(1);
-    // This run was stuck, so that it passed in the end counts for nothing.
+    // The run passed in the end, but is discarded because it was stuck.
     assert!(!thread.check.state().is_stuck());
     assert_eq!(thread.state_and_transitions(), (State::Down, 1));
     thread.expect_silence();
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.expect(State::Up, "");
     thread.end();
 }
 
 #[test]
-fn the_longest_times_run_over_nothing() {
+fn the_longest_times_do_not_overflow() {
     let longest = Service {
         check_interval: Duration::MAX,
         check_timeout: Duration::MAX,
@@ -446,61 +454,63 @@ fn the_longest_times_run_over_nothing() {
         ..service("true")
     };
     let thread = begin(longest.clone());
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.expect(State::Up, "");
     thread.end();
-    // And the first run may be as far away, but an order comes before it.
-    let thread = Started::new(Check::new(Arc::new(longest)), FirstRun { offset: Duration::ZERO, splay: Duration::MAX });
-    thread.order_after(0);
-    thread.order_after(1);
+    // The first run may be as far away; a trigger comes before it.
+    let thread =
+        Started::new(Check::new(Arc::new(longest)), StartDelay { offset: Duration::ZERO, splay: Duration::MAX });
+    thread.trigger_after(0);
+    thread.trigger_after(1);
     thread.expect(State::Up, "");
     thread.end();
 }
 
 impl Started {
-    /// The drain begins, as the thread that looks at the files has it.
+    /// Drains the service as the drain watcher does.
     fn drain(&self) {
         self.change(|state| state.drain("/run/drain".into(), DrainEnd::Never));
     }
 
+    /// Ends the drain as the drain watcher does.
     fn end_drain(&self) {
         self.change(|state| state.end_drain(&self.check.service));
-        // It is not its operator any more who keeps it down.
+        // The verdict changes although the state does not: the service is no longer withheld.
         self.expect(State::Down, "");
         self.check.trigger.check_now();
     }
 
-    /// Orders a cycle, in which nothing is to be run, and waits until it is over.
-    fn wait_for_rest(&self) {
+    /// Triggers a cycle in which nothing may run, and waits until it is over.
+    fn wait_for_suspended_cycle(&self) {
         self.wait_for_sleep();
         let before = self.check.state().thread_progress();
         self.check.trigger.check_now();
-        // One word at the begin of the cycle, one after it.
-        wait_until("the rest", || self.check.state().thread_progress() == before + 2);
+        // The thread reports once at the start of the cycle and once at its end.
+        wait_until("the cycle", || self.check.state().thread_progress() == before + 2);
     }
 }
 
 #[test]
-fn a_drained_service_is_down_and_runs_nothing_until_it_has_risen_again() {
+fn a_drained_service_is_down_and_is_not_checked_until_the_drain_ends() {
     let rise = NonZeroU32::new(2).unwrap();
     let thread = begin(Service { check_rise: rise, ..service("true") });
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.expect(State::Up, "");
     thread.wait_for_runs(2);
     thread.drain();
     thread.expect(State::Down, "");
-    thread.wait_for_rest();
+    thread.wait_for_suspended_cycle();
     assert_eq!(thread.runs(), 2);
     thread.end_drain();
-    // The interval is a day: the end of the drain is an order.
-    thread.order_after(3);
+    // The interval is a day, so the end of the drain triggers the run.
+    thread.trigger_after(3);
     thread.expect(State::Up, "");
     assert_eq!(thread.state_and_transitions(), (State::Up, 3));
     thread.end();
 }
 
 #[test]
-fn a_drain_during_a_run_is_told_at_once_and_the_run_counts_for_nothing() {
+fn a_drain_during_a_run_is_announced_at_once_and_the_run_is_discarded() {
     let dir = tempfile::tempdir().unwrap();
     let (started, go) = (dir.path().join("started"), dir.path().join("go"));
     let thread = begin(service(&format!("touch {}; {}", started.display(), waits_for(&go))));
@@ -508,7 +518,7 @@ fn a_drain_during_a_run_is_told_at_once_and_the_run_counts_for_nothing() {
     thread.drain();
     thread.expect(State::Down, "");
     File::create(&go).unwrap();
-    thread.wait_for_rest();
+    thread.wait_for_suspended_cycle();
     assert_eq!((thread.runs(), thread.state_and_transitions()), (0, (State::Down, 1)));
     thread.expect_silence();
     thread.end_drain();
@@ -516,9 +526,9 @@ fn a_drain_during_a_run_is_told_at_once_and_the_run_counts_for_nothing() {
     thread.end();
 }
 
-/// The thread sleeps for a day and does not see the drain's begin; the service was down, and has to be up again.
+/// The thread sleeps for a day and does not notice the start of the drain.
 #[test]
-fn a_drain_that_the_thread_slept_through_is_made_good_at_once() {
+fn a_drain_that_the_thread_slept_through_ends_with_a_check() {
     let thread = begin(service("true"));
     thread.expect(State::Up, "");
     thread.wait_for_runs(1);
@@ -532,19 +542,19 @@ fn a_drain_that_the_thread_slept_through_is_made_good_at_once() {
 }
 
 #[test]
-fn a_drained_service_whose_check_is_disabled_stays_out() {
+fn a_drained_service_whose_check_is_disabled_stays_down() {
     let check = Check::new(Arc::new(Service { disabled: Some(OnDisabled::Advertise), ..service("true") }));
     let _ = check.state_mut().drain("/run/drain".into(), DrainEnd::Never);
-    let thread = Started::new(check, FirstRun::default());
+    let thread = Started::new(check, StartDelay::default());
     wait_until("the thread's end", || thread.threads[0].is_finished());
     assert_eq!(thread.state_and_transitions(), (State::Down, 1));
     thread.end();
 }
 
-/// What a check under sudo is to a daemon that is not root: it may not be killed. Four of them are enough.
+/// A daemon that is not root may not kill a check under sudo.
 #[test]
-fn no_more_than_four_runs_are_left() {
-    let Some(sudo) = beside_sudo("check::worker::tests::no_more_than_four_runs_are_left") else { return };
+fn a_service_leaves_at_most_four_orphans() {
+    let Some(sudo) = beside_sudo("check::worker::tests::a_service_leaves_at_most_four_orphans") else { return };
     let go = sudo.with_file_name("go");
     let command = format!("{} --reuid=0 --clear-groups sh -c '{}'", sudo.display(), waits_for(&go));
     let check_cmd = crate::command::Command::parse(&command).unwrap();
@@ -555,16 +565,16 @@ fn no_more_than_four_runs_are_left() {
             thread.expect(State::Down, "");
         }
         assert_eq!(thread.last().result, RunResult::TimedOut, "run {n}");
-        thread.order_after(n);
+        thread.trigger_after(n);
     }
     thread.wait_for_runs(5);
     let why = "4 earlier runs could not be killed and still run".to_string();
     assert_eq!(thread.last().result, RunResult::NotStarted(why));
-    // They end by themselves and are reaped; then it runs again.
+    // Once they have ended by themselves and are reaped, the check runs again.
     File::create(&go).unwrap();
     let mut runs = 5;
     wait_until("a run that passes", || {
-        thread.order_after(runs);
+        thread.trigger_after(runs);
         runs += 1;
         thread.wait_for_runs(runs);
         thread.last().result == RunResult::Exited(0)
@@ -573,10 +583,9 @@ fn no_more_than_four_runs_are_left() {
     thread.end();
 }
 
-/// A day passes between two points of the grid, so it can only have been the fast interval that led from the first
-/// failure to the verdict; and there it ends.
+/// The points of the grid are a day apart, so only the fast interval can have led to the verdict.
 #[test]
-fn from_the_first_failure_to_the_verdict_at_the_fast_interval_and_no_longer() {
+fn the_fast_interval_holds_from_the_first_failure_to_the_verdict() {
     let dir = tempfile::tempdir().unwrap();
     let up = dir.path().join("up");
     File::create(&up).unwrap();
@@ -589,8 +598,8 @@ fn from_the_first_failure_to_the_verdict_at_the_fast_interval_and_no_longer() {
     thread.check.trigger.check_now();
     thread.expect(State::Down, "");
     thread.wait_for_runs(4);
-    // One more run by order, and none beside it.
-    thread.order_after(4);
+    // A trigger causes one more run, and the fast interval none.
+    thread.trigger_after(4);
     thread.wait_for_runs(5);
     thread.end();
 }
@@ -598,13 +607,13 @@ fn from_the_first_failure_to_the_verdict_at_the_fast_interval_and_no_longer() {
 #[test]
 fn without_a_fast_interval_a_failure_waits_for_the_grid() {
     let thread = begin(Service { check_fail: NonZeroU32::new(2).unwrap(), ..service("exit 1") });
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.expect(State::Down, "");
     thread.wait_for_runs(2);
     thread.end();
 }
 
-/// A service whose pidfile names this process, and which is up while `alive` holds.
+/// A service whose pidfile names this process, and whose check is `alive`.
 fn watched(dir: &Path, sleep: &Sleep, alive: &str) -> Service {
     let watch_pidfile = dir.join("pid");
     sh(&format!("echo {} >{}", sleep.pid(), watch_pidfile.display()));
@@ -612,7 +621,7 @@ fn watched(dir: &Path, sleep: &Sleep, alive: &str) -> Service {
 }
 
 #[test]
-fn a_process_that_ends_has_its_service_checked_at_once() {
+fn the_end_of_the_watched_process_triggers_the_check() {
     let (dir, mut sleep) = (tempfile::tempdir().unwrap(), Sleep::start());
     let fast = Some(Duration::from_millis(10));
     let alive = format!("grep -q '^State:.[^Z]' /proc/{}/status", sleep.pid());
@@ -627,9 +636,9 @@ fn a_process_that_ends_has_its_service_checked_at_once() {
     thread.end();
 }
 
-/// Another process answers in its place, or the file was wrong from the start.
+/// Another process may serve in its place, or the file may have been wrong from the start.
 #[test]
-fn where_the_check_passes_all_the_same_nothing_happens_but_that_one_run() {
+fn the_end_of_the_watched_process_changes_nothing_if_the_check_passes() {
     let (dir, mut sleep, mut next) = (tempfile::tempdir().unwrap(), Sleep::start(), Sleep::start());
     let service = watched(dir.path(), &sleep, "true");
     let pidfile = service.watch_pidfile.clone().unwrap();
@@ -637,18 +646,18 @@ fn where_the_check_passes_all_the_same_nothing_happens_but_that_one_run() {
     thread.expect(State::Up, "");
     sleep.kill();
     thread.wait_for_runs(2);
-    // Were the first one told of again, it would be before the second.
+    // If the first end triggered again, it would do so before the second process ends.
     sh(&format!("echo {} >{}", next.pid(), pidfile.display()));
-    thread.order_after(2);
+    thread.trigger_after(2);
     thread.wait_for_runs(3);
     next.kill();
     thread.wait_for_runs(4);
     thread.end();
 }
 
-/// What is watched must not keep a thread that is to end, as with a reload, which goes on with the others.
+/// As in a reload, which stops one thread and leaves the others.
 #[test]
-fn a_thread_that_watches_a_process_ends_and_the_process_is_forgotten() {
+fn a_thread_that_watches_a_process_can_be_stopped() {
     let (dir, mut sleep) = (tempfile::tempdir().unwrap(), Sleep::start());
     let thread = begin(watched(dir.path(), &sleep, "true"));
     thread.expect(State::Up, "");
@@ -656,36 +665,36 @@ fn a_thread_that_watches_a_process_ends_and_the_process_is_forgotten() {
     sleep.kill();
 }
 
-/// Each change of state is told to the hook, and only those.
+/// The hook runs for each change of state, and for nothing else.
 #[test]
-fn the_hook_is_told_of_each_change() {
+fn the_hook_runs_for_each_change_of_state() {
     let dir = tempfile::tempdir().unwrap();
-    let (up, told) = (dir.path().join("up"), dir.path().join("told"));
+    let (up, output) = (dir.path().join("up"), dir.path().join("output"));
     File::create(&up).unwrap();
-    let command = format!("sh -c 'echo $SERVICE $OLD_STATE $NEW_STATE $PREFIXES >>{}'", told.display());
+    let command = format!("sh -c 'echo $SERVICE $OLD_STATE $NEW_STATE $PREFIXES >>{}'", output.display());
     let command = crate::command::Command::parse(&command).unwrap();
     let state_change = Some(TimedCommand { command, timeout: MINUTE });
     let thread = begin(Service { state_change: state_change.clone(), ..service(&exists(&up)) });
     let expect = |lines: &[&str]| {
         wait_until("the hook", || {
-            let told = fs::read_to_string(&told).unwrap_or_default();
-            told.lines().eq(lines.iter().map(|states| format!("foo {states} 10.9.0.1/32")))
+            let output = fs::read_to_string(&output).unwrap_or_default();
+            output.lines().eq(lines.iter().map(|states| format!("foo {states} 10.9.0.1/32")))
         });
     };
     thread.expect(State::Up, "");
     expect(&["unknown up"]);
-    thread.order_after(1);
+    thread.trigger_after(1);
     thread.wait_for_runs(2);
     fs::remove_file(&up).unwrap();
-    thread.order_after(2);
+    thread.trigger_after(2);
     thread.expect(State::Down, "");
     expect(&["unknown up", "up down"]);
-    thread.order_after(3);
+    thread.trigger_after(3);
     thread.wait_for_runs(4);
     wait_until("the count", || thread.check.state().hook.succeeded == 2);
     thread.end();
 
-    fs::remove_file(&told).unwrap();
+    fs::remove_file(&output).unwrap();
     let thread = begin(Service { state_change, disabled: Some(OnDisabled::Withdraw), ..service("true") });
     thread.expect(State::Down, "");
     expect(&["unknown down"]);
