@@ -100,7 +100,7 @@ fn a_pidfile_of_no_use_does_no_harm() {
     }
     lab.routes.expect_none_moved(mark);
     let log = lab.log("daemon.log");
-    assert_eq!(log.matches("watch_pidfile is of no use now").count(), 2, "each is said once");
+    assert_eq!(log.matches("watch_pidfile is ignored").count(), 2, "each is said once");
     for (name, prefix) in services {
         lab.kill(name);
         lab.wait_withdrawn(prefix);

@@ -1,4 +1,4 @@
-//! Real processes, and files that name them more or less well.
+//! Tests with real processes and files.
 
 use std::fs;
 use std::sync::Mutex;
@@ -32,38 +32,38 @@ impl Started {
         sh(&format!("cd {}; {script}", self.dir.path().display()));
     }
 
-    /// Looks, and expects no process to be watched for a reason that contains this.
+    /// Reads the file, and expects that no process is watched, for a reason that contains `why`.
     fn expect_none(&mut self, why: &str) {
         assert_eq!(self.pidfile.refresh(), None);
-        let problem = self.pidfile.problem.as_deref();
+        let problem = self.pidfile.problem.problem();
         assert!(problem.is_some_and(|problem| problem.contains(why)), "{problem:?} instead of {why}");
     }
 
-    /// Names the process, and expects it to be watched.
+    /// Writes the process to the file, and expects it to be watched.
     fn expect_watched(&mut self, sleep: &Sleep) {
         self.sh(&format!("echo {} >pid", sleep.pid()));
         assert_eq!(self.pidfile.refresh(), Some(sleep.pid().as_raw_pid()));
-        assert_eq!(self.pidfile.problem, None);
+        assert_eq!(self.pidfile.problem.problem(), None);
     }
 
-    fn expect_order(&self) {
+    fn expect_trigger(&self) {
         assert_eq!(self.check.trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
     }
 
-    fn expect_no_order(&self, why: &str) {
+    fn expect_no_trigger(&self, why: &str) {
         assert_eq!(self.check.trigger.wait_until(Instant::now()), Wakeup::Time, "{why}");
     }
 }
 
 #[test]
-fn texts_of_pidfiles() {
+fn only_the_number_in_the_first_line_counts() {
     let check = |text: &str, expected: Option<i32>| {
         assert_eq!(parse(text.as_bytes()).map(Pid::as_raw_pid), expected, "{text:?}");
     };
     check("123\n", Some(123));
     check("123", Some(123));
     check("  0123\t\r\n", Some(123));
-    // A database's: its directory and more follow.
+    // The pidfile of PostgreSQL.
     check("4711\n/var/lib/postgresql/16/main\n1795341934\n", Some(4711));
     check("2147483647", Some(i32::MAX));
     for text in ["", "\n", "\n123", "0", "-1", "+1", "1 2", "1.0", "12a", "2147483648", "99999999999999999999", "１２"]
@@ -74,28 +74,28 @@ fn texts_of_pidfiles() {
 }
 
 #[test]
-fn a_process_that_ends_orders_one_check_however_often_it_is_named() {
+fn a_process_that_ends_triggers_one_check_however_often_it_is_named() {
     let (mut started, mut sleep) = (Started::new(), Sleep::start());
     started.expect_watched(&sleep);
     started.expect_watched(&sleep);
     sleep.kill();
-    started.expect_order();
-    // First it is a zombie, then gone.
+    started.expect_trigger();
+    // It is a zombie first, and then gone.
     started.expect_none("has ended");
     started.expect_none("has ended");
     sleep.0.wait().unwrap();
     started.expect_none("has ended");
-    // An end that would be told of again would be so before this one.
+    // If the first end triggered again, it would do so before this one.
     let mut next = Sleep::start();
     started.expect_watched(&next);
     next.kill();
-    started.expect_order();
+    started.expect_trigger();
     started.expect_none("has ended");
-    started.expect_no_order("the first one's end was told once");
+    started.expect_no_trigger("the first process triggered once");
 }
 
 #[test]
-fn files_of_no_use_and_then_a_good_one() {
+fn a_bad_file_is_ignored_until_it_is_good() {
     let mut started = Started::new();
     started.expect_none("is not there");
     for (script, why) in [
@@ -115,37 +115,37 @@ fn files_of_no_use_and_then_a_good_one() {
 }
 
 #[test]
-fn a_watched_process_stays_watched_whatever_becomes_of_the_file() {
+fn a_process_stays_watched_when_its_file_is_removed() {
     let (mut started, mut sleep) = (Started::new(), Sleep::start());
     started.expect_watched(&sleep);
     started.sh("rm pid");
     assert_eq!(started.pidfile.refresh(), Some(sleep.pid().as_raw_pid()));
-    assert!(started.pidfile.problem.is_some());
+    assert!(started.pidfile.problem.problem().is_some());
     sleep.kill();
-    started.expect_order();
+    started.expect_trigger();
     started.expect_none("is not there");
 }
 
 #[test]
-fn another_process_takes_the_place_of_the_first() {
+fn another_process_replaces_the_first() {
     let (mut started, mut first, mut second) = (Started::new(), Sleep::start(), Sleep::start());
     started.expect_watched(&first);
     started.expect_watched(&second);
     first.kill_and_reap();
     second.kill_and_reap();
-    started.expect_order();
+    started.expect_trigger();
     started.expect_none("has ended");
-    started.expect_no_order("the first one's end was told of");
+    started.expect_no_trigger("the first process triggered although it was replaced");
 }
 
 #[test]
-fn each_change_of_the_situation_is_said_once() {
-    if !alone("check::watch_pidfile::tests::each_change_of_the_situation_is_said_once", &["env"], &this_program()) {
+fn each_problem_is_logged_once() {
+    if !alone("check::watch_pidfile::tests::each_problem_is_logged_once", &["env"], &this_program()) {
         return;
     }
     #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<String>>>);
-    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Said {
+    struct Lines(Arc<Mutex<Vec<String>>>);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
         fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
             struct Message(String);
             impl tracing::field::Visit for Message {
@@ -159,29 +159,29 @@ fn each_change_of_the_situation_is_said_once() {
         }
     }
     use tracing_subscriber::layer::SubscriberExt as _;
-    let said = Said::default();
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(said.clone())).unwrap();
+    let lines = Lines::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines.clone())).unwrap();
 
     let mut started = Started::new();
-    let look_twice = |started: &mut Started, expected: &[&str]| {
+    let refresh_twice = |started: &mut Started, expected: &[&str]| {
         started.pidfile.refresh();
         started.pidfile.refresh();
-        let said = std::mem::take(&mut *said.0.lock().unwrap());
-        assert_eq!(said.len(), expected.len(), "{said:?}");
-        for (said, expected) in said.iter().zip(expected) {
-            assert!(said.contains(expected), "{said} instead of {expected}");
+        let lines = std::mem::take(&mut *lines.0.lock().unwrap());
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains(expected), "{line} instead of {expected}");
         }
     };
-    look_twice(&mut started, &["is not there; the check goes on"]);
+    refresh_twice(&mut started, &["is not there; checking at the normal interval"]);
     let mut sleep = Sleep::start();
     fs::File::create(&started.pidfile.path).unwrap();
-    look_twice(&mut started, &["begins with no process id"]);
+    refresh_twice(&mut started, &["begins with no process id"]);
     started.sh(&format!("echo {} >pid", sleep.pid()));
-    look_twice(&mut started, &["watching process"]);
+    refresh_twice(&mut started, &["watching process"]);
     sleep.kill_and_reap();
-    look_twice(&mut started, &["has ended"]);
+    refresh_twice(&mut started, &["has ended"]);
     fs::remove_file(&started.pidfile.path).unwrap();
-    look_twice(&mut started, &["is not there"]);
+    refresh_twice(&mut started, &["is not there"]);
     started.sh(&format!("echo {} >pid", sleep.pid()));
-    look_twice(&mut started, &["has ended, or cannot be seen from here"]);
+    refresh_twice(&mut started, &["has ended, or cannot be seen from here"]);
 }
