@@ -1,39 +1,39 @@
-//! What a drain file says: until when its services are to be out.
+//! The format of a drain file, which says until when its services are drained.
 //!
 //! ```text
-//!   2026-11-22T09:41:54+01:00    drained until then, and not at all from then on
-//!   anything else, or nothing    drained while the file exists
+//!   2026-11-22T09:41:54+01:00    drained until then
+//!   anything else, or empty      drained while the file exists
 //! ```
 //!
-//! Promises: pure; any bytes mean a drain, so that a slip of the pen leaves a service out rather than in; what [`format`]
-//! writes is read back as it was.
-//! Leaves out: reading the file (`check::drain_watcher`) and writing it (`draining`).
+//! Guarantees: pure. Any content means a drain, so that a typing error keeps a service out rather
+//! than in. What [`format`] writes, [`parse`] reads back unchanged.
+//!
+//! Out of scope: reading the file (`check::drain_watcher`) and writing it (`cli::drain`).
 
 use std::fmt;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-/// How much of a drain file counts, in bytes.
+/// The number of bytes of a drain file that are read.
 pub const MAX_LEN: usize = 64;
 
-/// When a drain ends. In the order of time.
+/// When a drain ends. Ordered by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DrainEnd {
-    /// At this time of the wall clock.
+    /// The drain ends at this time of the wall clock.
     At(SystemTime),
-    /// When the file is removed.
+    /// The drain ends when the file is removed.
     Never,
 }
 
 impl DrainEnd {
-    /// Whether the drain still holds.
+    /// Whether the drain is still active at `now`.
     pub fn is_after(self, now: SystemTime) -> bool {
         self > DrainEnd::At(now)
     }
 }
 
-/// For a sentence.
 impl fmt::Display for DrainEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -43,14 +43,15 @@ impl fmt::Display for DrainEnd {
     }
 }
 
-/// What the file's first [`MAX_LEN`] bytes say. A time is one of RFC 3339: with its offset, or nobody could tell when it is.
+/// Parses the first [`MAX_LEN`] bytes of a drain file. A time must be in RFC 3339 format with an
+/// offset, without which it would be ambiguous.
 pub fn parse(bytes: &[u8]) -> DrainEnd {
     let text = std::str::from_utf8(bytes).ok().map(str::trim);
     let time = text.and_then(|text| text.parse::<Timestamp>().ok());
     time.map_or(DrainEnd::Never, |time| DrainEnd::At(time.into()))
 }
 
-/// The text of a drain file that ends then, to the second.
+/// Formats a drain file, with its end to the second.
 pub fn format(end: DrainEnd) -> String {
     match end {
         DrainEnd::At(time) => stamp(time) + "\n",
@@ -58,7 +59,8 @@ pub fn format(end: DrainEnd) -> String {
     }
 }
 
-/// RFC 3339 in UTC. What lies outside of jiff's years is as far as they go.
+/// Formats a time as RFC 3339 in UTC. A time that jiff cannot represent becomes the latest that it
+/// can.
 fn stamp(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -69,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    /// None for a drain without end.
+    /// Compares the end in Unix seconds. None is a drain without end.
     fn check(text: &str, expected: Option<u64>) {
         let expected =
             expected.map_or(DrainEnd::Never, |seconds| DrainEnd::At(UNIX_EPOCH + Duration::from_secs(seconds)));
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn times_end_a_drain_and_nothing_else_does() {
+    fn only_a_time_with_an_offset_ends_a_drain() {
         let at = Some(1_795_336_914);
         check("2026-11-22T08:41:54Z", at);
         check("  2026-11-22T09:41:54+01:00\n", at);
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_until_its_end() {
+    fn a_drain_is_active_until_its_end() {
         let end = UNIX_EPOCH + Duration::from_secs(10);
         assert!(DrainEnd::At(end).is_after(end - Duration::from_nanos(1)));
         assert!(!DrainEnd::At(end).is_after(end));
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_formatted_end_is_read_back() {
         for end in
             [DrainEnd::Never, DrainEnd::At(UNIX_EPOCH), DrainEnd::At(UNIX_EPOCH + Duration::from_secs(1_795_336_914))]
         {
@@ -115,7 +117,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_drain(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..MAX_LEN)) {
+        fn any_bytes_can_be_read(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..MAX_LEN)) {
             parse(&bytes);
         }
 

@@ -1,18 +1,23 @@
-//! The drain files, looked at once a second: whose service is to be out, whatever its check says.
+//! Reads the drain files once a second, and drains the services that they name.
 //!
 //! ```text
-//!   file there ----> CheckState::drain, a hint to the bird-writer ----> the check thread rests: it runs nothing
-//!   file gone, ----> CheckState::end_drain, the check triggered ------> the check thread goes on from "down", at once;
-//!   time over                                                           the prefix is back when check_rise checks passed
+//!   the file appears      --> CheckState::drain     --> the prefix is withdrawn, nothing is run
+//!   the file disappears,
+//!   or its end has come   --> CheckState::end_drain --> a check is triggered; the service is up again
+//!                                                       once check_rise checks have passed
 //! ```
 //!
-//! Promises: a prefix leaves within a second though its check hangs; a file that cannot be read changes nothing; a drain
-//! that was found when the daemon started is older than every check. Where no service has a drain file there is no
-//! thread. A look that is under way during a reload acts on the checks of the old configuration, which nobody reads any
-//! more; the look that the reload asks for follows it.
-//! Who may block: this thread, on the files; one on a dead file system holds up the look at the others. What stops it:
-//! the drop of [`DrainWatcher`].
-//! Leaves out: what a file says (`drain`).
+//! Guarantees: a prefix is withdrawn within a second even if the check hangs. A file that cannot be
+//! read changes nothing. A drain file that exists when the daemon starts takes effect before any
+//! check. If no service has a drain file, there is no thread. A poll that is under way during a
+//! reload changes the checks of the old configuration, which are no longer read; the reload
+//! requests another poll.
+//!
+//! Blocking: only this thread blocks, on the files. A file on a dead file system delays the others.
+//!
+//! Shutdown: dropping [`DrainWatcher`] stops the thread.
+//!
+//! Out of scope: the content of the files (`drain_file`).
 
 use std::collections::HashMap;
 use std::io;
@@ -28,148 +33,160 @@ use crate::check::state::Change;
 use crate::check::Check;
 use crate::drain_file::{self, DrainEnd};
 use crate::sys::atomic_file;
+use crate::sys::log_once::LogOnce;
 
-/// How often the files are looked at.
-const EVERY: Duration = Duration::from_secs(1);
-/// How long the daemon waits for a look that must come before the checks.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// For the thread: it calls nothing deep.
-const STACK: usize = 256 * 1024;
+/// How often the files are read.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the daemon waits for the poll that must precede the checks.
+const FIRST_POLL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The stack of the thread, whose calls are not deep.
+const STACK_SIZE: usize = 256 * 1024;
 
-/// The thread that looks, where one is needed.
+/// The handle of the drain watcher's thread, which exists only while a drain file is configured.
 pub struct DrainWatcher {
     announcer: Announcer,
-    looks: Option<Sender<Look>>,
+    requests: Option<Sender<Request>>,
 }
 
-/// An order to look now, and to go on with these.
-struct Look {
-    /// `drain_file` of `[daemon]`, which concerns all checks.
+/// Replaces the configuration of the thread, and has it poll at once.
+struct Request {
+    /// `drain_file` of `[daemon]`, which drains all services.
     host: Option<PathBuf>,
     checks: Arc<[Arc<Check>]>,
-    /// Told when it is done.
+    /// Notified after the poll.
     done: Sender<()>,
 }
 
 impl DrainWatcher {
-    /// No file is looked at yet.
+    /// Creates a drain watcher that watches no file.
     pub fn new(announcer: Announcer) -> DrainWatcher {
-        DrainWatcher { announcer, looks: None }
+        DrainWatcher { announcer, requests: None }
     }
 
-    /// Looks at the drain files of these checks, and at `host`, which concerns them all; then once a second. Returns when
-    /// that look is done, or after a second. To be called before the threads of new checks are started.
+    /// Reads the drain files of these checks, and `host`, which drains them all, now and then once
+    /// a second. Returns after the first poll, or after a second. Call it before the threads of new
+    /// checks are started.
     ///
     /// # Errors
     /// The thread cannot be created.
     pub fn follow(&mut self, host: Option<&Path>, checks: Arc<[Arc<Check>]>) -> io::Result<()> {
         let needed = host.is_some() || checks.iter().any(|check| check.service.drain_file.is_some());
-        let looks = match self.looks.take() {
-            Some(looks) => looks,
+        let requests = match self.requests.take() {
+            Some(requests) => requests,
             None if !needed => return Ok(()),
             None => self.start()?,
         };
-        let (done, looked) = channel();
-        // Without a receiver the thread has ended by a bug, which is logged.
-        let _ = looks.send(Look { host: host.map(Path::to_path_buf), checks, done });
-        if looked.recv_timeout(PATIENCE).is_err() {
-            warn!("the drain files cannot be read in {PATIENCE:?}; until they can, nothing new is drained");
+        let (done, polled) = channel();
+        // The send fails only if the thread has panicked; then the wait fails too, and is logged.
+        let _ = requests.send(Request { host: host.map(Path::to_path_buf), checks, done });
+        if polled.recv_timeout(FIRST_POLL_TIMEOUT).is_err() {
+            warn!("the drain files cannot be read in {FIRST_POLL_TIMEOUT:?}; until they can, nothing new is drained");
         }
-        // Else what was drained is not any more, and nothing can be.
-        self.looks = needed.then_some(looks);
+        // If no file is left, the poll has ended all drains, and dropping the sender stops the
+        // thread.
+        self.requests = needed.then_some(requests);
         Ok(())
     }
 
-    fn start(&self) -> io::Result<Sender<Look>> {
-        let (looks, orders) = channel();
-        let announcer = self.announcer.clone();
-        let mut watch = Watch { announcer, host: None, checks: Arc::from([]), answers: HashMap::new() };
-        let thread = std::thread::Builder::new().name("drains".into()).stack_size(STACK);
-        thread.spawn(move || watch.run(&orders))?;
-        Ok(looks)
+    fn start(&self) -> io::Result<Sender<Request>> {
+        let (requests, received) = channel();
+        let mut poller = Poller::new(self.announcer.clone());
+        let thread = std::thread::Builder::new().name("drains".into()).stack_size(STACK_SIZE);
+        thread.spawn(move || poller.run(&received))?;
+        Ok(requests)
     }
 }
 
-/// The looking thread.
-struct Watch {
+/// The state of the polling thread.
+struct Poller {
     announcer: Announcer,
     host: Option<PathBuf>,
     checks: Arc<[Arc<Check>]>,
-    /// What each file said last.
-    answers: HashMap<PathBuf, Answer>,
+    files: HashMap<PathBuf, DrainFile>,
 }
 
-/// What a file says; `end` is none where it is not there.
+/// The last known content of a drain file.
 #[derive(Default)]
-struct Answer {
+struct DrainFile {
+    /// When the drain ends. None if the file does not exist.
     end: Option<DrainEnd>,
-    problem: Option<String>,
+    /// Why the file cannot be read.
+    problem: LogOnce,
 }
 
-impl Watch {
-    fn run(&mut self, orders: &Receiver<Look>) {
+impl Poller {
+    fn new(announcer: Announcer) -> Poller {
+        Poller { announcer, host: None, checks: Arc::from([]), files: HashMap::new() }
+    }
+
+    fn run(&mut self, requests: &Receiver<Request>) {
         loop {
-            match orders.recv_timeout(EVERY) {
-                Ok(Look { host, checks, done }) => {
-                    (self.host, self.checks) = (host, checks);
-                    self.look(SystemTime::now());
-                    // Nobody waits any more where the look took long.
+            match requests.recv_timeout(POLL_INTERVAL) {
+                Ok(Request { host, checks, done }) => {
+                    self.host = host;
+                    self.checks = checks;
+                    self.poll(SystemTime::now());
+                    // The send fails if the poll took so long that the caller has given up.
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.look(SystemTime::now()),
+                Err(RecvTimeoutError::Timeout) => self.poll(SystemTime::now()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn look(&mut self, now: SystemTime) {
-        let files: Vec<&PathBuf> =
+    /// Reads each file once, and applies them to the services.
+    fn poll(&mut self, now: SystemTime) {
+        let paths: Vec<&PathBuf> =
             self.host.iter().chain(self.checks.iter().filter_map(|check| check.service.drain_file.as_ref())).collect();
-        let mut before = std::mem::take(&mut self.answers);
-        for file in files {
-            if !self.answers.contains_key(file) {
-                self.answers.insert(file.clone(), ask(file, before.remove(file).unwrap_or_default()));
+        let mut previous = std::mem::take(&mut self.files);
+        for path in paths {
+            if !self.files.contains_key(path) {
+                let mut file = previous.remove(path).unwrap_or_default();
+                file.refresh(path);
+                self.files.insert(path.clone(), file);
             }
         }
         for check in self.checks.iter() {
-            let files = self.host.iter().chain(&check.service.drain_file);
-            let found = files.filter_map(|file| Some((self.answers.get(file)?.end?, &**file)));
-            let found = found.filter(|(end, _)| end.is_after(now)).max_by_key(|(end, _)| *end);
-            let change = settle(check, found);
+            let paths = self.host.iter().chain(&check.service.drain_file);
+            let drains = paths.filter_map(|path| Some((self.files.get(path)?.end?, &**path)));
+            let drain = drains.filter(|(end, _)| end.is_after(now)).max_by_key(|(end, _)| *end);
+            let change = apply(check, drain);
             self.announcer.announce(check, change);
         }
     }
 }
 
-/// Reads the file. What hinders that is said once, and the last answer stands.
-fn ask(file: &Path, last: Answer) -> Answer {
-    match atomic_file::read_start(file, drain_file::MAX_LEN) {
-        Ok(found) => {
-            if last.problem.is_some() {
-                info!("drain file {} can be read again", file.display());
+impl DrainFile {
+    /// Reads the file. If it cannot be read, its last content still counts.
+    fn refresh(&mut self, path: &Path) {
+        match atomic_file::read_start(path, drain_file::MAX_LEN) {
+            Ok(bytes) => {
+                if self.problem.clear() {
+                    info!("drain file {} can be read again", path.display());
+                }
+                self.end = bytes.map(|bytes| drain_file::parse(&bytes));
             }
-            Answer { end: found.map(|bytes| drain_file::parse(&bytes)), problem: None }
-        }
-        Err(why) => {
-            let problem = why.to_string();
-            if last.problem.as_ref() != Some(&problem) {
-                let drained = if last.end.is_some() { "drained" } else { "not drained" };
-                error!("drain file {} cannot be read, its services stay {drained}: {problem}", file.display());
+            Err(why) => {
+                if self.problem.set(&why.to_string()) {
+                    let drained = if self.end.is_some() { "drained" } else { "not drained" };
+                    error!("drain file {} cannot be read, its services stay {drained}: {why}", path.display());
+                }
             }
-            Answer { problem: Some(problem), ..last }
         }
     }
 }
 
-/// Makes the service what the files say.
-fn settle(check: &Check, found: Option<(DrainEnd, &Path)>) -> Change {
-    let (service, name) = (&check.service, check.name());
+/// Drains the service, or ends its drain, as its files say.
+fn apply(check: &Check, drain: Option<(DrainEnd, &Path)>) -> Change {
+    let service = &check.service;
+    let name = check.name();
     let mut state = check.state_mut();
-    match (state.drained(), found) {
+    match (state.drained(), drain) {
         (None, None) => Change::default(),
         (Some(drained), Some((end, file))) if (drained.end, &*drained.file) == (end, file) => Change::default(),
-        (before, Some((end, file))) => {
-            let is_new = before.is_none();
+        (drained, Some((end, file))) => {
+            let is_new = drained.is_none();
             let change = state.drain(file.to_path_buf(), end);
             drop(state);
             let file = file.display();
@@ -187,7 +204,7 @@ fn settle(check: &Check, found: Option<(DrainEnd, &Path)>) -> Change {
                     check.trigger.check_now();
                     info!("{name}: the drain is over, {} passing checks make it up again", service.check_rise);
                 }
-                // Its thread has ended.
+                // The thread of a disabled check has ended.
                 Some(_) => info!("{name}: the drain is over, and on_disabled decides again"),
             }
             change

@@ -1,4 +1,4 @@
-//! Real files on a real disk; the thread where it matters, else its looks one by one at times that the test makes up.
+//! Tests with real files. Most of them poll without the thread, at times that the test chooses.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -16,10 +16,11 @@ use crate::testing::sample;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// The services `a`, `b` and `c`, of which `a` has the drain file `a` and `c` the same, and the host's file `host`.
+/// The services `a`, `b` and `c`. `a` and `c` share the drain file `a`; the drain file of the host
+/// is `host`.
 struct Desk {
     dir: tempfile::TempDir,
-    watch: Watch,
+    poller: Poller,
     events: Receiver<Event>,
 }
 
@@ -34,19 +35,19 @@ impl Desk {
         });
         let (announcer, events) = announcer();
         let host = Some(dir.path().join("host"));
-        let watch = Watch { announcer, host, checks: Arc::new(checks), answers: HashMap::new() };
-        Desk { dir, watch, events }
+        let poller = Poller { host, checks: Arc::new(checks), ..Poller::new(announcer) };
+        Desk { dir, poller, events }
     }
 
     fn checks(&self) -> Arc<[Arc<Check>]> {
-        self.watch.checks.clone()
+        self.poller.checks.clone()
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "an operator's editor")]
+    #[expect(clippy::disallowed_methods, reason = "writes as an operator's editor does")]
     fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
@@ -59,9 +60,10 @@ impl Desk {
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// Looks, and returns the services of which hints were sent, with their states: `a:down c:down`.
-    fn look_at(&mut self, now: SystemTime) -> String {
-        self.watch.look(now);
+    /// Polls, and returns the services of the hints that were sent, with their states: `a:down
+    /// c:down`.
+    fn poll_at(&mut self, now: SystemTime) -> String {
+        self.poller.poll(now);
         let hints = self.events.try_iter().map(|event| match event {
             Event::Changed(check) => format!("{}:{}", check.name(), check.state().state()),
             event => panic!("{event:?}"),
@@ -69,17 +71,17 @@ impl Desk {
         hints.collect::<Vec<_>>().join(" ")
     }
 
-    fn look(&mut self) -> String {
-        self.look_at(SystemTime::now())
+    fn poll(&mut self) -> String {
+        self.poll_at(SystemTime::now())
     }
 
-    /// The names of the services that are drained now. Their prefixes are withdrawn, whatever their check says.
+    /// The names of the services that are drained now, whose prefixes are withdrawn.
     fn drained(&self) -> String {
-        drained(&self.watch.checks)
+        drained(&self.poller.checks)
     }
 
     fn end_of(&self, n: usize) -> DrainEnd {
-        self.watch.checks[n].state().drained().unwrap().end
+        self.poller.checks[n].state().drained().unwrap().end
     }
 }
 
@@ -99,29 +101,33 @@ fn announcer() -> (Announcer, Receiver<Event>) {
 }
 
 #[test]
-fn a_file_drains_the_services_that_name_it_and_that_of_the_host_all() {
+fn a_file_drains_the_services_that_name_it_and_the_file_of_the_host_drains_all() {
     let mut desk = Desk::new(|_| ());
-    assert_eq!(desk.look(), "");
+    assert_eq!(desk.poll(), "");
     desk.put("a");
-    assert_eq!((&*desk.look(), &*desk.drained()), ("a:down c:down", "ac"));
-    assert_eq!(desk.look(), "", "told once");
+    assert_eq!((&*desk.poll(), &*desk.drained()), ("a:down c:down", "ac"));
+    assert_eq!(desk.poll(), "", "announced once");
     desk.put("host");
-    assert_eq!((&*desk.look(), &*desk.drained()), ("b:down", "abc"));
+    assert_eq!((&*desk.poll(), &*desk.drained()), ("b:down", "abc"));
     desk.remove("a");
-    assert_eq!((&*desk.look(), &*desk.drained()), ("", "abc"));
+    assert_eq!((&*desk.poll(), &*desk.drained()), ("", "abc"));
     desk.remove("host");
-    desk.look();
+    desk.poll();
     assert_eq!(desk.drained(), "");
-    for check in desk.watch.checks.iter() {
+    for check in desk.poller.checks.iter() {
         let state = check.state();
-        assert_eq!((state.state(), state.code), (State::Down, Some(1)), "the checks say when they are up again");
+        assert_eq!(
+            (state.state(), state.code),
+            (State::Down, Some(1)),
+            "they stay down until their checks have passed"
+        );
     }
 }
 
 #[test]
-fn the_end_of_a_drain_has_the_check_run_at_once() {
+fn the_end_of_a_drain_triggers_the_check() {
     let mut desk = Desk::new(|_| ());
-    let check = desk.watch.checks[0].clone();
+    let check = desk.poller.checks[0].clone();
     for (name, act, expected) in [
         ("host", Desk::put as fn(&Desk, &str), Wakeup::Time),
         ("a", Desk::put, Wakeup::Time),
@@ -129,32 +135,32 @@ fn the_end_of_a_drain_has_the_check_run_at_once() {
         ("a", Desk::remove, Wakeup::CheckNow),
     ] {
         act(&desk, name);
-        desk.look();
+        desk.poll();
         assert_eq!(check.trigger.wait_until(Instant::now()), expected, "{name}");
     }
 }
 
 #[test]
-fn a_time_ends_it_and_may_be_changed_meanwhile() {
+fn a_drain_ends_at_its_time_which_may_be_changed() {
     let mut desk = Desk::new(|_| ());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
     let end = |seconds| DrainEnd::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     desk.write("a", &drain_file::format(end(1000)));
-    assert_eq!(desk.look_at(now), "", "over before it was seen");
+    assert_eq!(desk.poll_at(now), "", "it ended before it was noticed");
     desk.write("a", &drain_file::format(end(1010)));
-    assert_eq!(desk.look_at(now), "a:down c:down");
+    assert_eq!(desk.poll_at(now), "a:down c:down");
     desk.write("host", &drain_file::format(end(1005)));
-    assert_eq!(desk.look_at(now), "b:down");
+    assert_eq!(desk.poll_at(now), "b:down");
     assert_eq!((desk.end_of(0), desk.end_of(1)), (end(1010), end(1005)), "the later end counts");
-    desk.write("a", "longer than I thought");
-    assert_eq!((&*desk.look_at(now + Duration::from_secs(5)), &*desk.drained()), ("b:down", "ac"));
+    desk.write("a", "until further notice");
+    assert_eq!((&*desk.poll_at(now + Duration::from_secs(5)), &*desk.drained()), ("b:down", "ac"));
     assert_eq!(desk.end_of(0), DrainEnd::Never);
     desk.write("a", &drain_file::format(end(1008)));
-    assert_eq!((&*desk.look_at(now + Duration::from_secs(8)), &*desk.drained()), ("a:down c:down", ""));
+    assert_eq!((&*desk.poll_at(now + Duration::from_secs(8)), &*desk.drained()), ("a:down c:down", ""));
 }
 
 #[test]
-fn what_cannot_be_read_changes_nothing() {
+fn a_file_that_cannot_be_read_changes_nothing() {
     let mut desk = Desk::new(|_| ());
     type Make = fn(&Path);
     let unreadable: [(&str, Make); 4] = [
@@ -168,22 +174,22 @@ fn what_cannot_be_read_changes_nothing() {
             if before == "ac" {
                 File::create(desk.path("a")).unwrap();
             }
-            desk.look();
+            desk.poll();
             let _ = fs::remove_file(desk.path("a"));
             make(&desk.path("a"));
-            assert_eq!((&*desk.look(), &*desk.drained()), ("", before), "{what}");
-            assert!(desk.watch.answers[&desk.path("a")].problem.is_some(), "{what}");
+            assert_eq!((&*desk.poll(), &*desk.drained()), ("", before), "{what}");
+            assert!(desk.poller.files[&desk.path("a")].problem.problem().is_some(), "{what}");
             let _ = fs::remove_dir(desk.path("a"));
             let _ = fs::remove_file(desk.path("a"));
-            desk.look();
+            desk.poll();
             assert_eq!(desk.drained(), "", "{what}");
         }
     }
 }
 
 #[test]
-fn a_directory_that_may_not_be_searched_is_no_end_of_a_drain() {
-    let name = "check::drain_watcher::tests::a_directory_that_may_not_be_searched_is_no_end_of_a_drain";
+fn a_directory_that_cannot_be_searched_ends_no_drain() {
+    let name = "check::drain_watcher::tests::a_directory_that_cannot_be_searched_ends_no_drain";
     // Root may search every directory, but not without its capabilities.
     let without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
     if rustix::process::geteuid().is_root() && !alone(name, &without, &this_program()) {
@@ -191,12 +197,12 @@ fn a_directory_that_may_not_be_searched_is_no_end_of_a_drain() {
     }
     let mut desk = Desk::new(|_| ());
     desk.put("a");
-    desk.look();
+    desk.poll();
     fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o600)).unwrap();
     assert!(fs::metadata(desk.path("a")).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied));
-    let (told, drained) = (desk.look(), desk.drained());
+    let (hints, drained) = (desk.poll(), desk.drained());
     fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    assert_eq!((&*told, &*drained), ("", "ac"));
+    assert_eq!((&*hints, &*drained), ("", "ac"));
 }
 
 #[test]
@@ -204,30 +210,30 @@ fn after_a_drain_on_disabled_decides_again() {
     for (decision, word) in [(OnDisabled::Advertise, "up"), (OnDisabled::Withdraw, "down")] {
         let mut desk = Desk::new(|service| service.disabled = Some(decision));
         desk.put("host");
-        assert_eq!(desk.look(), "a:down b:down c:down");
+        assert_eq!(desk.poll(), "a:down b:down c:down");
         desk.remove("host");
-        assert_eq!(desk.look(), format!("a:{word} b:{word} c:{word}"));
+        assert_eq!(desk.poll(), format!("a:{word} b:{word} c:{word}"));
         assert_eq!(desk.drained(), "");
     }
 }
 
 #[test]
-fn the_thread_looks_first_and_goes_on_looking() {
+fn the_thread_polls_at_once_and_then_repeatedly() {
     let desk = Desk::new(|_| ());
     desk.put("a");
     let (announcer, events) = announcer();
-    let mut drains = DrainWatcher::new(announcer);
-    drains.follow(None, desk.checks()).unwrap();
-    assert_eq!(desk.drained(), "ac", "before any check can have started");
+    let mut drain_watcher = DrainWatcher::new(announcer);
+    drain_watcher.follow(None, desk.checks()).unwrap();
+    assert_eq!(desk.drained(), "ac", "before follow returns");
     desk.put("host");
-    drains.follow(Some(&desk.path("host")), desk.checks()).unwrap();
+    drain_watcher.follow(Some(&desk.path("host")), desk.checks()).unwrap();
     assert_eq!(desk.drained(), "abc");
     desk.remove("host");
     desk.remove("a");
     wait_until("the end of all drains", || desk.drained().is_empty());
     desk.put("host");
     wait_until("the host's drain", || desk.drained() == "abc");
-    // A reload that took all drain files away.
+    // A reload removes all drain files.
     let new = |check: &Arc<Check>| {
         let service = Service { drain_file: None, ..Service::clone(&check.service) };
         let state = check.state().carried_over(&service, &[]);
@@ -235,10 +241,10 @@ fn the_thread_looks_first_and_goes_on_looking() {
     };
     let checks: Arc<[Arc<Check>]> = desk.checks().iter().map(new).collect();
     assert_eq!(drained(&checks), "abc");
-    drains.follow(None, checks.clone()).unwrap();
-    assert_eq!((&*drained(&checks), &*desk.drained()), ("", "abc"), "nobody looks at those that ran before");
-    assert!(drains.looks.is_none());
-    drop(drains);
+    drain_watcher.follow(None, checks.clone()).unwrap();
+    assert_eq!((&*drained(&checks), &*desk.drained()), ("", "abc"), "the old checks are no longer changed");
+    assert!(drain_watcher.requests.is_none());
+    drop(drain_watcher);
     wait_until("the thread's end, which drops its sender", || loop {
         match events.try_recv() {
             Ok(_) => {}
@@ -247,21 +253,23 @@ fn the_thread_looks_first_and_goes_on_looking() {
     });
 }
 
-/// A reload finds a file that was put there meanwhile before the checks of its new services can have passed.
+/// Otherwise its check might pass before the file is read.
 #[test]
 fn a_check_that_a_reload_adds_is_drained_before_its_thread_starts() {
     let desk = Desk::new(|_| ());
-    let mut drains = DrainWatcher::new(announcer().0);
-    drains.follow(None, Arc::new([desk.watch.checks[1].clone()])).unwrap();
-    assert!(drains.looks.is_none(), "b has no file");
+    let mut drain_watcher = DrainWatcher::new(announcer().0);
+    drain_watcher.follow(None, Arc::new([desk.poller.checks[1].clone()])).unwrap();
+    assert!(drain_watcher.requests.is_none(), "b has no file");
     desk.put("a");
-    drains.follow(None, desk.checks()).unwrap();
+    drain_watcher.follow(None, desk.checks()).unwrap();
     assert_eq!(desk.drained(), "ac");
 }
 
 #[test]
-fn no_file_no_thread() {
-    let mut drains = DrainWatcher::new(announcer().0);
-    drains.follow(None, Arc::new([Arc::new(Check::new(Arc::new(sample::service("a", "10.0.0.1/32"))))])).unwrap();
-    assert!(drains.looks.is_none());
+fn without_a_drain_file_there_is_no_thread() {
+    let mut drain_watcher = DrainWatcher::new(announcer().0);
+    drain_watcher
+        .follow(None, Arc::new([Arc::new(Check::new(Arc::new(sample::service("a", "10.0.0.1/32"))))]))
+        .unwrap();
+    assert!(drain_watcher.requests.is_none());
 }
