@@ -1,15 +1,20 @@
-//! Which prefixes are assigned to which interfaces, for all check threads; and the thread that keeps this true.
+//! Knows which prefixes are assigned to which interfaces, for all check threads.
 //!
-//! What checks see are the settled addresses: one that went or came counts as gone or there half a second later, and at
-//! that moment the checks it concerns are told. So a network restart, which takes addresses away and puts them back, is
-//! seen by no check, whenever it looks; and an address that is gone is withdrawn after half a second, whatever the
-//! interval of its check and whether it runs at that moment.
+//! Checks see the settled addresses: an address that comes or goes counts half a second later, and
+//! at that moment the checks it affects are triggered. So no check notices a network restart, which
+//! removes addresses and adds them again; and an address that is gone is withdrawn after half a
+//! second, whatever the interval of its check and even while it runs.
 //!
-//! Promises: looking costs no system call and waits for nothing but another look. What cannot be learnt stays as it was,
-//! and before anything was learnt every prefix counts as assigned: a machine without a descriptor left withdraws nothing
-//! for that, and the check's command goes on deciding.
-//! Who may block: only the watching thread, on the kernel.
-//! Leaves out: what a missing address means (`check::state`).
+//! Guarantees: a query needs no system call and waits only for other queries. If the kernel cannot
+//! be asked, the addresses stay as they were; before the first answer every prefix counts as
+//! assigned. So a host without a free descriptor withdraws nothing for that reason, and the check
+//! command still decides.
+//!
+//! Blocking: only the watching thread blocks, on the kernel.
+//!
+//! Shutdown: the stop token ends the watching thread.
+//!
+//! Out of scope: the effect of a missing address (`check::state`).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,6 +31,7 @@ use crate::check::Check;
 use crate::config::settings::Service;
 use crate::log::layer::{with_name, Subject};
 use crate::prefix::Prefix;
+use crate::sys::log_once::LogOnce;
 use crate::sys::mutex::Mutex;
 use crate::sys::netlink::{Addresses, Kernel};
 use crate::sys::poll::poll_until;
@@ -34,18 +40,18 @@ use settling::Settling;
 
 mod settling;
 
-/// How long changes are gathered before the kernel is asked what changed.
-const GATHER: Duration = Duration::from_millis(20);
-/// How often the kernel is asked though it told of no change.
-const REGULARLY: Duration = Duration::from_secs(60);
-/// How often it is asked again where it did not answer.
-const RETRY: Duration = Duration::from_secs(1);
-/// For the thread: it calls nothing deep.
-const STACK: usize = 256 * 1024;
+/// How long changes are collected before the addresses are read.
+const COALESCE_WINDOW: Duration = Duration::from_millis(20);
+/// How often the addresses are read although the kernel reported no change.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+/// How long to wait after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The stack of the thread, whose calls are not deep.
+const STACK_SIZE: usize = 256 * 1024;
 
-/// Which addresses are assigned.
+/// The addresses that are assigned, and the checks that depend on them.
 pub struct AddressWatcher {
-    /// Nothing before the kernel answered for the first time.
+    /// None before the first answer of the kernel.
     settling: Mutex<Option<Settling>>,
     /// The checks of the running configuration.
     checks: Mutex<Arc<[Arc<Check>]>>,
@@ -53,95 +59,99 @@ pub struct AddressWatcher {
 }
 
 impl AddressWatcher {
-    /// Asks the kernel, and starts the thread that goes on asking. Where the kernel does not answer, the thread tries again.
+    /// Reads the addresses, and starts the thread that keeps them up to date. If the kernel cannot
+    /// be asked, the thread retries.
     ///
     /// # Errors
-    /// The thread cannot be created: to be tried again.
+    /// The thread cannot be created.
     pub fn start(announcer: Announcer, stop: StopToken) -> io::Result<(Arc<AddressWatcher>, JoinHandle<()>)> {
         let checks = Mutex::new(Arc::from([]));
         let address_watcher = Arc::new(AddressWatcher { settling: Mutex::default(), checks, stop });
-        let mut watch = Watch { address_watcher: address_watcher.clone(), announcer, kernel: None, failed: false };
-        watch.look();
-        let thread = std::thread::Builder::new().name("addresses".into()).stack_size(STACK);
-        Ok((address_watcher, thread.spawn(move || watch.run())?))
+        let mut refresher =
+            Refresher { address_watcher: address_watcher.clone(), announcer, kernel: None, problem: LogOnce::new() };
+        refresher.refresh();
+        let thread = std::thread::Builder::new().name("addresses".into()).stack_size(STACK_SIZE);
+        Ok((address_watcher, thread.spawn(move || refresher.run())?))
     }
 
-    /// Whether exactly this prefix is assigned to the interface. An interface that does not exist has none.
+    /// Whether exactly this prefix is assigned to the interface. An interface that does not exist
+    /// has none.
     pub fn assigned(&self, interface: &str, prefix: &Prefix) -> bool {
         self.settling.lock().as_ref().is_none_or(|settling| settling.settled().has(interface, prefix))
     }
 
-    /// The prefixes of the service that are not assigned to its interface; none where that does not count.
+    /// The prefixes of the service that are not assigned to its interface. Empty if its addresses
+    /// are not checked.
     pub fn missing(&self, service: &Service) -> BTreeSet<Prefix> {
         let Some(interface) = &service.assigned_to else { return BTreeSet::new() };
         service.prefixes.iter().filter(|prefix| !self.assigned(interface, prefix)).copied().collect()
     }
 
-    /// These checks are told from now on when their addresses come and go.
+    /// Replaces the checks that are triggered when their addresses come and go.
     pub fn follow(&self, checks: Arc<[Arc<Check>]>) {
         *self.checks.lock() = checks;
     }
 }
 
-/// The watching thread.
-struct Watch {
+/// The state of the watching thread.
+struct Refresher {
     address_watcher: Arc<AddressWatcher>,
     announcer: Announcer,
     kernel: Option<Kernel>,
-    /// The last look failed, which is said already.
-    failed: bool,
+    /// Why the addresses cannot be read.
+    problem: LogOnce,
 }
 
-impl Watch {
+impl Refresher {
     fn run(&mut self) {
         loop {
             let stop = &self.address_watcher.stop;
-            let told = match &self.kernel {
+            let woken = match &self.kernel {
                 Some(kernel) => {
-                    let regularly = Instant::now() + REGULARLY;
+                    let refresh_at = Instant::now() + REFRESH_INTERVAL;
                     let due = self.address_watcher.settling.lock().as_ref().and_then(Settling::due);
                     let mut fds = [PollFd::new(stop, PollFlags::IN), PollFd::new(kernel, PollFlags::IN)];
-                    poll_until(&mut fds, Some(due.map_or(regularly, |due| due.min(regularly))))
+                    poll_until(&mut fds, Some(due.map_or(refresh_at, |due| due.min(refresh_at))))
                 }
-                None => stop.wait(RETRY),
+                None => stop.wait(RETRY_INTERVAL),
             };
-            if told && stop.wait(GATHER) {
+            if woken && stop.wait(COALESCE_WINDOW) {
                 return;
             }
-            self.look();
+            self.refresh();
         }
     }
 
-    /// Asks the kernel, and tells the checks of what has settled.
-    fn look(&mut self) {
-        match self.ask() {
-            Ok(seen) => {
-                if std::mem::take(&mut self.failed) {
+    /// Reads the addresses, and notifies the checks of those that have settled.
+    fn refresh(&mut self) {
+        match self.read() {
+            Ok(current) => {
+                if self.problem.clear() {
                     info!("the addresses of the interfaces can be read again");
                 }
                 let mut settling = self.address_watcher.settling.lock();
                 let changed = match &mut *settling {
-                    Some(settling) => settling.observe(&seen, Instant::now()),
+                    Some(settling) => settling.observe(&current, Instant::now()),
                     None => {
-                        *settling = Some(Settling::new(seen));
+                        *settling = Some(Settling::new(current));
                         Addresses::default()
                     }
                 };
                 drop(settling);
-                self.tell(&changed);
+                self.notify(&changed);
             }
             Err(error) => {
                 self.kernel = None;
-                if !std::mem::replace(&mut self.failed, true) {
+                if self.problem.set(&error.to_string()) {
                     warn!("cannot read the addresses of the interfaces, they count as before, or as assigned: {error}");
                 }
             }
         }
     }
 
-    /// An address that has gone is withdrawn at once, whatever its check does at this moment; one that has come has the
-    /// check run.
-    fn tell(&self, changed: &Addresses) {
+    /// Withdraws the addresses that have gone, whatever their checks are doing, and triggers all
+    /// affected checks.
+    fn notify(&self, changed: &Addresses) {
         let checks = self.address_watcher.checks.lock().clone();
         for check in checks.iter() {
             let service = &check.service;
@@ -168,7 +178,8 @@ impl Watch {
         self.announcer.announce(check, change);
     }
 
-    fn ask(&mut self) -> io::Result<Addresses> {
+    /// Reads the addresses of all interfaces from the kernel.
+    fn read(&mut self) -> io::Result<Addresses> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => self.kernel.insert(Kernel::open()?),
@@ -178,12 +189,12 @@ impl Watch {
     }
 }
 
-/// The original's sentence on a service that has lost its last address.
+/// The original's log line about a service that has lost its last address.
 pub(super) fn not_assigned<'a>(missing: impl IntoIterator<Item = &'a Prefix>, service: &Service) -> String {
     format!("status DOWN because {} isn't assigned to {} interface.", list(missing), service.interface)
 }
 
-/// The prefixes as the original lists them in a sentence.
+/// Lists prefixes as in the log lines of the original.
 pub(super) fn list<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> String {
     prefixes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

@@ -1,65 +1,68 @@
-//! Addresses that have settled: what comes or goes counts once it has lasted.
+//! Debounces addresses: one that comes or goes counts once the change has lasted.
 //!
 //! ```text
-//!                  seen differs                    differs for SETTLE
-//!     as settled ---------------> since: now ----------------------> as settled, the other way round
-//!         ^                          |
-//!         +--------------------------+
-//!             seen is as settled again
+//!                 current differs                  for SETTLE_TIME
+//!     as settled -----------------> changing, since -----------------> settled the other way
+//!         ^                             |
+//!         +-----------------------------+
+//!            current is as settled again
 //! ```
 //!
-//! Promises: pure; an address that is away (or there) for less than [`SETTLE`] was never away (or there). Each address
-//! has a time of its own, so that others which come and go all the time delay nothing.
-//! Leaves out: the clock and the kernel (`check::addresses`).
+//! Guarantees: pure. A change that lasts less than [`SETTLE_TIME`] has no effect. Each address has
+//! its own time, so that addresses that keep changing do not delay others.
+//!
+//! Out of scope: the clock and the kernel (`check::addresses`).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::sys::netlink::{AddressOn, Addresses};
 
-/// How long a change has to last. A network restart takes its addresses away and puts them back within this time.
-pub(super) const SETTLE: Duration = Duration::from_millis(500);
+/// How long a change must last. A network restart removes its addresses and adds them again within
+/// this time.
+pub(super) const SETTLE_TIME: Duration = Duration::from_millis(500);
 
-/// What has settled, and what may be about to change.
+/// The addresses that have settled, and those that are changing.
 #[derive(Debug)]
 pub(super) struct Settling {
     settled: Addresses,
+    /// When each address that is changing began to differ.
     since: HashMap<AddressOn, Instant>,
 }
 
 impl Settling {
-    /// What is seen first counts as it is.
+    /// Creates the state from the first list of addresses, which counts as settled.
     pub(super) fn new(first: Addresses) -> Settling {
         Settling { settled: first, since: HashMap::new() }
     }
 
-    /// The addresses that count.
+    /// The addresses that have settled.
     pub(super) fn settled(&self) -> &Addresses {
         &self.settled
     }
 
-    /// Takes in what is seen now; returns those addresses that have come or gone for good by that.
-    pub(super) fn observe(&mut self, seen: &Addresses, now: Instant) -> Addresses {
+    /// Compares with the current addresses. Returns those that have settled as changed.
+    pub(super) fn observe(&mut self, current: &Addresses, now: Instant) -> Addresses {
         let mut changed = Addresses::default();
-        changed.adopt_interfaces(seen);
-        self.settled.adopt_interfaces(seen);
+        changed.adopt_interfaces(current);
+        self.settled.adopt_interfaces(current);
         let mut since = HashMap::new();
-        for place in self.settled.differences(seen) {
-            let began = self.since.get(&place).copied().unwrap_or(now);
-            if now.saturating_duration_since(began) < SETTLE {
-                since.insert(place, began);
+        for address in self.settled.differences(current) {
+            let began = self.since.get(&address).copied().unwrap_or(now);
+            if now.saturating_duration_since(began) < SETTLE_TIME {
+                since.insert(address, began);
             } else {
-                self.settled.flip(&place);
-                changed.flip(&place);
+                self.settled.flip(&address);
+                changed.flip(&address);
             }
         }
         self.since = since;
         changed
     }
 
-    /// When to look again, though nothing more may happen.
+    /// When the next address settles unless it changes again.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since.values().min().map(|began| *began + SETTLE)
+        self.since.values().min().map(|began| *began + SETTLE_TIME)
     }
 }
 
@@ -67,7 +70,7 @@ impl Settling {
 mod tests {
     use super::*;
 
-    /// Address n is 10.0.0.n.
+    /// The addresses 10.0.0.n on lo.
     fn addresses(numbers: &[u8]) -> Addresses {
         let mut addresses = Addresses::default();
         for n in numbers {
@@ -76,36 +79,37 @@ mod tests {
         addresses
     }
 
-    /// What is seen at which millisecond, and which addresses change for good by that.
-    fn check(first: &[u8], seen: &[(u64, &[u8], &[u8])]) {
+    /// Each step gives a time in milliseconds, the current addresses, and those that are expected
+    /// to settle.
+    fn check(first: &[u8], steps: &[(u64, &[u8], &[u8])]) {
         let start = Instant::now();
         let mut settling = Settling::new(addresses(first));
-        for (ms, seen, expected) in seen {
-            let found = settling.observe(&addresses(seen), start + Duration::from_millis(*ms));
-            assert_eq!(found, addresses(expected), "at {ms} ms");
+        for (ms, current, expected) in steps {
+            let changed = settling.observe(&addresses(current), start + Duration::from_millis(*ms));
+            assert_eq!(changed, addresses(expected), "at {ms} ms");
         }
     }
 
     #[test]
-    fn a_lasting_change_counts_and_only_once() {
+    fn a_lasting_change_is_reported_once() {
         check(&[1, 2], &[(0, &[1, 2], &[]), (100, &[1], &[]), (599, &[1], &[]), (600, &[1], &[2]), (9000, &[1], &[])]);
         check(&[], &[(0, &[1], &[]), (499, &[1], &[]), (700, &[1], &[1]), (800, &[], &[]), (1300, &[], &[1])]);
     }
 
     #[test]
-    fn a_network_restart_is_no_change() {
+    fn a_network_restart_changes_nothing() {
         check(&[1, 2], &[(0, &[], &[]), (400, &[1, 2], &[]), (600, &[1, 2], &[])]);
-        // Away again: the time begins anew.
+        // The address goes again: its time starts again.
         check(&[1], &[(0, &[], &[]), (400, &[1], &[]), (450, &[], &[]), (900, &[], &[]), (950, &[], &[1])]);
     }
 
     #[test]
-    fn each_address_has_its_own_time() {
+    fn each_address_settles_on_its_own() {
         check(&[1], &[(0, &[], &[]), (300, &[2], &[]), (400, &[], &[]), (450, &[2], &[]), (500, &[2], &[1])]);
     }
 
     #[test]
-    fn due_is_the_first_one_to_settle() {
+    fn the_first_address_to_settle_is_due_first() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut settling = Settling::new(addresses(&[1]));

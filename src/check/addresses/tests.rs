@@ -1,8 +1,8 @@
-//! Real interfaces, in a network of the test's own.
+//! Tests with real interfaces, in a network namespace of their own.
 
 use std::sync::mpsc::{channel, Receiver};
 
-use super::settling::SETTLE;
+use super::settling::SETTLE_TIME;
 use super::*;
 use crate::check::event::Event;
 use crate::check::hook::Hooks;
@@ -14,7 +14,7 @@ use crate::testing::isolated::{in_own_network, sh, wait_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An address_watcher that watches, where its hints arrive, and its end with the test.
+/// A running address watcher, the receiver of its hints, and what stops it.
 struct Started {
     address_watcher: Arc<AddressWatcher>,
     events: Receiver<Event>,
@@ -39,7 +39,7 @@ impl Started {
         self.address_watcher.follow(checks.iter().copied().cloned().collect());
     }
 
-    /// The names of the checks of which hints came.
+    /// The names of the checks of the hints received so far.
     fn hints(&self) -> Vec<String> {
         let name = |event| match event {
             Event::Changed(check) => check.name().to_string(),
@@ -58,8 +58,8 @@ impl Started {
     }
 }
 
-/// The check of a service with these prefixes on an interface, which is up.
-fn concerned(name: &str, interface: &str, prefixes: &[&str]) -> Arc<Check> {
+/// Creates the check of a service that is up and has these prefixes on an interface.
+fn check_on(name: &str, interface: &str, prefixes: &[&str]) -> Arc<Check> {
     let mut service = Service { name: name.into(), ..service("true") };
     service.prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
     service.assigned_to = Some(interface.to_string());
@@ -68,24 +68,24 @@ fn concerned(name: &str, interface: &str, prefixes: &[&str]) -> Arc<Check> {
     Arc::new(check)
 }
 
-/// Waits until somebody has the check run.
-fn expect_order(check: &Check) {
+/// Waits until the check is triggered.
+fn expect_trigger(check: &Check) {
     assert_eq!(check.trigger.wait_until(Instant::now() + MINUTE), Wakeup::CheckNow);
 }
 
-fn is_ordered(check: &Check) -> bool {
+fn is_triggered(check: &Check) -> bool {
     check.trigger.wait_until(Instant::now()) == Wakeup::CheckNow
 }
 
-/// The state, and what is missing.
-fn standing(check: &Check) -> (State, String) {
+/// The state and the missing prefixes.
+fn state_and_missing(check: &Check) -> (State, String) {
     let state = check.state();
     (state.state(), list(state.missing()))
 }
 
 #[test]
-fn the_first_look_is_the_truth() {
-    if in_own_network("check::addresses::tests::the_first_look_is_the_truth") {
+fn the_first_answer_counts_at_once() {
+    if in_own_network("check::addresses::tests::the_first_answer_counts_at_once") {
         sh("ip address add 10.9.0.1/32 dev lo label lo:any");
         let started = Started::new();
         assert!(started.assigned("lo", "10.9.0.1/32"));
@@ -96,17 +96,17 @@ fn the_first_look_is_the_truth() {
 }
 
 #[test]
-fn a_change_wakes_whom_it_concerns_once_it_has_settled() {
-    if !in_own_network("check::addresses::tests::a_change_wakes_whom_it_concerns_once_it_has_settled") {
+fn a_settled_change_triggers_the_affected_check_once() {
+    if !in_own_network("check::addresses::tests::a_settled_change_triggers_the_affected_check_once") {
         return;
     }
     sh("ip address add 10.9.0.1/32 dev lo; ip address add fd00::2/128 dev lo");
     let started = Started::new();
-    // Other names of lo.
-    let one = concerned("one", "lo:1", &["10.9.0.1/32"]);
-    let two = concerned("two", "if1", &["10.9.0.2/32", "fd00::2/128"]);
+    // These are other names of lo.
+    let one = check_on("one", "lo:1", &["10.9.0.1/32"]);
+    let two = check_on("two", "if1", &["10.9.0.2/32", "fd00::2/128"]);
     started.follow(&[&one, &two]);
-    for (change, woken, prefix, assigned) in [
+    for (change, affected, prefix, assigned) in [
         ("ip address del 10.9.0.1/32 dev lo", &one, "10.9.0.1/32", false),
         ("ip address add 10.9.0.1/32 dev lo", &one, "10.9.0.1/32", true),
         ("ip address del fd00::2/128 dev lo", &two, "fd00::2/128", false),
@@ -115,79 +115,79 @@ fn a_change_wakes_whom_it_concerns_once_it_has_settled() {
     ] {
         let before = Instant::now();
         sh(change);
-        expect_order(woken);
-        assert!(before.elapsed() >= SETTLE, "{change}");
+        expect_trigger(affected);
+        assert!(before.elapsed() >= SETTLE_TIME, "{change}");
         assert_eq!(started.assigned("lo", prefix), assigned, "{change}");
-        assert!(!is_ordered(&one) && !is_ordered(&two), "{change}: nobody else, and once");
+        assert!(!is_triggered(&one) && !is_triggered(&two), "{change}: no other check, and only once");
     }
-    // Another list takes the place of the first.
+    // Another list replaces the first.
     started.follow(&[&one]);
     sh("ip address add 10.9.0.2/32 dev lo; ip address del 10.9.0.1/32 dev lo");
-    expect_order(&one);
+    expect_trigger(&one);
     wait_until("the other address", || started.assigned("lo", "10.9.0.2/32"));
-    assert!(!is_ordered(&two));
+    assert!(!is_triggered(&two));
     started.stop();
 }
 
-/// Whatever their checks do: none of these has a thread.
+/// None of these checks has a thread.
 #[test]
-fn an_address_that_goes_is_withdrawn_before_any_check_runs() {
-    if !in_own_network("check::addresses::tests::an_address_that_goes_is_withdrawn_before_any_check_runs") {
+fn an_address_that_goes_is_withdrawn_without_a_run_of_the_check() {
+    if !in_own_network("check::addresses::tests::an_address_that_goes_is_withdrawn_without_a_run_of_the_check") {
         return;
     }
     sh("for n in 1 2 3; do ip address add 10.9.0.$n/32 dev lo; done");
     let started = Started::new();
-    let one = concerned("one", "lo", &["10.9.0.1/32", "10.9.0.2/32"]);
-    let drained = concerned("drained", "lo", &["10.9.0.1/32"]);
+    let one = check_on("one", "lo", &["10.9.0.1/32", "10.9.0.2/32"]);
+    let drained = check_on("drained", "lo", &["10.9.0.1/32"]);
     let _ = drained.state_mut().drain("/run/drain".into(), DrainEnd::Never);
     started.follow(&[&one, &drained]);
     sh("ip address del 10.9.0.1/32 dev lo");
-    expect_order(&one);
-    assert_eq!(standing(&one), (State::Up, "10.9.0.1/32".into()));
-    // One that comes is up to the check, which is told.
+    expect_trigger(&one);
+    assert_eq!(state_and_missing(&one), (State::Up, "10.9.0.1/32".into()));
+    // An address that comes only triggers the check, which decides.
     sh("ip address add 10.9.0.1/32 dev lo");
-    expect_order(&one);
-    assert_eq!(standing(&one), (State::Up, "10.9.0.1/32".into()));
+    expect_trigger(&one);
+    assert_eq!(state_and_missing(&one), (State::Up, "10.9.0.1/32".into()));
     sh("ip address del 10.9.0.1/32 dev lo; ip address del 10.9.0.2/32 dev lo");
-    wait_until("the last one", || is_ordered(&one) && standing(&one).0 == State::Down);
-    assert_eq!(standing(&one), (State::Down, "10.9.0.1/32,10.9.0.2/32".into()));
+    wait_until("the last one", || is_triggered(&one) && state_and_missing(&one).0 == State::Down);
+    assert_eq!(state_and_missing(&one), (State::Down, "10.9.0.1/32,10.9.0.2/32".into()));
     assert_eq!(one.state().code, Some(1));
-    assert_eq!(standing(&drained), (State::Down, String::new()));
+    assert_eq!(state_and_missing(&drained), (State::Down, String::new()));
     assert_eq!(started.hints(), ["one", "one"]);
     started.stop();
 }
 
 #[test]
-fn a_network_restart_is_seen_by_no_check() {
-    if !in_own_network("check::addresses::tests::a_network_restart_is_seen_by_no_check") {
+fn a_network_restart_triggers_no_check() {
+    if !in_own_network("check::addresses::tests::a_network_restart_triggers_no_check") {
         return;
     }
     sh("ip address add 10.9.0.1/32 dev lo; ip address add 10.9.0.2/32 dev lo");
     let started = Started::new();
-    let (one, two) = (concerned("one", "lo", &["10.9.0.1/32"]), concerned("two", "lo", &["10.9.0.2/32"]));
+    let (one, two) = (check_on("one", "lo", &["10.9.0.1/32"]), check_on("two", "lo", &["10.9.0.2/32"]));
     started.follow(&[&one, &two]);
-    // As quick as a restart is; on a machine that was busy elsewhere it was none, and is tried again.
+    // As fast as a restart is. On a busy machine it may have been too slow, and is tried again.
     wait_until("a quick network restart", || {
         let before = Instant::now();
         sh("printf 'address flush dev lo\\naddress add 10.9.0.1/32 dev lo\\naddress add 10.9.0.2/32 dev lo\\n' | ip -batch -");
-        let quick = before.elapsed() < SETTLE;
-        while !quick && before.elapsed() < 4 * SETTLE {
-            // What it did has to settle first.
-            while is_ordered(&one) || is_ordered(&two) {}
+        let quick = before.elapsed() < SETTLE_TIME;
+        while !quick && before.elapsed() < 4 * SETTLE_TIME {
+            // Its effects must settle first.
+            while is_triggered(&one) || is_triggered(&two) {}
         }
         quick
     });
-    // This is later, so it is woken for later.
+    // Settles later than the restart would have.
     sh("ip address del 10.9.0.2/32 dev lo");
-    expect_order(&two);
-    assert!(!is_ordered(&one));
+    expect_trigger(&two);
+    assert!(!is_triggered(&one));
     assert!(started.assigned("lo", "10.9.0.1/32"));
     started.stop();
 }
 
 #[test]
-fn unknown_counts_as_assigned_until_it_is_known() {
-    if !in_own_network("check::addresses::tests::unknown_counts_as_assigned_until_it_is_known") {
+fn addresses_count_as_assigned_until_the_kernel_has_answered() {
+    if !in_own_network("check::addresses::tests::addresses_count_as_assigned_until_the_kernel_has_answered") {
         return;
     }
     let stop = StopToken::new().unwrap();
