@@ -1,14 +1,16 @@
-//! Everything about checks: when, whether, how, and what follows.
+//! Health checks: when they run, how they run, and the state of each service.
 //!
-//! A [`Check`] is one configured service: its settings, all that is known of its health, and the trigger of its thread.
-//! The check thread, the drain watcher, the address watcher and the supervisor change its state by the transitions of
-//! [`state::CheckState`] and send a hint; the bird-writer and the reports read it.
+//! A [`Check`] is one configured service: its settings, the state of its health, and the trigger of
+//! its thread. The check thread, the drain watcher, the address watcher, the supervisor and the
+//! main thread change the state through the transitions of [`state::CheckState`] and send a hint;
+//! the bird-writer and the reports read it.
 //!
 //! ```text
 //!   check thread ----- run started, run ended ----+
-//!   drain watcher ---- drained, drain ended ------+--> Mutex<CheckState> --> bird-writer, reports: read it
-//!   address watcher -- addresses gone ------------+
-//!   supervisor ------- declared stuck, leaving ---+
+//!   drain watcher ---- drained, drain ended ------+
+//!   address watcher -- addresses gone ------------+--> Mutex<CheckState> --> bird-writer, reports
+//!   supervisor ------- declared stuck ------------+
+//!   main thread ------ leaving with the daemon ---+
 //! ```
 
 use std::fmt;
@@ -36,16 +38,16 @@ pub mod worker;
 use state::CheckState;
 use trigger::Trigger;
 
-/// One configured service and the state of its check.
+/// A configured service and the state of its check.
 pub struct Check {
-    /// What is configured.
+    /// The settings.
     pub service: Arc<Service>,
-    /// How its thread is reached.
+    /// Stops the check thread, or has it check now.
     pub trigger: Trigger,
     state: Mutex<CheckState>,
 }
 
-/// A look at the state, for as long as it lives: keep it short.
+/// A read-only guard of the state. It holds the lock, so keep it short.
 pub struct StateRef<'a>(MutexGuard<'a, CheckState>);
 
 impl Deref for StateRef<'_> {
@@ -57,33 +59,34 @@ impl Deref for StateRef<'_> {
 }
 
 impl Check {
-    /// A service of which nothing is known.
+    /// Creates the check of a service whose state is unknown.
     pub fn new(service: Arc<Service>) -> Check {
         let state = CheckState::new(&service);
         Check::with_state(service, state)
     }
 
-    /// A service of which this is known.
+    /// Creates the check of a service whose state is known, as after a reload.
     pub fn with_state(service: Arc<Service>, state: CheckState) -> Check {
         Check { service, trigger: Trigger::default(), state: Mutex::new(state) }
     }
 
-    /// The section's name.
+    /// The service's name: that of its section in the configuration.
     pub fn name(&self) -> &str {
         &self.service.name
     }
 
-    /// All that is known of it.
+    /// Locks the state for reading.
     pub fn state(&self) -> StateRef<'_> {
         StateRef(self.state.lock())
     }
 
-    /// The daemon is about to stop, and `on_exit = withdraw` says what becomes of the service's prefixes.
+    /// Withdraws the service's prefixes for good: the daemon is about to stop, and `on_exit =
+    /// withdraw` says so.
     pub fn leave(&self) {
         self.state.lock().leave();
     }
 
-    /// For transitions, which are this module's affair.
+    /// Locks the state for a transition.
     pub(crate) fn state_mut(&self) -> MutexGuard<'_, CheckState> {
         self.state.lock()
     }

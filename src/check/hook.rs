@@ -1,26 +1,35 @@
-//! `state_change_cmd`: a command of a service's own, run in the background after each change of its state.
+//! Runs `state_change_cmd`, the command of a service that is started in the background after each
+//! change of its state.
 //!
 //! ```text
-//!   a change of state --> waits --> runs, at most MOST at once and one a service --> counted, and logged where it failed
-//!                           |
-//!                           +-- the next change of the same service takes its place: skipped, and counted
+//!   change of state --> queued --> running, at most MAX_RUNNING and one a service --> counted
+//!                         |
+//!                         +-- replaced by the next change of the same service --> counted as skipped
 //! ```
 //!
-//! A change of state is what the log calls one: from unknown to up or down with the first verdict, and between up and
-//! down from then on; also where a check is stuck, or disabled and decided once. An address that comes or goes while
-//! others of the service stay is none.
+//! A change of state is what the log reports as one: from unknown to up or down with the first
+//! verdict, then between up and down; also if a check is stuck, or is disabled and `on_disabled`
+//! decides. An address that comes or goes while others of the service stay is not a change of
+//! state.
 //!
-//! The command is started without a shell, with the daemon's environment and in it
+//! The command is started without a shell, with the daemon's environment and these variables:
 //!
 //! ```text
-//!   SERVICE=foo.bar.com  OLD_STATE=unknown|up|down  NEW_STATE=up|down  PREFIXES="10.52.12.1/32 fd12:aba6:57db:ffff::1/128"
+//!   SERVICE=foo.bar.com
+//!   OLD_STATE=unknown|up|down
+//!   NEW_STATE=up|down
+//!   PREFIXES="10.52.12.1/32 fd12:aba6:57db:ffff::1/128"
 //! ```
 //!
-//! Promises: nothing waits for it, no route and no check; the runs of a service come in the order of its changes, and its
-//! last change is always run, but for a stop of the daemon, which kills what runs and drops what waits.
-//! Who may block: only a run's own thread, on the command. What stops it: `state_change_cmd_timeout` (TERM, and KILL a
-//! second later), the stop line.
-//! Leaves out: which changes there are (`check::worker`); telling them again where a run failed.
+//! Guarantees: no route and no check waits for the command. The runs of a service are in the order
+//! of its changes, and its last change is always run, unless the daemon stops.
+//!
+//! Blocking: only the thread of a run blocks, on its command.
+//!
+//! Shutdown: the stop token kills what runs and drops what is queued. `state_change_cmd_timeout`
+//! ends a single run, by TERM and a second later KILL.
+//!
+//! Out of scope: which changes there are (`check::state`), and repeating a run that failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,24 +46,24 @@ use crate::sys::orphans::Orphans;
 use crate::sys::process::{Exit, Program};
 use crate::sys::stop_token::StopToken;
 
-/// How many run at the same time, of all services together.
-pub const LIMIT: usize = 8;
-/// Whose orphans the programs are that cannot be killed: those of all services count together.
-const OWNER: &str = "state_change_cmd";
+/// How many commands run at the same time, over all services.
+pub const MAX_RUNNING: usize = 8;
+/// The owner of commands that cannot be killed: those of all services count together.
+const ORPHAN_OWNER: &str = "state_change_cmd";
 
-/// The hooks of all services; clones are the same hooks.
+/// The hooks of all services. Clones share one queue.
 #[derive(Clone)]
 pub struct Hooks(Arc<Background>);
 
 impl Hooks {
-    /// None waits. `stop` kills what runs.
+    /// Creates an empty queue. `stop` ends all runs.
     pub fn new(orphans: Arc<Orphans>, stop: StopToken) -> Hooks {
-        Hooks(Background::new("hook", LIMIT, orphans, stop))
+        Hooks(Background::new("hook", MAX_RUNNING, orphans, stop))
     }
 
-    /// Has the service's command run, if it has one, as its state changed from the first to the second, by the transition
-    /// of this number. To be called when the hint has been sent; returns at once.
-    // Not inlined: the check threads of services without a command have no room on their stacks for it.
+    /// Runs the service's command, if it has one, because the transition of this number changed the
+    /// state from `old` to `new`. Call it after the hint has been sent. Returns at once.
+    // Never inlined: see the stack budget in `check::worker`.
     #[inline(never)]
     pub fn run(&self, check: &Arc<Check>, [old, new]: [State; 2], transition: u64) {
         let service = &check.service;
@@ -65,23 +74,28 @@ impl Hooks {
             .env("OLD_STATE", old.to_string())
             .env("NEW_STATE", new.to_string())
             .env("PREFIXES", prefixes.join(" "));
-        let (begins, ends, timeout) = (service.clone(), check.clone(), *timeout);
-        let begin = move || {
-            name_this_thread(Subject::from(&*begins));
-            if let Some(TimedCommand { command, .. }) = &begins.state_change {
-                info!("running {command}: {old} to {new}");
-            }
+        let timeout = *timeout;
+        let begin = {
+            let service = service.clone();
+            Box::new(move || {
+                name_this_thread(Subject::from(&*service));
+                if let Some(TimedCommand { command, .. }) = &service.state_change {
+                    info!("running {command}: {old} to {new}");
+                }
+            })
         };
-        let end = move |result| {
-            if let Some(result) = judge(result, timeout) {
-                count(&ends, result);
-            }
+        let end = {
+            let check = check.clone();
+            Box::new(move |result| {
+                if let Some(result) = classify(result, timeout) {
+                    record(&check, result);
+                }
+            })
         };
-        let (begin, end) = (Box::new(begin), Box::new(end));
-        let task = Task { key: service.name.as_str().into(), owner: OWNER.into(), program, timeout, begin, end };
+        let task = Task { key: service.name.as_str().into(), owner: ORPHAN_OWNER.into(), program, timeout, begin, end };
         let mut state = check.state_mut();
-        // Another thread may have made a later transition, and be quicker: the last one is always run. Under the lock, as
-        // that is where the order of transitions is made.
+        // Another thread may have announced a later transition first; the last transition must be
+        // the one that is run. The lock orders this against transitions.
         if state.transitions != transition || self.0.queue(task).is_some() {
             state.hook.skipped += 1;
         }
@@ -89,14 +103,14 @@ impl Hooks {
         self.0.start();
     }
 
-    /// Waits for the end of those that run, once the stop line is pulled.
+    /// Waits until the running commands have ended, after the stop token was triggered.
     pub fn wait(&self, timeout: Duration) {
         self.0.wait(timeout);
     }
 }
 
-/// Whether a run did its work, or why not; nothing where the daemon's stop ended it.
-fn judge(result: Result<Finished, NotRun>, timeout: Duration) -> Option<Result<(), String>> {
+/// Turns the end of a run into its result. None if the daemon's stop ended it.
+fn classify(result: Result<Finished, NotRun>, timeout: Duration) -> Option<Result<(), String>> {
     let Finished { exit, stderr, .. } = match result {
         Ok(finished) => finished,
         Err(why) => return Some(Err(why.to_string())),
@@ -112,9 +126,9 @@ fn judge(result: Result<Finished, NotRun>, timeout: Duration) -> Option<Result<(
     }
 }
 
-/// Counts a run that ended. The same failure again is logged at debug level.
-fn count(check: &Check, result: Result<(), String>) {
-    let before = {
+/// Counts the result of a run and logs it. A repeated failure is logged at debug level.
+fn record(check: &Check, result: Result<(), String>) {
+    let previous_problem = {
         let hook = &mut check.state_mut().hook;
         match &result {
             Ok(()) => {
@@ -129,7 +143,7 @@ fn count(check: &Check, result: Result<(), String>) {
     };
     match result {
         Ok(()) => debug!("state_change_cmd succeeded"),
-        Err(why) if before.as_ref() == Some(&why) => debug!("state_change_cmd failed: {why}"),
+        Err(why) if previous_problem.as_ref() == Some(&why) => debug!("state_change_cmd failed: {why}"),
         Err(why) => warn!("state_change_cmd failed: {why}"),
     }
 }

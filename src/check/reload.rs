@@ -1,15 +1,16 @@
-//! From the checks that run to the checks of another configuration.
+//! Computes the checks that replace the running ones in a reload.
 //!
 //! ```text
-//!   old check, same settings     -->  the same check, its thread goes on
-//!   old check, other settings    -->  a new check with the old one's state; the old thread stops, a new one starts
-//!   no old check                 -->  a new check of which nothing is known; a thread starts
-//!   old check, not configured    -->  its thread stops
+//!   old check, same settings     -->  the same check, whose thread continues
+//!   old check, other settings    -->  a new check with a copy of the state, and a new thread
+//!   no old check                 -->  a new check in the state unknown, and a new thread
+//!   old check, not configured    -->  no check, and the thread stops
 //! ```
 //!
-//! Promises: pure. Whatever still runs for a check that is replaced can only change the state of the old one, which
-//! nobody reads any more.
-//! Leaves out: stopping and starting threads (`check::supervisor`).
+//! Guarantees: pure. A thread that still runs for a replaced check can change only the state of the
+//! old check, which is no longer read.
+//!
+//! Out of scope: stopping and starting threads (`check::supervisor`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,18 +18,18 @@ use std::sync::Arc;
 use crate::check::Check;
 use crate::config::diff::{ReloadPlan, ServiceChange};
 
-/// What a reload makes of the checks.
+/// The effect of a reload on the checks.
 #[derive(Debug)]
 pub struct Replacement {
     /// The check of each configured service, in the order of the configuration.
     pub checks: Arc<[Arc<Check>]>,
-    /// Old checks whose thread has to stop.
+    /// Old checks whose thread must stop.
     pub stop: Vec<Arc<Check>>,
-    /// New checks whose thread has to start.
+    /// New checks whose thread must start.
     pub start: Vec<Arc<Check>>,
 }
 
-/// The old checks that do not go on as they are.
+/// The old checks that the reload changes or removes.
 pub fn replaced<'a>(old: &'a [Arc<Check>], change: &ReloadPlan) -> Vec<&'a Arc<Check>> {
     let services = change.settings.services.iter().zip(&change.service_changes);
     let same: HashSet<&str> =
@@ -36,10 +37,12 @@ pub fn replaced<'a>(old: &'a [Arc<Check>], change: &ReloadPlan) -> Vec<&'a Arc<C
     old.iter().filter(|check| !same.contains(check.name())).collect()
 }
 
-/// Works out the checks that follow `old` when `change` is made.
+/// Computes the checks that replace `old` when `change` is applied.
 pub fn replace(old: &[Arc<Check>], change: &ReloadPlan) -> Replacement {
     let mut old: HashMap<&str, &Arc<Check>> = old.iter().map(|check| (check.name(), check)).collect();
-    let (mut checks, mut stop, mut start) = (Vec::new(), Vec::new(), Vec::new());
+    let mut checks = Vec::new();
+    let mut stop = Vec::new();
+    let mut start = Vec::new();
     for (service, fate) in change.settings.services.iter().zip(&change.service_changes) {
         let check = match (old.remove(&*service.name), fate) {
             (Some(same), ServiceChange::Unchanged) => same.clone(),

@@ -1,4 +1,4 @@
-//! Hooks that are lines of `sh`, run for real.
+//! Tests with real hooks, most of them a line of `sh`.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -30,7 +30,8 @@ impl Started {
         self.dir.path()
     }
 
-    /// The check of a service with this hook, which is run in the test's directory and for a minute at most.
+    /// Creates the check of a service whose hook runs in the directory of the test, for a minute at
+    /// most.
     fn check(&self, name: &str, hook: &str) -> Arc<Check> {
         check_with(name, &format!("sh -c 'cd {}; {hook}'", self.path().display()), MINUTE)
     }
@@ -45,7 +46,7 @@ impl Started {
     }
 }
 
-/// The check of a service with this hook.
+/// Creates the check of a service with this hook.
 fn check_with(name: &str, hook: &str, timeout: Duration) -> Arc<Check> {
     let state_change = Some(TimedCommand { command: Command::parse(hook).unwrap(), timeout });
     let prefixes = ["10.9.0.1/32", "fd00::1/128"].map(|prefix| prefix.parse().unwrap()).into();
@@ -61,18 +62,18 @@ fn wait_for(check: &Check, succeeded: u64, failed: u64) {
 }
 
 #[test]
-fn the_command_is_told_of_the_change_and_is_no_shell_s() {
+fn the_command_gets_the_change_in_its_environment_and_is_not_run_by_a_shell() {
     let started = Started::new();
-    let show = r#"for x in "$SERVICE" "$OLD_STATE" "$NEW_STATE" "$PREFIXES" "$0" "$1"; do echo "$x"; done >>told"#;
+    let show = r#"for x in "$SERVICE" "$OLD_STATE" "$NEW_STATE" "$PREFIXES" "$0" "$1"; do echo "$x"; done >>output"#;
     let command = format!("sh -c 'cd {}; {show}' '$HOME' 'a  *'", started.path().display());
     let check = check_with("a 'b'", &command, MINUTE);
     started.run(&check, State::Unknown, State::Up);
     wait_for(&check, 1, 0);
-    assert_eq!(started.lines("told"), ["a 'b'", "unknown", "up", "10.9.0.1/32 fd00::1/128", "$HOME", "a  *"]);
+    assert_eq!(started.lines("output"), ["a 'b'", "unknown", "up", "10.9.0.1/32 fd00::1/128", "$HOME", "a  *"]);
 }
 
 #[test]
-fn while_one_runs_the_latest_change_waits_and_those_between_are_skipped() {
+fn during_a_run_the_latest_change_waits_and_those_between_are_skipped() {
     let started = Started::new();
     let check = started.check("a", "echo $OLD_STATE $NEW_STATE >>ran; until [ -e go ]; do sleep 0.01; done");
     started.run(&check, State::Unknown, State::Up);
@@ -88,14 +89,14 @@ fn while_one_runs_the_latest_change_waits_and_those_between_are_skipped() {
 }
 
 #[test]
-fn so_many_run_at_once_and_all_others_after_them() {
+fn eight_commands_run_at_once_and_all_others_after_them() {
     let started = Started::new();
     let checks: Vec<_> = (0..20)
         .map(|n| started.check(&n.to_string(), "echo $SERVICE >>ran; until [ -e go ]; do sleep 0.01; done"))
         .collect();
     checks.iter().for_each(|check| started.run(check, State::Up, State::Down));
-    // That there are never more is the affair of `sys::background`.
-    wait_until("eight runs", || started.lines("ran").len() == LIMIT);
+    // The tests of `sys::background` show that there are never more.
+    wait_until("eight runs", || started.lines("ran").len() == MAX_RUNNING);
     File::create(started.path().join("go")).unwrap();
     checks.iter().for_each(|check| wait_for(check, 1, 0));
     let mut ran: Vec<u32> = started.lines("ran").iter().map(|name| name.parse().unwrap()).collect();
@@ -103,20 +104,20 @@ fn so_many_run_at_once_and_all_others_after_them() {
     assert_eq!(ran, (0..20).collect::<Vec<_>>());
 }
 
-/// What a failed run leaves as its reason.
+/// Compares the reason that a failed run leaves.
 fn check(hook: &str, timeout: Duration, expected: &str) {
     let started = Started::new();
     let check = check_with("a", hook, timeout);
     started.run(&check, State::Up, State::Down);
     wait_for(&check, 0, 1);
     assert_eq!(runs(&check).problem.as_deref(), Some(expected));
-    // As after a reload: what was counted stays, the command is another.
-    let better = check_with("a", "true", MINUTE);
-    let state = check.state().carried_over(&better.service, &[]);
-    let better = Arc::new(Check::with_state(better.service.clone(), state));
-    started.run(&better, State::Down, State::Up);
-    wait_for(&better, 1, 1);
-    assert_eq!(runs(&better).problem, None, "a success ends the problem");
+    // As after a reload with another command: the counts stay.
+    let reloaded = check_with("a", "true", MINUTE);
+    let state = check.state().carried_over(&reloaded.service, &[]);
+    let reloaded = Arc::new(Check::with_state(reloaded.service.clone(), state));
+    started.run(&reloaded, State::Down, State::Up);
+    wait_for(&reloaded, 1, 1);
+    assert_eq!(runs(&reloaded).problem, None, "a success ends the problem");
 }
 
 #[test]
@@ -128,19 +129,19 @@ fn failures_are_counted_with_their_reason() {
 }
 
 #[test]
-fn a_run_that_takes_too_long_may_put_things_in_order() {
+fn a_run_that_times_out_may_clean_up() {
     let started = Started::new();
-    let hook = format!(r#"sh -c 'cd {}; trap "echo >told; exit" TERM; sleep 1000 & wait'"#, started.path().display());
+    let hook = format!(r#"sh -c 'cd {}; trap "echo >output; exit" TERM; sleep 1000 & wait'"#, started.path().display());
     let check = check_with("a", &hook, Duration::from_secs(2));
     started.run(&check, State::Up, State::Down);
     wait_for(&check, 0, 1);
     assert!(runs(&check).problem.unwrap().starts_with("ended after 2 s"));
-    assert_eq!(started.lines("told").len(), 1);
+    assert_eq!(started.lines("output").len(), 1);
 }
 
-/// A run that the stop of the daemon ends is no failure.
+/// A run that a stop ends is not counted as failed.
 #[test]
-fn a_stop_kills_what_runs_and_drops_what_waits() {
+fn a_stop_kills_running_commands_and_drops_queued_ones() {
     let started = Started::new();
     let check = started.check("a", "echo $$ >>ran; sleep 1000 & wait");
     started.run(&check, State::Unknown, State::Up);
@@ -165,7 +166,7 @@ fn a_service_without_a_hook_runs_nothing() {
     assert_eq!(runs(&check), HookRuns::default());
 }
 
-/// The thread that made the later transition may announce it first.
+/// The thread of the later transition may announce it first.
 #[test]
 fn a_transition_that_is_announced_after_a_later_one_is_skipped() {
     let started = Started::new();

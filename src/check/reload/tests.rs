@@ -1,4 +1,4 @@
-//! Tables and properties.
+//! Tables and properties of reloads.
 
 use std::collections::BTreeMap;
 use std::time::{Instant, UNIX_EPOCH};
@@ -15,7 +15,8 @@ use crate::drain_file::DrainEnd;
 use crate::prefix::Prefix;
 use crate::testing::sample;
 
-/// A service with the addresses of these numbers; one run decides; `!` after its name makes it another one.
+/// Parses a service such as `a 1,2` with the prefixes 10.0.0.1 and 10.0.0.2. One run decides its
+/// state. `!` after the name changes a setting.
 fn service(text: &str) -> Service {
     let (name, numbers) = text.split_once(' ').unwrap_or((text, ""));
     let one = 1.try_into().unwrap();
@@ -32,12 +33,12 @@ fn settings(services: Vec<Arc<Service>>) -> Settings {
     Settings { services, ..crate::config::diff::tests::settings("", "") }
 }
 
-/// `a 1,2; b! 3`.
+/// Parses services such as `a 1,2; b! 3`.
 fn parse(text: &str) -> Vec<Arc<Service>> {
     text.split("; ").filter(|text| !text.is_empty()).map(|text| Arc::new(service(text))).collect()
 }
 
-/// The checks of these services. Those are up whose names stand in `up`, of the others nothing is known.
+/// Creates the checks of these services. Those named in `up` are up, the others unknown.
 fn checks(services: &[Arc<Service>], up: &str) -> Vec<Arc<Check>> {
     let checks: Vec<Arc<Check>> = services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
     for check in checks.iter().filter(|check| up.contains(check.name())) {
@@ -60,7 +61,7 @@ fn names(checks: &[Arc<Check>]) -> String {
     names.concat()
 }
 
-/// What is to become of a check's prefixes: `+` advertise, `-` withdraw, `?` keep.
+/// The intents of a check's prefixes: `+` advertise, `-` withdraw, `?` keep.
 fn intents(check: &Check) -> String {
     let verdict = check.state().verdict();
     let sign = |prefix: &Prefix| match verdict.intent(prefix) {
@@ -71,8 +72,8 @@ fn intents(check: &Check) -> String {
     check.service.prefixes.iter().map(sign).collect()
 }
 
-/// The services `up` are up before the reload. Then: the checks with their states and intents, `=` before those that are
-/// the same; those that stop; those that start.
+/// Compares the effect of a reload before which the services `up` are up: the checks with their
+/// states and intents, with `=` before unchanged ones; those that stop; those that start.
 fn check(before: &str, up: &str, after: &str, expected: &str, stop: &str, start: &str) {
     let old = checks(&parse(before), up);
     let known = pointers(&old);
@@ -82,29 +83,29 @@ fn check(before: &str, up: &str, after: &str, expected: &str, stop: &str, start:
         let state = check.state().state();
         format!("{same}{}:{state}{}", check.name(), intents(check))
     };
-    let found = checks.iter().map(show).collect::<Vec<_>>().join(" ");
+    let shown = checks.iter().map(show).collect::<Vec<_>>().join(" ");
     let what = format!("{before} -> {after}");
-    assert_eq!((&*found, &*names(&stopped), &*names(&started)), (expected, stop, start), "{what}");
+    assert_eq!((&*shown, &*names(&stopped), &*names(&started)), (expected, stop, start), "{what}");
 }
 
 #[test]
-fn reloads() {
+fn a_reload_keeps_the_state_of_each_service() {
     check("", "", "", "", "", "");
     check("a 1; b 2", "a", "a 1; b 2", "=a:up+ =b:unknown?", "", "");
-    // The order of the configuration is nobody's state.
+    // Another order changes nothing.
     check("a 1; b 2", "a", "b 2; a 1", "=b:unknown? =a:up+", "", "");
     check("a 1", "a", "a 1; b 2", "=a:up+ b:unknown?", "", "b");
     check("a 1; b 2", "ab", "b 2", "=b:up+", "a", "");
     check("a 1; b 2", "ab", "", "", "ab", "");
-    // Changed: the state stays, and a prefix that it gained waits.
+    // Changed: the state stays, and an added prefix waits for a verdict.
     check("a 1; b 2", "ab", "a! 1; b 2", "a:up+ =b:up+", "a", "a");
     check("a 1", "a", "a 1,2", "a:up+?", "a", "a");
     check("a 1,2", "a", "a 2", "a:up+", "a", "a");
     check("a 1", "", "a 2", "a:unknown?", "a", "a");
     check("a 1", "a", "a 2", "a:up?", "a", "a");
-    // Renamed: another service, of which nothing is known.
+    // Renamed: a new service in the state unknown.
     check("a 1", "a", "b 1", "b:unknown?", "a", "b");
-    // Two that swap their names, and a prefix that moves: what is known goes with the name.
+    // Names are swapped, and prefixes move: the state belongs to the name.
     check("a 1; b 2", "a", "b 1; a 2", "b:unknown? a:up?", "ab", "ab");
     check("a 1,2; b 3", "ab", "a 1; b 2,3", "a:up+ b:up?+", "ab", "ab");
     check("a 1,2; b 3", "a", "a 1; b 2,3", "a:up+ b:unknown??", "ab", "ab");
@@ -112,18 +113,18 @@ fn reloads() {
     check("a 1; b 2; c 3", "ac", "c 3; d 1; a! 2", "=c:up+ d:unknown? a:up?", "ab", "ad");
 }
 
-/// And the prefixes that it gained are out too.
+/// Added prefixes are withdrawn too.
 #[test]
-fn what_is_known_of_a_service_that_is_out_goes_along() {
-    type Out = fn(&Check, &mut CheckState) -> state::Change;
-    let out: [(&str, Out); 3] = [
-        ("drained", |_, state| state.drain("/run/drain".into(), DrainEnd::Never)),
-        ("down", |_, state| state.decide(OnDisabled::Withdraw)),
-        ("stuck", |_, state| state.declare_stuck()),
+fn a_service_that_is_forced_down_stays_so() {
+    type Transition = fn(&mut CheckState) -> state::Change;
+    let transitions: [(&str, Transition); 3] = [
+        ("drained", |state| state.drain("/run/drain".into(), DrainEnd::Never)),
+        ("down", |state| state.decide(OnDisabled::Withdraw)),
+        ("stuck", |state| state.declare_stuck()),
     ];
-    for (what, out) in out {
+    for (what, transition) in transitions {
         let old = checks(&parse("a 1"), "a");
-        let _ = out(&old[0], &mut old[0].state_mut());
+        let _ = transition(&mut old[0].state_mut());
         let new = replace(&old, &change(&old, parse("a! 1,2"))).checks;
         assert_eq!(intents(&new[0]), "--", "{what}");
         assert_eq!(new[0].state().drained(), old[0].state().drained(), "{what}");
@@ -131,18 +132,19 @@ fn what_is_known_of_a_service_that_is_out_goes_along() {
 }
 
 #[test]
-fn whatever_still_runs_for_the_old_check_changes_nothing_in_the_new_one() {
+fn transitions_of_the_old_check_do_not_change_the_new_one() {
     let old = checks(&parse("a 1; b 2"), "ab");
     let new = replace(&old, &change(&old, parse("a! 1,2; b 2"))).checks;
     let before = new.iter().map(|check| format!("{:?}", *check.state())).collect::<Vec<_>>();
-    act(&old[0]);
+    change_all(&old[0]);
     assert!(new.iter().map(|check| format!("{:?}", *check.state())).eq(before));
     let [old, new] = [&old[0], &new[0]].map(|check| check.trigger.wait_until(Instant::now()));
     assert_eq!((old, new), (Wakeup::CheckNow, Wakeup::Time));
 }
 
-/// All that can still be done to a check: by its thread, the drain watcher, the supervisor, the address watcher, a hook.
-fn act(check: &Check) {
+/// Makes every change that the threads may still make: the check thread, the watchers, the
+/// supervisor, a hook.
+fn change_all(check: &Check) {
     check.trigger.check_now();
     let mut state = check.state_mut();
     state.begin();
@@ -154,7 +156,8 @@ fn act(check: &Check) {
     state.expect_progress_by(None);
 }
 
-/// A configuration: each of the five names with some addresses and one of two settings, or not at all; in any order.
+/// Any configuration of up to five services in any order, each with some of three prefixes and one
+/// of two settings.
 fn configurations() -> impl Strategy<Value = Vec<Arc<Service>>> {
     let name = prop::sample::subsequence(vec!["a", "b", "c", "d", "e"], 0..=5).prop_shuffle();
     let rest = prop::collection::vec((prop::bool::ANY, prop::sample::subsequence(vec![1, 2, 3], 1..=3)), 5);
@@ -169,7 +172,7 @@ fn configurations() -> impl Strategy<Value = Vec<Arc<Service>>> {
 
 proptest! {
     #[test]
-    fn a_reload_keeps_its_promises(
+    fn reloads_keep_their_guarantees(
         before in configurations(),
         after in configurations(),
         ups in prop::sample::subsequence(vec!["a", "b", "c", "d", "e"], 0..=5),
@@ -183,7 +186,7 @@ proptest! {
         let by_name: BTreeMap<&str, &Arc<Check>> = old.iter().map(|check| (check.name(), check)).collect();
         let Replacement { checks, stop, start } = replace(&old, &change);
 
-        // One check a service, in their order.
+        // There is one check a service, in the same order.
         prop_assert!(checks.iter().map(|check| &check.service).eq(&after));
         for check in checks.iter() {
             let (state, before) = (check.state().clone(), by_name.get(check.name()));
@@ -211,13 +214,14 @@ proptest! {
             }
         }
 
-        // Each old check goes on or stops, each new one is old or starts; none twice.
+        // Each old check either continues or stops; each resulting check either continues or
+        // starts.
         let [was, is, stops, starts] = [&old[..], &checks, &stop, &start].map(pointers);
         prop_assert_eq!((stops.len(), starts.len()), (stop.len(), start.len()));
         prop_assert!(stops.is_disjoint(&starts) && stops.is_disjoint(&is) && starts.is_disjoint(&was));
         prop_assert_eq!(&was - &stops, &is - &starts);
         prop_assert!(stops.is_subset(&was) && starts.is_subset(&is));
-        // Those that stop are known before anything is worked out.
+        // `replaced` names exactly those that stop.
         let replaced: HashSet<*const Check> = replaced(&old, &change).into_iter().map(Arc::as_ptr).collect();
         prop_assert_eq!(&replaced, &stops);
 
@@ -225,7 +229,7 @@ proptest! {
             checks.iter().map(|check| format!("{:?}", *check.state())).collect()
         };
         let before = states(&checks);
-        stop.iter().for_each(|check| act(check));
+        stop.iter().for_each(|check| change_all(check));
         prop_assert_eq!(states(&checks), before);
     }
 }
