@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Guarantees: pure. Any content means a drain, so that a typing error keeps a service out rather
-//! than in. What [`format`] writes, [`parse`] reads back unchanged.
+//! than in. What [`format()`] writes, [`parse`] reads back unchanged.
 //!
 //! Out of scope: reading the file (`check::drain_watcher`) and writing it (`cli::drain`).
 

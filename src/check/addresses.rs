@@ -46,7 +46,7 @@ const COALESCE_WINDOW: Duration = Duration::from_millis(20);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// How long to wait after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// The stack of the thread, whose calls are not deep.
+/// The stack size of the thread, whose calls are not deep.
 const STACK_SIZE: usize = 256 * 1024;
 
 /// The addresses that are assigned, and the checks that depend on them.

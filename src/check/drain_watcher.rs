@@ -3,7 +3,7 @@
 //! ```text
 //!   the file appears      --> CheckState::drain     --> the prefix is withdrawn, nothing is run
 //!   the file disappears,
-//!   or its end has come   --> CheckState::end_drain --> a check is triggered; the service is up again
+//!   or its end has come   --> CheckState::end_drain --> a check is triggered, the service is up
 //!                                                       once check_rise checks have passed
 //! ```
 //!
@@ -39,7 +39,7 @@ use crate::sys::log_once::LogOnce;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the daemon waits for the poll that must precede the checks.
 const FIRST_POLL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The stack of the thread, whose calls are not deep.
+/// The stack size of the thread, whose calls are not deep.
 const STACK_SIZE: usize = 256 * 1024;
 
 /// The handle of the drain watcher's thread, which exists only while a drain file is configured.

@@ -4,7 +4,7 @@
 //! ```text
 //!   change of state --> queued --> running, at most MAX_RUNNING and one a service --> counted
 //!                         |
-//!                         +-- replaced by the next change of the same service --> counted as skipped
+//!                         +-- replaced by the next change of the same service --> skipped
 //! ```
 //!
 //! A change of state is what the log reports as one: from unknown to up or down with the first

@@ -4,7 +4,7 @@
 //!       +---------+  check_rise passes in a row    +------+
 //!       | Unknown | -----------------------------> |  Up  |
 //!       +---------+                                +------+
-//!            | check_fail failures in a row,        |    |
+//!            | check_fail failures in a row,        |    ^
 //!            | or forced down                       |    | check_rise passes in a row
 //!            |                                      v    |
 //!            |                                     +------+
@@ -13,9 +13,9 @@
 //!
 //!   transition      caller           state                          side effects
 //!   begin           check thread     -                              refused while drained
-//!   finish          check thread     as `check::health` decides     ends "stuck", sets missing prefixes
+//!   finish          check thread     as `check::health` decides     ends "stuck", sets missing
 //!   decide          check thread     as `on_disabled` says          ignored while drained
-//!   addresses_gone  address watcher  forced down if none is left    adds missing prefixes
+//!   addresses_gone  address watcher  forced down if none is left    adds to missing
 //!   declare_stuck   supervisor       forced down                    begins "stuck"
 //!   drain           drain watcher    forced down                    begins "drained"
 //!   end_drain       drain watcher    stays down, or `on_disabled`   ends "drained"

@@ -16,8 +16,8 @@
 //!
 //! A host may have a thousand check threads, so each of them has a budget of two pages of stack,
 //! including its own data; a test measures it. The deepest call is the one that runs the command.
-//! Every function that is called before or after it is `#[inline(never)]`, here and in the modules
-//! that it calls, so that its frame is gone while the command runs.
+//! The functions that need much stack before or after it are `#[inline(never)]`, here and in the
+//! modules that the thread calls, so that their frames are gone while the command runs.
 
 use std::collections::BTreeSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};

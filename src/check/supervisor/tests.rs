@@ -367,8 +367,7 @@ fn after_a_suspend_no_thread_that_makes_progress_is_stuck() {
         polls.check.state_mut().expect_progress_by(Some(overdue));
         assert!(!polls.poll(Duration::ZERO));
     }
-    // The machine stands still between the two polls: the second is late and says nothing, nor does
-    // the one after it.
+    // The machine is suspended between two polls: late polls do not count.
     assert!(!polls.poll(hour));
     assert!(!polls.poll(Duration::ZERO));
     assert!(!polls.poll(hour));
@@ -381,7 +380,7 @@ fn after_a_suspend_no_thread_that_makes_progress_is_stuck() {
     polls.rig.end();
 }
 
-/// The main thread polls whenever something wakes it, a signal, say.
+/// The main thread polls whenever it wakes, for example for a signal.
 #[test]
 fn polls_in_quick_succession_count_as_one() {
     let mut polls = Polls::new();
