@@ -7,7 +7,7 @@
 //! | 3 | the disk beside the list is full: it exits at each restart | `known_failures::failure_03_a_restart_with_a_full_disk_beside_the_list` `lists::a_full_disk_beside_the_list_is_survived_and_made_good` |
 //! | 4 | the disk of the log is full: checks hang | `known_failures::failure_04_a_full_disk_under_the_log` |
 //! | 5 | a hanging birdc of root cannot be killed: the daemon dies | `known_failures::failure_05_a_reconfigure_command_that_may_not_be_killed` |
-//! | 6 | no such interface, and the prefix counts as assigned | `checks::a_service_on_an_interface_that_does_not_exist_is_not_advertised` `addresses::unknown_counts_as_assigned_until_it_is_known` |
+//! | 6 | no such interface, and the prefix counts as assigned | `checks::a_service_on_an_interface_that_does_not_exist_is_not_advertised` `addresses::addresses_count_as_assigned_until_the_kernel_has_answered` |
 //! | 7 | a list that somebody overwrites is never repaired | `lists::a_list_that_somebody_damages_is_mended_and_no_route_moves` |
 //! | 8 | after a boot a dead service attracts traffic until its checks have failed often enough | `known_failures::failure_08_a_service_that_died_with_the_machine_attracts_no_traffic` `leaving::after_a_boot_the_old_list_is_not_trusted_and_after_a_restart_it_is` |
 //! | 9 | killed between list and birdc: they differ for good | `bird::a_change_that_bird_has_not_seen_when_the_daemon_was_killed_is_made_good_at_the_next_start` |
