@@ -184,8 +184,8 @@ impl CheckState {
         self.watchdog.progress
     }
 
-    /// Whether it is down for another reason than its addresses.
-    fn is_down_by_check(&self) -> bool {
+    /// Whether it is down for another reason than its missing addresses.
+    fn is_down_for_another_reason(&self) -> bool {
         self.state() == State::Down && !self.overrides.unassigned
     }
 
@@ -235,14 +235,14 @@ impl CheckState {
             (check_result.outcome, check_result.result.clone())
         };
         let before = (self.state(), self.verdict());
-        let was_down_by_check = self.is_down_by_check();
+        let was_down_for_another_reason = self.is_down_for_another_reason();
         let progress = self.health.observe(if discard { CheckOutcome::ForcedDown } else { outcome });
         // A discarded run leaves the code as it was, unless its thread was stuck.
         let kept_code = self.code.filter(|_| discard && !was_stuck);
         self.record(began, missing, &result, check_result.duration, progress);
         self.code = kept_code.or(self.code);
         match progress {
-            _ if result == RunResult::NotAssigned => self.overrides.unassigned = !was_down_by_check,
+            _ if result == RunResult::NotAssigned => self.overrides.unassigned = !was_down_for_another_reason,
             Progress::Changed(_) | Progress::Confirmed(_) => self.overrides.unassigned = false,
             Progress::GoingUp { .. } | Progress::GoingDown { .. } => {}
         }
@@ -292,9 +292,9 @@ impl CheckState {
         let new: Vec<Prefix> = gone.difference(missing).copied().collect();
         missing.extend(gone);
         if !new.is_empty() && missing.len() == service.prefixes.len() {
-            let was_down_by_check = self.is_down_by_check();
+            let was_down_for_another_reason = self.is_down_for_another_reason();
             self.force_down(RunResult::NotAssigned.code());
-            self.overrides.unassigned = !was_down_by_check;
+            self.overrides.unassigned = !was_down_for_another_reason;
         }
         (self.change_since(before), new)
     }

@@ -18,14 +18,14 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// The services `a`, `b` and `c`. `a` and `c` share the drain file `a`; the drain file of the host
 /// is `host`.
-struct Desk {
+struct Fixture {
     dir: tempfile::TempDir,
     poller: Poller,
     events: Receiver<Event>,
 }
 
-impl Desk {
-    fn new(change: impl Fn(&mut Service)) -> Desk {
+impl Fixture {
+    fn new(change: impl Fn(&mut Service)) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         let checks = NAMES.map(|name| {
             let mut service = sample::service(name, "10.0.0.1/32");
@@ -36,7 +36,7 @@ impl Desk {
         let (announcer, events) = announcer();
         let host = Some(dir.path().join("host"));
         let poller = Poller { host, checks: Arc::new(checks), ..Poller::new(announcer) };
-        Desk { dir, poller, events }
+        Fixture { dir, poller, events }
     }
 
     fn checks(&self) -> Arc<[Arc<Check>]> {
@@ -102,19 +102,19 @@ fn announcer() -> (Announcer, Receiver<Event>) {
 
 #[test]
 fn a_file_drains_the_services_that_name_it_and_the_file_of_the_host_drains_all() {
-    let mut desk = Desk::new(|_| ());
-    assert_eq!(desk.poll(), "");
-    desk.put("a");
-    assert_eq!((&*desk.poll(), &*desk.drained()), ("a:down c:down", "ac"));
-    assert_eq!(desk.poll(), "", "announced once");
-    desk.put("host");
-    assert_eq!((&*desk.poll(), &*desk.drained()), ("b:down", "abc"));
-    desk.remove("a");
-    assert_eq!((&*desk.poll(), &*desk.drained()), ("", "abc"));
-    desk.remove("host");
-    desk.poll();
-    assert_eq!(desk.drained(), "");
-    for check in desk.poller.checks.iter() {
+    let mut fixture = Fixture::new(|_| ());
+    assert_eq!(fixture.poll(), "");
+    fixture.put("a");
+    assert_eq!((&*fixture.poll(), &*fixture.drained()), ("a:down c:down", "ac"));
+    assert_eq!(fixture.poll(), "", "announced once");
+    fixture.put("host");
+    assert_eq!((&*fixture.poll(), &*fixture.drained()), ("b:down", "abc"));
+    fixture.remove("a");
+    assert_eq!((&*fixture.poll(), &*fixture.drained()), ("", "abc"));
+    fixture.remove("host");
+    fixture.poll();
+    assert_eq!(fixture.drained(), "");
+    for check in fixture.poller.checks.iter() {
         let state = check.state();
         assert_eq!(
             (state.state(), state.code),
@@ -126,42 +126,42 @@ fn a_file_drains_the_services_that_name_it_and_the_file_of_the_host_drains_all()
 
 #[test]
 fn the_end_of_a_drain_triggers_the_check() {
-    let mut desk = Desk::new(|_| ());
-    let check = desk.poller.checks[0].clone();
+    let mut fixture = Fixture::new(|_| ());
+    let check = fixture.poller.checks[0].clone();
     for (name, act, expected) in [
-        ("host", Desk::put as fn(&Desk, &str), Wakeup::Time),
-        ("a", Desk::put, Wakeup::Time),
-        ("host", Desk::remove, Wakeup::Time),
-        ("a", Desk::remove, Wakeup::CheckNow),
+        ("host", Fixture::put as fn(&Fixture, &str), Wakeup::Time),
+        ("a", Fixture::put, Wakeup::Time),
+        ("host", Fixture::remove, Wakeup::Time),
+        ("a", Fixture::remove, Wakeup::CheckNow),
     ] {
-        act(&desk, name);
-        desk.poll();
+        act(&fixture, name);
+        fixture.poll();
         assert_eq!(check.trigger.wait_until(Instant::now()), expected, "{name}");
     }
 }
 
 #[test]
 fn a_drain_ends_at_its_time_which_may_be_changed() {
-    let mut desk = Desk::new(|_| ());
+    let mut fixture = Fixture::new(|_| ());
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
     let end = |seconds| DrainEnd::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-    desk.write("a", &drain_file::format(end(1000)));
-    assert_eq!(desk.poll_at(now), "", "it ended before it was noticed");
-    desk.write("a", &drain_file::format(end(1010)));
-    assert_eq!(desk.poll_at(now), "a:down c:down");
-    desk.write("host", &drain_file::format(end(1005)));
-    assert_eq!(desk.poll_at(now), "b:down");
-    assert_eq!((desk.end_of(0), desk.end_of(1)), (end(1010), end(1005)), "the later end counts");
-    desk.write("a", "until further notice");
-    assert_eq!((&*desk.poll_at(now + Duration::from_secs(5)), &*desk.drained()), ("b:down", "ac"));
-    assert_eq!(desk.end_of(0), DrainEnd::Never);
-    desk.write("a", &drain_file::format(end(1008)));
-    assert_eq!((&*desk.poll_at(now + Duration::from_secs(8)), &*desk.drained()), ("a:down c:down", ""));
+    fixture.write("a", &drain_file::format(end(1000)));
+    assert_eq!(fixture.poll_at(now), "", "it ended before it was noticed");
+    fixture.write("a", &drain_file::format(end(1010)));
+    assert_eq!(fixture.poll_at(now), "a:down c:down");
+    fixture.write("host", &drain_file::format(end(1005)));
+    assert_eq!(fixture.poll_at(now), "b:down");
+    assert_eq!((fixture.end_of(0), fixture.end_of(1)), (end(1010), end(1005)), "the later end counts");
+    fixture.write("a", "until further notice");
+    assert_eq!((&*fixture.poll_at(now + Duration::from_secs(5)), &*fixture.drained()), ("b:down", "ac"));
+    assert_eq!(fixture.end_of(0), DrainEnd::Never);
+    fixture.write("a", &drain_file::format(end(1008)));
+    assert_eq!((&*fixture.poll_at(now + Duration::from_secs(8)), &*fixture.drained()), ("a:down c:down", ""));
 }
 
 #[test]
 fn a_file_that_cannot_be_read_changes_nothing() {
-    let mut desk = Desk::new(|_| ());
+    let mut fixture = Fixture::new(|_| ());
     type Make = fn(&Path);
     let unreadable: [(&str, Make); 4] = [
         ("a directory", |path| fs::create_dir(path).unwrap()),
@@ -172,17 +172,17 @@ fn a_file_that_cannot_be_read_changes_nothing() {
     for (what, make) in unreadable {
         for before in ["", "ac"] {
             if before == "ac" {
-                File::create(desk.path("a")).unwrap();
+                File::create(fixture.path("a")).unwrap();
             }
-            desk.poll();
-            let _ = fs::remove_file(desk.path("a"));
-            make(&desk.path("a"));
-            assert_eq!((&*desk.poll(), &*desk.drained()), ("", before), "{what}");
-            assert!(desk.poller.files[&desk.path("a")].problem.problem().is_some(), "{what}");
-            let _ = fs::remove_dir(desk.path("a"));
-            let _ = fs::remove_file(desk.path("a"));
-            desk.poll();
-            assert_eq!(desk.drained(), "", "{what}");
+            fixture.poll();
+            let _ = fs::remove_file(fixture.path("a"));
+            make(&fixture.path("a"));
+            assert_eq!((&*fixture.poll(), &*fixture.drained()), ("", before), "{what}");
+            assert!(fixture.poller.files[&fixture.path("a")].problem.problem().is_some(), "{what}");
+            let _ = fs::remove_dir(fixture.path("a"));
+            let _ = fs::remove_file(fixture.path("a"));
+            fixture.poll();
+            assert_eq!(fixture.drained(), "", "{what}");
         }
     }
 }
@@ -195,54 +195,54 @@ fn a_directory_that_cannot_be_searched_ends_no_drain() {
     if rustix::process::geteuid().is_root() && !alone(name, &without, &this_program()) {
         return;
     }
-    let mut desk = Desk::new(|_| ());
-    desk.put("a");
-    desk.poll();
-    fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o600)).unwrap();
-    assert!(fs::metadata(desk.path("a")).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied));
-    let (hints, drained) = (desk.poll(), desk.drained());
-    fs::set_permissions(desk.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut fixture = Fixture::new(|_| ());
+    fixture.put("a");
+    fixture.poll();
+    fs::set_permissions(fixture.dir.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(fs::metadata(fixture.path("a")).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied));
+    let (hints, drained) = (fixture.poll(), fixture.drained());
+    fs::set_permissions(fixture.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     assert_eq!((&*hints, &*drained), ("", "ac"));
 }
 
 #[test]
 fn after_a_drain_on_disabled_decides_again() {
     for (decision, word) in [(OnDisabled::Advertise, "up"), (OnDisabled::Withdraw, "down")] {
-        let mut desk = Desk::new(|service| service.disabled = Some(decision));
-        desk.put("host");
-        assert_eq!(desk.poll(), "a:down b:down c:down");
-        desk.remove("host");
-        assert_eq!(desk.poll(), format!("a:{word} b:{word} c:{word}"));
-        assert_eq!(desk.drained(), "");
+        let mut fixture = Fixture::new(|service| service.disabled = Some(decision));
+        fixture.put("host");
+        assert_eq!(fixture.poll(), "a:down b:down c:down");
+        fixture.remove("host");
+        assert_eq!(fixture.poll(), format!("a:{word} b:{word} c:{word}"));
+        assert_eq!(fixture.drained(), "");
     }
 }
 
 #[test]
 fn the_thread_polls_at_once_and_then_repeatedly() {
-    let desk = Desk::new(|_| ());
-    desk.put("a");
+    let fixture = Fixture::new(|_| ());
+    fixture.put("a");
     let (announcer, events) = announcer();
     let mut drain_watcher = DrainWatcher::new(announcer);
-    drain_watcher.follow(None, desk.checks()).unwrap();
-    assert_eq!(desk.drained(), "ac", "before follow returns");
-    desk.put("host");
-    drain_watcher.follow(Some(&desk.path("host")), desk.checks()).unwrap();
-    assert_eq!(desk.drained(), "abc");
-    desk.remove("host");
-    desk.remove("a");
-    wait_until("the end of all drains", || desk.drained().is_empty());
-    desk.put("host");
-    wait_until("the host's drain", || desk.drained() == "abc");
+    drain_watcher.follow(None, fixture.checks()).unwrap();
+    assert_eq!(fixture.drained(), "ac", "before follow returns");
+    fixture.put("host");
+    drain_watcher.follow(Some(&fixture.path("host")), fixture.checks()).unwrap();
+    assert_eq!(fixture.drained(), "abc");
+    fixture.remove("host");
+    fixture.remove("a");
+    wait_until("the end of all drains", || fixture.drained().is_empty());
+    fixture.put("host");
+    wait_until("the host's drain", || fixture.drained() == "abc");
     // A reload removes all drain files.
     let new = |check: &Arc<Check>| {
         let service = Service { drain_file: None, ..Service::clone(&check.service) };
         let state = check.state().carried_over(&service, &[]);
         Arc::new(Check::with_state(Arc::new(service), state))
     };
-    let checks: Arc<[Arc<Check>]> = desk.checks().iter().map(new).collect();
+    let checks: Arc<[Arc<Check>]> = fixture.checks().iter().map(new).collect();
     assert_eq!(drained(&checks), "abc");
     drain_watcher.follow(None, checks.clone()).unwrap();
-    assert_eq!((&*drained(&checks), &*desk.drained()), ("", "abc"), "the old checks are no longer changed");
+    assert_eq!((&*drained(&checks), &*fixture.drained()), ("", "abc"), "the old checks are no longer changed");
     assert!(drain_watcher.requests.is_none());
     drop(drain_watcher);
     wait_until("the thread's end, which drops its sender", || loop {
@@ -256,13 +256,13 @@ fn the_thread_polls_at_once_and_then_repeatedly() {
 /// Otherwise its check might pass before the file is read.
 #[test]
 fn a_check_that_a_reload_adds_is_drained_before_its_thread_starts() {
-    let desk = Desk::new(|_| ());
+    let fixture = Fixture::new(|_| ());
     let mut drain_watcher = DrainWatcher::new(announcer().0);
-    drain_watcher.follow(None, Arc::new([desk.poller.checks[1].clone()])).unwrap();
+    drain_watcher.follow(None, Arc::new([fixture.poller.checks[1].clone()])).unwrap();
     assert!(drain_watcher.requests.is_none(), "b has no file");
-    desk.put("a");
-    drain_watcher.follow(None, desk.checks()).unwrap();
-    assert_eq!(desk.drained(), "ac");
+    fixture.put("a");
+    drain_watcher.follow(None, fixture.checks()).unwrap();
+    assert_eq!(fixture.drained(), "ac");
 }
 
 #[test]
