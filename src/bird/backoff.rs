@@ -1,67 +1,69 @@
-//! When something may be tried: at once after news, gathered after a success, ever more slowly after failures.
+//! When to attempt something: at once after a change, coalesced after a success, with a growing delay after failures.
 //!
-//! Promises: pure; the first change of a quiet time goes out at once; changes that follow within [`COALESCE_WINDOW`] of a
-//! success wait for its end and go out together; a failure is tried again after 0.1 s, doubling to 10 s, and at once
-//! when there is news.
-//! Leaves out: the clock, and what is tried (`bird::writer`).
+//! Guarantees: pure; after a quiet time the first change is applied at once; changes within [`COALESCE_WINDOW`] of a
+//! success are applied together at its end; a failure is retried after 0.1 s, doubling up to 10 s, and at once when
+//! something changes.
+//!
+//! Out of scope: the clock, and what is attempted (`bird::writer`).
 
 use std::time::{Duration, Instant};
 
-/// Each reconfigure makes BIRD walk and announce its whole table again, so changes are gathered for this long after one.
+/// How long changes are coalesced after a success, as each reconfigure makes BIRD walk its whole table.
 pub const COALESCE_WINDOW: Duration = Duration::from_millis(42);
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(10);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// The pace of one thing that is tried until it succeeds.
+/// The retry schedule of one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// Not before this, whatever happens.
-    gathering: Option<Instant>,
-    /// Not before this, unless there is news.
-    retry: Option<Instant>,
-    wait: Duration,
+    /// The end of the window after the last success. No attempt starts before it.
+    coalesce_until: Option<Instant>,
+    /// The next retry after a failure. A change cancels the wait for it.
+    retry_at: Option<Instant>,
+    /// The delay of the next retry.
+    delay: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { gathering: None, retry: None, wait: FIRST_RETRY }
+        Backoff { coalesce_until: None, retry_at: None, delay: MIN_RETRY_DELAY }
     }
 }
 
 impl Backoff {
-    /// It succeeded.
+    /// Records a success.
     pub fn succeeded(&mut self, now: Instant) {
-        *self = Backoff { gathering: Some(now + COALESCE_WINDOW), ..Backoff::default() };
+        *self = Backoff { coalesce_until: Some(now + COALESCE_WINDOW), ..Backoff::default() };
     }
 
-    /// It failed.
+    /// Records a failure.
     pub fn failed(&mut self, now: Instant) {
-        self.retry = Some(now + self.wait);
-        self.wait = LAST_RETRY.min(self.wait * 2);
+        self.retry_at = Some(now + self.delay);
+        self.delay = MAX_RETRY_DELAY.min(self.delay * 2);
     }
 
-    /// There is something new to do: no reason to wait for the next retry.
+    /// Cancels the wait for the next retry, because there is something new to do.
     pub fn changed(&mut self) {
-        self.retry = None;
+        self.retry_at = None;
     }
 
-    /// This is the last chance: nothing more is gathered or waited for.
+    /// Cancels every wait, for the last attempt before the daemon stops.
     pub fn skip(&mut self) {
-        (self.gathering, self.retry) = (None, None);
+        (self.coalesce_until, self.retry_at) = (None, None);
     }
 
-    /// The same where there is something new to do, which waits for no retry.
+    /// Earliest time for an attempt if there is something new to do. None means at once.
     pub fn earliest_after_change(&self) -> Option<Instant> {
-        self.gathering
+        self.coalesce_until
     }
 
-    /// From when on it may be tried; none: at once.
+    /// Earliest time for an attempt. None means at once.
     pub fn earliest(&self) -> Option<Instant> {
-        self.gathering.max(self.retry)
+        self.coalesce_until.max(self.retry_at)
     }
 
-    /// Whether it may be tried now.
+    /// Whether an attempt may start now.
     pub fn is_ready(&self, now: Instant) -> bool {
         self.earliest().is_none_or(|at| at <= now)
     }
@@ -72,48 +74,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_change_goes_out_at_once_and_the_next_are_gathered() {
+    fn the_first_change_is_applied_at_once_and_the_next_ones_are_coalesced() {
         let start = Instant::now();
-        let mut pace = Backoff::default();
-        assert!(pace.is_ready(start));
-        pace.succeeded(start);
-        pace.changed();
-        assert_eq!(pace.earliest(), Some(start + COALESCE_WINDOW));
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_ready(start));
+        backoff.succeeded(start);
+        backoff.changed();
+        assert_eq!(backoff.earliest(), Some(start + COALESCE_WINDOW));
         assert!(
-            !pace.is_ready(start + COALESCE_WINDOW - Duration::from_millis(1))
-                && pace.is_ready(start + COALESCE_WINDOW)
+            !backoff.is_ready(start + COALESCE_WINDOW - Duration::from_millis(1))
+                && backoff.is_ready(start + COALESCE_WINDOW)
         );
     }
 
     #[test]
-    fn failures_double_the_wait_up_to_ten_seconds_and_a_success_forgets_them() {
+    fn failures_double_the_delay_up_to_ten_seconds_and_a_success_resets_it() {
         let start = Instant::now();
-        let mut pace = Backoff::default();
-        let mut waits = Vec::new();
+        let mut backoff = Backoff::default();
+        let mut delays = Vec::new();
         for _ in 0..9 {
-            pace.failed(start);
-            waits.push(pace.earliest().map(|at| (at - start).as_millis()));
+            backoff.failed(start);
+            delays.push(backoff.earliest().map(|at| (at - start).as_millis()));
         }
         let expected = [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000];
-        assert_eq!(waits, expected.map(Some));
-        pace.succeeded(start);
-        pace.failed(start + COALESCE_WINDOW);
-        assert_eq!(pace.earliest(), Some(start + COALESCE_WINDOW + FIRST_RETRY));
+        assert_eq!(delays, expected.map(Some));
+        backoff.succeeded(start);
+        backoff.failed(start + COALESCE_WINDOW);
+        assert_eq!(backoff.earliest(), Some(start + COALESCE_WINDOW + MIN_RETRY_DELAY));
     }
 
     #[test]
-    fn news_end_the_wait_for_a_retry_and_the_last_chance_every_wait() {
+    fn a_change_cancels_the_wait_for_a_retry_and_a_skip_cancels_every_wait() {
         let start = Instant::now();
-        let mut pace = Backoff::default();
-        pace.failed(start);
-        assert!(!pace.is_ready(start));
-        pace.changed();
-        assert!(pace.is_ready(start));
-        pace.succeeded(start);
-        pace.failed(start);
-        pace.changed();
-        assert!(!pace.is_ready(start));
-        pace.skip();
-        assert!(pace.is_ready(start));
+        let mut backoff = Backoff::default();
+        backoff.failed(start);
+        assert!(!backoff.is_ready(start));
+        backoff.changed();
+        assert!(backoff.is_ready(start));
+        backoff.succeeded(start);
+        backoff.failed(start);
+        backoff.changed();
+        assert!(!backoff.is_ready(start));
+        backoff.skip();
+        assert!(backoff.is_ready(start));
     }
 }

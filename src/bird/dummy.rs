@@ -1,39 +1,44 @@
-//! The dummy prefix of a list: the configured one, or a fallback where BIRD reads no empty list.
+//! The dummy prefix of a list: the configured one, or a fallback if BIRD rejects empty lists.
+//!
+//! Guarantees: a configured dummy is always listed; the fallback is listed only while BIRD requires one, and is never a
+//! service's prefix.
+//!
+//! Out of scope: whether BIRD accepts empty lists (`bird::reconfigurer` finds out).
 
 use tracing::{error, info};
 
 use crate::config::options::{self, Scope};
 use crate::prefix::{Family, Prefix};
 
-/// Which dummy a list has.
+/// Decides which dummy prefix a list has.
 #[derive(Clone, Debug)]
 pub struct DummyPolicy {
     family: Family,
-    /// `dummy_ip_prefix`; none where it is left empty.
+    /// `dummy_ip_prefix` or `dummy_ip6_prefix`. None if the option is empty.
     configured: Option<Prefix>,
-    /// Listed where none is configured and BIRD requires one.
+    /// The dummy to list if none is configured and BIRD requires one.
     fallback: Option<Prefix>,
-    /// BIRD was found to read no empty list.
+    /// BIRD is known to reject empty lists.
     required: bool,
 }
 
 impl DummyPolicy {
-    /// As configured; nothing is known of BIRD yet.
+    /// Creates the policy for a BIRD that is assumed to accept empty lists.
     pub fn new(family: Family, configured: Option<Prefix>) -> DummyPolicy {
         DummyPolicy { family, configured, fallback: None, required: false }
     }
 
-    /// A reload configured this.
+    /// Replaces the configured dummy at a reload.
     pub fn configure(&mut self, configured: Option<Prefix>) {
         self.configured = configured;
     }
 
-    /// The dummy that the list has, if it has one. A fallback that `is_served` by a service is none.
+    /// The dummy of the list. None if there is no dummy. A fallback that a service names (`is_served`) does not count.
     pub fn prefix(&self, is_served: impl Fn(&Prefix) -> bool) -> Option<&Prefix> {
         self.configured.as_ref().or(self.fallback.as_ref().filter(|dummy| !is_served(dummy)))
     }
 
-    /// BIRD was found to read empty lists, or not to. Returns whether the list changes by that.
+    /// Records whether BIRD requires a dummy. Returns whether that changes the list.
     pub fn set_required(&mut self, required: bool, is_served: impl Fn(&Prefix) -> bool) -> bool {
         if self.configured.is_some() || self.required == required {
             return false;
@@ -96,12 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_of_a_service_is_no_fallback() {
+    fn a_prefix_of_a_service_is_never_the_fallback() {
         let mut dummy = DummyPolicy::new(Family::V4, None);
         dummy.set_required(true, |found| *found == prefix(V4));
         assert_eq!(dummy.prefix(|_| false), None);
 
-        // A reload gave it to a service.
+        // A reload has given the prefix to a service.
         let mut dummy = DummyPolicy::new(Family::V4, None);
         dummy.set_required(true, |_| false);
         assert_eq!(dummy.prefix(|found| *found == prefix(V4)), None);
@@ -109,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_that_configures_one_takes_the_fallbacks_place() {
+    fn a_dummy_configured_by_a_reload_replaces_the_fallback() {
         let mut dummy = DummyPolicy::new(Family::V4, None);
         dummy.set_required(true, |_| false);
         dummy.configure(Some(prefix("10.0.0.9/32")));

@@ -1,4 +1,6 @@
-//! What the bird-writer knows of its lists and of BIRD. The writer publishes it; reports read it.
+//! The published state of the prefix lists and of BIRD.
+//!
+//! The bird-writer publishes it after each step; reports only read it.
 
 use std::ops::Add;
 use std::sync::Arc;
@@ -6,59 +8,59 @@ use std::time::{Instant, SystemTime};
 
 use crate::prefix::{Family, Prefix};
 
-/// How the prefix files and BIRD stand to each other.
+/// The state of all prefix lists.
 #[derive(Clone, Debug, Default)]
 pub struct BirdState {
-    /// One for each family that is on.
+    /// One entry for each enabled family.
     pub families: Vec<FamilyState>,
-    /// When the step that the writer is in has to be over: after that it is stuck. None while it waits for work.
+    /// Deadline of the writer's current step; after it the writer counts as stuck. None while it waits for work.
     pub due: Option<Instant>,
-    /// Whether the first reconfigure was tried (or none is needed): from then on the daemon is ready.
+    /// Whether the first step is over, with its reconfigure if one was needed. From then on the daemon is ready.
     pub ready: bool,
 }
 
-/// One family's levels: wanted, in the file, in BIRD.
+/// One family's three levels: wanted, in the file, in BIRD.
 #[derive(Clone, Debug)]
 pub struct FamilyState {
     /// IPv4 or IPv6.
     pub family: Family,
-    /// What the services' states say, dummy included.
+    /// The list that the services' states ask for, including the dummy.
     pub wanted: Arc<[Prefix]>,
-    /// What the file lists, as of the last time it was read.
+    /// The list in the file when it was last read.
     pub in_file: Arc<[Prefix]>,
-    /// What BIRD took last, or over a control socket what it said it holds.
+    /// The list that BIRD accepted last, or that it reported over its control socket.
     pub in_bird: Arc<[Prefix]>,
-    /// What the file lists, and so BIRD may advertise, though no service names it; the dummy aside.
+    /// Prefixes in the file that no service names, without the dummy. BIRD may advertise them.
     pub unmanaged: Arc<[Prefix]>,
-    /// Whether the file lists what it should and BIRD took it as it is.
+    /// Whether the file lists what is wanted and BIRD accepted it.
     pub in_sync: bool,
-    /// Since when it is not in sync; none where it is.
+    /// When it went out of sync. None while it is in sync.
     pub out_of_sync_since: Option<Instant>,
-    /// What is wrong: the last failure of writing the file or reconfiguring BIRD that still stands.
+    /// The last failure to write the file or to reconfigure BIRD, if it is not resolved yet.
     pub problem: Option<String>,
-    /// Why BIRD is not told of the file, though nothing is wrong; none where it is.
+    /// Why BIRD is not notified of the file although nothing failed. None if there is no hold.
     pub hold: Option<Hold>,
-    /// Whether BIRD is asked each minute if it holds the list. Over a command it is only told.
+    /// Whether BIRD is queried each minute for its list. This needs a control socket.
     pub asks_bird: bool,
-    /// What came of telling BIRD so far, by custom commands too.
+    /// Counts of reconfigures, including those by custom commands.
     pub counts: Counts,
 }
 
-/// What came of telling BIRD so far.
+/// Counts of the reconfigures so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Reconfigures that BIRD took, finishing later included.
+    /// Reconfigures that BIRD accepted, including those that it finishes later.
     pub taken: u64,
-    /// When BIRD took one the last time.
+    /// When BIRD last accepted a reconfigure.
     pub last_taken: Option<SystemTime>,
-    /// Those that it did not take, and queries that it did not answer.
+    /// Reconfigures that BIRD did not accept, and queries that it did not answer.
     pub failed: u64,
-    /// When BIRD took the files the last time, or said that it holds them.
+    /// When BIRD last accepted the files, or confirmed that it holds them.
     pub last_success: Option<SystemTime>,
 }
 
 impl Counts {
-    /// Counts a reconfigure that BIRD took just now.
+    /// Counts a reconfigure that BIRD accepted at `now`.
     pub fn count_taken(&mut self, now: SystemTime) {
         self.taken += 1;
         self.last_taken = Some(now);
@@ -79,11 +81,11 @@ impl Add for Counts {
     }
 }
 
-/// The list was lost, and BIRD is not told of the new one before each service had its first verdict.
+/// Why BIRD is not notified of a list: the previous list was lost, and not every service has its first verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// At the latest.
+    /// When the hold ends at the latest.
     pub until: Instant,
-    /// The services that have none yet.
+    /// The services without a verdict.
     pub waiting_for: Vec<Arc<str>>,
 }
