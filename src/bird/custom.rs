@@ -1,22 +1,28 @@
-//! `custom_bird_reconfigure_cmd`: a command of a service's own, run with `up` or `down` when its prefixes changed.
+//! `custom_bird_reconfigure_cmd`: a service's own reconfigure command, run with `up` or `down` when its prefixes changed.
 //!
 //! ```text
-//!   owes --run it--> exit code 0, and nothing of the service changed meanwhile --> told: BIRD took the list of its start
-//!    ^ ^                 |
-//!    | +-----------------+ else: again, after a failure ever later, with the direction the service has then
+//!   pending --run--> exit status 0, and the service did not change meanwhile --> done: BIRD has the list of the run's start
+//!    ^  ^                |
+//!    |  +----------------+ otherwise: run again, after a failure with a growing delay, with the direction of that time
 //!    |
-//!    +-- what the list holds of the service changes, also there and back: BIRD may have read it in between
-//!    +-- a start where only custom commands tell BIRD; a reload that changed the command; a file of somebody else's
+//!    +-- the service's listed prefixes change, even there and back, as BIRD may have read the list in between
+//!    +-- a start of a family that has only custom commands; a reload that changes the command; a foreign file change
 //! ```
 //!
-//! The direction tells of the service and not of the prefix that moved: `up` while any of its prefixes is in the list,
-//! `down` when none is left. So one missing address among several is no `down`. A prefix that several services share is
-//! told by the first of them.
+//! The direction describes the service and not the prefix that changed: `up` while any of its prefixes is listed, `down`
+//! when none is. So one missing address among several does not mean `down`. If several services share a prefix, the
+//! command of the first one runs.
 //!
-//! Promises: a service's command owes BIRD its prefixes until it has succeeded with them; one runs at a time, as each may
-//! make BIRD reconfigure, and the one that has waited longest comes first. A command that cannot be run at all leaves the
-//! telling to the family's transport, and so does one whose service is gone: that one is run until the family has told.
-//! Leaves out: when BIRD may be told (`bird::writer`), running (`sys::background`).
+//! Guarantees: a command is pending until it has succeeded with the service's current prefixes; one command runs at a
+//! time, as each may make BIRD reconfigure, and the one that has waited longest runs first. If a command cannot be started
+//! at all, its family's transport notifies BIRD instead. If its service is removed, both do: the command is retried until
+//! the family's transport has succeeded.
+//!
+//! Blocking: the commands run on their own thread; only dropping [`CustomCommands`] waits, for at most `KILL_WAIT`.
+//!
+//! Shutdown: the stop token kills a running command, and no further one starts.
+//!
+//! Out of scope: when BIRD may be notified (`bird::writer`), running a command (`sys::background`).
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -39,15 +45,15 @@ use crate::sys::orphans::Orphans;
 use crate::sys::process::{Exit, Program};
 use crate::sys::stop_token::{Stop, StopToken};
 
-/// How long a run that is killed at the very end has for that.
-const LAST_WAIT: Duration = Duration::from_millis(150);
+/// How long the drop waits for a command that is killed.
+const KILL_WAIT: Duration = Duration::from_millis(150);
 
-/// The last argument of the command: where the service stands after the change.
+/// The last argument of the command: whether the service is listed after the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// The list holds a prefix of the service.
+    /// A prefix of the service is listed.
     Up,
-    /// It holds none.
+    /// No prefix of the service is listed.
     Down,
 }
 
@@ -60,31 +66,32 @@ impl fmt::Display for Direction {
     }
 }
 
-/// The custom commands of all services that have one.
-pub struct Customs {
-    commands: HashMap<Arc<str>, Custom>,
-    /// What came of commands that are no more.
-    former: HashMap<Family, Counts>,
-    /// The service whose command runs.
+/// The custom commands of all services.
+pub struct CustomCommands {
+    /// By the service's name.
+    commands: HashMap<Arc<str>, CustomCommand>,
+    /// Counts of commands that no longer exist.
+    former_counts: HashMap<Family, Counts>,
+    /// The service whose command is running.
     running: Option<Arc<str>>,
     background: Arc<Background>,
     events: Sender<Event>,
     stop: StopToken,
 }
 
-/// One service's command.
-struct Custom {
+/// The command of one service.
+struct CustomCommand {
     command: TimedCommand,
-    /// Prefixes of which the service is the first to name them.
+    /// The prefixes that no earlier service names.
     prefixes: Vec<Prefix>,
     families: HashSet<Family>,
-    /// A reload took the service away; how often its command was tried since.
-    gone: Option<u32>,
-    /// It is to be run; a run under way does not count.
-    owes: bool,
-    /// What the list holds of the service; none before the first look.
+    /// Runs since a reload removed the service. None while the service is configured.
+    runs_since_removal: Option<u32>,
+    /// The command must run, again if it is already running.
+    pending: bool,
+    /// The prefixes of the service that are listed. None before the first update.
     listed: Option<Vec<Prefix>>,
-    /// What the run under way tells.
+    /// The revisions that BIRD reads by the current run. None if the command is not running.
     run: Option<Vec<(Family, Revision)>>,
     last_start: Option<Instant>,
     backoff: Backoff,
@@ -92,26 +99,32 @@ struct Custom {
     counts: Counts,
 }
 
-/// What came of a run, for the lists.
+/// Result of a run, for the lists.
 #[derive(Debug, Default)]
 pub struct CustomOutcome {
-    /// Exit code 0: BIRD took these revisions.
-    pub taken: Vec<(Family, Revision)>,
-    /// The command cannot be run: the transports of these families have to tell what it was to tell.
+    /// The revisions that BIRD accepted, if the command succeeded.
+    pub accepted: Vec<(Family, Revision)>,
+    /// The families whose transports must notify BIRD instead, because the command cannot be started.
     pub left_to_families: HashSet<Family>,
 }
 
-impl Customs {
-    /// None yet. A run tells its end to `events`; `stop` kills it.
-    pub fn new(orphans: Arc<Orphans>, events: Sender<Event>, stop: StopToken) -> Customs {
-        let background = Background::new("custom-bird", 1, orphans, stop.clone());
-        Customs { commands: HashMap::new(), former: HashMap::new(), running: None, background, events, stop }
+impl CustomCommands {
+    /// Starts without commands. The end of each run is sent to `events`; `stop` kills a run.
+    pub fn new(orphans: Arc<Orphans>, events: Sender<Event>, stop: StopToken) -> CustomCommands {
+        CustomCommands {
+            commands: HashMap::new(),
+            former_counts: HashMap::new(),
+            running: None,
+            background: Background::new("custom-bird", 1, orphans, stop.clone()),
+            events,
+            stop,
+        }
     }
 
-    /// From now on there are the commands of these services. `is_told` says whether the family's transport tells, or has
-    /// told, what is listed of a service whose command is new. Returns the families that have to tell for commands that are
-    /// no more.
-    pub fn reload(&mut self, services: &[Arc<Service>], is_told: impl Fn(&Service) -> bool) -> HashSet<Family> {
+    /// Replaces the commands by those of these services. `is_covered` says whether the family's transport notifies BIRD of
+    /// the prefixes that are listed for a service with a new command. Returns the families whose transports must notify
+    /// BIRD because a command was removed.
+    pub fn reload(&mut self, services: &[Arc<Service>], is_covered: impl Fn(&Service) -> bool) -> HashSet<Family> {
         let mut owned: HashSet<Prefix> = HashSet::new();
         let mut left_to_families = HashSet::new();
         let mut before = std::mem::take(&mut self.commands);
@@ -120,29 +133,31 @@ impl Customs {
             let old = before.remove(&*service.name);
             let Some(command) = &service.custom_reconfigure else {
                 if let Some(old) = old {
-                    count_former(&mut self.former, &old);
+                    add_counts(&mut self.former_counts, &old);
                     left_to_families.extend(old.families);
                 }
                 continue;
             };
             let families = service.prefixes.iter().map(Prefix::family).collect();
-            let mut custom = old.unwrap_or_else(|| Custom::new(command, is_told(service)));
+            let mut custom = old.unwrap_or_else(|| CustomCommand::new(command, is_covered(service)));
             if custom.command != *command {
-                custom = Custom { run: custom.run, counts: custom.counts, ..Custom::new(command, false) };
+                custom = CustomCommand { run: custom.run, counts: custom.counts, ..CustomCommand::new(command, false) };
             }
-            self.commands.insert(service.name.as_str().into(), Custom { prefixes, families, gone: None, ..custom });
+            let custom = CustomCommand { prefixes, families, runs_since_removal: None, ..custom };
+            self.commands.insert(service.name.as_str().into(), custom);
         }
         for (name, mut custom) in before {
             left_to_families.extend(&custom.families);
-            // What another service has taken over is told by that one, or by its family.
+            // A prefix that another service has taken over belongs to that service's command or family.
             custom.prefixes.retain(|prefix| !owned.contains(prefix));
             custom.listed.iter_mut().for_each(|listed| listed.retain(|prefix| !owned.contains(prefix)));
-            self.commands.insert(name, Custom { gone: Some(custom.gone.unwrap_or(0)), ..custom });
+            custom.runs_since_removal.get_or_insert(0);
+            self.commands.insert(name, custom);
         }
         left_to_families
     }
 
-    /// Takes in what the lists hold now, and `owed`, the families whose transport owes BIRD a revision.
+    /// Compares the commands with the current lists. `owed` are the families whose transport owes BIRD a revision.
     pub fn update<'a>(&mut self, lists: impl Iterator<Item = &'a Arc<[Prefix]>>, owed: &HashSet<Family>) {
         if self.commands.is_empty() {
             return;
@@ -151,35 +166,35 @@ impl Customs {
         for custom in self.commands.values_mut() {
             let listed: Vec<Prefix> = custom.prefixes.iter().filter(|prefix| all.contains(prefix)).copied().collect();
             if custom.listed.as_ref().is_some_and(|before| *before != listed) {
-                custom.owes = true;
+                custom.pending = true;
                 custom.backoff.changed();
             }
             custom.listed = Some(listed);
         }
         let done = self.commands.extract_if(|_, custom| custom.is_done(owed));
-        done.for_each(|(_, custom)| count_former(&mut self.former, &custom));
+        done.for_each(|(_, custom)| add_counts(&mut self.former_counts, &custom));
     }
 
-    /// BIRD may hold something else than it was told: each command has to tell it anew.
-    pub fn forget(&mut self, family: Family) {
+    /// Makes every command of the family pending, because BIRD may have read another list.
+    pub fn rerun_all(&mut self, family: Family) {
         for custom in self.commands.values_mut().filter(|custom| custom.families.contains(&family)) {
-            custom.owes = true;
+            custom.pending = true;
         }
     }
 
-    /// Whether a run is under way.
+    /// Whether a command is running.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Whether a command owes BIRD prefixes of this family, which its family does not tell instead.
+    /// Whether a command of this family is pending or running. Commands that the family's transport replaces do not count.
     pub fn owes(&self, family: Family) -> bool {
         let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
-        let mut of_ours = of_family.filter(|custom| custom.gone.is_none() && !custom.cannot_run());
-        of_ours.any(|custom| custom.owes || custom.run.is_some())
+        let mut current = of_family.filter(|custom| custom.runs_since_removal.is_none() && !custom.cannot_run());
+        current.any(|custom| custom.pending || custom.run.is_some())
     }
 
-    /// Why the command of a service of the family failed, the first in order of name where several did.
+    /// Why a command of the family failed. If several failed, the first by the service's name.
     pub fn problem(&self, family: Family) -> Option<String> {
         let of_family = self.commands.iter().filter(|(_, custom)| custom.families.contains(&family));
         let (name, why) = of_family
@@ -188,22 +203,22 @@ impl Customs {
         Some(format!("{why} (custom command of {name})"))
     }
 
-    /// What came of the runs for the family's services, those included that are gone.
+    /// Counts of the runs for the family's services, including removed services.
     pub fn counts(&self, family: Family) -> Counts {
         let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
-        let former = self.former.get(&family).copied().unwrap_or_default();
+        let former = self.former_counts.get(&family).copied().unwrap_or_default();
         of_family.fold(former, |sum, custom| sum + custom.counts)
     }
 
-    /// Starts the run that has waited longest, if one is due; nothing once the stop line is pulled. `revisions` are those
-    /// of the lists now.
-    /// None is started for the families that are `blocked`.
+    /// Starts the command that has waited longest, if one is due. `revisions` are the current revisions of the lists.
+    /// Commands of `blocked` families are not started, and none at all after the stop.
     pub fn start_due(&mut self, blocked: &HashSet<Family>, now: Instant, revisions: &[(Family, Revision)]) {
         if self.running.is_some() || self.stop.stop_requested() {
             return;
         }
-        let is_due =
-            |custom: &Custom| custom.is_owed() && custom.families.is_disjoint(blocked) && custom.backoff.is_ready(now);
+        let is_due = |custom: &CustomCommand| {
+            custom.is_startable() && custom.families.is_disjoint(blocked) && custom.backoff.is_ready(now)
+        };
         let due = self.commands.iter_mut().filter(|(_, custom)| is_due(custom));
         let Some((name, custom)) = due.min_by_key(|(name, custom)| (custom.last_start, name.to_string())) else {
             return;
@@ -211,16 +226,16 @@ impl Customs {
         let direction = if custom.is_listed() { Direction::Up } else { Direction::Down };
         let of_service = revisions.iter().filter(|(family, _)| custom.families.contains(family)).cloned();
         custom.run = Some(of_service.collect());
-        custom.owes = false;
+        custom.pending = false;
         custom.last_start = Some(now);
-        custom.gone = custom.gone.map(|tries| tries.saturating_add(1));
+        custom.runs_since_removal = custom.runs_since_removal.map(|runs| runs.saturating_add(1));
         info!("reconfiguring BIRD by running custom command {} {direction}", custom.command.command);
         self.running = Some(name.clone());
         let task = task(name.clone(), &custom.command, direction, self.events.clone());
         self.background.run(task);
     }
 
-    /// A run ended. Returns what that is to the lists.
+    /// Records the end of a run. Returns its result for the lists.
     pub fn end(&mut self, CustomRun { service, result, .. }: &CustomRun, now: Instant) -> CustomOutcome {
         self.running.take_if(|running| running == service);
         let Some(custom) = self.commands.get_mut(service) else { return CustomOutcome::default() };
@@ -230,11 +245,11 @@ impl Customs {
                 info!("custom command successfully reconfigured Bird");
                 (custom.backoff, custom.problem) = (Backoff::default(), None);
                 custom.counts.count_taken(SystemTime::now());
-                CustomOutcome { taken: run, left_to_families: HashSet::new() }
+                CustomOutcome { accepted: run, left_to_families: HashSet::new() }
             }
             Err(why) => {
-                // It may have reached BIRD, or not.
-                custom.owes = true;
+                // Whether the command has reached BIRD is not known.
+                custom.pending = true;
                 custom.counts.failed += 1;
                 custom.backoff.failed(now);
                 if custom.problem.as_ref() != Some(why) {
@@ -242,44 +257,46 @@ impl Customs {
                     custom.problem = Some(why.clone());
                 }
                 let left_to_families = if custom.cannot_run() { custom.families.clone() } else { HashSet::new() };
-                CustomOutcome { taken: Vec::new(), left_to_families }
+                CustomOutcome { accepted: Vec::new(), left_to_families }
             }
         }
     }
 
-    /// When the next one is to be started. While one runs, that is when it has ended, and after the stop never.
+    /// When the next command is due. None while a command is running, and after the stop.
     pub fn next_wakeup(&self, blocked: &HashSet<Family>, now: Instant) -> Option<Instant> {
         if self.running.is_some() || self.stop.stop_requested() {
             return None;
         }
-        let owed = self.commands.values().filter(|custom| custom.is_owed() && custom.families.is_disjoint(blocked));
-        owed.map(|custom| custom.backoff.earliest().unwrap_or(now)).min()
+        let startable =
+            self.commands.values().filter(|custom| custom.is_startable() && custom.families.is_disjoint(blocked));
+        startable.map(|custom| custom.backoff.earliest().unwrap_or(now)).min()
     }
 
-    /// Nothing more is waited for: the daemon stops.
+    /// Cancels every wait for a retry, because the daemon stops.
     pub fn skip_backoff(&mut self) {
         self.commands.values_mut().for_each(|custom| custom.backoff.skip());
     }
 }
 
-/// Nobody would look after what still runs.
-impl Drop for Customs {
+/// Kills a running command, because its end would not be noticed.
+impl Drop for CustomCommands {
     fn drop(&mut self) {
         if self.is_running() {
             self.stop.trigger();
-            self.background.wait(LAST_WAIT);
+            self.background.wait(KILL_WAIT);
         }
     }
 }
 
-impl Custom {
-    fn new(command: &TimedCommand, is_told: bool) -> Custom {
-        Custom {
+impl CustomCommand {
+    /// `is_covered` says whether the family's transport notifies BIRD of what is listed now.
+    fn new(command: &TimedCommand, is_covered: bool) -> CustomCommand {
+        CustomCommand {
             command: command.clone(),
             prefixes: Vec::new(),
             families: HashSet::new(),
-            gone: None,
-            owes: !is_told,
+            runs_since_removal: None,
+            pending: !is_covered,
             listed: None,
             run: None,
             last_start: None,
@@ -289,12 +306,12 @@ impl Custom {
         }
     }
 
-    /// Whether it is to be run, and does not run.
-    fn is_owed(&self) -> bool {
-        self.owes && self.run.is_none()
+    /// Whether the command must run and is not running.
+    fn is_startable(&self) -> bool {
+        self.pending && self.run.is_none()
     }
 
-    /// Whether the list holds a prefix of the service.
+    /// Whether a prefix of the service is listed.
     fn is_listed(&self) -> bool {
         self.listed.as_ref().is_some_and(|listed| !listed.is_empty())
     }
@@ -303,24 +320,24 @@ impl Custom {
         matches!(self.problem, Some(CustomError::CannotRun(_)))
     }
 
-    /// Whether it is gone, and the prefixes of its service with it: BIRD took that from it, or from the family after it was
-    /// tried once.
+    /// Whether the service is removed, its prefixes are withdrawn, and BIRD knows it: by this command, or by the family's
+    /// transport after at least one run.
     fn is_done(&self, owed: &HashSet<Family>) -> bool {
-        let Some(tries) = self.gone else { return false };
-        let told_by_family = tries > 0 && self.families.is_disjoint(owed);
-        !self.is_listed() && self.run.is_none() && (!self.owes || told_by_family)
+        let Some(runs) = self.runs_since_removal else { return false };
+        let confirmed_by_family = runs > 0 && self.families.is_disjoint(owed);
+        !self.is_listed() && self.run.is_none() && (!self.pending || confirmed_by_family)
     }
 }
 
-/// The command is no more, and what was counted of it stays.
-fn count_former(former: &mut HashMap<Family, Counts>, custom: &Custom) {
+/// Adds the counts of a removed command, so that they are not lost.
+fn add_counts(former_counts: &mut HashMap<Family, Counts>, custom: &CustomCommand) {
     for family in &custom.families {
-        let counts = former.entry(*family).or_default();
+        let counts = former_counts.entry(*family).or_default();
         *counts = *counts + custom.counts;
     }
 }
 
-/// The run of a service's command, which ends with an event.
+/// A run of a service's command. Its end is sent as an event.
 fn task(service: Arc<str>, custom: &TimedCommand, direction: Direction, events: Sender<Event>) -> Task {
     let TimedCommand { command, timeout } = custom;
     let program = Program::new(command.words()).arg(direction.to_string());
@@ -328,14 +345,14 @@ fn task(service: Arc<str>, custom: &TimedCommand, direction: Direction, events: 
     let name = command.program().to_string();
     let end = move |finished| {
         let busy = is_busy(&finished);
-        let run = CustomRun { service, result: judge(finished, &name), busy };
-        // Without a receiver the daemon has ended.
+        let run = CustomRun { service, result: result_of(finished, &name), busy };
+        // A missing receiver means that the daemon has ended.
         let _ = events.send(Event::CustomEnded(run));
     };
     Task { key, owner, program, timeout: *timeout, begin: Box::new(|| ()), end: Box::new(end) }
 }
 
-/// Whether BIRD may still be working on it, as its output is read like that of BIRD's client.
+/// Whether BIRD may still be reconfiguring. The output is parsed like that of birdc.
 fn is_busy(finished: &Result<Finished, NotRun>) -> bool {
     let Ok(Finished { exit, stdout, stderr }) = finished else { return false };
     let end = match exit {
@@ -347,7 +364,7 @@ fn is_busy(finished: &Result<Finished, NotRun>) -> bool {
     birdc::parse(&stdout.kept, &stderr.kept, end).requires_pause()
 }
 
-fn judge(finished: Result<Finished, NotRun>, program: &str) -> Result<(), CustomError> {
+fn result_of(finished: Result<Finished, NotRun>, program: &str) -> Result<(), CustomError> {
     let Finished { exit, stderr, .. } =
         finished.map_err(|why| CustomError::Failed(format!("reconfiguring BIRD failed: {why}")))?;
     let failed_with = |code| {

@@ -1,112 +1,79 @@
-//! One family's list on its way from the services' states to the prefix file.
+//! One family's prefix list, from the services' states to the prefix file.
 //!
-//! The file is level-triggered: each step reads what the file lists, works out what it should list, and replaces it
-//! where the two differ, whoever made them differ. Each write of ours and each change by someone else begins a revision
-//! (`bird::revision`), and BIRD is in line when it took the last one that it is owed.
+//! The file is level-triggered: each step reads what the file lists, works out what it should list, and replaces the file
+//! if the two differ, whoever caused the difference. Each write of ours and each foreign change begins a revision
+//! (`bird::revision`). BIRD is in sync when it has accepted the last revision that it is owed.
 //!
-//! Promises: a step that fails changes nothing and is tried again; a file that was emptied, garbled, deleted or hidden
-//! from BIRD is put right, at most once a second where nothing else is new; a prefix leaves the list only once its
-//! service is known to be down.
-//! Leaves out: telling BIRD (`bird::reconfigurer`), and the decisions (`bird::routes`).
+//! Guarantees: a step that fails changes nothing and is retried. A file that was emptied, garbled, deleted or hidden from
+//! BIRD is repaired, at most once a second if nothing else changes. A prefix is removed only once its service is known to
+//! be down.
+//!
+//! Blocking: on the disk.
+//!
+//! Out of scope: notifying BIRD (`bird::reconfigurer`), and the decisions (`bird::routes`).
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::bird::backoff::Backoff;
+use self::finding_log::FindingLog;
+pub use self::levels::Levels;
+use self::pending::Pending;
+use self::services::{ServicePrefix, ServicePrefixes};
 use crate::bird::dummy::DummyPolicy;
-use crate::bird::list_file::{Contents, ListFile};
+use crate::bird::list_file::ListFile;
 use crate::bird::prefix_file;
 use crate::bird::protocol::query::Query;
-use crate::bird::revision::{Revision, Revisions};
-use crate::bird::routes::{self, Decision, DesiredPrefix, Finding, Phase, Routes, UnmanagedPrefixes};
+use crate::bird::revision::Revisions;
+use crate::bird::routes::{self, Finding, Phase, Routes, UnmanagedPrefixes};
 use crate::bird::startup::Startup;
-use crate::bird::state::Hold;
-use crate::check::state::{Intent, Verdict};
-use crate::config::settings::{Bird, LogLevel, Service};
+use crate::check::state::Verdict;
+use crate::config::settings::{Bird, Service};
 use crate::prefix::{Family, Prefix};
 
-/// Two programs that both keep putting the file right must not spin.
-const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
+mod finding_log;
+mod levels;
+mod notification;
+mod pending;
+mod services;
 
-/// What is known of each configured service, in the order of the configuration.
+/// The verdicts of all configured services, in the order of the configuration.
 pub type Verdicts = [Verdict];
 
-/// A prefix of the family and the service that names it.
-#[derive(Clone, Debug)]
-struct ServicePrefix {
-    prefix: Prefix,
-    service: Arc<str>,
-    /// The service's place in the configuration, where it is still there.
-    place: usize,
-    /// The service's changes are told by its own command.
-    custom: bool,
-    /// `on_boot = withdraw`: a list from before the machine's last boot says nothing of it.
-    on_boot: bool,
-}
-
-/// What one step changed.
+/// Result of one step.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// BIRD may hold something else than the file listed, for a reason that is no service's: each custom command has to
-    /// tell it, where the family has no command of its own.
-    pub foreign: bool,
+    /// Each custom command must run again: BIRD may hold another list for a reason that is no service's state, and the
+    /// family has no transport of its own.
+    pub rerun_commands: bool,
 }
 
-/// One family's list.
+/// One family's prefix list and its file.
 pub struct PrefixList {
     family: Family,
     bird: Bird,
     file: ListFile,
-    /// In the order of the configuration.
-    prefixes: Vec<ServicePrefix>,
-    /// Prefixes that a reload took from their service and gave to no other, until the file lists them no more.
-    gone: Vec<ServicePrefix>,
+    services: ServicePrefixes,
     unmanaged: UnmanagedPrefixes,
-    /// The list that we last wrote, or found right.
+    /// The list that we last wrote, or found in the file as it should be.
     list: Arc<[Prefix]>,
-    levels: ListLevels,
+    levels: Levels,
+    /// The services without a verdict at the last update.
+    waiting_for: Vec<Arc<str>>,
     startup: Startup,
     dummy: DummyPolicy,
     revisions: Revisions,
-    /// Each service of the family has a command of its own, and the family has none.
+    /// Each service of the family has a custom command, and the family has no transport of its own.
     custom_only: bool,
     pending: Pending,
-    /// What the last step had to say, so that a step that is tried again does not say it again.
-    said: HashSet<String>,
-}
-
-/// What reports show of the list.
-struct ListLevels {
-    /// What the services' states say.
-    wanted: Arc<[Prefix]>,
-    /// What the file lists, as of the last look; empty where it is broken or missing.
-    in_file: Arc<[Prefix]>,
-    /// What the file lists and no service names, the dummy aside.
-    unmanaged: Arc<[Prefix]>,
-    /// Services that had no verdict at the last step.
-    waiting_for: Vec<Arc<str>>,
-}
-
-/// What there is to do.
-struct Pending {
-    /// The list may have to change, or the last write failed.
-    dirty: bool,
-    /// Somebody may have touched the file.
-    recheck: bool,
-    /// Somebody changed the file, and it could not be put right yet.
-    foreign: bool,
-    /// What was decided on each prefix at the last step.
-    decided: Vec<Decision>,
-    backoff: Backoff,
-    repaired: Option<Instant>,
+    finding_log: FindingLog,
 }
 
 impl PrefixList {
-    /// Reads the family's list for the first time. `first_verdict` is how long the slowest service needs for its verdict.
+    /// Reads the family's list for the first time. `first_verdict` is the time that the slowest service needs for its
+    /// first verdict.
     pub fn open(
         family: Family,
         bird: &Bird,
@@ -115,36 +82,23 @@ impl PrefixList {
         first_verdict: Duration,
     ) -> PrefixList {
         let file = ListFile::new(family, &bird.conf, bird.history);
-        let none: Arc<[Prefix]> = Arc::new([]);
-        let prefixes = of_family(services, family);
-        let custom_only = is_custom_only(bird, &prefixes);
+        let services = ServicePrefixes::new(services, family);
+        let custom_only = services.is_custom_only(bird);
         let mut list = PrefixList {
             family,
             bird: bird.clone(),
             startup: Startup::new(file.path(), first_verdict),
             file,
-            prefixes,
-            gone: Vec::new(),
+            services,
             unmanaged: if purge { UnmanagedPrefixes::Remove } else { UnmanagedPrefixes::Keep },
-            list: none.clone(),
-            levels: ListLevels {
-                wanted: none.clone(),
-                in_file: none.clone(),
-                unmanaged: none,
-                waiting_for: Vec::new(),
-            },
+            list: Arc::default(),
+            levels: Levels::default(),
+            waiting_for: Vec::new(),
             dummy: DummyPolicy::new(family, bird.dummy),
             revisions: Revisions::new(!custom_only),
             custom_only,
-            pending: Pending {
-                dirty: true,
-                recheck: false,
-                foreign: false,
-                decided: Vec::new(),
-                backoff: Backoff::default(),
-                repaired: None,
-            },
-            said: HashSet::new(),
+            pending: Pending::new(),
+            finding_log: FindingLog::default(),
         };
         list.read_first();
         list
@@ -155,29 +109,28 @@ impl PrefixList {
         self.family
     }
 
-    /// How BIRD is told, and what else is configured for the family.
+    /// The family's settings.
     pub fn bird(&self) -> &Bird {
         &self.bird
     }
 
-    /// The file, links resolved as of the last look.
+    /// The file's path, with symbolic links resolved as of the last read.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// The list that we last wrote, or found right.
+    /// The list that we last wrote, or found in the file as it should be.
     pub fn list(&self) -> &Arc<[Prefix]> {
         &self.list
     }
 
-    /// How many prefixes the services have, listed or not: about as many routes BIRD has to look at.
+    /// Number of prefixes of all services, listed or not: about the number of routes that BIRD must walk.
     pub fn size(&self) -> usize {
-        self.prefixes.len()
+        self.services.len()
     }
 
     fn read_first(&mut self) {
-        let (Contents { file, read_error, .. }, _) = self.file.read();
-        let contents = Contents { file, bytes: None, read_error };
+        let (contents, _) = self.file.read();
         let flaw = contents.flaw();
         self.startup.set_unread(contents.read_error.is_some());
         let path = self.file.path().to_path_buf();
@@ -190,223 +143,171 @@ impl PrefixList {
                 warn!("found incorrect variable name in {path}, going to add the correct one {name} -> {right}");
             }
         }
-        let list = self.startup.read(&path, self.family, contents.file, flaw.as_deref(), &self.configured());
-        self.begin_with(list);
+        let configured = self.services.configured();
+        let list = self.startup.assess(&path, self.family, contents.file, flaw.as_deref(), &configured);
+        self.set_initial(list);
     }
 
-    /// This counts as what was listed before.
-    fn begin_with(&mut self, list: Vec<Prefix>) {
-        let on_boot = self.prefixes.iter().filter(|on| on.on_boot).map(|on| (on.prefix, &*on.service));
-        self.startup.begin_with(self.file.path(), &list, on_boot);
+    /// Makes `list` the list of before the start.
+    fn set_initial(&mut self, list: Vec<Prefix>) {
+        self.startup.set_initial(self.file.path(), &list, self.services.withdrawn_on_boot());
         self.list = list.into();
     }
 
-    fn configured(&self) -> HashSet<Prefix> {
-        self.prefixes.iter().map(|on| on.prefix).collect()
-    }
-
-    /// What BIRD is asked where the list was lost: which of the configured prefixes it holds. None where it is not lost.
-    pub fn lost(&self) -> Option<Query> {
-        let all = self.configured();
+    /// The query for a lost list: which of the configured prefixes BIRD holds. None if the list is not lost.
+    pub fn lost_query(&self) -> Option<Query> {
+        let all = self.services.configured();
         self.startup.is_lost().then(|| Query::new(&self.bird.variable, Arc::new([]), all.into_iter()))
     }
 
-    /// BIRD was asked, and says that it holds these; or it cannot be asked.
+    /// Replaces a lost list by the prefixes that BIRD holds. None if BIRD cannot be queried.
     pub fn recover(&mut self, held: Option<Vec<Prefix>>) {
         match held {
-            None => self.startup.not_found(),
+            None => self.startup.not_recovered(),
             Some(list) => {
-                self.startup.found();
+                self.startup.recovered();
                 info!("BIRD holds {} prefixes of the list that was lost: they count", list.len());
-                self.begin_with(list);
+                self.set_initial(list);
             }
         }
     }
 
-    /// Goes on with other services, and with what else of the family's options can change. Prefixes that go with their
-    /// service are withdrawn with the next step; one that another service takes over stays as it is, like every prefix
-    /// without a verdict. `verdicts` are those of the services until now.
+    /// Replaces the services and the family's settings at a reload. The next step withdraws prefixes that were removed
+    /// with their service. A prefix that another service takes over stays as it is, like every prefix without a verdict.
+    /// `verdicts` are those of the services before the reload.
     pub fn reload(&mut self, bird: &Bird, services: &[Arc<Service>], verdicts: &Verdicts) {
-        let decisions = self.decisions(verdicts);
-        let known = self.known(&decisions);
-        let listed = routes::next(&self.list, &known, self.dummy(), self.unmanaged).list;
+        let decisions = self.services.decisions(verdicts, self.startup.baseline());
+        let desired = self.services.desired(&decisions);
+        let listed = routes::next(&self.list, &desired, self.dummy(), self.unmanaged).list;
         self.startup.set_baseline(listed);
         self.file.keep_changes(bird.history);
         self.dummy.configure(bird.dummy);
-        let prefixes = of_family(services, self.family);
-        self.custom_only = is_custom_only(bird, &prefixes);
-        let named: HashSet<Prefix> = prefixes.iter().map(|on| on.prefix).collect();
-        self.gone.extend(self.prefixes.drain(..).map(|on| ServicePrefix { place: GONE, ..on }));
-        self.gone.retain(|gone| !named.contains(&gone.prefix));
-        self.prefixes = prefixes;
+        self.services.reload(services);
+        self.custom_only = self.services.is_custom_only(bird);
         self.bird = bird.clone();
-        self.mark_dirty();
+        self.pending.mark_dirty();
     }
 
-    /// There may be something new to write: no reason to wait for the next retry.
-    fn mark_dirty(&mut self) {
-        self.pending.dirty = true;
-        self.pending.backoff.changed();
-    }
-
-    /// Somebody touched the file.
+    /// Makes a check of the file pending, because another program may have changed it.
     pub fn recheck(&mut self) {
-        self.pending.recheck = true;
+        self.pending.recheck();
     }
 
-    /// Nothing more is waited for: the daemon stops.
+    /// Cancels every wait for a retry, because the daemon stops.
     pub fn skip_backoff(&mut self) {
-        self.pending.backoff.skip();
+        self.pending.skip_backoff();
     }
 
-    /// Takes in what is known of the services now, to be called before each step.
+    /// Applies the current verdicts. Must be called before each step.
     pub fn update(&mut self, verdicts: &Verdicts, now: Instant) {
-        let decided = self.decisions(verdicts);
-        if decided != self.pending.decided {
-            self.pending.decided = decided;
-            self.mark_dirty();
-        }
-        let of_family = || self.prefixes.iter().filter_map(|on| Some((on, verdicts.get(on.place)?)));
-        if of_family().any(|(_, verdict)| verdict.is_known()) {
-            // From the first verdict on prefixes without a service go.
+        self.pending.set_decisions(self.services.decisions(verdicts, self.startup.baseline()));
+        if self.services.verdicts(verdicts).any(Verdict::is_known) {
+            // Unmanaged prefixes are removed after the first verdict.
             self.unmanaged = UnmanagedPrefixes::Remove;
         }
-        let mut waiting: Vec<Arc<str>> =
-            of_family().filter(|(_, verdict)| !verdict.is_known()).map(|(on, _)| on.service.clone()).collect();
-        waiting.dedup();
+        self.waiting_for = self.services.without_verdict(verdicts);
         let was_provisional = self.startup.is_provisional();
-        let withheld = of_family().any(|(_, verdict)| verdict.ends_hold);
-        self.startup.update_hold(&waiting, withheld, now);
+        let withheld = self.services.verdicts(verdicts).any(|verdict| verdict.ends_hold);
+        self.startup.update_hold(&self.waiting_for, withheld, now);
         if was_provisional && !self.startup.is_provisional() {
-            // The mark leaves the file before BIRD is told.
-            self.mark_dirty();
+            // The mark must be removed from the file before BIRD is notified.
+            self.pending.mark_dirty();
         }
-        self.levels.waiting_for = waiting;
     }
 
-    /// When there is something to do here, if there is.
+    /// When the next step or the end of the hold is due. None if there is nothing to do.
     pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
-        let Pending { dirty, recheck, backoff, repaired, .. } = &self.pending;
-        let paced = backoff.earliest().unwrap_or(now);
-        let write = match (dirty, recheck) {
-            (true, _) => Some(paced),
-            (false, true) => Some(repaired.map_or(paced, |at| paced.max(at + REPAIR_INTERVAL))),
-            (false, false) => None,
-        };
-        write.into_iter().chain(self.startup.held_until()).min()
+        self.pending.next_wakeup(now).into_iter().chain(self.startup.hold_until()).min()
     }
 
-    /// Whether a step is to be taken now.
+    /// Whether a step is due.
     pub fn is_due(&self, now: Instant) -> bool {
-        (self.pending.dirty || self.pending.recheck) && self.next_wakeup(now).is_some_and(|at| at <= now)
+        let has_work = self.pending.is_dirty() || self.pending.needs_recheck();
+        has_work && self.next_wakeup(now).is_some_and(|at| at <= now)
     }
 
-    /// One step: reads the file, and replaces it where it does not list what it should.
+    /// Makes one step: reads the file, and replaces it if it does not list what it should.
     pub fn converge(&mut self, verdicts: &Verdicts, now: Instant) -> Step {
-        self.pending.recheck = false;
-        if !self.pending.dirty && self.file.is_unchanged() {
+        self.pending.begin_step();
+        if !self.pending.is_dirty() && self.file.is_unchanged() {
             return Step::default();
         }
         let first = !self.startup.is_started();
         let (contents, differs) = self.file.read();
         let flaw = contents.flaw();
-        let foreign = !first && differs;
-        if foreign {
+        if !first && differs {
             self.revisions.advance();
-            self.pending.repaired = Some(now);
-            self.pending.foreign = true;
+            self.pending.found_foreign_change(now);
             let flaw = flaw.as_ref().map_or(String::new(), |flaw| format!(": {flaw}"));
             warn!("{} was changed by someone else{flaw}", self.file.path().display());
         }
         if let (true, None, Some(file)) = (self.startup.is_unread(), &flaw, &contents.file) {
             info!("{} can be read now, so what it lists counts", self.file.path().display());
-            self.startup.forget_hold();
-            let (path, configured) = (self.file.path().to_path_buf(), self.configured());
-            let list = self.startup.read(&path, self.family, Some(file.clone()), None, &configured);
-            self.begin_with(list);
+            self.startup.discard_fallback();
+            let (path, configured) = (self.file.path().to_path_buf(), self.services.configured());
+            let list = self.startup.assess(&path, self.family, Some(file.clone()), None, &configured);
+            self.set_initial(list);
         }
         let listed: Arc<[Prefix]> = match contents.file {
             Some(file) if flaw.is_none() => file.prefixes.into(),
             _ => self.list.clone(),
         };
-        let (list, unmanaged, mended) = self.next_list(&listed, verdicts);
-        self.levels.in_file = if flaw.is_none() { listed } else { Arc::new([]) };
-        self.levels.unmanaged = unmanaged;
-        self.levels.wanted = list.clone().into();
-        let wrong = !self.is_canonical(&contents.bytes, &list);
-        if !wrong && self.pending.dirty && !first {
+        let (list, unmanaged, repaired) = self.next_list(&listed, verdicts);
+        self.levels = Levels {
+            wanted: list.clone().into(),
+            in_file: if flaw.is_none() { listed } else { Arc::default() },
+            unmanaged,
+        };
+        let must_write = !self.is_canonical(contents.bytes.as_deref(), &list);
+        if !must_write && self.pending.is_dirty() && !first {
             info!("no updates for bird configuration");
         }
-        if wrong && !self.write(&list, now) {
+        if must_write && !self.write(&list, now) {
             return Step::default();
         }
         self.file.mark_verified();
         self.startup.confirm(self.file.path());
-        let foreign = std::mem::take(&mut self.pending.foreign);
-        let owner_changes = self.commit(list);
-        self.owe(wrong, foreign || mended, &owner_changes)
+        let foreign = self.pending.end_step(self.services.len());
+        let changed = self.commit(list);
+        self.assign_revision(must_write, foreign || repaired, &changed)
     }
 
-    /// Decides who tells BIRD of the revision that the step has begun.
-    fn owe(&mut self, written: bool, foreign: bool, changed: &[ServicePrefix]) -> Step {
-        let by_custom = |on: &ServicePrefix| on.custom && on.place != GONE;
+    /// Decides which transport sends the revision that the step has begun.
+    fn assign_revision(&mut self, written: bool, foreign: bool, changed: &[ServicePrefix]) -> Step {
         if foreign && self.custom_only {
-            return Step { foreign: true };
+            return Step { rerun_commands: true };
         }
-        // Also where a file of somebody else's lists what it should: BIRD may have read another one before.
-        let told_by_custom = !changed.is_empty() && changed.iter().all(by_custom) && !foreign;
-        let silent = changed.is_empty() && self.custom_only;
-        if foreign || written && !told_by_custom && !silent {
+        // After a foreign change the family sends it even if the list did not change: BIRD may have read the other one.
+        let sent_by_custom = !changed.is_empty() && changed.iter().all(ServicePrefix::has_custom_command) && !foreign;
+        let unchanged = changed.is_empty() && self.custom_only;
+        if foreign || written && !sent_by_custom && !unchanged {
             self.revisions.owe();
         }
         Step::default()
     }
 
-    /// What the file should list, which of the listed prefixes no service names, and whether the list differs for
-    /// another reason than the services' states.
+    /// Returns the next list, the listed prefixes that no service names, and whether the list differs for another reason
+    /// than the services' states. Logs the findings.
     fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, Arc<[Prefix]>, bool) {
-        let decisions = self.decisions(verdicts);
-        let known = self.known(&decisions);
-        let Routes { list, findings } = routes::next(listed, &known, self.dummy(), self.unmanaged);
+        let decisions = self.services.decisions(verdicts, self.startup.baseline());
+        let desired = self.services.desired(&decisions);
+        let Routes { list, findings } = routes::next(listed, &desired, self.dummy(), self.unmanaged);
         let phase = if self.startup.is_started() { Phase::Running } else { Phase::Start };
-        let sentences: Vec<String> = findings.iter().map(|found| found.sentence(phase, self.file.path())).collect();
-        for (finding, sentence) in findings.iter().zip(&sentences).filter(|(_, text)| !self.said.contains(*text)) {
-            match finding.level() {
-                LogLevel::Warning => warn!("{sentence}"),
-                _ => info!("{sentence}"),
-            }
-        }
-        let mended =
-            findings.iter().any(|found| matches!(found, Finding::DummyMissing(_) | Finding::UnmanagedRemoved(_)));
+        self.finding_log.log(&findings, phase, self.file.path());
+        let repaired =
+            findings.iter().any(|finding| matches!(finding, Finding::DummyMissing(_) | Finding::UnmanagedRemoved(_)));
         let unmanaged = findings.iter().find_map(Finding::unmanaged).unwrap_or_default().into();
-        self.said = sentences.into_iter().collect();
-        (list, unmanaged, mended)
-    }
-
-    /// What is to become of each prefix: those of services, then those that are gone.
-    fn decisions(&self, verdicts: &Verdicts) -> Vec<Decision> {
-        let decide = |on: &ServicePrefix| match verdicts.get(on.place).map(|verdict| verdict.intent(&on.prefix)) {
-            None | Some(Intent::Withdraw) => Decision::Withdraw,
-            Some(Intent::Keep) => Decision::Keep(self.startup.baseline().contains(&on.prefix)),
-            Some(Intent::Advertise) => Decision::Advertise,
-        };
-        self.prefixes.iter().chain(&self.gone).map(decide).collect()
-    }
-
-    fn known(&self, decisions: &[Decision]) -> Vec<DesiredPrefix<'_>> {
-        let all = self.prefixes.iter().chain(&self.gone).zip(decisions);
-        all.map(|(on, decision)| DesiredPrefix { prefix: on.prefix, service: &on.service, decision: *decision })
-            .collect()
+        (list, unmanaged, repaired)
     }
 
     /// Whether the file is what we would write, and BIRD may read it.
-    fn is_canonical(&self, bytes: &Option<Vec<u8>>, list: &[Prefix]) -> bool {
+    fn is_canonical(&self, bytes: Option<&[u8]>, list: &[Prefix]) -> bool {
         let (provisional, variable, dummy) = (self.startup.is_provisional(), &self.bird.variable, self.dummy());
-        let is_ours = |bytes: &Vec<u8>| prefix_file::is_canonical(bytes, provisional, variable, dummy, list);
-        self.file.is_world_readable() && bytes.as_ref().is_some_and(is_ours)
+        let is_ours = |bytes| prefix_file::is_canonical(bytes, provisional, variable, dummy, list);
+        self.file.is_world_readable() && bytes.is_some_and(is_ours)
     }
 
-    /// Replaces the file; false where that fails and is to be tried again.
+    /// Replaces the file. Returns false if that fails, and makes a retry pending.
     fn write(&mut self, list: &[Prefix], now: Instant) -> bool {
         let generated = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S.%6f").to_string();
         let mut text = prefix_file::render(&self.bird.variable, self.dummy(), list, &generated, std::process::id());
@@ -414,183 +315,42 @@ impl PrefixList {
             prefix_file::mark_provisional(&mut text);
         }
         if !self.file.replace(&text) {
-            self.pending.dirty = true;
-            self.pending.backoff.failed(now);
+            self.pending.write_failed(now);
             return false;
         }
         self.revisions.advance();
-        self.pending.backoff.succeeded(now);
+        self.pending.write_succeeded(now);
         info!("Bird configuration for {} is updated", self.family);
         true
     }
 
-    /// The file is right. Returns the prefixes that went in or out, each with the first of its services: their commands
-    /// are the same, and one run is enough.
+    /// Records that the file lists `list`. Returns the prefixes that were added or removed.
     fn commit(&mut self, list: Vec<Prefix>) -> Vec<ServicePrefix> {
-        let before: HashSet<Prefix> = self.list.iter().copied().collect();
-        let after: HashSet<Prefix> = list.iter().copied().collect();
-        let mut moved: HashSet<Prefix> = before.symmetric_difference(&after).copied().collect();
-        let all = self.prefixes.iter().cloned().chain(self.gone.drain(..));
-        let changed = all.filter(|on| moved.remove(&on.prefix)).collect();
+        let changed = self.services.commit(&self.list, &list);
         self.list = list.into();
         self.levels.in_file = self.list.clone();
         if self.unmanaged == UnmanagedPrefixes::Remove {
-            self.levels.unmanaged = Arc::new([]);
+            self.levels.unmanaged = Arc::default();
         }
-        self.pending.decided.truncate(self.prefixes.len());
-        self.said.clear();
-        self.pending.dirty = false;
+        self.finding_log.clear();
         changed
     }
 
-    // --- what BIRD knows of it ---
-
-    /// Whether the family's transport has to tell BIRD.
-    pub fn is_owed(&self) -> bool {
-        self.is_fit() && self.revisions.is_owed()
-    }
-
-    /// Whether BIRD may be told of the file: it is one that we wrote, or found as we would write it.
-    pub fn is_fit(&self) -> bool {
-        self.file.is_verified()
-    }
-
-    /// Looks whether the file is still the one that BIRD is to be told of. Where somebody has touched it since the last
-    /// step, the next one puts that right first.
-    pub fn recheck_if_touched(&mut self) -> bool {
-        let touched = self.is_fit() && !self.file.is_unchanged();
-        self.pending.recheck |= touched;
-        touched
-    }
-
-    /// Whether somebody has touched the file, and that is not put right yet. Where it cannot be, nothing waits for it.
-    pub fn is_touched(&self) -> bool {
-        self.pending.recheck && self.is_fit() && !self.file.is_unchanged()
-    }
-
-    /// Whether BIRD must not be told now: the list is held, or the mark that says so has to leave the file first.
-    pub fn is_held(&self) -> bool {
-        let is_to_be_unmarked = self.startup.is_marked() && self.pending.dirty && self.file.problem().is_none();
-        self.startup.held_until().is_some() || is_to_be_unmarked
-    }
-
-    /// What BIRD is told by a reconfigure that starts now.
-    pub fn revision(&self) -> Revision {
-        Revision { number: self.revisions.current(), list: self.list.clone() }
-    }
-
-    /// BIRD took this revision from the family's transport.
-    pub fn confirm(&mut self, revision: &Revision) {
-        self.revisions.confirm(revision);
-    }
-
-    /// BIRD took this revision from a custom command.
-    pub fn confirm_by_custom(&mut self, revision: &Revision) {
-        match self.custom_only {
-            true => self.revisions.confirm(revision),
-            false => self.revisions.confirm_by_custom(revision),
-        }
-    }
-
-    /// BIRD holds no more than this, or nobody knows what it holds: it has to be told again.
-    pub fn unconfirm(&mut self, held: Vec<Prefix>) {
-        self.revisions.unconfirm(held);
-    }
-
-    /// The family's transport has to tell what a custom command cannot.
-    pub fn owe_revision(&mut self) {
-        self.revisions.owe();
-    }
-
-    /// Whether each service of the family has a command of its own, and the family has none.
-    pub fn is_custom_only(&self) -> bool {
-        self.custom_only
-    }
-
-    /// What BIRD is asked to learn whether it holds the list, and none of the prefixes that are known and not listed.
-    pub fn query(&self) -> Query {
-        let listed: HashSet<Prefix> = self.list.iter().copied().collect();
-        let known: HashSet<Prefix> = self.prefixes.iter().chain(&self.gone).map(|on| on.prefix).collect();
-        let others = known.union(self.startup.baseline()).copied().filter(|prefix| !listed.contains(prefix));
-        Query::new(&self.bird.variable, self.list.clone(), others)
-    }
-
-    /// BIRD was found to read empty lists, or not to. Where no dummy is configured, the default one has to stand in for
-    /// it until BIRD is a newer one.
-    pub fn set_empty_lists_are_read(&mut self, able: bool) {
-        let prefixes = &self.prefixes;
-        if self.dummy.set_required(!able, |dummy| prefixes.iter().any(|on| on.prefix == *dummy)) {
-            self.mark_dirty();
-        }
-    }
-
-    fn dummy(&self) -> Option<&Prefix> {
-        self.dummy.prefix(|dummy| self.prefixes.iter().any(|on| on.prefix == *dummy))
-    }
-
-    /// Makes the last write survive a power cut. Comes after the reconfigure, so that no route waits for it.
+    /// Makes the last write survive a power failure. Called after the reconfigure, so that no route waits for it.
     pub fn sync_directory(&mut self) {
         self.file.sync_directory();
     }
 
-    // --- what reports show ---
-
-    /// What the services' states say, dummy included.
-    pub fn wanted(&self) -> Arc<[Prefix]> {
-        self.levels.wanted.clone()
+    /// Records whether BIRD accepts empty lists. If it does not and no dummy is configured, the default dummy is listed.
+    pub fn set_empty_lists_are_read(&mut self, accepted: bool) {
+        if self.dummy.set_required(!accepted, |dummy| self.services.contains(dummy)) {
+            self.pending.mark_dirty();
+        }
     }
 
-    /// What the file lists, as of the last look; empty where it is broken or missing.
-    pub fn in_file(&self) -> Arc<[Prefix]> {
-        self.levels.in_file.clone()
+    fn dummy(&self) -> Option<&Prefix> {
+        self.dummy.prefix(|dummy| self.services.contains(dummy))
     }
-
-    /// What the file lists and no service names, the dummy aside.
-    pub fn unmanaged(&self) -> Arc<[Prefix]> {
-        self.levels.unmanaged.clone()
-    }
-
-    /// What BIRD took last.
-    pub fn in_bird(&self) -> Arc<[Prefix]> {
-        self.revisions.in_bird().clone()
-    }
-
-    /// Whether the file lists what it should, and the family's transport owes BIRD nothing.
-    pub fn is_in_sync(&self) -> bool {
-        self.is_fit() && self.file.problem().is_none() && !self.revisions.is_owed()
-    }
-
-    /// Why the file cannot be written.
-    pub fn problem(&self) -> Option<&str> {
-        self.file.problem()
-    }
-
-    /// Why BIRD is not told of it, though nothing is wrong.
-    pub fn hold(&self) -> Option<Hold> {
-        self.startup.hold(self.levels.waiting_for.clone())
-    }
-}
-
-/// The place of a service that is configured no longer.
-const GONE: usize = usize::MAX;
-
-/// The family's prefixes in order of configuration.
-fn of_family(services: &[Arc<Service>], family: Family) -> Vec<ServicePrefix> {
-    let of_service = |(place, service): (usize, &Arc<Service>)| {
-        let name: Arc<str> = service.name.as_str().into();
-        let (custom, on_boot) = (service.custom_reconfigure.is_some(), service.withdraw_on_boot);
-        let prefixes = service.prefixes.clone().into_iter().filter(move |prefix| prefix.family() == family);
-        prefixes.map(move |prefix| ServicePrefix { prefix, service: name.clone(), place, custom, on_boot })
-    };
-    services.iter().enumerate().flat_map(of_service).collect()
-}
-
-/// Whether each service of the family has a command of its own, and the family has none.
-fn is_custom_only(bird: &Bird, prefixes: &[ServicePrefix]) -> bool {
-    !prefixes.is_empty()
-        && prefixes.iter().all(|on| on.custom)
-        && !bird.reconfigure_cmd_is_set
-        && bird.control_socket.is_none()
 }
 
 #[cfg(test)]

@@ -1,19 +1,23 @@
-//! The list as it is found at the start, and how far it is trusted.
+//! The list found at the start, and how far it is trusted.
 //!
 //! ```text
-//!   the file is sound, and not provisional      it counts as what was listed before
-//!   nothing was ever written here               nothing was listed before: no file, no marker of ours, no history
-//!   anything else: the list is lost             over a control socket BIRD is asked what it holds, and that counts;
-//!                                               else what is legible, or the newest copy in the history, is the base of
-//!                                               a provisional list, and the list is held
+//!   the file is sound and not provisional        it is the list of before
+//!   no file, no marker of ours and no history    no list was ever written: the list of before is empty
+//!   anything else: the list is lost              BIRD's own list, queried over its control socket; otherwise the list is
+//!                                                provisional and held, based on the legible part of the file or on the
+//!                                                newest copy in the history
 //! ```
 //!
-//! A list is held: BIRD is not told of it before each service had its first verdict, at most [`MAX_HOLD`]. While it is
-//! held the file is marked as provisional, so that the next start does not take it for what was advertised. The history
-//! is no better witness than nothing: its newest copy is the list before the last change.
-//! The drain of a service that is up, or `on_exit`, ends the hold: what an operator withdraws leaves at once.
+//! While a list is held, BIRD is not notified of it until each service has its first verdict, for at most [`MAX_HOLD`].
+//! The file of a held list is marked as provisional, so that the next start does not mistake it for what was advertised.
+//! A copy in the history does not end the hold, because the newest copy is the list before the last change.
 //!
-//! Leaves out: what becomes of the list afterwards (`bird::prefix_list`).
+//! Guarantees: the hold ends early when an operator withdraws a service that is up (drain or `on_exit`), so that its
+//! prefixes are withdrawn at once.
+//!
+//! Blocking: reads and writes small files on the disk.
+//!
+//! Out of scope: the list after the start (`bird::prefix_list`).
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,58 +33,59 @@ use crate::bird::prefix_file::PrefixFile;
 use crate::bird::state::Hold;
 use crate::prefix::{Family, Prefix};
 
-/// How long BIRD is kept from a list at most, whatever the services' checks take.
+/// Maximum duration of a hold, however long the services' first checks take.
 pub const MAX_HOLD: Duration = Duration::from_secs(60);
 
-/// What is known of the list from before.
+/// The list of before the start, and the hold.
 pub struct Startup {
-    /// What a service without a verdict keeps: the list as it was first read, or as it was at the last reload.
+    /// The list that services without a verdict keep: as first read, or as of the last reload.
     baseline: HashSet<Prefix>,
-    /// How long the slowest service needs for its first verdict.
+    /// Time that the slowest service needs for its first verdict.
     first_verdict: Duration,
-    /// Until when the list is held.
-    hold: Option<Instant>,
-    /// The file has to say that the list is provisional.
+    /// When the hold ends. None if the list is not held.
+    hold_until: Option<Instant>,
+    /// The list is provisional, so the file must be marked.
     provisional: bool,
-    /// It says so.
+    /// The file on the disk is marked as provisional.
     marked: bool,
-    /// The list was lost, and BIRD was not asked for it yet.
+    /// The list was lost, and BIRD was not queried for it yet.
     lost: bool,
-    /// The file was refused at the first look, so that another list stands in for it.
+    /// The file could not be read, so a fallback is in its place.
     unread: bool,
-    /// The file was read, and replaced where that was needed.
+    /// The first step is done.
     started: bool,
     boot: Boot,
-    /// A service has `on_boot = withdraw`, so that the boot has to be remembered.
-    keeps_boot: bool,
-    /// The directory says that a list was written there.
+    /// A service has `on_boot = withdraw`, so the boot must be recorded.
+    records_boot: bool,
+    /// The marker beside the file is written: a list was written there.
     is_marker_set: bool,
 }
 
 impl Startup {
-    /// Looks at what stands beside the file `path`. `first_verdict` is how long the slowest service needs for its verdict.
+    /// Reads the boot marker beside the file `path`. `first_verdict` is the time that the slowest service needs for its
+    /// first verdict.
     pub fn new(path: &Path, first_verdict: Duration) -> Startup {
         Startup {
             baseline: HashSet::new(),
             first_verdict: first_verdict.min(MAX_HOLD),
-            hold: None,
+            hold_until: None,
             provisional: false,
             marked: false,
             lost: false,
             unread: false,
             started: false,
             boot: Boot::load(path),
-            keeps_boot: false,
+            records_boot: false,
             is_marker_set: false,
         }
     }
 
-    /// What a service without a verdict keeps.
+    /// The list that services without a verdict keep.
     pub fn baseline(&self) -> &HashSet<Prefix> {
         &self.baseline
     }
 
-    /// A reload begins: this is what a service without a verdict keeps from now on.
+    /// Replaces the list that services without a verdict keep, at a reload.
     pub fn set_baseline(&mut self, listed: impl IntoIterator<Item = Prefix>) {
         self.baseline = listed.into_iter().collect();
     }
@@ -90,36 +95,36 @@ impl Startup {
         self.started
     }
 
-    /// Whether the file has to say that the list is provisional.
+    /// Whether the list is provisional, so that the file must be marked.
     pub fn is_provisional(&self) -> bool {
         self.provisional
     }
 
-    /// Whether the file says so.
+    /// Whether the file on the disk is marked as provisional.
     pub fn is_marked(&self) -> bool {
         self.marked
     }
 
-    /// Whether the list was lost, and BIRD was not asked for it yet.
+    /// Whether the list was lost and BIRD was not queried for it yet.
     pub fn is_lost(&self) -> bool {
         self.lost
     }
 
-    /// Takes in the first look at the file, and returns the list to begin with. `configured` are the family's prefixes.
-    pub fn read(
+    /// Assesses the file as first read, and returns the initial list. `configured` are the family's prefixes.
+    pub fn assess(
         &mut self,
         path: &Path,
         family: Family,
-        found: Option<PrefixFile>,
+        file: Option<PrefixFile>,
         flaw: Option<&str>,
         configured: &HashSet<Prefix>,
     ) -> Vec<Prefix> {
-        let provisional = found.as_ref().is_some_and(|file| file.provisional);
-        let is_new = found.is_none() && !marker::is_set(path, &self.boot) && !history::exists(path, family);
-        let listed = found.map(|file| file.prefixes).unwrap_or_default();
+        let provisional = file.as_ref().is_some_and(|file| file.provisional);
+        let is_new = file.is_none() && !marker::is_set(path, &self.boot) && !history::exists(path, family);
+        let listed = file.map(|file| file.prefixes).unwrap_or_default();
         if flaw.is_none() {
             if provisional {
-                self.lose(path, configured);
+                self.mark_lost(path, configured);
             }
             return listed;
         }
@@ -127,58 +132,66 @@ impl Startup {
             info!("{} was never written: nothing was advertised before", path.display());
             return Vec::new();
         }
-        self.lose(path, configured);
-        let of_ours = |list: Vec<Prefix>| list.into_iter().filter(|prefix| configured.contains(prefix)).collect();
-        let legible: Vec<Prefix> = of_ours(listed);
+        self.mark_lost(path, configured);
+        let only_configured =
+            |list: Vec<Prefix>| list.into_iter().filter(|prefix| configured.contains(prefix)).collect();
+        let legible: Vec<Prefix> = only_configured(listed);
         if legible.is_empty() {
-            history::newest_good(path, family).map(of_ours).unwrap_or_default()
+            history::newest_good(path, family).map(only_configured).unwrap_or_default()
         } else {
             legible
         }
     }
 
-    /// The file cannot be read: another list stands in for it, until it can.
-    pub fn set_unread(&mut self, refused: bool) {
-        self.unread = refused;
+    /// Records whether the file could not be read, so that a fallback takes its place until it can.
+    pub fn set_unread(&mut self, unread: bool) {
+        self.unread = unread;
     }
 
-    /// Whether the file, which could not be read until now, can be read before the first step is over.
+    /// Whether a fallback is in the place of a file that could not be read, and the first step is not done.
     pub fn is_unread(&self) -> bool {
         self.unread && !self.started
     }
 
-    /// It can.
-    pub fn forget_hold(&mut self) {
-        (self.hold, self.provisional, self.marked, self.lost, self.unread) = (None, false, false, false, false);
+    /// Discards the fallback and its hold, because the file can be read now.
+    pub fn discard_fallback(&mut self) {
+        self.hold_until = None;
+        self.provisional = false;
+        self.marked = false;
+        self.lost = false;
+        self.unread = false;
     }
 
-    fn lose(&mut self, path: &Path, configured: &HashSet<Prefix>) {
+    fn mark_lost(&mut self, path: &Path, configured: &HashSet<Prefix>) {
         if configured.is_empty() {
             return;
         }
         let path = path.display();
         warn!("nothing tells what {path} listed, so BIRD is told when each service had its verdict");
-        (self.lost, self.provisional, self.marked) = (true, true, true);
-        self.hold = Some(Instant::now() + self.first_verdict);
+        self.lost = true;
+        self.provisional = true;
+        self.marked = true;
+        self.hold_until = Some(Instant::now() + self.first_verdict);
     }
 
-    /// BIRD says what it holds of the lost list: nothing has to be guessed.
-    pub fn found(&mut self) {
-        (self.hold, self.lost) = (None, false);
-    }
-
-    /// BIRD cannot be asked.
-    pub fn not_found(&mut self) {
+    /// Ends the hold of a lost list, because BIRD has reported the list.
+    pub fn recovered(&mut self) {
+        self.hold_until = None;
         self.lost = false;
     }
 
-    /// This counts as what was listed before, less what is from before the machine's last boot: `on_boot` are prefixes of
-    /// services that want it so, with the services' names.
-    pub fn begin_with<'a>(&mut self, path: &Path, list: &[Prefix], on_boot: impl Iterator<Item = (Prefix, &'a str)>) {
+    /// Keeps the hold of a lost list, because BIRD cannot be queried.
+    pub fn not_recovered(&mut self) {
+        self.lost = false;
+    }
+
+    /// Makes `list` the list of before. If it is from before the machine's last boot, the prefixes `on_boot` are removed:
+    /// those of services with `on_boot = withdraw`, each with its service's name.
+    pub fn set_initial<'a>(&mut self, path: &Path, list: &[Prefix], on_boot: impl Iterator<Item = (Prefix, &'a str)>) {
         self.baseline = list.iter().copied().collect();
         let mut on_boot = on_boot.peekable();
-        self.keeps_boot |= on_boot.peek().is_some();
-        if !self.keeps_boot || !self.boot.is_first_start() {
+        self.records_boot |= on_boot.peek().is_some();
+        if !self.records_boot || !self.boot.is_first_start() {
             return;
         }
         let path = path.display();
@@ -189,37 +202,38 @@ impl Startup {
         }
     }
 
-    /// Whether the list is held. `waiting_for` are the services without a verdict; `withheld` says whether an operator
-    /// withdraws one of the others.
+    /// Ends the hold when its time is over, when no service waits for its first verdict (`waiting_for`), or when an
+    /// operator withdraws a service (`withheld`).
     pub fn update_hold(&mut self, waiting_for: &[Arc<str>], withheld: bool, now: Instant) {
-        if self.hold.is_some_and(|until| until <= now || waiting_for.is_empty() || withheld) {
-            self.hold = None;
+        if self.hold_until.is_some_and(|until| until <= now || waiting_for.is_empty() || withheld) {
+            self.hold_until = None;
         }
-        self.provisional = self.hold.is_some();
+        self.provisional = self.hold_until.is_some();
     }
 
-    /// Until when the list is held, if it is.
-    pub fn held_until(&self) -> Option<Instant> {
-        self.hold
+    /// When the hold ends. None if the list is not held.
+    pub fn hold_until(&self) -> Option<Instant> {
+        self.hold_until
     }
 
     /// The hold, for reports.
     pub fn hold(&self, waiting_for: Vec<Arc<str>>) -> Option<Hold> {
-        Some(Hold { until: self.hold?, waiting_for })
+        Some(Hold { until: self.hold_until?, waiting_for })
     }
 
-    /// The file `path` is right: the next start may trust it.
+    /// Records that the file `path` is as it should be, so that the next start may trust it.
     pub fn confirm(&mut self, path: &Path) {
         self.started = true;
         self.marked = self.provisional;
         if !self.boot.is_beside(path) {
-            // A link leads to another file now.
-            (self.boot, self.is_marker_set) = (Boot::load(path), false);
+            // A symbolic link points to another file now.
+            self.boot = Boot::load(path);
+            self.is_marker_set = false;
         }
         if !std::mem::replace(&mut self.is_marker_set, true) {
             marker::set(path, &mut self.boot);
         }
-        if self.keeps_boot {
+        if self.records_boot {
             self.boot.save();
         }
     }

@@ -1,10 +1,13 @@
-//! One way to make BIRD read its configuration: the family's command, or BIRD's control socket, over which BIRD can also
-//! be asked what it holds and whether it is busy.
+//! The transport to one BIRD: the family's reconfigure command, or BIRD's control socket. Over the socket BIRD can also be
+//! queried for its list and for whether it is busy.
 //!
-//! Promises: one exchange over the socket takes no longer than [`LIMIT`]; one run of the command takes no longer than
-//! [`LIMIT`], [`GRACE`] and the moment that a killed process is waited for, whatever the command does; what may not be
-//! killed (`sudo` under a daemon that is not root) is reaped when it ends, and no more than a few such are left.
-//! Leaves out: what the answer means (`bird::protocol::birdc`, `bird::protocol::control`), when to ask, and the log (`bird::reconfigurer`).
+//! Guarantees: one exchange over the socket takes at most [`TIMEOUT`]; one run of the command takes at most [`TIMEOUT`],
+//! [`KILL_GRACE`] and the short wait for a killed process, whatever the command does. A process that the daemon may not
+//! kill (`sudo` under a daemon that is not root) becomes an orphan: it is reaped when it ends, and the number of orphans
+//! is limited.
+//!
+//! Out of scope: what an answer means (`bird::protocol::birdc`, `bird::protocol::control`), when to ask, and the log
+//! (`bird::reconfigurer`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,26 +25,26 @@ use crate::sys::orphans::Orphans;
 use crate::sys::process::{Exit, Limits, Orphan, Program};
 use crate::sys::stop_token::StopToken;
 
-/// How long the command, or one exchange over the socket, may take: the original's limit.
-pub const LIMIT: Duration = Duration::from_secs(2);
-/// How long it then has between TERM and KILL, so that `sudo` can end what it runs.
-pub const GRACE: Duration = Duration::from_millis(200);
-/// How much of each output is kept, in bytes; the answer stands at the end.
-const KEEP: usize = 4096;
-/// Whose orphans the commands are that cannot be killed.
-const OWNER: &str = "bird_reconfigure_cmd";
+/// Time limit of the command, or of one exchange over the socket. The original has the same limit.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between TERM and KILL, so that `sudo` can end its child.
+pub const KILL_GRACE: Duration = Duration::from_millis(200);
+/// How many bytes at the end of each output are kept. BIRD's answer is at the end.
+const MAX_OUTPUT_LEN: usize = 4096;
+/// Owner of the orphans that the reconfigure command leaves.
+const ORPHAN_OWNER: &str = "bird_reconfigure_cmd";
 
-/// How BIRD is told.
+/// Address of a BIRD: the command or the socket by which it is notified.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Address {
-    /// By running `bird_reconfigure_cmd`.
+    /// `bird_reconfigure_cmd`.
     Command(Command),
-    /// Over `bird_control_socket`.
+    /// Path of `bird_control_socket`.
     Socket(PathBuf),
 }
 
 impl Address {
-    /// As configured for a family.
+    /// The address that is configured for a family.
     pub fn of(bird: &Bird) -> Address {
         match &bird.control_socket {
             Some(path) => Address::Socket(path.clone()),
@@ -59,101 +62,102 @@ impl fmt::Display for Address {
     }
 }
 
-/// The way to one BIRD.
+/// The connection to one BIRD.
 pub struct Transport {
     address: Address,
-    means: Means,
-    limit: Duration,
+    client: Client,
+    timeout: Duration,
     orphans: Arc<Orphans>,
 }
 
-enum Means {
+/// What performs the exchange with BIRD.
+enum Client {
     Command(Program),
     Socket(Control),
 }
 
-/// What one reconfigure came to.
+/// Result of one reconfigure.
 #[derive(Debug)]
 pub struct Attempt {
     /// BIRD's answer.
-    pub reply: ReconfigureResult,
-    /// A process that this run left behind, and why, for the log.
-    pub left: Option<String>,
+    pub result: ReconfigureResult,
+    /// Description of a process that could not be killed, for the log.
+    pub orphan: Option<String>,
 }
 
 impl Transport {
-    /// To the BIRD at `address`; commands that cannot be killed become `orphans`.
+    /// Creates the transport to the BIRD at `address`. Commands that cannot be killed become `orphans`.
     pub fn new(address: Address, orphans: Arc<Orphans>) -> Transport {
-        let means = match &address {
-            Address::Command(command) => Means::Command(Program::new(command.words())),
-            Address::Socket(path) => Means::Socket(Control::new(path)),
+        let client = match &address {
+            Address::Command(command) => Client::Command(Program::new(command.words())),
+            Address::Socket(path) => Client::Socket(Control::new(path)),
         };
-        Transport { address, means, limit: LIMIT, orphans }
+        Transport { address, client, timeout: TIMEOUT, orphans }
     }
 
-    /// Where it leads.
+    /// The address of the BIRD.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether BIRD can be asked what it holds, and says itself when it is busy.
-    pub fn can_ask(&self) -> bool {
-        matches!(self.means, Means::Socket(_))
+    /// Whether BIRD can be queried for its list and for whether it is busy.
+    pub fn can_query(&self) -> bool {
+        matches!(self.client, Client::Socket(_))
     }
 
-    /// How long it may take at most to tell BIRD, or over a socket to ask it before and after.
+    /// Maximum duration of one reconfigure, over a socket with a query before and one after it.
     pub fn max_duration(&self) -> Duration {
-        match self.means {
-            Means::Socket(_) => LIMIT * 3,
-            Means::Command(_) => LIMIT + GRACE,
+        match self.client {
+            Client::Socket(_) => TIMEOUT * 3,
+            Client::Command(_) => TIMEOUT + KILL_GRACE,
         }
     }
 
-    /// Asks BIRD whether it holds the lists; nothing where it cannot be asked.
-    pub fn ask(&self, queries: &[Query], stop: &StopToken) -> Option<Result<QueryAnswers, ConnectionError>> {
-        match &self.means {
-            Means::Command(_) => None,
-            Means::Socket(control) => Some(control.ask(queries, self.limit, stop)),
+    /// Queries BIRD for the lists. None if BIRD cannot be queried.
+    pub fn query(&self, queries: &[Query], stop: &StopToken) -> Option<Result<QueryAnswers, ConnectionError>> {
+        match &self.client {
+            Client::Command(_) => None,
+            Client::Socket(control) => Some(control.ask(queries, self.timeout, stop)),
         }
     }
 
-    /// Asks BIRD whether it is busy with a reconfiguration; nothing where it cannot be asked, or does not answer.
+    /// Asks BIRD whether it is busy with a reconfiguration. None if BIRD cannot be queried or does not answer.
     pub fn is_busy(&self, stop: &StopToken) -> Option<bool> {
-        match &self.means {
-            Means::Command(_) => None,
-            Means::Socket(control) => control.is_busy(self.limit, stop),
+        match &self.client {
+            Client::Command(_) => None,
+            Client::Socket(control) => control.is_busy(self.timeout, stop),
         }
     }
 
-    /// Tells BIRD, and waits for its answer. A pulled stop line kills the command.
+    /// Makes BIRD read its configuration, and waits for its answer. `stop` kills the command.
     pub fn reconfigure(&mut self, stop: &StopToken) -> Attempt {
-        let program = match &mut self.means {
-            Means::Command(program) => program,
-            Means::Socket(control) => {
-                return Attempt { reply: control.configure(self.limit, stop), left: None };
+        let program = match &mut self.client {
+            Client::Command(program) => program,
+            Client::Socket(control) => {
+                return Attempt { result: control.configure(self.timeout, stop), orphan: None };
             }
         };
-        if let Err(why) = self.orphans.admit(OWNER) {
-            return Attempt { reply: ReconfigureResult::not_sent(why.to_string()), left: None };
+        if let Err(why) = self.orphans.admit(ORPHAN_OWNER) {
+            return Attempt { result: ReconfigureResult::not_sent(why.to_string()), orphan: None };
         }
-        let limits = Limits { deadline: Instant::now() + self.limit, grace: Some(GRACE), keep: KEEP };
-        let ended = program.run(&limits, stop);
-        let heard = |end| birdc::parse(&ended.stdout.kept, &ended.stderr.kept, end);
-        let reply = match &ended.exit {
-            Exit::Exited(code) => heard(CommandEnd::Code(*code)),
-            Exit::Signaled(signal) => heard(CommandEnd::Signal(*signal)),
-            Exit::TimedOut => heard(CommandEnd::Limit(self.limit)),
+        let limits = Limits { deadline: Instant::now() + self.timeout, grace: Some(KILL_GRACE), keep: MAX_OUTPUT_LEN };
+        let run = program.run(&limits, stop);
+        let parse = |end| birdc::parse(&run.stdout.kept, &run.stderr.kept, end);
+        let result = match &run.exit {
+            Exit::Exited(code) => parse(CommandEnd::Code(*code)),
+            Exit::Signaled(signal) => parse(CommandEnd::Signal(*signal)),
+            Exit::TimedOut => parse(CommandEnd::Limit(self.timeout)),
             Exit::Stopped => ReconfigureResult::not_sent("the daemon stops".to_string()),
             Exit::NotStarted(why) => {
                 let name = if let Address::Command(command) = &self.address { command.program() } else { "" };
                 ReconfigureResult::not_sent(format!("{why}: '{name}'"))
             }
         };
-        let left = ended.left.as_ref().map(Orphan::to_string);
-        if let Some(orphan) = ended.left {
-            self.orphans.keep(OWNER, orphan);
+        let orphan = run.left.as_ref().map(Orphan::to_string);
+        if let Some(orphan) = run.left {
+            self.orphans.keep(ORPHAN_OWNER, orphan);
         }
-        Attempt { reply, left }
+        Attempt { result, orphan }
     }
 }
 

@@ -1,9 +1,10 @@
-//! Real files, no thread, no BIRD: each step is called by hand at a time that the test makes up.
+//! Real files, no thread, no BIRD: the test calls each step at a time of its own clock.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 
+use super::pending::REPAIR_INTERVAL;
 use super::*;
 use crate::bird::prefix_file::PrefixFile;
 use crate::check::health::State;
@@ -17,9 +18,9 @@ const DUMMY: &str = "10.189.200.255/32";
 const A: &str = "10.0.0.1/32";
 const B: &str = "10.0.0.2/32";
 const C: &str = "10.0.0.3/32";
-const STRANGER: &str = "10.9.9.9/32";
-/// What is legible is [`A`].
-const TORN: &str = "define ACAST_PS_ADVERTISE =\n    [\n        10.0.0.1/32,\n";
+const UNMANAGED: &str = "10.9.9.9/32";
+/// A file of which only [`A`] is legible.
+const TRUNCATED: &str = "define ACAST_PS_ADVERTISE =\n    [\n        10.0.0.1/32,\n";
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn prefix(text: &str) -> Prefix {
@@ -27,7 +28,7 @@ fn prefix(text: &str) -> Prefix {
 }
 
 /// A directory with a prefix file, two services `a` and `b` with the prefixes [`A`] and [`B`], and a clock.
-struct Desk {
+struct Fixture {
     dir: tempfile::TempDir,
     bird: Bird,
     services: Vec<Arc<Service>>,
@@ -40,13 +41,13 @@ fn service(name: &str, prefixes: &[&str]) -> Service {
     Service { prefixes, ..sample::service(name, A) }
 }
 
-fn by_custom(service: &mut Service) {
+fn set_custom_command(service: &mut Service) {
     let command = Command::parse("/bin/true").unwrap();
     service.custom_reconfigure = Some(TimedCommand { command, timeout: MINUTE });
 }
 
-impl Desk {
-    fn new() -> Desk {
+impl Fixture {
+    fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         let bird = Bird {
             conf: dir.path().join("prefixes.conf"),
@@ -59,13 +60,13 @@ impl Desk {
         };
         let services = vec![Arc::new(service("a", &[A])), Arc::new(service("b", &[B]))];
         let verdicts = vec![Verdict::of(State::Unknown); 2];
-        Desk { dir, bird, services, verdicts, now: Instant::now() }
+        Fixture { dir, bird, services, verdicts, now: Instant::now() }
     }
 
-    fn listing(prefixes: &[&str]) -> Desk {
-        let desk = Desk::new();
-        desk.put(&desk.text(prefixes));
-        desk
+    fn listing(prefixes: &[&str]) -> Fixture {
+        let fixture = Fixture::new();
+        fixture.put(&fixture.text(prefixes));
+        fixture
     }
 
     fn text(&self, prefixes: &[&str]) -> String {
@@ -73,14 +74,14 @@ impl Desk {
         prefix_file::render(&self.bird.variable, self.bird.dummy.as_ref(), &prefixes, "2026-01-01 00:00:00.000000", 1)
     }
 
-    /// Writes without the room that is tested.
-    #[expect(clippy::disallowed_methods, reason = "this is somebody else")]
+    /// Writes the file as another program does.
+    #[expect(clippy::disallowed_methods, reason = "written by another program")]
     fn put(&self, text: &str) {
         fs::write(&self.bird.conf, text).unwrap();
         fs::set_permissions(&self.bird.conf, PermissionsExt::from_mode(0o644)).unwrap();
     }
 
-    /// Puts down a history whose newest copy lists these.
+    /// Creates a history whose newest copy lists these prefixes.
     fn put_history(&self, prefixes: &[&str]) {
         fs::create_dir(self.dir.path().join("history")).unwrap();
         self.put(&self.text(prefixes));
@@ -96,19 +97,19 @@ impl Desk {
         self.services.iter_mut().for_each(|service| change(Arc::make_mut(service)));
     }
 
-    fn place(&self, name: &str) -> usize {
+    fn index(&self, name: &str) -> usize {
         self.services.iter().position(|service| service.name == name).unwrap()
     }
 
     fn verdict(&mut self, name: &str, state: State) {
-        let place = self.place(name);
-        self.verdicts[place] = Verdict::of(state);
+        let index = self.index(name);
+        self.verdicts[index] = Verdict::of(state);
     }
 
-    /// Takes a step at the time when the list asks for it.
+    /// Makes a step when it is due.
     fn step(&mut self, list: &mut PrefixList) -> Step {
         list.update(&self.verdicts, self.now);
-        self.now = list.next_wakeup(self.now).expect("nothing to do").max(self.now);
+        self.now = list.next_wakeup(self.now).expect("no step is pending").max(self.now);
         list.update(&self.verdicts, self.now);
         match list.is_due(self.now) {
             true => list.converge(&self.verdicts, self.now),
@@ -121,15 +122,15 @@ impl Desk {
         list.next_wakeup(self.now)
     }
 
-    /// These are the services from now on, each with its prefixes. Verdicts stay with the names.
+    /// Reloads with these services, each with its prefixes. Services of the same name keep their verdict.
     fn reload(&mut self, list: &mut PrefixList, services: &[(&str, &[&str])]) {
         let new: Vec<Arc<Service>> = services.iter().map(|(name, of)| Arc::new(service(name, of))).collect();
         list.reload(&self.bird, &new, &self.verdicts);
         let old = std::mem::replace(&mut self.services, new);
         let verdicts = std::mem::take(&mut self.verdicts);
         let verdict_of = |service: &Arc<Service>| {
-            let place = old.iter().position(|old| old.name == service.name);
-            place.map_or_else(|| Verdict::of(State::Unknown), |place| verdicts[place].clone())
+            let index = old.iter().position(|old| old.name == service.name);
+            index.map_or_else(|| Verdict::of(State::Unknown), |index| verdicts[index].clone())
         };
         self.verdicts = self.services.iter().map(verdict_of).collect();
     }
@@ -138,642 +139,642 @@ impl Desk {
         prefix_file::parse(&fs::read(&self.bird.conf).unwrap(), Family::V4)
     }
 
-    /// The file is sound, readable by BIRD, and lists this.
+    /// Asserts that the file is sound, readable by BIRD, and lists these prefixes.
     fn expect_listed(&self, list: &PrefixList, prefixes: &[&str]) {
-        let PrefixFile { variable, prefixes: found, flaw, .. } = self.file();
+        let PrefixFile { variable, prefixes: listed, flaw, .. } = self.file();
         assert_eq!((flaw, variable.as_deref()), (None, Some("ACAST_PS_ADVERTISE")));
-        assert_eq!(found, prefixes.iter().copied().map(prefix).collect::<Vec<_>>());
+        assert_eq!(listed, prefixes.iter().copied().map(prefix).collect::<Vec<_>>());
         assert_eq!(fs::metadata(&self.bird.conf).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(*list.in_file(), *found);
-        assert_eq!(**list.list(), *found);
+        assert_eq!(*list.levels().in_file, *listed);
+        assert_eq!(**list.list(), *listed);
     }
 
-    /// And BIRD is to be told.
+    /// Asserts the same, and that the family owes BIRD a revision.
     fn expect(&self, list: &PrefixList, prefixes: &[&str]) {
         self.expect_listed(list, prefixes);
         assert!(list.is_owed() && !list.is_in_sync());
     }
 
-    fn told(&self, list: &mut PrefixList) {
+    fn confirm(&self, list: &mut PrefixList) {
         list.confirm(&list.revision());
         assert!(!list.is_owed() && list.is_in_sync());
-        assert_eq!(list.in_bird(), *list.list());
+        assert_eq!(list.in_bird(), list.list());
     }
 }
 
 #[test]
-fn a_restart_keeps_what_was_listed_and_tells_bird_once() {
-    let mut desk = Desk::listing(&[DUMMY, B, A]);
-    let mut list = desk.open();
-    let before = fs::read(&desk.bird.conf).unwrap();
-    desk.step(&mut list);
-    assert_eq!(fs::read(&desk.bird.conf).unwrap(), before, "the file is as we would write it");
-    desk.expect(&list, &[DUMMY, B, A]);
+fn a_restart_keeps_the_list_and_notifies_bird_once() {
+    let mut fixture = Fixture::listing(&[DUMMY, B, A]);
+    let mut list = fixture.open();
+    let before = fs::read(&fixture.bird.conf).unwrap();
+    fixture.step(&mut list);
+    assert_eq!(fs::read(&fixture.bird.conf).unwrap(), before, "the file is as we would write it");
+    fixture.expect(&list, &[DUMMY, B, A]);
     assert!(!list.is_held());
-    desk.told(&mut list);
-    assert_eq!(desk.next_wakeup(&mut list), None);
+    fixture.confirm(&mut list);
+    assert_eq!(fixture.next_wakeup(&mut list), None);
 }
 
 #[test]
-fn verdicts_go_into_the_file() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
+fn verdicts_change_the_file() {
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
     for (service, state, listed) in
         [("b", State::Up, &[DUMMY, A, B][..]), ("a", State::Down, &[DUMMY, B]), ("a", State::Up, &[DUMMY, B, A])]
     {
-        desk.verdict(service, state);
-        desk.step(&mut list);
-        desk.expect(&list, listed);
-        desk.told(&mut list);
+        fixture.verdict(service, state);
+        fixture.step(&mut list);
+        fixture.expect(&list, listed);
+        fixture.confirm(&mut list);
     }
-    desk.verdict("a", State::Up);
-    assert_eq!(desk.next_wakeup(&mut list), None, "a verdict that changes nothing");
+    fixture.verdict("a", State::Up);
+    assert_eq!(fixture.next_wakeup(&mut list), None, "an equal verdict causes no step");
 }
 
 #[test]
-fn an_address_that_is_not_assigned_is_out_whatever_the_state() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.verdicts[0] = Verdict::of(State::Up).with(BTreeSet::from([prefix(A)]), BTreeSet::new());
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY]);
+fn a_prefix_whose_address_is_not_assigned_is_not_listed() {
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.verdicts[0] = Verdict::of(State::Up).with(BTreeSet::from([prefix(A)]), BTreeSet::new());
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY]);
 }
 
 #[test]
-fn strangers_stay_until_the_first_verdict_or_go_at_once_with_purge() {
-    let mut desk = Desk::listing(&[DUMMY, STRANGER, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, STRANGER, A]);
-    desk.verdict("a", State::Up);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A]);
+fn unmanaged_prefixes_stay_until_the_first_verdict_unless_they_are_purged() {
+    let mut fixture = Fixture::listing(&[DUMMY, UNMANAGED, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, UNMANAGED, A]);
+    fixture.verdict("a", State::Up);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A]);
 
-    let mut desk = Desk::listing(&[DUMMY, STRANGER, A]);
-    let mut list = PrefixList::open(Family::V4, &desk.bird, &desk.services, true, MINUTE);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A]);
+    let mut fixture = Fixture::listing(&[DUMMY, UNMANAGED, A]);
+    let mut list = PrefixList::open(Family::V4, &fixture.bird, &fixture.services, true, MINUTE);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A]);
 }
 
 #[test]
-fn what_others_do_to_the_file_is_undone_once_a_second() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
-    let whole = desk.text(&[DUMMY, A, B]);
-    let tampering: [&dyn Fn(&Desk); 8] = [
-        &|desk| desk.put(""),
-        &|desk| desk.put(&whole[..whole.len() - 20]),
-        &|desk| desk.put("garbage \u{0} \u{e9}"),
-        &|desk| desk.put(&desk.text(&[DUMMY])),
-        &|desk| desk.put(&desk.text(&[DUMMY, A, B, STRANGER])),
-        &|desk| desk.put(&whole.replace("ACAST_PS_ADVERTISE", "OTHER")),
-        &|desk| fs::remove_file(&desk.bird.conf).unwrap(),
-        &|desk| fs::set_permissions(&desk.bird.conf, PermissionsExt::from_mode(0o600)).unwrap(),
+fn foreign_changes_are_repaired_at_most_once_a_second() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    let intact = fixture.text(&[DUMMY, A, B]);
+    let tampering: [&dyn Fn(&Fixture); 8] = [
+        &|fixture| fixture.put(""),
+        &|fixture| fixture.put(&intact[..intact.len() - 20]),
+        &|fixture| fixture.put("garbage \u{0} \u{e9}"),
+        &|fixture| fixture.put(&fixture.text(&[DUMMY])),
+        &|fixture| fixture.put(&fixture.text(&[DUMMY, A, B, UNMANAGED])),
+        &|fixture| fixture.put(&intact.replace("ACAST_PS_ADVERTISE", "OTHER")),
+        &|fixture| fs::remove_file(&fixture.bird.conf).unwrap(),
+        &|fixture| fs::set_permissions(&fixture.bird.conf, PermissionsExt::from_mode(0o600)).unwrap(),
     ];
-    // UnmanagedPrefixes may go: the family had its first verdict.
-    desk.verdict("a", State::Up);
-    desk.step(&mut list);
+    // Unmanaged prefixes are removed after the first verdict.
+    fixture.verdict("a", State::Up);
+    fixture.step(&mut list);
     let mut repaired = None;
     for tamper in tampering {
-        tamper(&desk);
+        tamper(&fixture);
         list.recheck();
-        desk.step(&mut list);
-        desk.expect(&list, &[DUMMY, A, B]);
-        assert!(repaired.is_none_or(|at| desk.now >= at + REPAIR_INTERVAL));
-        repaired = Some(desk.now);
-        desk.told(&mut list);
+        fixture.step(&mut list);
+        fixture.expect(&list, &[DUMMY, A, B]);
+        assert!(repaired.is_none_or(|at| fixture.now >= at + REPAIR_INTERVAL));
+        repaired = Some(fixture.now);
+        fixture.confirm(&mut list);
     }
 }
 
 #[test]
-fn a_foreign_change_that_ends_up_equal_is_told_too() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
-    fs::remove_file(&desk.bird.conf).unwrap();
-    desk.put(&desk.text(&[DUMMY, A]));
+fn bird_is_notified_of_a_foreign_change_even_if_the_list_is_equal() {
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    fs::remove_file(&fixture.bird.conf).unwrap();
+    fixture.put(&fixture.text(&[DUMMY, A]));
     list.recheck();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A]);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A]);
 }
 
 #[test]
 fn our_own_write_is_no_foreign_change() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.verdict("b", State::Up);
-    desk.step(&mut list);
-    desk.told(&mut list);
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.verdict("b", State::Up);
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
     list.recheck();
-    desk.step(&mut list);
+    fixture.step(&mut list);
     assert!(!list.is_owed());
 }
 
-/// The directory is moved away: writing fails as on a full or read-only disk, also for root.
+/// The directory is moved away, so that writing fails even for root.
 #[test]
-fn a_change_waits_until_the_file_can_be_written() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
-    let parent = desk.dir.path().to_path_buf();
+fn a_change_is_retried_until_the_file_can_be_written() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    let parent = fixture.dir.path().to_path_buf();
     let hidden = parent.with_extension("hidden");
     #[expect(clippy::disallowed_methods, reason = "a directory, not a file")]
     let mv = |from: &Path, to: &Path| fs::rename(from, to).unwrap();
     mv(&parent, &hidden);
-    desk.verdict("a", State::Down);
-    let start = desk.now;
+    fixture.verdict("a", State::Down);
+    let start = fixture.now;
     for _ in 0..4 {
-        desk.step(&mut list);
-        assert!(!list.is_owed(), "BIRD is not told of a file that is not there");
+        fixture.step(&mut list);
+        assert!(!list.is_owed(), "BIRD is not notified of a missing file");
         let problem = list.problem().unwrap().to_string();
         assert!(problem.starts_with("failed to write Bird configuration: cannot create"), "{problem}");
     }
-    assert!(desk.now - start >= Duration::from_millis(700), "tried ever more slowly");
+    assert!(fixture.now - start >= Duration::from_millis(700), "the delay grows");
     mv(&hidden, &parent);
-    desk.step(&mut list);
+    fixture.step(&mut list);
     assert_eq!(list.problem(), None);
-    desk.expect(&list, &[DUMMY, B]);
+    fixture.expect(&list, &[DUMMY, B]);
 }
 
 #[test]
-fn bird_is_not_told_of_a_tampered_file_that_cannot_be_put_right() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
+fn bird_is_not_notified_of_a_foreign_change_that_cannot_be_repaired() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
     // A directory in the place of the file can neither be read nor replaced.
-    fs::remove_file(&desk.bird.conf).unwrap();
-    fs::create_dir(&desk.bird.conf).unwrap();
+    fs::remove_file(&fixture.bird.conf).unwrap();
+    fs::create_dir(&fixture.bird.conf).unwrap();
     list.recheck();
-    desk.step(&mut list);
+    fixture.step(&mut list);
     assert!(!list.is_owed() && !list.is_in_sync());
-    fs::remove_dir(&desk.bird.conf).unwrap();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A, B]);
+    fs::remove_dir(&fixture.bird.conf).unwrap();
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A, B]);
 }
 
 #[test]
-fn a_lost_list_is_held_until_every_service_had_its_verdict_or_its_time() {
-    for (text, base) in [(None, &[DUMMY][..]), (Some(""), &[DUMMY]), (Some(TORN), &[DUMMY, A])] {
-        let mut desk = Desk::new();
+fn a_lost_list_is_held_until_every_service_has_a_verdict_or_the_time_is_over() {
+    for (text, base) in [(None, &[DUMMY][..]), (Some(""), &[DUMMY]), (Some(TRUNCATED), &[DUMMY, A])] {
+        let mut fixture = Fixture::new();
         match text {
-            Some(text) => desk.put(text),
-            None => desk.put_history(&[DUMMY]),
+            Some(text) => fixture.put(text),
+            None => fixture.put_history(&[DUMMY]),
         }
-        let mut list = desk.open();
-        assert!(list.lost().is_some() && list.is_held());
-        desk.step(&mut list);
-        desk.expect(&list, base);
-        assert!(list.is_held() && desk.file().provisional);
+        let mut list = fixture.open();
+        assert!(list.lost_query().is_some() && list.is_held());
+        fixture.step(&mut list);
+        fixture.expect(&list, base);
+        assert!(list.is_held() && fixture.file().provisional);
         let names = |list: &PrefixList| -> Vec<String> {
             list.hold().unwrap().waiting_for.iter().map(ToString::to_string).collect()
         };
         assert_eq!(names(&list), ["a", "b"]);
-        desk.verdict("a", State::Up);
-        desk.step(&mut list);
+        fixture.verdict("a", State::Up);
+        fixture.step(&mut list);
         assert!(list.is_held());
         assert_eq!(names(&list), ["b"]);
-        desk.verdict("b", State::Up);
-        list.update(&desk.verdicts, desk.now);
+        fixture.verdict("b", State::Up);
+        list.update(&fixture.verdicts, fixture.now);
         assert!(list.is_held(), "the last verdict is not in the file yet");
-        desk.step(&mut list);
-        assert!(!list.is_held() && list.hold().is_none() && !desk.file().provisional);
-        desk.expect(&list, &[DUMMY, A, B]);
+        fixture.step(&mut list);
+        assert!(!list.is_held() && list.hold().is_none() && !fixture.file().provisional);
+        fixture.expect(&list, &[DUMMY, A, B]);
 
-        let sound = desk.open();
-        assert!(!sound.is_held() && sound.lost().is_none());
-        fs::remove_file(&desk.bird.conf).unwrap();
-        desk.verdicts.fill(Verdict::of(State::Unknown));
-        let mut late = desk.open();
-        assert!(late.is_held(), "the mark beside the file says that there was one");
-        desk.step(&mut late);
-        assert!(late.is_held());
-        desk.now = late.hold().unwrap().until;
-        desk.step(&mut late);
-        assert!(!late.is_held() && !desk.file().provisional, "the time is over");
+        let sound = fixture.open();
+        assert!(!sound.is_held() && sound.lost_query().is_none());
+        fs::remove_file(&fixture.bird.conf).unwrap();
+        fixture.verdicts.fill(Verdict::of(State::Unknown));
+        let mut expired = fixture.open();
+        assert!(expired.is_held(), "the marker beside the file shows that there was a list");
+        fixture.step(&mut expired);
+        assert!(expired.is_held());
+        fixture.now = expired.hold().unwrap().until;
+        fixture.step(&mut expired);
+        assert!(!expired.is_held() && !fixture.file().provisional, "the time is over");
     }
 }
 
 #[test]
-fn where_no_list_was_ever_written_nothing_is_held() {
-    let mut desk = Desk::new();
-    let mut list = desk.open();
-    assert!(!list.is_held() && list.lost().is_none());
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY]);
-    assert!(!list.is_held() && !desk.file().provisional);
-    desk.told(&mut list);
-    assert_eq!(desk.next_wakeup(&mut list), None);
+fn a_first_list_is_not_held() {
+    let mut fixture = Fixture::new();
+    let mut list = fixture.open();
+    assert!(!list.is_held() && list.lost_query().is_none());
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY]);
+    assert!(!list.is_held() && !fixture.file().provisional);
+    fixture.confirm(&mut list);
+    assert_eq!(fixture.next_wakeup(&mut list), None);
 }
 
 #[test]
-fn what_bird_says_it_holds_takes_the_place_of_a_lost_list() {
-    let mut desk = Desk::new();
-    desk.put("");
-    let mut list = desk.open();
+fn the_list_that_bird_holds_replaces_a_lost_list() {
+    let mut fixture = Fixture::new();
+    fixture.put("");
+    let mut list = fixture.open();
     list.recover(Some(vec![prefix(B)]));
-    assert!(list.lost().is_none());
-    desk.step(&mut list);
-    desk.expect_listed(&list, &[DUMMY, B]);
-    assert!(!list.is_held() && !desk.file().provisional);
+    assert!(list.lost_query().is_none());
+    fixture.step(&mut list);
+    fixture.expect_listed(&list, &[DUMMY, B]);
+    assert!(!list.is_held() && !fixture.file().provisional);
 
-    desk.put("");
-    let mut list = desk.open();
+    fixture.put("");
+    let mut list = fixture.open();
     list.recover(None);
-    assert!(list.lost().is_none() && list.is_held(), "it cannot be asked");
+    assert!(list.lost_query().is_none() && list.is_held(), "BIRD cannot be queried");
 }
 
-/// Whatever ends the daemon while the list is held, the next start does not take that list for what was advertised.
+/// However the daemon ends while the list is held, the next start does not mistake that list for what was advertised.
 #[test]
-fn a_held_list_is_held_again_by_the_next_start_until_it_is_told() {
-    let mut desk = Desk::new();
-    desk.put("garbled");
+fn a_held_list_is_held_again_after_a_restart() {
+    let mut fixture = Fixture::new();
+    fixture.put("garbled");
     for verdicts in [vec![], vec![], vec!["a"], vec![]] {
-        let mut list = desk.open();
-        desk.verdicts.fill(Verdict::of(State::Unknown));
-        desk.step(&mut list);
+        let mut list = fixture.open();
+        fixture.verdicts.fill(Verdict::of(State::Unknown));
+        fixture.step(&mut list);
         for service in verdicts {
-            desk.verdict(service, State::Up);
-            desk.step(&mut list);
+            fixture.verdict(service, State::Up);
+            fixture.step(&mut list);
         }
-        assert!(list.is_held() && desk.file().provisional);
+        assert!(list.is_held() && fixture.file().provisional);
     }
-    assert_eq!(desk.file().prefixes, [DUMMY, A].map(prefix));
-    // Broken once more, on the way to the next start.
-    let whole = fs::read_to_string(&desk.bird.conf).unwrap();
-    desk.put(&whole[..whole.len() - 4]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A]);
+    assert_eq!(fixture.file().prefixes, [DUMMY, A].map(prefix));
+    // The file is damaged once more before the next start.
+    let intact = fs::read_to_string(&fixture.bird.conf).unwrap();
+    fixture.put(&intact[..intact.len() - 4]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A]);
     assert!(list.is_held());
-    // The time is over: the mark goes first.
-    desk.now += MINUTE * 2;
-    list.update(&desk.verdicts, desk.now);
+    // The time is over: the mark is removed first.
+    fixture.now += MINUTE * 2;
+    list.update(&fixture.verdicts, fixture.now);
     assert!(list.is_held());
-    desk.step(&mut list);
-    assert!(!list.is_held() && !desk.file().provisional);
-    desk.expect(&list, &[DUMMY, A]);
-    desk.told(&mut list);
-    assert_eq!(desk.next_wakeup(&mut list), None);
-    assert!(!desk.open().is_held());
+    fixture.step(&mut list);
+    assert!(!list.is_held() && !fixture.file().provisional);
+    fixture.expect(&list, &[DUMMY, A]);
+    fixture.confirm(&mut list);
+    assert_eq!(fixture.next_wakeup(&mut list), None);
+    assert!(!fixture.open().is_held());
 }
 
 #[test]
-fn with_the_last_verdict_the_mark_goes_in_the_same_write() {
-    let mut desk = Desk::new();
-    desk.put("");
-    let mut list = desk.open();
+fn the_write_after_the_last_verdict_removes_the_mark() {
+    let mut fixture = Fixture::new();
+    fixture.put("");
+    let mut list = fixture.open();
     for (service, held) in [("a", true), ("b", false)] {
-        desk.verdict(service, State::Up);
-        desk.step(&mut list);
-        assert_eq!(desk.file().provisional, held);
+        fixture.verdict(service, State::Up);
+        fixture.step(&mut list);
+        assert_eq!(fixture.file().provisional, held);
     }
     assert!(!list.is_held());
-    assert_eq!(desk.next_wakeup(&mut list), None, "there is nothing more to write");
+    assert_eq!(fixture.next_wakeup(&mut list), None, "no further write is pending");
 }
 
 #[test]
-fn a_mark_that_cannot_be_taken_off_does_not_keep_bird_from_the_list() {
-    let mut desk = Desk::new();
-    desk.put("");
-    let mut list = desk.open();
-    desk.step(&mut list);
+fn a_mark_that_cannot_be_removed_does_not_block_bird() {
+    let mut fixture = Fixture::new();
+    fixture.put("");
+    let mut list = fixture.open();
+    fixture.step(&mut list);
     list.file.set_problem("the disk is full");
-    list.update(&desk.verdicts, desk.now + MINUTE * 2);
-    assert!(!list.is_held() && list.is_owed() && desk.file().provisional);
+    list.update(&fixture.verdicts, fixture.now + MINUTE * 2);
+    assert!(!list.is_held() && list.is_owed() && fixture.file().provisional);
 }
 
 #[test]
-fn what_an_operator_withdraws_leaves_a_held_list_at_once() {
-    let mut desk = Desk::new();
-    desk.put(TORN);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A]);
-    desk.verdicts[0] = Verdict::of(State::Down);
-    (desk.verdicts[0].withheld, desk.verdicts[0].ends_hold) = (true, true);
-    desk.step(&mut list);
+fn a_prefix_that_an_operator_withdraws_leaves_a_held_list_at_once() {
+    let mut fixture = Fixture::new();
+    fixture.put(TRUNCATED);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A]);
+    fixture.verdicts[0] = Verdict::of(State::Down);
+    (fixture.verdicts[0].withheld, fixture.verdicts[0].ends_hold) = (true, true);
+    fixture.step(&mut list);
     assert!(!list.is_held());
-    desk.expect(&list, &[DUMMY]);
+    fixture.expect(&list, &[DUMMY]);
 }
 
-/// As where descriptors are short for a phase: an older list must not take the place of a sound one.
+/// As during a shortage of file descriptors: an older list must not replace a sound one.
 #[test]
-fn a_file_that_can_be_read_at_the_second_look_counts() {
-    let check = |present: &dyn Fn(&Desk), held: bool, listed: &[&str]| {
-        let mut desk = Desk::new();
-        desk.put_history(&[DUMMY, A]);
+fn a_file_that_becomes_readable_before_the_first_step_is_used() {
+    let check = |prepare: &dyn Fn(&Fixture), held: bool, listed: &[&str]| {
+        let mut fixture = Fixture::new();
+        fixture.put_history(&[DUMMY, A]);
         // A directory in its place cannot be read.
-        fs::create_dir(&desk.bird.conf).unwrap();
-        let mut list = desk.open();
+        fs::create_dir(&fixture.bird.conf).unwrap();
+        let mut list = fixture.open();
         assert!(list.is_held());
-        fs::remove_dir(&desk.bird.conf).unwrap();
-        present(&desk);
-        desk.step(&mut list);
-        desk.expect(&list, listed);
+        fs::remove_dir(&fixture.bird.conf).unwrap();
+        prepare(&fixture);
+        fixture.step(&mut list);
+        fixture.expect(&list, listed);
         assert_eq!(list.is_held(), held);
     };
-    check(&|desk| desk.put(&desk.text(&[DUMMY, A, B])), false, &[DUMMY, A, B]);
-    check(&|desk| desk.put(&desk.text(&[DUMMY, B])), false, &[DUMMY, B]);
-    check(&|desk| desk.put("broken still"), true, &[DUMMY, A]);
-    let marked = |desk: &Desk| {
-        let mut text = desk.text(&[DUMMY]);
+    check(&|fixture| fixture.put(&fixture.text(&[DUMMY, A, B])), false, &[DUMMY, A, B]);
+    check(&|fixture| fixture.put(&fixture.text(&[DUMMY, B])), false, &[DUMMY, B]);
+    check(&|fixture| fixture.put("broken still"), true, &[DUMMY, A]);
+    let marked = |fixture: &Fixture| {
+        let mut text = fixture.text(&[DUMMY]);
         prefix_file::mark_provisional(&mut text);
-        desk.put(&text);
+        fixture.put(&text);
     };
     check(&marked, true, &[DUMMY]);
 }
 
 #[test]
-fn what_is_legible_in_a_broken_file_counts_as_listed() {
-    let mut desk = Desk::new();
-    let whole = desk.text(&[DUMMY, A, STRANGER, B]);
-    desk.put(&whole[..whole.len() - 12]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A]);
+fn the_legible_part_of_a_broken_file_is_kept() {
+    let mut fixture = Fixture::new();
+    let intact = fixture.text(&[DUMMY, A, UNMANAGED, B]);
+    fixture.put(&intact[..intact.len() - 12]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A]);
     assert!(list.is_held(), "there may have been more");
 }
 
 #[test]
 fn the_file_behind_a_link_is_replaced() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let link = desk.dir.path().join("link.conf");
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let link = fixture.dir.path().join("link.conf");
     symlink("prefixes.conf", &link).unwrap();
-    let bird = Bird { conf: link.clone(), ..desk.bird.clone() };
-    let mut list = PrefixList::open(Family::V4, &bird, &desk.services, false, MINUTE);
-    desk.verdict("a", State::Down);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY]);
+    let bird = Bird { conf: link.clone(), ..fixture.bird.clone() };
+    let mut list = PrefixList::open(Family::V4, &bird, &fixture.services, false, MINUTE);
+    fixture.verdict("a", State::Down);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY]);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    desk.told(&mut list);
-    // It points elsewhere: that file is put right, and BIRD is told.
-    desk.bird.conf = desk.dir.path().join("other.conf");
-    desk.put(&desk.text(&[DUMMY, STRANGER]));
+    fixture.confirm(&mut list);
+    // The link points to another file, which is repaired too.
+    fixture.bird.conf = fixture.dir.path().join("other.conf");
+    fixture.put(&fixture.text(&[DUMMY, UNMANAGED]));
     fs::remove_file(&link).unwrap();
     symlink("other.conf", &link).unwrap();
     list.recheck();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY]);
-    assert_eq!(list.path(), desk.bird.conf);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY]);
+    assert_eq!(list.path(), fixture.bird.conf);
 }
 
 #[test]
-fn services_with_commands_of_their_own_need_no_other() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    desk.change_services(by_custom);
-    let mut list = desk.open();
+fn custom_commands_need_no_command_of_the_family() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    fixture.change_services(set_custom_command);
+    let mut list = fixture.open();
     assert!(list.is_custom_only());
-    desk.step(&mut list);
+    fixture.step(&mut list);
     assert!(!list.is_owed());
-    desk.verdict("a", State::Down);
-    assert!(!desk.step(&mut list).foreign);
-    assert!(!list.is_owed(), "its own command has to tell BIRD");
+    fixture.verdict("a", State::Down);
+    assert!(!fixture.step(&mut list).rerun_commands);
+    assert!(!list.is_owed(), "the custom command notifies BIRD");
     assert!(list.in_bird().is_empty());
-    desk.put("");
+    fixture.put("");
     list.recheck();
-    assert!(desk.step(&mut list).foreign, "each command has to tell BIRD of it");
+    assert!(fixture.step(&mut list).rerun_commands, "each custom command must run");
     assert!(!list.is_owed());
     list.confirm_by_custom(&list.revision());
-    assert_eq!(list.in_bird(), *list.list());
+    assert_eq!(list.in_bird(), list.list());
 
-    // With a command of the family's own there is a reconfigure at start, and one for what no service's command tells.
-    desk.bird.reconfigure_cmd_is_set = true;
-    let mut list = desk.open();
+    // A command of the family runs at the start, and for changes that belong to no service.
+    fixture.bird.reconfigure_cmd_is_set = true;
+    let mut list = fixture.open();
     assert!(!list.is_custom_only());
-    desk.step(&mut list);
+    fixture.step(&mut list);
     assert!(list.is_owed());
-    desk.told(&mut list);
-    desk.verdict("a", State::Up);
-    desk.step(&mut list);
-    desk.expect_listed(&list, &[DUMMY, B, A]);
+    fixture.confirm(&mut list);
+    fixture.verdict("a", State::Up);
+    fixture.step(&mut list);
+    fixture.expect_listed(&list, &[DUMMY, B, A]);
     assert!(!list.is_owed());
-    desk.put("");
+    fixture.put("");
     list.recheck();
-    assert!(!desk.step(&mut list).foreign);
+    assert!(!fixture.step(&mut list).rerun_commands);
     assert!(list.is_owed());
 }
 
-/// BIRD may have read the file before it could be put right: that is not forgotten with the step that failed.
+/// BIRD may have read the file before the repair, so a failed step must not forget the change.
 #[test]
-fn a_foreign_change_that_cannot_be_put_right_at_once_is_told_too() {
+fn bird_is_notified_of_a_foreign_change_that_is_repaired_late() {
     for family_command in [false, true] {
-        let mut desk = Desk::listing(&[DUMMY, A, B]);
-        desk.change_services(by_custom);
-        desk.bird.reconfigure_cmd_is_set = family_command;
-        let mut list = desk.open();
-        desk.step(&mut list);
+        let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+        fixture.change_services(set_custom_command);
+        fixture.bird.reconfigure_cmd_is_set = family_command;
+        let mut list = fixture.open();
+        fixture.step(&mut list);
         list.confirm(&list.revision());
-        fs::remove_file(&desk.bird.conf).unwrap();
-        fs::create_dir(&desk.bird.conf).unwrap();
+        fs::remove_file(&fixture.bird.conf).unwrap();
+        fs::create_dir(&fixture.bird.conf).unwrap();
         list.recheck();
-        assert!(!desk.step(&mut list).foreign);
-        fs::remove_dir(&desk.bird.conf).unwrap();
-        // Else the family's command would be run for a change without a service.
-        desk.verdict("a", State::Down);
-        let foreign = desk.step(&mut list).foreign;
-        desk.expect_listed(&list, &[DUMMY, B]);
-        assert_eq!((foreign, list.is_owed()), (!family_command, family_command));
+        assert!(!fixture.step(&mut list).rerun_commands);
+        fs::remove_dir(&fixture.bird.conf).unwrap();
+        // Without a change of a service, the family's command would run anyway.
+        fixture.verdict("a", State::Down);
+        let rerun_commands = fixture.step(&mut list).rerun_commands;
+        fixture.expect_listed(&list, &[DUMMY, B]);
+        assert_eq!((rerun_commands, list.is_owed()), (!family_command, family_command));
     }
 }
 
-/// What the first start leaves of a list with [`A`] and [`B`], of which `a` has `on_boot = withdraw`.
-fn first_list(desk: &Desk) -> Vec<Prefix> {
-    let mut services = desk.services.clone();
+/// The list after a start with the services `a`, which has `on_boot = withdraw`, and `b`.
+fn first_list(fixture: &Fixture) -> Vec<Prefix> {
+    let mut services = fixture.services.clone();
     Arc::make_mut(&mut services[0]).withdraw_on_boot = true;
-    let mut list = PrefixList::open(Family::V4, &desk.bird, &services, false, MINUTE);
-    list.converge(&desk.verdicts, desk.now);
-    assert!(list.is_owed(), "the change is told");
-    desk.file().prefixes
+    let mut list = PrefixList::open(Family::V4, &fixture.bird, &services, false, MINUTE);
+    list.converge(&fixture.verdicts, fixture.now);
+    assert!(list.is_owed(), "BIRD is notified of the change");
+    fixture.file().prefixes
 }
 
 #[test]
-fn a_list_from_before_the_boot_is_not_trusted_and_one_from_after_it_is() {
+fn on_boot_withdraw_removes_a_prefix_only_at_the_first_start_after_a_boot() {
     let kept = [DUMMY, A, B].map(prefix);
     let without = [DUMMY, B].map(prefix);
-    let desk = Desk::listing(&[DUMMY, A, B]);
-    assert_eq!(first_list(&desk), without);
-    // The service is up by now, and the daemon is restarted.
-    desk.put(&desk.text(&[DUMMY, A, B]));
-    assert_eq!(first_list(&desk), kept);
-    // The machine, too.
-    let boot = desk.dir.path().join(".prefixes.conf.boot");
+    let fixture = Fixture::listing(&[DUMMY, A, B]);
+    assert_eq!(first_list(&fixture), without);
+    // The service is up again, and the daemon is restarted.
+    fixture.put(&fixture.text(&[DUMMY, A, B]));
+    assert_eq!(first_list(&fixture), kept);
+    // The machine is rebooted.
+    let boot = fixture.dir.path().join(".prefixes.conf.boot");
     let id = fs::read(&boot).unwrap();
     atomic_file::replace(&boot, b"another\n", Durability::Unsynced).unwrap();
-    assert_eq!(first_list(&desk), without);
+    assert_eq!(first_list(&fixture), without);
     assert_eq!(fs::read(&boot).unwrap(), id);
 }
 
 #[test]
-fn a_boot_is_remembered_after_the_list_and_only_where_a_service_wants_it() {
+fn the_boot_is_recorded_after_the_list_and_only_for_on_boot_withdraw() {
     for wanted in [true, false] {
-        let mut desk = Desk::listing(&[DUMMY, A, B]);
+        let mut fixture = Fixture::listing(&[DUMMY, A, B]);
         let service = |service: &Arc<Service>| Service { withdraw_on_boot: wanted, ..(**service).clone() };
-        desk.services = desk.services.iter().map(|found| Arc::new(service(found))).collect();
-        let boot = desk.dir.path().join(".prefixes.conf.boot");
-        let mut list = desk.open();
-        assert!(!boot.exists(), "the list still holds what may not be trusted");
-        list.converge(&desk.verdicts, desk.now);
+        fixture.services = fixture.services.iter().map(|old| Arc::new(service(old))).collect();
+        let boot = fixture.dir.path().join(".prefixes.conf.boot");
+        let mut list = fixture.open();
+        assert!(!boot.exists(), "the list still contains prefixes from before the boot");
+        list.converge(&fixture.verdicts, fixture.now);
         assert_eq!(boot.exists(), wanted);
     }
 }
 
 #[test]
-fn a_reload_without_a_change_does_nothing() {
-    let mut desk = Desk::listing(&[DUMMY, B, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
-    let before = fs::metadata(&desk.bird.conf).unwrap().modified().unwrap();
-    desk.reload(&mut list, &[("b", &[B]), ("a", &[A])]);
-    desk.step(&mut list);
+fn a_reload_without_a_change_writes_nothing() {
+    let mut fixture = Fixture::listing(&[DUMMY, B, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    let before = fs::metadata(&fixture.bird.conf).unwrap().modified().unwrap();
+    fixture.reload(&mut list, &[("b", &[B]), ("a", &[A])]);
+    fixture.step(&mut list);
     assert!(!list.is_owed() && list.is_in_sync());
-    assert_eq!(fs::metadata(&desk.bird.conf).unwrap().modified().unwrap(), before);
-    assert_eq!(desk.next_wakeup(&mut list), None);
+    assert_eq!(fs::metadata(&fixture.bird.conf).unwrap().modified().unwrap(), before);
+    assert_eq!(fixture.next_wakeup(&mut list), None);
 }
 
-/// Whether the family had a verdict, which lets unmanaged go, makes no difference to what was a service's prefix.
+/// Unmanaged prefixes stay until the first verdict, but a removed service's prefix does not.
 #[test]
-fn a_prefix_goes_with_its_service_and_no_other_does() {
-    let mut desk = Desk::listing(&[DUMMY, STRANGER, A, B]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
-    desk.reload(&mut list, &[("b", &[B]), ("c", &[C])]);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, STRANGER, B]);
-    desk.told(&mut list);
-    desk.verdict("c", State::Up);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, B, C]);
-    desk.reload(&mut list, &[]);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY]);
+fn only_the_prefixes_of_a_removed_service_are_withdrawn() {
+    let mut fixture = Fixture::listing(&[DUMMY, UNMANAGED, A, B]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    fixture.reload(&mut list, &[("b", &[B]), ("c", &[C])]);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, UNMANAGED, B]);
+    fixture.confirm(&mut list);
+    fixture.verdict("c", State::Up);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, B, C]);
+    fixture.reload(&mut list, &[]);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY]);
 }
 
 #[test]
-fn a_prefix_that_changes_its_service_stays_as_it_is_until_that_ones_verdict() {
+fn a_prefix_that_changes_its_service_stays_as_it_is_until_the_new_services_verdict() {
     for state in [State::Up, State::Down] {
-        let mut desk = Desk::listing(&[DUMMY, A, B]);
-        let mut list = desk.open();
-        desk.verdict("a", State::Down);
-        desk.verdict("b", State::Up);
-        desk.step(&mut list);
-        desk.told(&mut list);
-        // `c` takes over both, one that is out and one that is in.
-        desk.reload(&mut list, &[("c", &[A, B])]);
-        desk.step(&mut list);
+        let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+        let mut list = fixture.open();
+        fixture.verdict("a", State::Down);
+        fixture.verdict("b", State::Up);
+        fixture.step(&mut list);
+        fixture.confirm(&mut list);
+        // `c` takes over both prefixes, of which only [`B`] is listed.
+        fixture.reload(&mut list, &[("c", &[A, B])]);
+        fixture.step(&mut list);
         assert!(!list.is_owed());
-        desk.expect_listed(&list, &[DUMMY, B]);
-        desk.verdict("c", state);
-        desk.step(&mut list);
-        desk.expect(&list, if state == State::Up { &[DUMMY, B, A] } else { &[DUMMY] });
+        fixture.expect_listed(&list, &[DUMMY, B]);
+        fixture.verdict("c", state);
+        fixture.step(&mut list);
+        fixture.expect(&list, if state == State::Up { &[DUMMY, B, A] } else { &[DUMMY] });
     }
 }
 
-/// A verdict that came in the same phase as the reload, before it, has its effect.
+/// The verdict arrived just before the reload, without a step in between.
 #[test]
-fn what_a_prefix_keeps_is_what_its_last_service_said() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
-    desk.verdict("a", State::Down);
-    desk.reload(&mut list, &[("c", &[A]), ("b", &[B])]);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, B]);
+fn a_prefix_keeps_the_last_verdict_of_its_former_service() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    fixture.verdict("a", State::Down);
+    fixture.reload(&mut list, &[("c", &[A]), ("b", &[B])]);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, B]);
 }
 
 #[test]
-fn a_prefix_on_which_a_check_has_not_decided_stays_as_it_is() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    let mut list = desk.open();
-    desk.verdict("a", State::Up);
-    desk.step(&mut list);
-    desk.told(&mut list);
-    // `a` is up and gains one that is in and one that is new.
-    desk.reload(&mut list, &[("a", &[A, B, C])]);
+fn a_prefix_without_a_decision_stays_as_it_is() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    let mut list = fixture.open();
+    fixture.verdict("a", State::Up);
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
+    // `a` is up and gains two prefixes, of which only [`B`] is listed.
+    fixture.reload(&mut list, &[("a", &[A, B, C])]);
     let unconfirmed = BTreeSet::from([prefix(B), prefix(C)]);
-    desk.verdicts[0] = Verdict::of(State::Up).with(BTreeSet::new(), unconfirmed.clone());
-    desk.step(&mut list);
-    desk.expect_listed(&list, &[DUMMY, A, B]);
-    desk.verdicts[0] = Verdict::of(State::Up);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A, B, C]);
-    // One that is down is down with all of them.
-    desk.verdicts[0] = Verdict::of(State::Down).with(BTreeSet::new(), unconfirmed);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY]);
+    fixture.verdicts[0] = Verdict::of(State::Up).with(BTreeSet::new(), unconfirmed.clone());
+    fixture.step(&mut list);
+    fixture.expect_listed(&list, &[DUMMY, A, B]);
+    fixture.verdicts[0] = Verdict::of(State::Up);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A, B, C]);
+    // A service that is down is withdrawn with all its prefixes.
+    fixture.verdicts[0] = Verdict::of(State::Down).with(BTreeSet::new(), unconfirmed);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY]);
 }
 
 #[test]
-fn a_prefix_that_cannot_be_withdrawn_at_a_reload_may_come_back_by_the_next() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
+fn a_prefix_that_could_not_be_withdrawn_at_a_reload_can_return_at_the_next_one() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
     // A directory in the place of the file can neither be read nor replaced.
-    let whole = fs::read(&desk.bird.conf).unwrap();
-    fs::remove_file(&desk.bird.conf).unwrap();
-    fs::create_dir(&desk.bird.conf).unwrap();
-    desk.reload(&mut list, &[("b", &[B])]);
-    desk.step(&mut list);
-    desk.reload(&mut list, &[("b", &[B]), ("a", &[A])]);
-    desk.verdict("a", State::Up);
-    fs::remove_dir(&desk.bird.conf).unwrap();
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, A, B]);
-    assert_ne!(fs::read(&desk.bird.conf).unwrap(), whole, "written anew");
+    let before = fs::read(&fixture.bird.conf).unwrap();
+    fs::remove_file(&fixture.bird.conf).unwrap();
+    fs::create_dir(&fixture.bird.conf).unwrap();
+    fixture.reload(&mut list, &[("b", &[B])]);
+    fixture.step(&mut list);
+    fixture.reload(&mut list, &[("b", &[B]), ("a", &[A])]);
+    fixture.verdict("a", State::Up);
+    fs::remove_dir(&fixture.bird.conf).unwrap();
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, A, B]);
+    assert_ne!(fs::read(&fixture.bird.conf).unwrap(), before, "the file is rewritten");
 }
 
 #[test]
-fn another_variable_and_another_dummy_are_one_write() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let mut list = desk.open();
-    desk.step(&mut list);
-    desk.told(&mut list);
+fn a_new_variable_and_a_new_dummy_are_one_write() {
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
+    fixture.confirm(&mut list);
     let other = "10.189.200.254/32";
-    desk.bird = Bird { variable: "OTHER".to_string(), dummy: Some(prefix(other)), ..desk.bird.clone() };
-    desk.verdict("a", State::Up);
-    desk.reload(&mut list, &[("a", &[A])]);
-    desk.step(&mut list);
-    let PrefixFile { variable, prefixes, flaw, .. } = desk.file();
+    fixture.bird = Bird { variable: "OTHER".to_string(), dummy: Some(prefix(other)), ..fixture.bird.clone() };
+    fixture.verdict("a", State::Up);
+    fixture.reload(&mut list, &[("a", &[A])]);
+    fixture.step(&mut list);
+    let PrefixFile { variable, prefixes, flaw, .. } = fixture.file();
     assert_eq!((variable.as_deref(), flaw), (Some("OTHER"), None));
     assert_eq!(prefixes, [other, A].map(prefix));
     assert!(list.is_owed());
-    desk.told(&mut list);
-    assert_eq!(desk.next_wakeup(&mut list), None);
+    fixture.confirm(&mut list);
+    assert_eq!(fixture.next_wakeup(&mut list), None);
 }
 
-/// Its own command went with it.
+/// Its custom command is removed with it.
 #[test]
-fn of_a_service_that_goes_the_familys_command_tells() {
-    let mut desk = Desk::listing(&[DUMMY, A, B]);
-    desk.change_services(by_custom);
-    let mut list = desk.open();
-    desk.step(&mut list);
+fn the_familys_command_notifies_bird_of_a_removed_service() {
+    let mut fixture = Fixture::listing(&[DUMMY, A, B]);
+    fixture.change_services(set_custom_command);
+    let mut list = fixture.open();
+    fixture.step(&mut list);
     assert!(!list.is_owed());
-    desk.services.remove(0);
-    list.reload(&desk.bird, &desk.services, &desk.verdicts);
-    desk.verdicts.remove(0);
-    desk.step(&mut list);
-    desk.expect(&list, &[DUMMY, B]);
-    desk.told(&mut list);
+    fixture.services.remove(0);
+    list.reload(&fixture.bird, &fixture.services, &fixture.verdicts);
+    fixture.verdicts.remove(0);
+    fixture.step(&mut list);
+    fixture.expect(&list, &[DUMMY, B]);
+    fixture.confirm(&mut list);
 }
 
 #[test]
 fn a_prefix_of_several_services_is_listed_while_none_is_down() {
-    let mut desk = Desk::listing(&[DUMMY, A]);
-    let mut list = desk.open();
-    desk.reload(&mut list, &[("a", &[A]), ("b", &[A, B])]);
+    let mut fixture = Fixture::listing(&[DUMMY, A]);
+    let mut list = fixture.open();
+    fixture.reload(&mut list, &[("a", &[A]), ("b", &[A, B])]);
     for (service, state, listed) in [
         ("a", State::Up, &[DUMMY, A][..]),
         ("b", State::Up, &[DUMMY, A, B]),
@@ -782,34 +783,34 @@ fn a_prefix_of_several_services_is_listed_while_none_is_down() {
         ("b", State::Up, &[DUMMY, B]),
         ("a", State::Up, &[DUMMY, B, A]),
     ] {
-        desk.verdict(service, state);
-        desk.step(&mut list);
-        desk.expect_listed(&list, listed);
+        fixture.verdict(service, state);
+        fixture.step(&mut list);
+        fixture.expect_listed(&list, listed);
     }
 }
 
-/// Thousands of prefixes of one service that are not assigned, or wait for the verdict of a check.
+/// Thousands of prefixes of one service are not assigned, or wait for a verdict.
 #[test]
 fn a_service_may_have_very_many_prefixes() {
     let n = MANY;
-    let mut desk = Desk::new();
+    let mut fixture = Fixture::new();
     let all = prefixes(n);
-    desk.services = vec![Arc::new(Service { prefixes: all.clone(), ..service("a", &[]) })];
-    desk.verdicts.truncate(1);
-    let mut list = desk.open();
+    fixture.services = vec![Arc::new(Service { prefixes: all.clone(), ..service("a", &[]) })];
+    fixture.verdicts.truncate(1);
+    let mut list = fixture.open();
     let (missing, unconfirmed): (BTreeSet<_>, BTreeSet<_>) =
         all.iter().partition(|prefix| matches!(prefix.address(), std::net::IpAddr::V4(ip) if ip.octets()[3] % 2 == 0));
     for state in [State::Up, State::Down, State::Up] {
-        desk.verdicts[0] = Verdict::of(state).with(missing.clone(), unconfirmed.clone());
+        fixture.verdicts[0] = Verdict::of(state).with(missing.clone(), unconfirmed.clone());
         list.recheck();
-        desk.step(&mut list);
-        desk.verdict("a", state);
+        fixture.step(&mut list);
+        fixture.verdict("a", state);
         list.recheck();
-        desk.step(&mut list);
+        fixture.step(&mut list);
         assert!(!list.query().chunks().is_empty());
-        desk.told(&mut list);
+        fixture.confirm(&mut list);
     }
-    list.reload(&desk.bird, &desk.services, &desk.verdicts);
-    desk.step(&mut list);
-    assert_eq!(list.in_file().len(), n + 1);
+    list.reload(&fixture.bird, &fixture.services, &fixture.verdicts);
+    fixture.step(&mut list);
+    assert_eq!(list.levels().in_file.len(), n + 1);
 }

@@ -1,4 +1,4 @@
-//! A reconfigurer over the control socket of a real BIRD, with real lists; the steps are called by hand.
+//! A reconfigurer over the control socket of a real BIRD, with real lists; the test calls each step.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,7 +9,7 @@ use crate::check::health::State;
 use crate::check::Check;
 use crate::command::Command;
 use crate::config::files::{load, ServiceFiles, Sources};
-use crate::config::settings::{Bird, OnDisabled, Service};
+use crate::config::settings::{Bird, Daemon, OnDisabled, Service};
 use crate::prefix::Prefix;
 use crate::sys::atomic_file::{replace, Durability};
 use crate::testing::real_bird::{prefixes, Programs, RealBird, VARIABLE};
@@ -18,27 +18,27 @@ use crate::testing::sample::service;
 const DUMMIES: [&str; 2] = ["10.189.200.255/32", "2001:db8::1/128"];
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Two services, a list of their prefixes, and a reconfigurer for the BIRD that includes it.
-struct Desk {
+/// Two services `a` and `b`, the list of their prefixes, and the reconfigurer of a BIRD that includes it.
+struct Fixture {
     reconfigurer: Reconfigurer,
     checks: Vec<Check>,
     give_up: StopToken,
 }
 
-impl Desk {
-    fn new(family: Family, list: &Path, socket: &Path, dummy: Option<Prefix>) -> Desk {
-        Desk::of_settings(family, &settings(list, socket, dummy))
+impl Fixture {
+    fn new(family: Family, list: &Path, socket: &Path, dummy: Option<Prefix>) -> Fixture {
+        Fixture::of_settings(family, &settings(list, socket, dummy))
     }
 
-    /// For a BIRD that runs and includes its list.
-    fn of(bird: &RealBird, family: Family, dummy: Option<Prefix>) -> Desk {
-        Desk::new(family, &bird.at("list.conf"), &bird.socket(), dummy)
+    /// For a running BIRD that includes its list.
+    fn of(bird: &RealBird, family: Family, dummy: Option<Prefix>) -> Fixture {
+        Fixture::new(family, &bird.at("list.conf"), &bird.socket(), dummy)
     }
 
-    fn of_settings(family: Family, bird: &Bird) -> Desk {
+    fn of_settings(family: Family, bird: &Bird) -> Fixture {
         let with = |(prefix, name): (Prefix, &str)| Arc::new(service(name, &prefix.to_string()));
         let services: Vec<_> = prefixes(family, 0..2).into_iter().zip(["a", "b"]).map(with).collect();
-        Desk {
+        Fixture {
             reconfigurer: Reconfigurer::new(
                 vec![PrefixList::open(family, bird, &services, false, MINUTE)],
                 Address::of(bird),
@@ -49,13 +49,13 @@ impl Desk {
         }
     }
 
-    fn say(&self, service: &str, state: State) {
+    fn set_state(&self, service: &str, state: State) {
         let decision = if state == State::Up { OnDisabled::Advertise } else { OnDisabled::Withdraw };
         let check = self.checks.iter().find(|check| check.name() == service).unwrap();
         let _ = check.state_mut().decide(decision);
     }
 
-    /// Does what is due of the files, however far ahead that is.
+    /// Writes the files, even if their next step is not due yet.
     fn write(&mut self) {
         let now = Instant::now();
         let verdicts: Vec<_> = self.checks.iter().map(|check| check.state().verdict()).collect();
@@ -67,7 +67,7 @@ impl Desk {
         }
     }
 
-    /// Does what is due, however far ahead that is; returns how far ahead it was for BIRD.
+    /// Makes the next attempt, even if it is not due yet. Returns the remaining time, or None if none is scheduled.
     fn step(&mut self) -> Option<Duration> {
         let now = Instant::now();
         self.write();
@@ -76,7 +76,7 @@ impl Desk {
         Some(at.saturating_duration_since(now))
     }
 
-    /// Taken and failed reconfigures, and whether BIRD is in line.
+    /// Accepted and failed reconfigures, and whether BIRD is in sync.
     fn counts(&self) -> (u64, u64, bool) {
         let Counts { taken, failed, .. } = self.reconfigurer.counts();
         (taken, failed, self.list().is_in_sync())
@@ -107,8 +107,8 @@ fn settings(list: &Path, socket: &Path, dummy: Option<Prefix>) -> Bird {
     }
 }
 
-/// The same by command.
-fn by(command: &str, list: &Path, dummy: Option<Prefix>) -> Bird {
+/// The same for a reconfigure command.
+fn command_settings(command: &str, list: &Path, dummy: Option<Prefix>) -> Bird {
     Bird {
         reconfigure_cmd: Command::parse(command).unwrap(),
         control_socket: None,
@@ -120,7 +120,7 @@ fn dummy(family: Family) -> Prefix {
     DUMMIES[usize::from(family == Family::V6)].parse().unwrap()
 }
 
-/// The list as it is written, so that it is found right.
+/// The text of a valid prefix file.
 fn text(dummy: Option<&Prefix>, list: &[Prefix]) -> String {
     crate::bird::prefix_file::render(VARIABLE, dummy, list, "2026-01-01 00:00:00.000000", 1)
 }
@@ -130,43 +130,46 @@ fn lists(dummy: Prefix, numbers: std::ops::Range<u32>) -> Vec<Prefix> {
 }
 
 #[test]
-fn a_bird_that_holds_the_list_is_left_alone_and_asked_each_minute() {
+fn a_bird_that_holds_the_list_is_left_alone_and_queried_each_minute() {
     for programs in Programs::all() {
         let dummy = dummy(programs.family);
         let bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..2)));
-        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
-        assert_eq!(desk.step(), Some(Duration::ZERO));
-        assert_eq!(desk.counts(), (0, 0, true), "{}", desk.problem());
-        assert_eq!(desk.reconfigurer.is_busy(&desk.give_up), Some(false));
-        let counts = desk.reconfigurer.counts();
-        assert!(counts.last_success.is_some() && counts.last_taken.is_none(), "BIRD was asked, not told: {counts:?}");
-        let minute = desk.step().unwrap();
+        let mut fixture = Fixture::of(&bird, programs.family, Some(dummy));
+        assert_eq!(fixture.step(), Some(Duration::ZERO));
+        assert_eq!(fixture.counts(), (0, 0, true), "{}", fixture.problem());
+        assert_eq!(fixture.reconfigurer.is_busy(&fixture.give_up), Some(false));
+        let counts = fixture.reconfigurer.counts();
+        assert!(
+            counts.last_success.is_some() && counts.last_taken.is_none(),
+            "BIRD was queried, not reconfigured: {counts:?}"
+        );
+        let minute = fixture.step().unwrap();
         assert!(minute > VERIFY_INTERVAL / 2 && minute <= VERIFY_INTERVAL, "{minute:?}");
-        assert_eq!(desk.counts(), (0, 0, true));
-        // A change is told, and a query in between holds up nothing.
-        desk.say("a", State::Down);
-        assert_eq!(desk.step(), Some(Duration::ZERO));
-        assert_eq!(desk.counts(), (1, 0, true), "{}", desk.problem());
-        assert_eq!(desk.in_bird(), lists(dummy, 1..2));
-        let counts = desk.reconfigurer.counts();
+        assert_eq!(fixture.counts(), (0, 0, true));
+        // A change causes a reconfigure without delay.
+        fixture.set_state("a", State::Down);
+        assert_eq!(fixture.step(), Some(Duration::ZERO));
+        assert_eq!(fixture.counts(), (1, 0, true), "{}", fixture.problem());
+        assert_eq!(fixture.in_bird(), lists(dummy, 1..2));
+        let counts = fixture.reconfigurer.counts();
         assert_eq!(counts.last_taken, counts.last_success);
     }
 }
 
 #[test]
-fn a_bird_is_gone_where_it_was_there_before() {
+fn a_bird_counts_as_gone_only_if_it_has_answered_before() {
     for programs in Programs::all() {
         let dummy = dummy(programs.family);
         let mut bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..2)));
-        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
-        desk.step();
+        let mut fixture = Fixture::of(&bird, programs.family, Some(dummy));
+        fixture.step();
         bird.kill();
-        desk.say("a", State::Down);
-        desk.step();
-        assert!(!desk.reconfigurer.is_gone(), "it may be back at the second try");
-        desk.step();
-        assert!(desk.reconfigurer.is_gone(), "{}", desk.problem());
-        let mut never = Desk::of(&bird, programs.family, Some(dummy));
+        fixture.set_state("a", State::Down);
+        fixture.step();
+        assert!(!fixture.reconfigurer.is_gone(), "it may be back at the second attempt");
+        fixture.step();
+        assert!(fixture.reconfigurer.is_gone(), "{}", fixture.problem());
+        let mut never = Fixture::of(&bird, programs.family, Some(dummy));
         for _ in 0..5 {
             never.step();
         }
@@ -175,108 +178,108 @@ fn a_bird_is_gone_where_it_was_there_before() {
 }
 
 #[test]
-fn a_bird_that_runs_an_older_list_is_told_at_start() {
+fn a_bird_with_an_older_list_is_reconfigured_at_the_start() {
     for programs in Programs::all() {
         let dummy = dummy(programs.family);
         let bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..3)));
         bird.list(&text(Some(&dummy), &lists(dummy, 0..2)));
-        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
-        desk.step();
-        assert_eq!(desk.counts(), (1, 0, true), "a prefix that nobody knows is noticed, too: {}", desk.problem());
+        let mut fixture = Fixture::of(&bird, programs.family, Some(dummy));
+        fixture.step();
+        assert_eq!(fixture.counts(), (1, 0, true), "a prefix of no service is noticed too: {}", fixture.problem());
     }
 }
 
 #[test]
-fn a_bird_that_was_started_with_another_file_is_brought_in_line() {
+fn a_bird_that_was_restarted_with_another_file_is_reconfigured() {
     for programs in Programs::all() {
         let dummy = dummy(programs.family);
         let mut bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..2)));
-        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
-        desk.step();
-        desk.say("a", State::Down);
-        desk.step();
-        assert_eq!(desk.counts(), (1, 0, true));
+        let mut fixture = Fixture::of(&bird, programs.family, Some(dummy));
+        fixture.step();
+        fixture.set_state("a", State::Down);
+        fixture.step();
+        assert_eq!(fixture.counts(), (1, 0, true));
 
-        // It is back with an old file, and somebody has mended bird.conf since.
+        // BIRD restarts with an old list, and bird.conf is repaired afterwards.
         let include = format!("include \"{}\";\n", bird.at("list.conf").display());
         bird.conf(&format!("define {VARIABLE} = [ {} ];\n", prefixes(programs.family, 0..1)[0]));
         bird.restart();
         bird.conf(&include);
-        desk.step();
-        assert_eq!(desk.counts(), (2, 0, true), "{}", desk.problem());
-        assert_eq!(desk.in_bird(), lists(dummy, 1..2));
+        fixture.step();
+        assert_eq!(fixture.counts(), (2, 0, true), "{}", fixture.problem());
+        assert_eq!(fixture.in_bird(), lists(dummy, 1..2));
 
-        // It goes on with one that is not ours: nothing helps, and that is said.
+        // bird.conf does not include our file any more: a reconfigure does not help, which is reported.
         bird.conf(&format!("define {VARIABLE} = [ {} ];\n", prefixes(programs.family, 0..1)[0]));
         bird.restart();
         for failed in 1..3 {
-            desk.step();
-            assert_eq!(desk.counts(), (2, failed, false));
-            assert_eq!(desk.in_bird(), prefixes(programs.family, 0..1), "as far as it was asked");
+            fixture.step();
+            assert_eq!(fixture.counts(), (2, failed, false));
+            assert_eq!(fixture.in_bird(), prefixes(programs.family, 0..1), "the queried prefixes that BIRD holds");
             let expected = format!("BIRD read its configuration, but not the list with it: BIRD does not list {dummy}");
-            assert_eq!(desk.problem(), expected);
+            assert_eq!(fixture.problem(), expected);
         }
         bird.conf("");
-        desk.step();
-        let problem = desk.problem().to_string();
+        fixture.step();
+        let problem = fixture.problem().to_string();
         assert!(problem.contains("BIRD cannot say what ACAST_PS_ADVERTISE lists: "), "{problem}");
         assert!(
             problem.ends_with(&format!("; does bird.conf include {}?", bird.at("list.conf").display())),
             "{problem}"
         );
 
-        // Nobody is there, then BIRD is back as it should be: it is left alone.
+        // BIRD is down, then it is back with the right list: it is left alone.
         bird.conf(&include);
         bird.kill();
-        desk.step();
-        assert!(desk.problem().contains("BIRD is down"), "{}", desk.problem());
-        assert!(desk.in_bird().is_empty(), "nothing is assumed");
+        fixture.step();
+        assert!(fixture.problem().contains("BIRD is down"), "{}", fixture.problem());
+        assert!(fixture.in_bird().is_empty(), "nothing is assumed");
         bird.restart();
-        desk.step();
-        assert_eq!((desk.counts().0, desk.problem(), desk.counts().2), (2, "", true));
+        fixture.step();
+        assert_eq!((fixture.counts().0, fixture.problem(), fixture.counts().2), (2, "", true));
     }
 }
 
 #[test]
-fn without_a_dummy_the_list_may_be_empty_where_bird_reads_that() {
+fn without_a_dummy_the_list_is_empty_if_bird_accepts_that() {
     for programs in Programs::all() {
         let bird = RealBird::start(&programs, &text(None, &prefixes(programs.family, 0..2)));
-        let mut desk = Desk::of(&bird, programs.family, None);
-        desk.step();
-        desk.step();
-        desk.say("a", State::Down);
-        desk.say("b", State::Down);
-        desk.step();
+        let mut fixture = Fixture::of(&bird, programs.family, None);
+        fixture.step();
+        fixture.step();
+        fixture.set_state("a", State::Down);
+        fixture.set_state("b", State::Down);
+        fixture.step();
         let expected: Vec<Prefix> = if programs.modern { Vec::new() } else { vec![dummy(programs.family)] };
-        assert!(desk.counts().2, "{}", desk.problem());
-        assert_eq!(desk.in_bird(), expected);
-        assert_eq!(*desk.list().in_file(), expected);
+        assert!(fixture.counts().2, "{}", fixture.problem());
+        assert_eq!(fixture.in_bird(), expected);
+        assert_eq!(*fixture.list().levels().in_file, expected);
     }
 }
 
-/// Whose version is not known is found out by its refusal.
+/// The version of this BIRD is unknown, so only its refusal shows that it requires a dummy.
 #[test]
 fn an_empty_list_that_is_refused_gets_the_default_dummy() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list");
     let script = "echo Reading configuration from x; grep -q /32 LIST && echo Reconfigured || echo /x:5:1 syntax error";
     let script = script.replace("LIST", list.to_str().unwrap());
-    let mut desk = Desk::of_settings(Family::V4, &by(&format!("sh -c '{script}'"), &list, None));
-    desk.step();
-    assert!(desk.problem().contains("/x:5:1 syntax error"), "{}", desk.problem());
-    desk.step();
-    assert_eq!(desk.counts(), (1, 1, true), "{}", desk.problem());
-    assert_eq!(desk.in_bird(), [dummy(Family::V4)]);
-    // A newer BIRD reads it again.
-    desk.reconfigurer.meet(Version::from_greeting("BIRD 2.0.11 ready."));
-    desk.say("a", State::Down);
-    assert!(desk.list().next_wakeup(Instant::now()).is_some());
-    desk.write();
-    assert!(desk.list().in_file().is_empty());
+    let mut fixture = Fixture::of_settings(Family::V4, &command_settings(&format!("sh -c '{script}'"), &list, None));
+    fixture.step();
+    assert!(fixture.problem().contains("/x:5:1 syntax error"), "{}", fixture.problem());
+    fixture.step();
+    assert_eq!(fixture.counts(), (1, 1, true), "{}", fixture.problem());
+    assert_eq!(fixture.in_bird(), [dummy(Family::V4)]);
+    // A newer BIRD accepts empty lists.
+    fixture.reconfigurer.set_version(Version::from_greeting("BIRD 2.0.11 ready."));
+    fixture.set_state("a", State::Down);
+    assert!(fixture.list().next_wakeup(Instant::now()).is_some());
+    fixture.write();
+    assert!(fixture.list().levels().in_file.is_empty());
 }
 
-/// A command that writes a line into `runs` and answers as this BIRD does.
-fn answers(greeting: &str, dir: &Path) -> String {
+/// A command that appends a line to `runs`, prints `greeting` and answers as BIRD does.
+fn birdc(greeting: &str, dir: &Path) -> String {
     format!("sh -c 'echo x >> {}; {greeting} echo Reconfigured'", dir.join("runs").display())
 }
 
@@ -284,8 +287,7 @@ fn runs(dir: &Path) -> usize {
     std::fs::read_to_string(dir.join("runs")).unwrap_or_default().lines().count()
 }
 
-/// BIRD 2.0 needs it to send the last of its routes at once, however short our own list is, and what does not say its
-/// version may be one.
+/// BIRD 2.0 sends the last of its routes only then, however short our own list is. A BIRD of unknown version may be one.
 #[test]
 fn after_a_change_by_command_an_old_bird_is_woken_once() {
     for (greeting, wakes) in [
@@ -298,119 +300,120 @@ fn after_a_change_by_command_an_old_bird_is_woken_once() {
         ("echo BIRD 3.3.2 ready.;", false),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let bird = by(&answers(greeting, dir.path()), &dir.path().join("list"), Some(dummy(Family::V4)));
-        let mut desk = Desk::of_settings(Family::V4, &bird);
-        for (told, state) in (1..).zip([State::Down, State::Up, State::Down]) {
-            desk.say("a", state);
+        let bird = command_settings(&birdc(greeting, dir.path()), &dir.path().join("list"), Some(dummy(Family::V4)));
+        let mut fixture = Fixture::of_settings(Family::V4, &bird);
+        for (taken, state) in (1..).zip([State::Down, State::Up, State::Down]) {
+            fixture.set_state("a", state);
             let before = runs(dir.path());
-            desk.step();
-            assert_eq!((runs(dir.path()) - before, desk.counts()), (1, (told, 0, true)), "{greeting}");
-            let soon = desk.step();
-            assert_eq!(soon.is_some(), wakes, "{greeting}");
-            assert!(soon.is_none_or(|after| after <= COALESCE_WINDOW));
-            assert_eq!((runs(dir.path()) - before, desk.counts()), (1 + usize::from(wakes), (told, 0, true)));
-            assert_eq!(desk.step(), None, "once is enough");
+            fixture.step();
+            assert_eq!((runs(dir.path()) - before, fixture.counts()), (1, (taken, 0, true)), "{greeting}");
+            let delay = fixture.step();
+            assert_eq!(delay.is_some(), wakes, "{greeting}");
+            assert!(delay.is_none_or(|delay| delay <= COALESCE_WINDOW));
+            assert_eq!((runs(dir.path()) - before, fixture.counts()), (1 + usize::from(wakes), (taken, 0, true)));
+            assert_eq!(fixture.step(), None, "once is enough");
         }
     }
 }
 
-/// It would have BIRD read a file that is none of ours.
+/// BIRD would read the foreign change.
 #[test]
-fn nobody_is_woken_where_somebody_changed_the_file() {
+fn bird_is_not_woken_while_the_file_has_a_foreign_change() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list");
-    let bird = by(&answers("echo BIRD 2.0.12 ready.;", dir.path()), &list, Some(dummy(Family::V4)));
-    let mut desk = Desk::of_settings(Family::V4, &bird);
-    desk.step();
+    let bird = command_settings(&birdc("echo BIRD 2.0.12 ready.;", dir.path()), &list, Some(dummy(Family::V4)));
+    let mut fixture = Fixture::of_settings(Family::V4, &bird);
+    fixture.step();
     assert_eq!(runs(dir.path()), 1);
     replace(&list, b"", Durability::Unsynced).unwrap();
-    assert!(desk.reconfigurer.next_wakeup(Busy::default(), Instant::now()).is_some());
-    assert_eq!(desk.reconfigurer.advance(&desk.give_up), None);
+    assert!(fixture.reconfigurer.next_wakeup(Busy::default(), Instant::now()).is_some());
+    assert_eq!(fixture.reconfigurer.advance(&fixture.give_up), None);
     assert_eq!(runs(dir.path()), 1);
-    assert_eq!(desk.reconfigurer.next_wakeup(Busy::default(), Instant::now()), None);
-    // It is put right and told, which is one more change.
-    desk.reconfigurer.lists_mut()[0].recheck();
-    desk.step();
-    assert_eq!((runs(dir.path()), desk.step().is_some(), runs(dir.path())), (2, true, 3));
+    assert_eq!(fixture.reconfigurer.next_wakeup(Busy::default(), Instant::now()), None);
+    // The repair is one more change, followed by a reconfigure and one more wake-up.
+    fixture.reconfigurer.lists_mut()[0].recheck();
+    fixture.step();
+    assert_eq!((runs(dir.path()), fixture.step().is_some(), runs(dir.path())), (2, true, 3));
 }
 
-/// Over a socket the end of the connection wakes BIRD, but of a long list it has not sent all by then. The next query
-/// wakes it.
+/// Over a socket the end of the connection wakes BIRD, but a long list is not sent completely by then. The next query wakes
+/// BIRD again.
 #[test]
-fn over_a_socket_only_a_long_list_needs_to_be_woken() {
+fn over_a_socket_bird_is_woken_only_after_a_long_list() {
     for (services, version, wakes) in [
-        (STEP - 1, Some("2.0.12"), false),
-        (STEP, Some("2.0.12"), true),
-        (STEP, None, true),
-        (STEP, Some("2.19.0"), false),
-        (STEP, Some("3.3.2"), false),
+        (ROUTES_PER_STEP - 1, Some("2.0.12"), false),
+        (ROUTES_PER_STEP, Some("2.0.12"), true),
+        (ROUTES_PER_STEP, None, true),
+        (ROUTES_PER_STEP, Some("2.19.0"), false),
+        (ROUTES_PER_STEP, Some("3.3.2"), false),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let bird = settings(&dir.path().join("list"), &dir.path().join("nobody"), None);
+        let bird = settings(&dir.path().join("list"), &dir.path().join("missing.ctl"), None);
         let all = Service { prefixes: prefixes(Family::V4, 0..services as u32), ..service("a", "10.0.0.0") };
         let list = PrefixList::open(Family::V4, &bird, &[Arc::new(all)], false, MINUTE);
         let mut reconfigurer = Reconfigurer::new(vec![list], Address::of(&bird), Arc::default());
         reconfigurer.version = version.and_then(|version| Version::from_greeting(&format!("BIRD {version} ready.")));
-        reconfigurer.wake_later();
-        assert_eq!(reconfigurer.ask_at.is_some(), wakes, "{services} {version:?}");
+        reconfigurer.schedule_wake();
+        assert_eq!(reconfigurer.recheck_at.is_some(), wakes, "{services} {version:?}");
     }
 }
 
-/// The default command may be for no BIRD at all where services' own commands tell.
+/// If services have custom commands, the default reconfigure command may not reach any BIRD.
 #[test]
-fn after_a_custom_command_bird_is_woken_by_a_way_that_is_configured() {
+fn after_a_custom_command_bird_is_woken_only_by_a_configured_transport() {
     let dir = tempfile::tempdir().unwrap();
     for (is_set, version, wakes) in [(false, "2.0.12", false), (true, "2.0.12", true), (true, "3.3.2", false)] {
-        let bird = Bird { reconfigure_cmd_is_set: is_set, ..by("/bin/false", &dir.path().join("list"), None) };
-        let mut desk = Desk::of_settings(Family::V4, &bird);
-        desk.reconfigurer.version = Version::from_greeting(&format!("BIRD {version} ready."));
-        desk.reconfigurer.wake_after_custom();
-        assert_eq!(desk.reconfigurer.ask_at.is_some(), wakes);
+        let bird =
+            Bird { reconfigure_cmd_is_set: is_set, ..command_settings("/bin/false", &dir.path().join("list"), None) };
+        let mut fixture = Fixture::of_settings(Family::V4, &bird);
+        fixture.reconfigurer.version = Version::from_greeting(&format!("BIRD {version} ready."));
+        fixture.reconfigurer.wake_after_custom();
+        assert_eq!(fixture.reconfigurer.recheck_at.is_some(), wakes);
     }
 }
 
 #[test]
-fn nobody_is_told_while_bird_may_be_busy() {
+fn no_reconfigure_is_sent_while_bird_may_be_busy() {
     let dir = tempfile::tempdir().unwrap();
-    let says = answers("echo BIRD 3.3.2 ready.; echo Reconfiguration in progress; exit;", dir.path());
-    let mut desk = Desk::of_settings(Family::V4, &by(&says, &dir.path().join("list"), None));
-    desk.write();
+    let command = birdc("echo BIRD 3.3.2 ready.; echo Reconfiguration in progress; exit;", dir.path());
+    let mut fixture = Fixture::of_settings(Family::V4, &command_settings(&command, &dir.path().join("list"), None));
+    fixture.write();
     let now = Instant::now();
     let busy = Busy { custom_runs: false, until: Some(now + MINUTE) };
     let runs = Busy { custom_runs: true, until: None };
-    assert_eq!(desk.reconfigurer.next_wakeup(Busy::default(), now), Some(now));
-    assert_eq!(desk.reconfigurer.next_wakeup(busy, now), Some(now + MINUTE));
-    assert_eq!(desk.reconfigurer.next_wakeup(runs, now), None, "the end of the command is the next occasion");
-    let until = desk.reconfigurer.advance(&desk.give_up).unwrap();
-    assert!(until > now + BUSY_PAUSE / 2 && desk.counts() == (1, 0, true), "{}", desk.problem());
-    // Over a socket BIRD says itself when it is not busy any more.
-    let mut desk = Desk::new(Family::V4, &dir.path().join("list"), &dir.path().join("nobody"), None);
-    desk.write();
-    assert_eq!(desk.reconfigurer.next_wakeup(busy, now), Some(now));
-    assert_eq!(desk.reconfigurer.next_wakeup(runs, now), None);
+    assert_eq!(fixture.reconfigurer.next_wakeup(Busy::default(), now), Some(now));
+    assert_eq!(fixture.reconfigurer.next_wakeup(busy, now), Some(now + MINUTE));
+    assert_eq!(fixture.reconfigurer.next_wakeup(runs, now), None, "the end of the command causes the next step");
+    let until = fixture.reconfigurer.advance(&fixture.give_up).unwrap();
+    assert!(until > now + BUSY_PAUSE / 2 && fixture.counts() == (1, 0, true), "{}", fixture.problem());
+    // Over a socket BIRD itself reports when it is no longer busy.
+    let mut fixture = Fixture::new(Family::V4, &dir.path().join("list"), &dir.path().join("missing.ctl"), None);
+    fixture.write();
+    assert_eq!(fixture.reconfigurer.next_wakeup(busy, now), Some(now));
+    assert_eq!(fixture.reconfigurer.next_wakeup(runs, now), None);
 }
 
-/// What BIRD holds of a list that was lost is the truth, and nothing has to be guessed or held.
+/// With the list that BIRD reports, no hold is needed.
 #[test]
-fn a_list_that_was_lost_is_asked_for() {
+fn a_lost_list_is_recovered_from_bird() {
     for programs in Programs::all() {
         let dummy = dummy(programs.family);
         let bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 1..2)));
         bird.list("");
-        let mut desk = Desk::of(&bird, programs.family, Some(dummy));
-        assert!(desk.list().lost().is_some());
-        desk.reconfigurer.recover_lost(&desk.give_up);
-        assert!(desk.list().lost().is_none() && desk.list().hold().is_none());
-        desk.step();
-        assert!(desk.counts().2 && !desk.list().is_held(), "{}", desk.problem());
-        assert_eq!(desk.in_bird(), lists(dummy, 1..2), "nobody has a verdict, and all stays as it was");
+        let mut fixture = Fixture::of(&bird, programs.family, Some(dummy));
+        assert!(fixture.list().lost_query().is_some());
+        fixture.reconfigurer.recover_lost(&fixture.give_up);
+        assert!(fixture.list().lost_query().is_none() && fixture.list().hold().is_none());
+        fixture.step();
+        assert!(fixture.counts().2 && !fixture.list().is_held(), "{}", fixture.problem());
+        assert_eq!(fixture.in_bird(), lists(dummy, 1..2), "without a verdict the list does not change");
 
-        let mut desk = Desk::new(programs.family, &bird.at("list.conf"), &bird.at("nobody"), Some(dummy));
-        assert!(desk.list().lost().is_none(), "the file is sound now");
+        let mut fixture = Fixture::new(programs.family, &bird.at("list.conf"), &bird.at("missing.ctl"), Some(dummy));
+        assert!(fixture.list().lost_query().is_none(), "the file is sound now");
         bird.list("");
-        desk = Desk::new(programs.family, &bird.at("list.conf"), &bird.at("nobody"), Some(dummy));
-        desk.reconfigurer.recover_lost(&desk.give_up);
-        assert!(desk.list().lost().is_none() && desk.list().is_held(), "who cannot be asked tells nothing");
+        fixture = Fixture::new(programs.family, &bird.at("list.conf"), &bird.at("missing.ctl"), Some(dummy));
+        fixture.reconfigurer.recover_lost(&fixture.give_up);
+        assert!(fixture.list().lost_query().is_none() && fixture.list().is_held(), "BIRD cannot be queried");
     }
 }
 
@@ -419,18 +422,18 @@ fn a_family_is_verified_while_the_file_of_the_other_cannot_be_written() {
     let Some(programs) = Programs::installed() else { return };
     let dummy = dummy(Family::V4);
     let mut bird = RealBird::start(&programs, &text(Some(&dummy), &lists(dummy, 0..2)));
-    let mut desk = Desk::of(&bird, Family::V4, Some(dummy));
+    let mut fixture = Fixture::of(&bird, Family::V4, Some(dummy));
     let six = settings(&bird.at("missing/list6"), &bird.socket(), None);
     let service = Arc::new(service("six", "2001:db8::5/128"));
-    desk.reconfigurer.lists.push(PrefixList::open(Family::V6, &six, &[service], false, MINUTE));
-    assert_eq!(desk.step(), Some(Duration::ZERO));
-    assert!(desk.reconfigurer.lists()[1].problem().is_some());
+    fixture.reconfigurer.lists.push(PrefixList::open(Family::V6, &six, &[service], false, MINUTE));
+    assert_eq!(fixture.step(), Some(Duration::ZERO));
+    assert!(fixture.reconfigurer.lists()[1].problem().is_some());
     for taken in 0..3 {
-        let minute = desk.step().unwrap();
+        let minute = fixture.step().unwrap();
         assert!(minute > VERIFY_INTERVAL / 2 && minute <= VERIFY_INTERVAL, "{minute:?}");
-        assert_eq!(desk.counts(), (taken, 0, true), "{}", desk.problem());
-        assert!(!desk.reconfigurer.lists()[1].is_in_sync());
-        // Somebody starts it with another list.
+        assert_eq!(fixture.counts(), (taken, 0, true), "{}", fixture.problem());
+        assert!(!fixture.reconfigurer.lists()[1].is_in_sync());
+        // BIRD is restarted with another list.
         let include = format!("include \"{}\";\n", bird.at("list.conf").display());
         bird.conf(&format!("define {VARIABLE} = [ {dummy} ];\n"));
         bird.restart();
@@ -438,9 +441,9 @@ fn a_family_is_verified_while_the_file_of_the_other_cannot_be_written() {
     }
 }
 
-/// A restricted socket answers queries, and takes no reconfigure.
+/// A restricted socket answers queries, and refuses a reconfigure.
 #[test]
-fn a_restricted_socket_is_named_as_the_reason() {
+fn a_restricted_socket_is_reported_as_the_problem() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("ro.ctl");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -456,47 +459,47 @@ fn a_restricted_socket_is_named_as_the_reason() {
             let _ = write.write_all(answer.as_bytes());
         }
     };
-    // It ends with the test program: nobody waits for it.
+    // The thread ends with the test program.
     std::thread::spawn(move || {
         for stream in listener.incoming().map(Result::unwrap) {
             std::thread::spawn(move || talk(stream));
         }
     });
-    let mut desk = Desk::new(Family::V4, &dir.path().join("list"), &socket, Some(dummy(Family::V4)));
+    let mut fixture = Fixture::new(Family::V4, &dir.path().join("list"), &socket, Some(dummy(Family::V4)));
     for failed in 1..3 {
-        desk.step();
-        assert_eq!(desk.counts(), (0, failed, false));
-        assert!(desk.problem().ends_with("Access denied"), "{}", desk.problem());
+        fixture.step();
+        assert_eq!(fixture.counts(), (0, failed, false));
+        assert!(fixture.problem().ends_with("Access denied"), "{}", fixture.problem());
     }
 }
 
-/// A service that has the default dummy's prefix would be advertised for ever.
+/// Otherwise a service with the default dummy's prefix would be advertised for ever.
 #[test]
-fn a_prefix_of_a_service_is_no_dummy() {
+fn a_prefix_of_a_service_does_not_serve_as_the_dummy() {
     let dir = tempfile::tempdir().unwrap();
-    let mut desk = Desk::new(Family::V4, &dir.path().join("list"), &dir.path().join("nobody"), None);
-    desk.reconfigurer.lists[0].set_empty_lists_are_read(false);
-    desk.step();
-    assert_eq!(*desk.list().in_file(), [dummy(Family::V4)]);
+    let mut fixture = Fixture::new(Family::V4, &dir.path().join("list"), &dir.path().join("missing.ctl"), None);
+    fixture.reconfigurer.lists[0].set_empty_lists_are_read(false);
+    fixture.step();
+    assert_eq!(*fixture.list().levels().in_file, [dummy(Family::V4)]);
     let named = [Arc::new(service("c", DUMMIES[0]))];
-    let bird = by("/bin/false", &dir.path().join("other"), None);
-    desk.reconfigurer.lists = vec![PrefixList::open(Family::V4, &bird, &named, false, MINUTE)];
-    desk.reconfigurer.lists[0].set_empty_lists_are_read(false);
-    desk.checks = named.into_iter().map(Check::new).collect();
-    desk.step();
-    assert!(desk.list().in_file().is_empty());
+    let bird = command_settings("/bin/false", &dir.path().join("other"), None);
+    fixture.reconfigurer.lists = vec![PrefixList::open(Family::V4, &bird, &named, false, MINUTE)];
+    fixture.reconfigurer.lists[0].set_empty_lists_are_read(false);
+    fixture.checks = named.into_iter().map(Check::new).collect();
+    fixture.step();
+    assert!(fixture.list().levels().in_file.is_empty());
 }
 
 #[test]
-fn families_with_the_same_way_are_told_together() {
+fn families_with_the_same_transport_share_a_reconfigurer() {
     let bird = |socket: Option<&str>, command: &str| Bird {
         control_socket: socket.map(PathBuf::from),
-        ..by(command, Path::new("/nonexistent/list"), None)
+        ..command_settings(command, Path::new("/nonexistent/list"), None)
     };
     let check = |one: Bird, other: Bird, same: bool| {
         let open = |family, bird| PrefixList::open(family, bird, &[], false, MINUTE);
         let lists = vec![open(Family::V4, &one), open(Family::V6, &other)];
-        assert_eq!(Reconfigurer::group(lists, &Arc::default()).len(), if same { 1 } else { 2 });
+        assert_eq!(ReconfigurerSet::new(lists, Arc::default()).iter().count(), if same { 1 } else { 2 });
     };
     check(bird(None, "birdc configure"), bird(None, "birdc configure"), true);
     check(bird(None, "birdc configure"), bird(None, "birdc6 configure"), false);
@@ -505,15 +508,15 @@ fn families_with_the_same_way_are_told_together() {
     check(bird(Some("/run/bird.ctl"), "birdc configure"), bird(None, "birdc configure"), false);
 }
 
-/// Both families, and the transports `a` and `b`, which take what they are told.
-struct Crossing {
+/// Both families, each with the transport `a` or `b`; both transports accept every list.
+struct Families {
     dir: tempfile::TempDir,
-    all: Vec<Reconfigurer>,
+    reconfigurers: ReconfigurerSet,
     daemon: Daemon,
 }
 
-impl Crossing {
-    fn new(ways: [&str; 2]) -> Crossing {
+impl Families {
+    fn new(transports: [&str; 2]) -> Families {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let put = |name: &str, text: &str| replace(&at(name), text.as_bytes(), Durability::Unsynced).unwrap();
@@ -521,21 +524,22 @@ impl Crossing {
         put("services.conf", "[s]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1/32\n");
         let sources = Sources { main: at("main.conf"), services: ServiceFiles::File(at("services.conf")) };
         let daemon = load(&sources).map_err(|_| "refused").unwrap().settings.daemon;
-        let mut crossing = Crossing { dir, all: Vec::new(), daemon };
-        crossing.configure(ways);
+        let reconfigurers = ReconfigurerSet::new(Vec::new(), Arc::default());
+        let mut families = Families { dir, reconfigurers, daemon };
+        families.configure(transports);
         let open = |family| {
-            let bird = crossing.daemon.bird(family).unwrap();
+            let bird = families.daemon.bird(family).unwrap();
             PrefixList::open(family, bird, &[], false, MINUTE)
         };
-        crossing.all = Reconfigurer::group(Family::BOTH.map(open).into(), &Arc::default());
-        crossing.tell();
-        crossing
+        families.reconfigurers = ReconfigurerSet::new(Family::BOTH.map(open).into(), Arc::default());
+        families.reconfigure();
+        families
     }
 
-    fn configure(&mut self, ways: [&str; 2]) {
-        for (family, way) in Family::BOTH.into_iter().zip(ways) {
-            let command = format!("sh -c 'echo Reconfigured # {way}'");
-            let bird = by(&command, &self.dir.path().join(family.to_string()), Some(dummy(family)));
+    fn configure(&mut self, transports: [&str; 2]) {
+        for (family, transport) in Family::BOTH.into_iter().zip(transports) {
+            let command = format!("sh -c 'echo Reconfigured # {transport}'");
+            let bird = command_settings(&command, &self.dir.path().join(family.to_string()), Some(dummy(family)));
             match family {
                 Family::V4 => self.daemon.ipv4 = Some(bird),
                 Family::V6 => self.daemon.ipv6 = Some(bird),
@@ -543,9 +547,9 @@ impl Crossing {
         }
     }
 
-    fn tell(&mut self) {
+    fn reconfigure(&mut self) {
         let (now, stop) = (Instant::now(), StopToken::new().unwrap());
-        for reconfigurer in &mut self.all {
+        for reconfigurer in self.reconfigurers.iter_mut() {
             for list in reconfigurer.lists_mut().iter_mut().filter(|list| list.next_wakeup(now).is_some()) {
                 list.converge(&[], now);
             }
@@ -555,42 +559,42 @@ impl Crossing {
         }
     }
 
-    /// Goes on with other transports. How many lists each has, and for each family whether BIRD took its list and how
-    /// many reconfigures count.
-    fn regroup(&mut self, ways: [&str; 2]) -> (Vec<usize>, [(bool, u64); 2]) {
-        self.configure(ways);
-        self.all = Reconfigurer::regroup(std::mem::take(&mut self.all), &self.daemon, &Arc::default());
+    /// Reloads with other transports. Returns how many lists each reconfigurer has, and for each family whether BIRD
+    /// accepted its list and how many reconfigures it counts.
+    fn regroup(&mut self, transports: [&str; 2]) -> (Vec<usize>, [(bool, u64); 2]) {
+        self.configure(transports);
+        self.reconfigurers.regroup(&self.daemon);
         let of = |family| {
-            let found = self.all.iter().find(|found| found.reads_any(&HashSet::from([family]))).unwrap();
-            let list = found.lists().iter().find(|list| list.family() == family).unwrap();
-            assert_eq!(list.in_bird().is_empty(), !list.is_in_sync(), "of another BIRD nothing is known");
-            assert_eq!(*found.transport.address(), Address::of(self.daemon.bird(family).unwrap()));
-            (list.is_in_sync(), found.counts().taken)
+            let mut all = self.reconfigurers.iter();
+            let reconfigurer = all.find(|reconfigurer| reconfigurer.reads_any(&HashSet::from([family]))).unwrap();
+            let list = reconfigurer.lists().iter().find(|list| list.family() == family).unwrap();
+            assert_eq!(list.in_bird().is_empty(), !list.is_in_sync(), "the list of another BIRD is unknown");
+            assert_eq!(*reconfigurer.transport.address(), Address::of(self.daemon.bird(family).unwrap()));
+            (list.is_in_sync(), reconfigurer.counts().taken)
         };
-        (self.all.iter().map(|found| found.lists().len()).collect(), Family::BOTH.map(of))
+        let lists = self.reconfigurers.iter().map(|reconfigurer| reconfigurer.lists().len()).collect();
+        (lists, Family::BOTH.map(of))
     }
 }
 
-/// A reload that changes nothing of it loses nothing; over another transport nothing is confirmed, and what was counted
-/// stays.
 #[test]
-fn over_another_transport_nothing_is_confirmed() {
-    // Nothing changes.
-    assert_eq!(Crossing::new(["a", "a"]).regroup(["a", "a"]), (vec![2], [(true, 1), (true, 1)]));
-    assert_eq!(Crossing::new(["a", "b"]).regroup(["a", "b"]), (vec![1, 1], [(true, 1), (true, 1)]));
-    // One goes to a transport of its own, then back.
-    let mut crossing = Crossing::new(["a", "a"]);
-    assert_eq!(crossing.regroup(["a", "b"]), (vec![1, 1], [(true, 1), (false, 1)]));
-    crossing.tell();
-    assert_eq!(crossing.regroup(["a", "b"]), (vec![1, 1], [(true, 1), (true, 2)]));
-    assert_eq!(crossing.regroup(["a", "a"]), (vec![2], [(true, 1), (false, 1)]));
-    // Both go, together and crosswise.
-    assert_eq!(Crossing::new(["a", "a"]).regroup(["b", "b"]), (vec![2], [(false, 1), (false, 1)]));
-    assert_eq!(Crossing::new(["a", "b"]).regroup(["b", "a"]), (vec![1, 1], [(false, 1), (false, 1)]));
-    // There and back at once, before anybody was told.
-    let mut crossing = Crossing::new(["a", "a"]);
-    crossing.regroup(["b", "b"]);
-    assert_eq!(crossing.regroup(["a", "a"]), (vec![2], [(false, 1), (false, 1)]));
-    crossing.tell();
-    assert_eq!(crossing.regroup(["a", "a"]), (vec![2], [(true, 2), (true, 2)]));
+fn a_reload_keeps_counts_but_confirms_no_list_over_a_new_transport() {
+    // The transports do not change.
+    assert_eq!(Families::new(["a", "a"]).regroup(["a", "a"]), (vec![2], [(true, 1), (true, 1)]));
+    assert_eq!(Families::new(["a", "b"]).regroup(["a", "b"]), (vec![1, 1], [(true, 1), (true, 1)]));
+    // One family gets a transport of its own, then returns.
+    let mut families = Families::new(["a", "a"]);
+    assert_eq!(families.regroup(["a", "b"]), (vec![1, 1], [(true, 1), (false, 1)]));
+    families.reconfigure();
+    assert_eq!(families.regroup(["a", "b"]), (vec![1, 1], [(true, 1), (true, 2)]));
+    assert_eq!(families.regroup(["a", "a"]), (vec![2], [(true, 1), (false, 1)]));
+    // Both families move, together and crosswise.
+    assert_eq!(Families::new(["a", "a"]).regroup(["b", "b"]), (vec![2], [(false, 1), (false, 1)]));
+    assert_eq!(Families::new(["a", "b"]).regroup(["b", "a"]), (vec![1, 1], [(false, 1), (false, 1)]));
+    // There and back, before a reconfigure.
+    let mut families = Families::new(["a", "a"]);
+    families.regroup(["b", "b"]);
+    assert_eq!(families.regroup(["a", "a"]), (vec![2], [(false, 1), (false, 1)]));
+    families.reconfigure();
+    assert_eq!(families.regroup(["a", "a"]), (vec![2], [(true, 2), (true, 2)]));
 }

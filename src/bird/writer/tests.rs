@@ -1,4 +1,4 @@
-//! The thread itself, on real files, with a program in birdc's place that does what the test says and counts its runs.
+//! The thread on real files. A script in the place of birdc counts its runs and answers as the test wants.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,9 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
+use super::busy::BUSY_RETRY;
+use super::first_verdict::START_ALLOWANCE;
 use super::*;
 use crate::bird::prefix_file;
+use crate::bird::startup::MAX_HOLD;
 use crate::check::reload::replace as replace_checks;
+use crate::check::schedule;
+use crate::check::start_limiter::processors;
 use crate::config::diff::diff;
 use crate::config::files::{load, ServiceFiles, Sources};
 use crate::config::settings::OnDisabled;
@@ -20,13 +25,13 @@ use crate::sys::atomic_file::{replace, Durability};
 
 const DUMMY: &str = "10.189.200.255/32";
 const MINUTE: Duration = Duration::from_secs(60);
-/// What a BIRD says that has not to be woken.
-const TAKEN: &str = "echo BIRD 2.19.2 ready.; echo Reconfigured";
-/// The line of `[daemon]` that a rig has at first.
+/// The answer of a BIRD that accepts the list and needs no wake-up.
+const ACCEPT: &str = "echo BIRD 2.19.2 ready.; echo Reconfigured";
+/// The initial option of `[daemon]`.
 const BIRDC: &str = "bird_reconfigure_cmd = DIR/birdc configure";
 const CUSTOM: &str = "custom_bird_reconfigure_cmd = DIR/birdc custom";
 
-/// A writer that runs, its files, and its BIRD.
+/// A writer, its files, and its BIRD.
 struct Rig {
     dir: tempfile::TempDir,
     events: Sender<Event>,
@@ -38,14 +43,14 @@ struct Rig {
 }
 
 impl Rig {
-    /// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, all listed in the file at first.
-    /// `DIR` in `daemon` and `service` is the rig's directory.
+    /// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, all listed in the file. `DIR` in `daemon`
+    /// and `service` stands for the rig's directory.
     fn new(services: usize, daemon: &str, service: &str) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let at = |text: &str| text.replace("DIR", dir.path().to_str().unwrap());
         put(
             &dir.path().join("birdc"),
-            "#!/bin/sh\necho $# $* >> DIR/runs\n. DIR/does\n".replace("DIR", &at("DIR")),
+            "#!/bin/sh\necho $# $* >> DIR/runs\n. DIR/script\n".replace("DIR", &at("DIR")),
             0o755,
         );
         put(&dir.path().join("main.conf"), at(&format!(
@@ -58,7 +63,7 @@ impl Rig {
         let checks = settings.services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
         let (events, state, give_up) = (channel().0, Arc::default(), StopToken::new().unwrap());
         let rig = Rig { dir, events, settings, checks, state, give_up, thread: None };
-        rig.bird_does(TAKEN);
+        rig.set_bird(ACCEPT);
         let listed: Vec<_> = (0..services).map(|n| format!("10.0.0.{n}/32").parse().unwrap()).collect();
         let dummy = DUMMY.parse().unwrap();
         let list = [vec![dummy], listed].concat();
@@ -67,8 +72,8 @@ impl Rig {
         rig
     }
 
-    /// Has other options of `[daemon]` and these services, each its name, prefixes and more lines, from now on. Returns the
-    /// checks until now.
+    /// Replaces the options of `[daemon]` and the services, each with its name, prefixes and other options. Returns the
+    /// former checks.
     fn configure(&mut self, daemon: &str, services: &[(&str, &str, &str)]) -> Arc<[Arc<Check>]> {
         let at = |text: &str| text.replace("DIR", self.dir.path().to_str().unwrap());
         put(
@@ -76,8 +81,8 @@ impl Rig {
             at(&format!("[daemon]\npidfile = DIR/pid\nbird_conf = DIR/prefixes\n{daemon}\n")),
             0o644,
         );
-        let section = |(name, prefixes, more): &(&str, &str, &str)| {
-            format!("[{name}]\ncheck_cmd = /bin/true\nip_prefix = {prefixes}\n{more}\n")
+        let section = |(name, prefixes, options): &(&str, &str, &str)| {
+            format!("[{name}]\ncheck_cmd = /bin/true\nip_prefix = {prefixes}\n{options}\n")
         };
         put(&self.path("services.conf"), at(&services.iter().map(section).collect::<String>()), 0o644);
         let change = diff(&self.settings, read_settings(self.dir.path())).unwrap();
@@ -86,7 +91,7 @@ impl Rig {
         std::mem::replace(&mut self.checks, checks)
     }
 
-    /// The same, and the writer goes on with it.
+    /// Configures the same and reloads the writer.
     fn reload(&mut self, daemon: &str, services: &[(&str, &str, &str)]) -> Arc<[Arc<Check>]> {
         let before = self.configure(daemon, services);
         let reload = Reload { settings: self.settings.clone(), checks: self.checks.clone() };
@@ -96,12 +101,12 @@ impl Rig {
 
     fn started(mut self) -> Rig {
         let (mut writer, received) = self.writer();
-        writer.look_interval = MINUTE * 60;
+        writer.poll_interval = MINUTE * 60;
         self.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
         self
     }
 
-    /// One that does what the test calls.
+    /// A writer without a thread, whose steps the test calls.
     fn writer(&mut self) -> (Writer, Receiver<Event>) {
         let (events, received) = channel();
         let (checks, state, give_up) = (self.checks.clone(), self.state.clone(), self.give_up.clone());
@@ -114,15 +119,15 @@ impl Rig {
         self.dir.path().join(name)
     }
 
-    fn bird_does(&self, script: &str) {
-        put(&self.path("does"), script.replace("DIR", self.dir.path().to_str().unwrap()), 0o644);
+    fn set_bird(&self, script: &str) {
+        put(&self.path("script"), script.replace("DIR", self.dir.path().to_str().unwrap()), 0o644);
     }
 
     fn check(&self, service: &str) -> &Arc<Check> {
         self.checks.iter().find(|check| check.name() == service).unwrap()
     }
 
-    /// What is known of the service changes, and nobody is told.
+    /// Changes the service's state without a hint.
     fn set(&self, service: &str, state: State) {
         set(self.check(service), state);
     }
@@ -131,7 +136,7 @@ impl Rig {
         self.events.send(Event::Changed(check.clone())).unwrap();
     }
 
-    fn say(&self, service: &str, state: State) {
+    fn set_and_hint(&self, service: &str, state: State) {
         self.set(service, state);
         self.hint(self.check(service));
     }
@@ -187,6 +192,11 @@ fn set(check: &Check, state: State) {
     let _ = check.state_mut().decide(decision);
 }
 
+/// The list of this family.
+fn list_of(writer: &Writer, family: Family) -> &PrefixList {
+    writer.reconfigurers.lists().find(|list| list.family() == family).unwrap()
+}
+
 fn put(path: &Path, text: impl AsRef<str>, mode: u32) {
     replace(path, text.as_ref().as_bytes(), Durability::Unsynced).unwrap();
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -197,30 +207,30 @@ fn one_reconfigure_at_start_and_one_for_a_change() {
     let rig = Rig::new(3, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
     assert_eq!(rig.runs(), ["1 configure"]);
-    rig.say("s1", State::Down);
+    rig.set_and_hint("s1", State::Down);
     rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.1/32") && rig.in_sync());
-    rig.say("s1", State::Down);
-    rig.say("s0", State::Up);
+    rig.set_and_hint("s1", State::Down);
+    rig.set_and_hint("s0", State::Up);
     let rig = rig.stop();
-    assert_eq!(rig.runs().len(), 2, "verdicts that change nothing are told to nobody");
+    assert_eq!(rig.runs().len(), 2, "verdicts that change nothing cause no reconfigure");
     assert_eq!((rig.counts(), rig.problem()), ((2, 0), None));
 }
 
 #[test]
-fn a_burst_is_one_reconfigure_and_what_follows_is_gathered() {
+fn changes_during_a_reconfigure_are_coalesced_into_the_next_one() {
     let rig = Rig::new(200, "", "");
-    // While BIRD is asked at start, all others die.
-    rig.bird_does(&format!("touch DIR/asked; while [ ! -e DIR/go ]; do sleep 0.01; done; {TAKEN}"));
+    // All services go down during the first reconfigure.
+    rig.set_bird(&format!("touch DIR/started; while [ ! -e DIR/go ]; do sleep 0.01; done; {ACCEPT}"));
     let rig = rig.started();
-    rig.wait("the first run", |rig| rig.path("asked").exists());
-    (0..200).for_each(|n| rig.say(&format!("s{n}"), State::Down));
+    rig.wait("the first run", |rig| rig.path("started").exists());
+    (0..200).for_each(|n| rig.set_and_hint(&format!("s{n}"), State::Down));
     put(&rig.path("go"), "", 0o644);
     rig.wait("all withdrawn", |rig| rig.runs().len() > 1 && !rig.file().contains("10.0.0.") && rig.in_sync());
     assert_eq!(rig.stop().runs().len(), 2);
 }
 
 #[test]
-fn what_bird_did_not_take_is_told_again() {
+fn a_reconfigure_that_bird_does_not_accept_is_retried() {
     for (answer, problem) in [
         ("exit 1", "reconfiguring BIRD failed, either BIRD daemon is down"),
         ("echo 'BIRD 2.0.12 ready.'; echo '/etc/bird/bird.conf:5:1 syntax error'", "reconfiguring BIRD returned error"),
@@ -232,34 +242,34 @@ fn what_bird_did_not_take_is_told_again() {
     ] {
         let rig = Rig::new(2, "", "").started();
         rig.wait("in sync at start", Rig::in_sync);
-        rig.bird_does(answer);
-        rig.say("s0", State::Down);
+        rig.set_bird(answer);
+        rig.set_and_hint("s0", State::Down);
         rig.wait(answer, |rig| rig.problem().is_some_and(|found| found.starts_with(problem)));
         assert!(!rig.in_sync() && !rig.file().contains("10.0.0.0/32"), "the file does not wait for BIRD");
-        rig.bird_does(TAKEN);
+        rig.set_bird(ACCEPT);
         rig.wait("in sync again", |rig| rig.in_sync() && rig.problem().is_none());
         rig.stop();
     }
 }
 
 #[test]
-fn nobody_disturbs_a_bird_that_may_be_busy() {
+fn no_reconfigure_is_sent_to_a_bird_that_may_be_busy() {
     let rig = Rig::new(2, "", "");
-    rig.bird_does("echo 'BIRD 3.3.2 ready.'; echo 'Reconfiguration in progress'");
+    rig.set_bird("echo 'BIRD 3.3.2 ready.'; echo 'Reconfiguration in progress'");
     let rig = rig.started();
-    rig.wait("taken at start", Rig::in_sync);
-    rig.say("s0", State::Down);
+    rig.wait("the first reconfigure", Rig::in_sync);
+    rig.set_and_hint("s0", State::Down);
     rig.wait("the file", |rig| !rig.file().contains("10.0.0.0/32"));
-    rig.say("s1", State::Down);
+    rig.set_and_hint("s1", State::Down);
     rig.wait("the file", |rig| !rig.file().contains("10.0.0.1/32"));
-    // A stop does not make BIRD less busy.
+    // A stop does not send one either.
     let rig = rig.stop();
     assert_eq!(rig.runs().len(), 1);
     assert!(!rig.in_sync());
 }
 
 #[test]
-fn both_families_share_a_command_and_a_reconfigure() {
+fn families_with_the_same_command_share_a_reconfigure() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
     let rig = Rig::new(1, ipv6, "").started();
     rig.wait("in sync at start", Rig::in_sync);
@@ -268,14 +278,14 @@ fn both_families_share_a_command_and_a_reconfigure() {
     assert!(fs::read_to_string(rig.path("prefixes6")).unwrap().contains("2001:db8::1/128"));
     rig.stop();
     let rig = Rig::new(1, &ipv6.replace("birdc configure", "birdc6 configure"), "").started();
-    rig.wait("the other one's failure", |rig| {
+    rig.wait("the failure of IPv6", |rig| {
         rig.state.lock().families.get(1).is_some_and(|found| found.problem.is_some())
     });
     assert!(rig.state.lock().families[0].in_sync);
 }
 
 #[test]
-fn a_touched_file_is_put_right_and_told() {
+fn a_foreign_change_is_repaired_and_bird_is_notified() {
     let rig = Rig::new(2, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
     put(&rig.path("prefixes"), "", 0o644);
@@ -285,81 +295,81 @@ fn a_touched_file_is_put_right_and_told() {
 }
 
 #[test]
-fn custom_commands_tell_their_services_changes() {
+fn custom_commands_run_for_the_changes_of_their_services() {
     let rig = Rig::new(2, "", &format!("{CUSTOM}\ncustom_bird_reconfigure_cmd_timeout = 1")).started();
     rig.wait("ready", Rig::in_sync);
-    // The first one's command hangs, and holds up the other one's for no longer than its own limit.
-    rig.bird_does("case $2 in down) [ -e DIR/hang ] || { touch DIR/hang; sleep 1101; }; esac");
-    rig.say("s0", State::Down);
+    // The first command hangs, and delays the second one only up to its own time limit.
+    rig.set_bird("case $2 in down) [ -e DIR/hang ] || { touch DIR/hang; sleep 1101; }; esac");
+    rig.set_and_hint("s0", State::Down);
     rig.wait("the first run", |rig| rig.runs().len() == 2);
-    rig.say("s1", State::Down);
-    rig.wait("the file, which waits for nobody", |rig| !rig.file().contains("10.0.0.1/32"));
+    rig.set_and_hint("s1", State::Down);
+    rig.wait("the file, which does not wait for the command", |rig| !rig.file().contains("10.0.0.1/32"));
     rig.wait("the second run", |rig| rig.runs().len() >= 3);
-    rig.wait("the first one's second try", Rig::in_sync);
-    rig.say("s1", State::Up);
+    rig.wait("the second attempt of the first command", Rig::in_sync);
+    rig.set_and_hint("s1", State::Up);
     rig.wait("up again", |rig| rig.file().contains("10.0.0.1/32") && rig.in_sync());
     let runs = rig.stop().runs();
-    assert_eq!(runs[0], "1 configure", "the family has a command, and uses it at start");
+    assert_eq!(runs[0], "1 configure", "the family's command runs at the start");
     assert!(runs[1..].iter().all(|run| run == "2 custom down" || run == "2 custom up"), "{runs:?}");
     assert_eq!(runs.last().unwrap(), "2 custom up");
 }
 
-/// They make BIRD read the files, as the families' commands do.
+/// Custom commands make BIRD read the files, as the families' commands do.
 #[test]
-fn custom_commands_wait_as_reconfigures_do() {
-    // For the verdicts of the others, where nothing tells what was listed.
+fn custom_commands_wait_like_reconfigures() {
+    // They wait for the other services' verdicts if the list is lost.
     let mut rig = Rig::new(2, "", CUSTOM);
     put(&rig.path("prefixes"), "", 0o644);
     let (mut writer, _events) = rig.writer();
     rig.set("s0", State::Up);
     writer.step();
-    assert!(rig.file().contains("10.0.0.0/32") && rig.runs().is_empty() && !writer.customs.is_running());
+    assert!(rig.file().contains("10.0.0.0/32") && rig.runs().is_empty() && !writer.custom_commands.is_running());
     let now = Instant::now();
-    assert!(writer.next_wakeup(now).is_some_and(|at| at > now), "it does not wait for ever");
+    assert!(writer.next_wakeup(now).is_some_and(|at| at > now), "the hold ends");
     let hold = rig.state.lock().families[0].hold.clone().unwrap();
     assert_eq!(hold.waiting_for, ["s1".into()]);
-    assert!(!rig.in_sync() && rig.problem().is_none(), "nothing is wrong");
+    assert!(!rig.in_sync() && rig.problem().is_none(), "a hold is not a problem");
     rig.set("s1", State::Up);
-    writer.lists_mut().for_each(PrefixList::skip_backoff);
+    writer.reconfigurers.lists_mut().for_each(PrefixList::skip_backoff);
     writer.step();
-    assert!(writer.customs.is_running() && rig.state.lock().families[0].hold.is_none());
+    assert!(writer.custom_commands.is_running() && rig.state.lock().families[0].hold.is_none());
     assert_eq!(rig.runs()[0], "1 configure");
 
-    // For a BIRD that may be busy.
+    // They wait for a BIRD that may be busy.
     let mut rig = Rig::new(1, "", CUSTOM);
     let (mut writer, _events) = rig.writer();
     writer.step();
-    writer.busy_until = Some(now + MINUTE);
+    writer.busy.extend(Some(now + MINUTE));
     rig.set("s0", State::Down);
-    writer.lists_mut().for_each(PrefixList::skip_backoff);
+    writer.reconfigurers.lists_mut().for_each(PrefixList::skip_backoff);
     writer.step();
-    assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.is_running());
+    assert!(!rig.file().contains("10.0.0.0/32") && !writer.custom_commands.is_running());
     assert_eq!(writer.next_wakeup(now), Some(now + MINUTE));
 }
 
-/// A second configure kills a BIRD 3 that is busy with the first, whoever sent that.
+/// A second configure kills a BIRD 3 that is busy with the first, whichever program sent it.
 #[test]
-fn what_a_custom_command_says_of_a_busy_bird_holds_up_everybody() {
+fn a_busy_bird_seen_by_a_custom_command_delays_all_reconfigures() {
     for (version, busy) in [("echo BIRD 3.3.2 ready.;", true), ("", true), ("echo BIRD 2.0.12 ready.;", false)] {
         let mut rig = Rig::new(2, "", "");
         rig.configure(BIRDC, &[("s0", "10.0.0.0/32", CUSTOM), ("s1", "10.0.0.1/32", "")]);
         let (mut writer, events) = rig.writer();
         writer.step();
         let waits = "case $1 in custom) until [ -e DIR/go ]; do sleep 0.01; done; esac";
-        rig.bird_does(&format!("{waits}; {version} echo Reconfiguration in progress"));
+        rig.set_bird(&format!("{waits}; {version} echo Reconfiguration in progress"));
         rig.set("s0", State::Down);
-        writer.lists_mut().for_each(PrefixList::skip_backoff);
+        writer.reconfigurers.lists_mut().for_each(PrefixList::skip_backoff);
         writer.step();
-        assert!(writer.customs.is_running());
+        assert!(writer.custom_commands.is_running());
         rig.wait("its start", |rig| rig.runs().len() == 2);
-        // Nobody is told while it runs.
+        // No reconfigure is sent while the command is running.
         rig.set("s1", State::Down);
         writer.skip_backoff();
         writer.step();
         assert!(!rig.file().contains("10.0.0.1/32") && rig.runs() == ["1 configure", "2 custom down"]);
         put(&rig.path("go"), "", 0o644);
         let ended = events.recv_timeout(MINUTE).unwrap();
-        assert!(writer.apply(ended).is_none());
+        writer.apply(ended);
         writer.skip_backoff();
         writer.step();
         assert_eq!(rig.runs().len(), if busy { 2 } else { 3 }, "{version}");
@@ -368,8 +378,8 @@ fn what_a_custom_command_says_of_a_busy_bird_holds_up_everybody() {
     }
 }
 
-/// A BIRD 3 on the rig's control socket, which holds what it is asked for. It ends with the test program.
-fn on_socket(rig: &Rig) -> Arc<AtomicBool> {
+/// Starts a BIRD 3 on the rig's control socket, which holds every list. It ends with the test program.
+fn start_bird_on_socket(rig: &Rig) -> Arc<AtomicBool> {
     let busy = Arc::new(AtomicBool::new(false));
     let (listener, is_busy) = (UnixListener::bind(rig.path("sock")).unwrap(), busy.clone());
     let talk = move |stream: UnixStream, busy: Arc<AtomicBool>| {
@@ -394,11 +404,11 @@ fn on_socket(rig: &Rig) -> Arc<AtomicBool> {
     busy
 }
 
-/// Over a socket BIRD says that of everybody's reconfigurations, an operator's included.
+/// Over a socket BIRD reports every reconfiguration, including those of an operator.
 #[test]
-fn a_custom_command_waits_for_a_bird_that_says_that_it_is_busy() {
+fn a_custom_command_waits_for_a_bird_that_reports_that_it_is_busy() {
     let mut rig = Rig::new(1, "bird_control_socket = DIR/sock", CUSTOM);
-    let busy = on_socket(&rig);
+    let busy = start_bird_on_socket(&rig);
     let (mut writer, _events) = rig.writer();
     writer.step();
     assert!(rig.in_sync(), "{:?}", rig.problem());
@@ -406,51 +416,52 @@ fn a_custom_command_waits_for_a_bird_that_says_that_it_is_busy() {
     rig.set("s0", State::Down);
     writer.skip_backoff();
     for _ in 0..3 {
-        writer.customs_wait = None;
+        writer.busy = BusyState::default();
         writer.step();
-        assert!(!writer.customs.is_running() && !rig.in_sync());
+        assert!(!writer.custom_commands.is_running() && !rig.in_sync());
         let now = Instant::now();
-        assert!(writer.next_wakeup(now).is_some_and(|at| at <= now + BUSY_RETRY), "it is asked again");
+        assert!(writer.next_wakeup(now).is_some_and(|at| at <= now + BUSY_RETRY), "BIRD is queried again");
     }
-    // What a command said before counts no longer, once BIRD says that it is done.
+    // BIRD's answer that it is idle overrides what a command has reported.
     busy.store(false, Ordering::SeqCst);
-    (writer.customs_wait, writer.busy_until) = (None, Some(Instant::now() + MINUTE));
+    writer.busy = BusyState::default();
+    writer.busy.extend(Some(Instant::now() + MINUTE));
     writer.step();
-    assert!(writer.customs.is_running());
+    assert!(writer.custom_commands.is_running());
 }
 
-/// They may be for the BIRD that nobody can ask.
+/// A custom command may be for the BIRD that cannot be queried.
 #[test]
-fn what_one_bird_says_does_not_count_for_another_that_may_be_busy() {
+fn the_answer_of_one_bird_does_not_count_for_another_that_may_be_busy() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
     for answers in [true, false] {
         let mut rig = Rig::new(1, &format!("bird_control_socket = DIR/sock\n{ipv6}"), CUSTOM);
-        let _busy = answers.then(|| on_socket(&rig));
+        let _busy = answers.then(|| start_bird_on_socket(&rig));
         let (mut writer, _events) = rig.writer();
         writer.step();
         let until = Instant::now() + MINUTE;
-        writer.busy_until = Some(until);
+        writer.busy.extend(Some(until));
         rig.set("s0", State::Down);
         writer.skip_backoff();
         writer.step();
-        assert!(!rig.file().contains("10.0.0.0/32") && !writer.customs.is_running(), "{answers}");
-        assert_eq!(writer.busy_until, Some(until), "{answers}");
-        assert_eq!(writer.customs_wakeup(Instant::now()), Some(until), "{answers}");
+        assert!(!rig.file().contains("10.0.0.0/32") && !writer.custom_commands.is_running(), "{answers}");
+        assert_eq!(writer.busy.until(), Some(until), "{answers}");
+        assert_eq!(writer.custom_wakeup(Instant::now()), Some(until), "{answers}");
     }
-    // Nor does a socket on which nobody answers.
+    // The same for a socket without a BIRD.
     let mut rig = Rig::new(1, "bird_control_socket = DIR/sock", CUSTOM);
     let (mut writer, _events) = rig.writer();
     writer.step();
     let until = Instant::now() + MINUTE;
-    writer.busy_until = Some(until);
+    writer.busy.extend(Some(until));
     rig.set("s0", State::Down);
     writer.skip_backoff();
     writer.step();
-    assert!(!writer.customs.is_running());
-    assert_eq!(writer.customs_wakeup(Instant::now()), Some(until));
+    assert!(!writer.custom_commands.is_running());
+    assert_eq!(writer.custom_wakeup(Instant::now()), Some(until));
 }
 
-/// Both commands may be for one BIRD, which would read the list that is held with the other one.
+/// Both commands may be for the same BIRD, which would read the held list together with the other one.
 #[test]
 fn no_command_runs_while_a_list_is_held() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc six";
@@ -458,7 +469,7 @@ fn no_command_runs_while_a_list_is_held() {
     put(&rig.path("prefixes"), "define", 0o644);
     let (mut writer, _events) = rig.writer();
     writer.step();
-    assert!(rig.path("prefixes6").exists(), "the other list is written all the same");
+    assert!(rig.path("prefixes6").exists(), "the other list is written nevertheless");
     assert!(rig.runs().is_empty(), "{:?}", rig.runs());
     rig.set("s0", State::Up);
     writer.skip_backoff();
@@ -466,27 +477,26 @@ fn no_command_runs_while_a_list_is_held() {
     assert_eq!(rig.runs(), ["1 configure", "1 six"]);
 }
 
-/// The other family's BIRD is down, and stays untold whatever the command of a service that is none of its own does.
 #[test]
-fn a_custom_command_tells_only_the_families_of_its_service() {
+fn a_custom_command_confirms_only_the_families_of_its_service() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc6 configure";
     let mut rig = Rig::new(1, ipv6, CUSTOM);
     let (mut writer, events) = rig.writer();
     writer.step();
     rig.set("s0", State::Down);
-    writer.lists_mut().for_each(PrefixList::skip_backoff);
+    writer.reconfigurers.lists_mut().for_each(PrefixList::skip_backoff);
     writer.step();
-    assert!(writer.customs.is_running() && !writer.is_in_sync(&writer.reconfigurers[0].lists()[0]));
+    assert!(writer.custom_commands.is_running() && !writer.is_in_sync(list_of(&writer, Family::V4)));
     let ended = events.recv_timeout(MINUTE).unwrap();
     assert!(matches!(&ended, Event::CustomEnded(run) if run.result.is_ok()), "{ended:?}");
-    assert!(writer.apply(ended).is_none());
-    assert!(writer.is_in_sync(&writer.reconfigurers[0].lists()[0]));
-    assert!(writer.reconfigurers[1].lists()[0].is_owed(), "nobody told the other BIRD");
+    writer.apply(ended);
+    assert!(writer.is_in_sync(list_of(&writer, Family::V4)));
+    assert!(list_of(&writer, Family::V6).is_owed(), "the other BIRD is down");
 }
 
-/// After a start nobody knows what a BIRD holds that only custom commands tell.
+/// At a start it is not known what a BIRD holds that only custom commands notify.
 #[test]
-fn where_only_custom_commands_tell_each_is_run_at_the_start() {
+fn a_family_with_only_custom_commands_runs_each_at_the_start() {
     let mut rig = Rig::new(2, "", CUSTOM);
     let main =
         "[daemon]\npidfile = DIR/pid\nbird_conf = DIR/prefixes\n".replace("DIR", rig.dir.path().to_str().unwrap());
@@ -494,11 +504,11 @@ fn where_only_custom_commands_tell_each_is_run_at_the_start() {
     rig.settings = read_settings(rig.dir.path());
     let mut rig = rig.started();
     rig.wait("both", |rig| rig.runs().len() == 2 && rig.in_sync());
-    // A file of somebody else's is told by each of them, too.
+    // Each runs again after a foreign change.
     put(&rig.path("prefixes"), "", 0o644);
     rig.events.send(Event::Touched(Family::V4)).unwrap();
     rig.wait("both again", |rig| rig.runs().len() == 4 && rig.in_sync());
-    // So is a reload that leaves the family with nothing else.
+    // Each runs again after a reload that removes the family's own command.
     let services = [("s0", "10.0.0.0/32", CUSTOM), ("s1", "10.0.0.1/32", CUSTOM)];
     rig.reload(BIRDC, &services);
     rig.wait("in sync", Rig::in_sync);
@@ -508,21 +518,20 @@ fn where_only_custom_commands_tell_each_is_run_at_the_start() {
     });
 }
 
-/// What cannot be run at all tells nobody, and the family's command does.
 #[test]
-fn a_custom_command_that_cannot_be_run_leaves_it_to_the_family() {
-    let rig = Rig::new(2, "", "custom_bird_reconfigure_cmd = DIR/nothing").started();
+fn the_familys_command_replaces_a_custom_command_that_cannot_be_started() {
+    let rig = Rig::new(2, "", "custom_bird_reconfigure_cmd = DIR/missing").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.say("s0", State::Down);
-    rig.wait("the family's", |rig| rig.runs() == ["1 configure", "1 configure"] && rig.in_sync());
+    rig.set_and_hint("s0", State::Down);
+    rig.wait("the family's command", |rig| rig.runs() == ["1 configure", "1 configure"] && rig.in_sync());
 }
 
 #[test]
-fn one_configure_is_under_way_at_a_time() {
+fn one_reconfigure_is_in_progress_at_a_time() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure6";
     let mut rig = Rig::new(1, ipv6, "");
     let run = "mkdir DIR/lock || touch DIR/overlap; sleep 0.02; rmdir DIR/lock";
-    rig.bird_does(&format!("{run}; {TAKEN}"));
+    rig.set_bird(&format!("{run}; {ACCEPT}"));
     rig.configure(
         &format!("{BIRDC}\n{ipv6}"),
         &[
@@ -536,12 +545,12 @@ fn one_configure_is_under_way_at_a_time() {
     let rig = rig.started();
     for round in 0..12 {
         for n in 0..5 {
-            rig.say(&format!("s{n}"), if (round + n) % 2 == 0 { State::Up } else { State::Down });
+            rig.set_and_hint(&format!("s{n}"), if (round + n) % 2 == 0 { State::Up } else { State::Down });
         }
         let runs = rig.runs().len();
         rig.wait("some runs", |rig| rig.runs().len() > runs + 1);
     }
-    rig.wait("the end of it", Rig::in_sync);
+    rig.wait("the last change", Rig::in_sync);
     let rig = rig.stop();
     assert!(!rig.path("overlap").exists(), "{:?}", rig.runs());
     for expected in ["1 configure", "1 configure6", "2 custom up", "2 custom down"] {
@@ -550,40 +559,40 @@ fn one_configure_is_under_way_at_a_time() {
 }
 
 #[test]
-fn a_list_from_nothing_is_held_for_as_long_as_the_slowest_service_needs() {
-    let needs = |check: &str, atleast: u64, atmost: Duration| {
-        let mut rig = Rig::new(1, "", check);
+fn a_lost_list_is_held_until_the_first_verdict_of_the_slowest_service() {
+    let check = |options: &str, min: u64, max: Duration| {
+        let mut rig = Rig::new(1, "", options);
         put(&rig.path("prefixes"), "", 0o644);
         let start = Instant::now();
         let (mut writer, _events) = rig.writer();
         writer.step();
         let until = rig.state.lock().families[0].hold.clone().unwrap().until - start;
-        // Reading the files takes its time.
-        assert!(until >= Duration::from_secs(atleast) && until < atmost + MINUTE / 2, "{until:?}");
+        // Reading the files takes time too.
+        assert!(until >= Duration::from_secs(min) && until < max + MINUTE / 2, "{until:?}");
     };
-    needs("check_disabled = false\ncheck_interval = 100\ncheck_rise = 3\ncheck_timeout = 7", 60, MAX_HOLD);
-    needs("check_disabled = true", 3, START_ALLOWANCE);
+    check("check_disabled = false\ncheck_interval = 100\ncheck_rise = 3\ncheck_timeout = 7", 60, MAX_HOLD);
+    check("check_disabled = true", 3, START_ALLOWANCE);
 }
 
 #[test]
 fn queued_verdicts_are_applied_at_a_stop() {
     let rig = Rig::new(2, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.say("s0", State::Down);
-    rig.say("s1", State::Down);
+    rig.set_and_hint("s0", State::Down);
+    rig.set_and_hint("s1", State::Down);
     let rig = rig.stop();
     assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
     assert!(rig.state.lock().due.is_none());
 }
 
 #[test]
-fn a_stop_is_cut_short() {
+fn the_give_up_token_cuts_a_stop_short() {
     let rig =
         Rig::new(1, "", "custom_bird_reconfigure_cmd = DIR/birdc custom\ncustom_bird_reconfigure_cmd_timeout = 1000")
             .started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.bird_does("exec sleep 1102");
-    rig.say("s0", State::Down);
+    rig.set_bird("exec sleep 1102");
+    rig.set_and_hint("s0", State::Down);
     rig.wait("the run", |rig| rig.runs().len() == 2);
     rig.events.send(Event::Stop { leaving: false }).unwrap();
     rig.give_up.trigger();
@@ -592,42 +601,42 @@ fn a_stop_is_cut_short() {
 }
 
 #[test]
-fn a_dead_check_thread_ends_it_after_what_waits() {
+fn the_panic_of_a_check_thread_ends_the_writer_after_queued_verdicts() {
     let mut rig = Rig::new(2, "", "").started();
-    rig.say("s0", State::Down);
+    rig.set_and_hint("s0", State::Down);
     rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
     assert!(matches!(rig.end(), WriterEnd::Died { service, why } if &*service == "s1" && why == "a bug"));
     assert!(!rig.file().contains("10.0.0.0/32"));
 }
 
-/// A custom command that hangs puts the end off for a moment, and not for its own time-out; a stop that comes meanwhile
-/// makes no clean end of it.
+/// A custom command that hangs delays the end only briefly, and not up to its own time limit. A stop in the meantime does
+/// not hide the panic.
 #[test]
-fn a_dead_check_thread_stays_the_reason_of_the_end_and_custom_commands_do_not_put_it_off() {
+fn a_panic_stays_the_reason_for_the_end_and_custom_commands_do_not_delay_it() {
     let mut rig =
         Rig::new(2, "", "custom_bird_reconfigure_cmd = DIR/birdc custom\ncustom_bird_reconfigure_cmd_timeout = 1000")
             .started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.bird_does("exec sleep 1106");
-    rig.say("s0", State::Down);
+    rig.set_bird("exec sleep 1106");
+    rig.set_and_hint("s0", State::Down);
     rig.wait("the run", |rig| rig.runs().len() == 2);
     rig.events.send(Event::Died { service: "s1".into(), why: "a bug".into() }).unwrap();
     rig.events.send(Event::Stop { leaving: false }).unwrap();
     let start = Instant::now();
     assert!(matches!(rig.end(), WriterEnd::Died { service, .. } if &*service == "s1"));
-    assert!(start.elapsed() < Duration::from_secs(500), "the command's own time-out");
+    assert!(start.elapsed() < Duration::from_secs(500), "the command's own time limit");
 }
 
 #[test]
-fn the_reason_of_a_custom_commands_failure_is_known() {
+fn the_failure_of_a_custom_command_is_reported() {
     let rig = Rig::new(2, "", "custom_bird_reconfigure_cmd = DIR/birdc custom").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.bird_does("echo no >&2; exit 3");
-    rig.say("s1", State::Down);
+    rig.set_bird("echo no >&2; exit 3");
+    rig.set_and_hint("s1", State::Down);
     let why = "reconfiguring BIRD failed with return code: 3 and stderr: b'no\\n' (custom command of s1)";
     rig.wait("the reason", |rig| rig.problem().as_deref() == Some(why));
     assert!(!rig.in_sync());
-    rig.bird_does("");
+    rig.set_bird("");
     rig.wait("in sync again", |rig| rig.in_sync() && rig.problem().is_none());
     rig.stop();
 }
@@ -635,8 +644,8 @@ fn the_reason_of_a_custom_commands_failure_is_known() {
 impl Rig {
     fn leave(&self) {
         self.checks.iter().filter(|check| check.service.withdraw_on_exit).for_each(|check| check.leave());
-        // What a check says that was under way changes nothing.
-        self.say("s0", State::Up);
+        // A verdict that arrives after that changes nothing.
+        self.set_and_hint("s0", State::Up);
         self.events.send(Event::Stop { leaving: true }).unwrap();
     }
 }
@@ -652,36 +661,36 @@ fn services_that_leave_are_withdrawn_by_one_reconfigure_before_the_end() {
 }
 
 #[test]
-fn a_leave_is_tried_until_bird_takes_it() {
+fn a_leave_is_retried_until_bird_accepts_it() {
     let mut rig = Rig::new(2, "", "on_exit = withdraw").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.bird_does("exit 1");
+    rig.set_bird("exit 1");
     rig.leave();
-    rig.wait("two tries", |rig| rig.runs().len() > 3);
-    rig.bird_does(TAKEN);
+    rig.wait("two attempts", |rig| rig.runs().len() > 3);
+    rig.set_bird(ACCEPT);
     assert!(matches!(rig.end(), WriterEnd::Stopped));
     assert!(!rig.file().contains("10.0.0.") && rig.in_sync());
 }
 
 #[test]
-fn a_leave_that_bird_does_not_take_is_cut_short() {
+fn the_give_up_token_cuts_a_leave_short() {
     let mut rig = Rig::new(1, "", "on_exit = withdraw").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.bird_does("exec sleep 1103");
+    rig.set_bird("exec sleep 1103");
     rig.leave();
-    rig.wait("the try", |rig| rig.runs().len() > 1);
+    rig.wait("the attempt", |rig| rig.runs().len() > 1);
     rig.give_up.trigger();
     assert!(matches!(rig.end(), WriterEnd::Stopped));
     assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
 }
 
-/// As at a host's shutdown. It may be back at the second try; any other answer is none of that.
+/// As at a host's shutdown. After the first attempt BIRD may still be restarting.
 #[test]
-fn a_leave_waits_for_no_bird_that_is_gone() {
+fn a_leave_does_not_wait_for_a_bird_that_is_gone() {
     for why in ["No such file or directory", "Connection refused"] {
         let mut rig = Rig::new(2, "", "on_exit = withdraw").started();
         rig.wait("in sync at start", Rig::in_sync);
-        rig.bird_does(&format!("echo 'Unable to connect to server control socket (/a): {why}' >&2; exit 1"));
+        rig.set_bird(&format!("echo 'Unable to connect to server control socket (/a): {why}' >&2; exit 1"));
         rig.leave();
         assert!(matches!(rig.end(), WriterEnd::Stopped));
         assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
@@ -689,9 +698,9 @@ fn a_leave_waits_for_no_bird_that_is_gone() {
     }
 }
 
-/// It may run, with its socket elsewhere.
+/// BIRD may be running with its socket elsewhere.
 #[test]
-fn a_leave_waits_for_a_bird_that_was_never_there() {
+fn a_leave_waits_for_a_bird_that_has_never_answered() {
     for stale in [false, true] {
         let rig = Rig::new(2, "bird_control_socket = DIR/sock", "on_exit = withdraw");
         let _stale = stale.then(|| std::os::unix::net::UnixListener::bind(rig.path("sock")).map(drop));
@@ -699,7 +708,7 @@ fn a_leave_waits_for_a_bird_that_was_never_there() {
         rig.wait("the start", |rig| rig.state.lock().ready);
         rig.leave();
         let before = rig.counts().1;
-        rig.wait("more tries than it takes to be gone", |rig| rig.counts().1 > before + 3);
+        rig.wait("more attempts than a BIRD needs to count as gone", |rig| rig.counts().1 > before + 3);
         rig.give_up.trigger();
         assert!(matches!(rig.end(), WriterEnd::Stopped));
         assert!(!rig.file().contains("10.0.0.") && !rig.in_sync());
@@ -724,62 +733,61 @@ fn a_leave_runs_custom_commands() {
 }
 
 #[test]
-fn a_reload_is_one_reconfigure_and_none_where_nothing_changes() {
+fn a_reload_causes_one_reconfigure_or_none_if_nothing_changes() {
     let mut rig = Rig::new(3, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.say("s0", State::Down);
+    rig.set_and_hint("s0", State::Down);
     rig.wait("the withdrawal", |rig| rig.runs().len() == 2 && rig.in_sync());
-    // `s0` keeps its verdict, `s1` and `s2` go on without one.
+    // `s0` keeps its verdict, `s1` and `s2` have none.
     let (s0, s1, s2) = (("s0", "10.0.0.0/32", ""), ("s1", "10.0.0.1/32", ""), ("s2", "10.0.0.2/32", ""));
     for _ in 0..20 {
         rig.reload(BIRDC, &[s2, s1, s0]);
     }
-    // A state that changed meanwhile needs no hint.
+    // A state that changed before the reload needs no hint.
     for (runs, state) in [(3, State::Down), (4, State::Up)] {
         rig.set("s2", state);
         rig.reload(BIRDC, &[s2, s1, s0]);
         rig.wait("its effect", |rig| rig.runs().len() == runs && rig.in_sync());
         assert_eq!(rig.file().contains("10.0.0.2/32"), state == State::Up);
     }
-    // `s1` goes, `s3` takes its prefix over, `s2` goes with its prefix, `s4` is new.
+    // `s3` takes over the prefix of `s1`, `s2` is removed with its prefix, `s4` is new.
     let before = rig.reload(BIRDC, &[s0, ("s3", "10.0.0.1/32", ""), ("s4", "10.0.0.4/32", "")]);
-    // The file is there before the report says that BIRD has not taken it.
-    let told = |rig: &Rig| rig.runs().len() > 4 && rig.in_sync();
-    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && told(rig));
+    // The file changes before the report says that BIRD has not accepted it.
+    let is_confirmed = |rig: &Rig| rig.runs().len() > 4 && rig.in_sync();
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.2/32") && is_confirmed(rig));
     assert_eq!(rig.runs().len(), 5);
     assert_eq!(rig.file().lines().filter(|line| line.contains("10.0.0.")).collect::<Vec<_>>(), ["        10.0.0.1/32"]);
-    // Late words of checks that went are nobody's.
+    // Late verdicts of former checks are ignored.
     for check in before.iter().filter(|check| check.name() != "s0") {
         set(check, if check.name() == "s2" { State::Up } else { State::Down });
         rig.hint(check);
     }
-    rig.say("s4", State::Up);
-    rig.wait("the new one", |rig| rig.runs().len() == 6 && rig.in_sync());
+    rig.set_and_hint("s4", State::Up);
+    rig.wait("the new service", |rig| rig.runs().len() == 6 && rig.in_sync());
     let rig = rig.stop();
     assert!(rig.file().contains("10.0.0.4/32") && rig.file().contains("10.0.0.1/32"));
     assert!(!rig.file().contains("10.0.0.2/32"));
-    assert_eq!((rig.runs().len(), rig.counts()), (6, (6, 0)), "what was counted stays");
+    assert_eq!((rig.runs().len(), rig.counts()), (6, (6, 0)), "counts are kept");
 }
 
-/// Also one of the same name.
+/// The former check has the same name as a current one.
 #[test]
-fn a_hint_of_a_check_that_is_not_configured_changes_nothing() {
+fn a_hint_of_a_former_check_changes_nothing() {
     let rig = Rig::new(2, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
-    let stranger = Arc::new(Check::new(rig.check("s0").service.clone()));
-    set(&stranger, State::Down);
-    rig.hint(&stranger);
+    let former = Arc::new(Check::new(rig.check("s0").service.clone()));
+    set(&former, State::Down);
+    rig.hint(&former);
     let rig = rig.stop();
     assert!(rig.file().contains("10.0.0.0/32") && rig.in_sync());
     assert_eq!(rig.runs().len(), 1);
 }
 
-/// Once a second.
 #[test]
-fn the_states_are_read_without_a_hint() {
+fn the_states_are_read_once_a_second_without_a_hint() {
     let mut rig = Rig::new(2, "", "");
     let (writer, received) = rig.writer();
-    assert_eq!(writer.look_interval, Duration::from_secs(1));
+    assert_eq!(writer.poll_interval, Duration::from_secs(1));
     rig.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
     rig.wait("in sync at start", Rig::in_sync);
     rig.set("s0", State::Down);
@@ -787,7 +795,7 @@ fn the_states_are_read_without_a_hint() {
     rig.stop();
 }
 
-/// Numbers that look random, the same for the same seed.
+/// Pseudo-random numbers, the same for the same seed.
 struct Random(u64);
 
 impl Random {
@@ -799,21 +807,21 @@ impl Random {
     }
 }
 
-/// What the states say of each prefix: in while all its services are up with it.
+/// The prefixes that all their services want to advertise.
 fn wanted(checks: &[Arc<Check>]) -> HashSet<Prefix> {
     use crate::check::state::Intent;
     let verdicts: Vec<_> = checks.iter().map(|check| (check.service.clone(), check.state().verdict())).collect();
     let all: HashSet<Prefix> = verdicts.iter().flat_map(|(service, _)| service.prefixes.clone()).collect();
-    let is_in = |prefix: &Prefix| {
+    let is_wanted = |prefix: &Prefix| {
         let mut naming = verdicts.iter().filter(|(service, _)| service.prefixes.contains(prefix));
         naming.all(|(_, verdict)| verdict.intent(prefix) == Intent::Advertise)
     };
-    all.into_iter().filter(is_in).collect()
+    all.into_iter().filter(is_wanted).collect()
 }
 
-/// A hint only wakes the writer: whether it comes, and how often, decides nothing.
+/// A hint only wakes the writer, so it does not matter whether or how often it arrives.
 #[test]
-fn hints_lost_and_doubled_at_random_change_nothing() {
+fn lost_and_repeated_hints_do_not_change_the_result() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
     let daemon = format!("{BIRDC}\n{ipv6}\nshared_ip_prefixes = true");
     let checked = "check_disabled = false";
@@ -829,7 +837,7 @@ fn hints_lost_and_doubled_at_random_change_nothing() {
         let mut rig = Rig::new(1, ipv6, "");
         rig.configure(&daemon, &services);
         let (mut writer, received) = rig.writer();
-        writer.look_interval = Duration::from_millis(20);
+        writer.poll_interval = Duration::from_millis(20);
         rig.thread = Some(std::thread::spawn(move || writer.run(&received, || ())));
         rig.checks.iter().for_each(|check| set(check, State::Down));
         let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ seed);
@@ -845,7 +853,7 @@ fn hints_lost_and_doubled_at_random_change_nothing() {
                     _ => state.end_drain(&check.service),
                 };
                 drop(state);
-                // The first seed loses them all.
+                // With the first seed all hints are lost.
                 let times = if seed == 1 { 0 } else { random.below(3) };
                 (0..times).for_each(|_| rig.hint(check));
                 if random.below(4) == 0 {
@@ -860,75 +868,79 @@ fn hints_lost_and_doubled_at_random_change_nothing() {
                 let all: HashSet<Prefix> = families.iter().flat_map(|family| family.in_bird.to_vec()).collect();
                 all.into_iter().filter(|prefix| !dummies.contains(prefix)).collect::<HashSet<_>>()
             };
-            let is_so = |rig: &Rig| list(rig, &expected) && rig.in_sync() && in_bird(rig) == wanted;
-            rig.wait(&format!("{expected:?} in round {round} of seed {seed}"), is_so);
+            let is_done = |rig: &Rig| list(rig, &expected) && rig.in_sync() && in_bird(rig) == wanted;
+            rig.wait(&format!("{expected:?} in round {round} of seed {seed}"), is_done);
         }
         rig.stop();
     }
 }
 
 #[test]
-fn another_reconfigure_command_is_tried_at_once() {
+fn a_new_reconfigure_command_runs_at_once() {
     let mut rig = Rig::new(1, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
-    rig.bird_does(&format!("case $1 in configure) exit 1; esac; {TAKEN}"));
-    rig.say("s0", State::Down);
-    rig.wait("many failures, so that the next try is far away", |rig| rig.counts().1 > 4);
+    rig.set_bird(&format!("case $1 in configure) exit 1; esac; {ACCEPT}"));
+    rig.set_and_hint("s0", State::Down);
+    rig.wait("many failures, so that the next retry is far away", |rig| rig.counts().1 > 4);
     let failed = rig.counts().1;
     rig.reload("bird_reconfigure_cmd = DIR/birdc other", &[("s0", "10.0.0.0/32", "")]);
-    rig.wait("taken", Rig::in_sync);
+    rig.wait("the reconfigure", Rig::in_sync);
     let rig = rig.stop();
     assert!(rig.counts().1 >= failed && rig.counts().0 == 2 && rig.problem().is_none(), "{:?}", rig.counts());
 }
 
 #[test]
-fn a_custom_command_comes_changes_and_goes_with_a_reload() {
+fn a_reload_adds_changes_and_removes_a_custom_command() {
     let mut rig = Rig::new(2, "", "").started();
     rig.wait("in sync at start", Rig::in_sync);
     let with = |custom| [("s0", "10.0.0.0/32", custom), ("s1", "10.0.0.1/32", "")];
     rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc one"));
-    rig.say("s0", State::Down);
-    rig.wait("the first", |rig| rig.runs().len() == 2 && rig.in_sync());
-    // One that fails is replaced by one that does not.
-    rig.bird_does("case $1 in one) exit 1; esac");
-    rig.say("s0", State::Up);
+    rig.set_and_hint("s0", State::Down);
+    rig.wait("the first command", |rig| rig.runs().len() == 2 && rig.in_sync());
+    // A command that fails is replaced by one that succeeds.
+    rig.set_bird("case $1 in one) exit 1; esac");
+    rig.set_and_hint("s0", State::Up);
     rig.wait("a failure", |rig| rig.runs().len() == 3);
     rig.reload(BIRDC, &with("custom_bird_reconfigure_cmd = DIR/birdc two"));
-    rig.wait("the second", Rig::in_sync);
-    rig.bird_does(&format!("case $1 in two) exit 1; esac; {TAKEN}"));
-    rig.say("s0", State::Down);
+    rig.wait("the second command", Rig::in_sync);
+    rig.set_bird(&format!("case $1 in two) exit 1; esac; {ACCEPT}"));
+    rig.set_and_hint("s0", State::Down);
     rig.wait("a failure", |rig| rig.runs().iter().any(|run| run == "2 two down"));
-    // Without one, the family's command tells what is left to tell.
+    // After its removal the family's command runs instead.
     rig.reload(BIRDC, &with(""));
-    rig.wait("the family's", Rig::in_sync);
+    rig.wait("the family's command", Rig::in_sync);
     let runs = rig.stop().runs();
     assert_eq!(runs[..2], ["1 configure", "2 one down"]);
     assert_eq!(runs.last().unwrap(), "1 configure", "{runs:?}");
 }
 
 #[test]
-fn a_service_that_goes_is_told_by_its_custom_command_and_by_its_family() {
+fn the_removal_of_a_service_runs_its_custom_command_and_the_familys_command() {
     let mut rig = Rig::new(2, "", CUSTOM).started();
     rig.wait("in sync at start", Rig::in_sync);
     rig.reload(BIRDC, &[("s1", "10.0.0.1/32", CUSTOM)]);
-    let told = |rig: &Rig| rig.runs().len() == 3 && rig.in_sync();
-    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && told(rig));
+    let is_confirmed = |rig: &Rig| rig.runs().len() == 3 && rig.in_sync();
+    rig.wait("the withdrawal", |rig| !rig.file().contains("10.0.0.0/32") && is_confirmed(rig));
     let mut runs = rig.stop().runs();
     runs[1..].sort();
-    assert_eq!(runs, ["1 configure", "1 configure", "2 custom down"], "and by the family's, should that one fail");
+    assert_eq!(
+        runs,
+        ["1 configure", "1 configure", "2 custom down"],
+        "the family's command, in case the custom one fails"
+    );
 }
 
-/// Whether the families' files list exactly these besides their dummies.
+/// Whether the families' files list exactly these prefixes and their dummies.
 fn list(rig: &Rig, prefixes: &[Prefix]) -> bool {
     let lists = |family, name| {
-        let found = prefix_file::parse(&fs::read(rig.path(name)).unwrap_or_default(), family).prefixes;
+        let listed = prefix_file::parse(&fs::read(rig.path(name)).unwrap_or_default(), family).prefixes;
         let wanted: HashSet<Prefix> = prefixes.iter().copied().filter(|prefix| prefix.family() == family).collect();
-        found.into_iter().skip(1).collect::<HashSet<_>>() == wanted
+        listed.into_iter().skip(1).collect::<HashSet<_>>() == wanted
     };
     lists(Family::V4, "prefixes") && lists(Family::V6, "prefixes6")
 }
 
-/// For each verdict the prefixes that are missing, out of all, and the run that comes of it.
+/// Each verdict comes with the number of prefixes whose addresses are missing, and the expected run of the command.
 fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
     let mut rig = Rig::new(1, ipv6, "").started();
@@ -946,25 +958,25 @@ fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
         let _ = check.state_mut().addresses_gone(&check.service, missing.iter().copied().collect());
         rig.hint(check);
         let listed = if *state == State::Up { assigned } else { &[] };
-        let told = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);
-        rig.wait(expected, |rig| rig.runs().len() > before && list(rig, listed) && rig.in_sync() && told(rig));
+        let has_run = |rig: &Rig| rig.runs().last().is_some_and(|run| run == expected);
+        rig.wait(expected, |rig| rig.runs().len() > before && list(rig, listed) && rig.in_sync() && has_run(rig));
     }
-    // Each family gathers what follows its last write, so that one of them may be told a moment later.
+    // Each family coalesces its own changes, so one of them may be written a moment later.
     let families: HashSet<Family> = all.iter().map(Prefix::family).collect();
     let runs = rig.stop().runs();
     assert!(runs.len() <= 1 + families.len() * verdicts.len(), "{runs:?}");
-    let (mut told, mut expected): (Vec<_>, Vec<_>) =
-        (runs[1..].to_vec(), verdicts.iter().map(|(.., run)| run.to_string()).collect());
-    told.dedup();
+    let mut custom_runs = runs[1..].to_vec();
+    let mut expected: Vec<_> = verdicts.iter().map(|(.., run)| run.to_string()).collect();
+    custom_runs.dedup();
     expected.dedup();
-    assert_eq!(told, expected);
+    assert_eq!(custom_runs, expected);
 }
 
 #[test]
-fn several_prefixes_of_a_service_are_one_run_of_its_command() {
+fn several_prefixes_of_a_service_cause_one_run_of_its_command() {
     let verdicts = [
         (State::Up, 0, "2 custom up"),
-        // One address is lost, and the service is still there.
+        // One address is missing, and the service is still up.
         (State::Up, 1, "2 custom up"),
         (State::Up, 2, "2 custom up"),
         (State::Up, 3, "2 custom down"),
@@ -976,7 +988,7 @@ fn several_prefixes_of_a_service_are_one_run_of_its_command() {
 }
 
 #[test]
-fn a_prefix_of_several_services_is_in_while_all_are_up_and_told_once() {
+fn a_shared_prefix_is_listed_while_all_its_services_are_up_and_runs_one_command() {
     let mut rig = Rig::new(1, "", CUSTOM).started();
     rig.wait("in sync at start", Rig::in_sync);
     let shared = format!("{BIRDC}\nshared_ip_prefixes = true");
@@ -990,30 +1002,30 @@ fn a_prefix_of_several_services_is_in_while_all_are_up_and_told_once() {
         ("s1", State::Up, true),
     ] {
         let before = (rig.runs().len(), rig.file().contains("10.0.0.0/32"));
-        rig.say(service, state);
-        let moves = usize::from(before.1 != listed);
+        rig.set_and_hint(service, state);
+        let changes = usize::from(before.1 != listed);
         rig.wait("the change", |rig| {
-            rig.file().contains("10.0.0.0/32") == listed && rig.runs().len() == before.0 + moves && rig.in_sync()
+            rig.file().contains("10.0.0.0/32") == listed && rig.runs().len() == before.0 + changes && rig.in_sync()
         });
     }
     let runs = rig.stop().runs();
     assert_eq!(runs, ["1 configure", "2 custom down", "2 custom up", "2 custom down", "2 custom up"]);
 }
 
-/// All that can make a first verdict late: the start of the threads, the splay, the turn among all services, of whichever
-/// family, and the runs of the slowest one of the family itself.
+/// It includes the start of the threads, the splay, the start offset among the services of both families, and the runs of
+/// the family's slowest service.
 #[test]
-fn a_list_made_from_nothing_waits_as_long_as_the_slowest_first_verdict_may_take() {
+fn the_time_of_the_first_verdict_is_that_of_the_slowest_service() {
     let check = |daemon: &str, services: usize, service: &str, v4: Duration, v6: Duration| {
         let rig = Rig::new(services, daemon, service);
         let text = fs::read_to_string(rig.path("services.conf")).unwrap();
         let six = "[six]\ncheck_cmd = true\nip_prefix = fd00::1/128\ncheck_interval = 1\ncheck_timeout = 10\n";
         put(&rig.path("services.conf"), format!("{text}{six}check_disabled = false\n"), 0o644);
         let settings = read_settings(rig.dir.path());
-        let begins = START_ALLOWANCE + schedule::start_offset(services + 1, processors());
+        let start = START_ALLOWANCE + schedule::start_offset(services + 1, processors());
         for (family, runs) in [(Family::V4, v4), (Family::V6, v6)] {
-            let expected = (begins + runs).min(MAX_HOLD);
-            assert_eq!(first_verdict(&settings, family), expected, "{daemon}, {services} times {service}");
+            let expected = (start + runs).min(MAX_HOLD);
+            assert_eq!(first_verdict(&settings, family), expected, "{daemon}, {services} services with {service}");
         }
     };
     let seconds = Duration::from_secs_f64;
@@ -1022,6 +1034,6 @@ fn a_list_made_from_nothing_waits_as_long_as_the_slowest_first_verdict_may_take(
     check("ipv6 = true\nsplay_startup = 7", 2, "check_disabled = false", seconds(20.2), seconds(7.0) + six);
     check("ipv6 = true", 200, "check_disabled = false\ncheck_rise = 4", seconds(33.2), six);
     check("ipv6 = true", 3, "check_disabled = true", Duration::ZERO, six);
-    // No longer than a minute, whatever they need.
+    // At most one minute.
     check("ipv6 = true\nsplay_startup = 70", 1, "check_disabled = false", MAX_HOLD, MAX_HOLD);
 }

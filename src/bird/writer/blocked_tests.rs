@@ -1,16 +1,18 @@
-//! What keeps BIRD from being told: a hold, which may be that of another family, and a file that somebody has touched.
+//! What prevents BIRD from being notified: a hold, possibly of the other family, and a foreign change of the file.
 
 use std::path::Path;
 use std::sync::mpsc::channel;
 
 use super::*;
+use crate::bird::state::FamilyState;
 use crate::config::files::{load, ServiceFiles, Sources};
 use crate::sys::atomic_file::{replace, Durability};
 
 const SERVICES: &str = "[four]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1/32\nCUSTOM\n\
                         [six]\ncheck_cmd = /bin/true\nip_prefix = fd00::1/128\n";
 
-/// A writer before its first step, the files of both families as given, with these options and `four`'s.
+/// A writer before its first step. `daemon` are options of `[daemon]`, `custom` those of the service `four`, and `files`
+/// the texts of both families' files.
 fn writer(dir: &Path, daemon: &str, custom: &str, files: [&str; 2]) -> Writer {
     let put = |name: &str, text: &str| {
         let text = text.replace("DIR", dir.to_str().unwrap());
@@ -34,18 +36,18 @@ const SOUND: [&str; 2] = [
     "define ACAST6_PS_ADVERTISE =\n    [\n        2001:db8::1/128\n    ];\n",
 ];
 
-/// The names that each family waits for at the first step, where the list of IPv6 was lost; `-` where it is not held.
+/// The services that each family waits for after the first step if the list of IPv6 is lost; `-` if it is not held.
 fn check(daemon: &str, custom: &str, expected: [&str; 2]) {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(dir.path(), daemon, custom, [SOUND[0], "define ACAST6_PS_ADVER"]);
     writer.step();
-    let found = writer.state.lock().clone();
-    let waits = |family: &FamilyState| {
-        assert_eq!(family.problem, None, "{found:?}");
-        assert!(family.hold.is_none() || !family.in_sync, "{found:?}");
+    let state = writer.state.lock().clone();
+    let waiting_for = |family: &FamilyState| {
+        assert_eq!(family.problem, None, "{state:?}");
+        assert!(family.hold.is_none() || !family.in_sync, "{state:?}");
         family.hold.as_ref().map_or("-".to_string(), |hold| hold.waiting_for.join(","))
     };
-    assert_eq!(found.families.iter().map(waits).collect::<Vec<_>>(), expected, "{daemon} {custom} {found:?}");
+    assert_eq!(state.families.iter().map(waiting_for).collect::<Vec<_>>(), expected, "{daemon} {custom} {state:?}");
 }
 
 #[test]
@@ -58,9 +60,9 @@ fn a_hold_is_shown_at_each_family_that_waits_for_it() {
     check("bird6_reconfigure_cmd = /bin/true", custom, ["six", "six"]);
 }
 
-/// The list is damaged between a reconfigure and the one that wakes BIRD 2.0, and nobody tells of it.
+/// The file is damaged between a reconfigure and the one that wakes BIRD 2.0, without an event.
 #[test]
-fn a_file_that_somebody_touched_is_put_right_before_bird_is_told() {
+fn a_foreign_change_is_repaired_before_bird_is_notified() {
     let dir = tempfile::tempdir().unwrap();
     let birdc = format!("/bin/sh {}/birdc", dir.path().display());
     let mut writer =
@@ -73,9 +75,9 @@ fn a_file_that_somebody_touched_is_put_right_before_bird_is_told() {
     while runs().lines().count() < 3 {
         assert!(Instant::now() < until, "{}", runs());
         let now = Instant::now();
-        let next = writer.next_wakeup(now).expect("something is to be done");
+        let next = writer.next_wakeup(now).expect("a step is pending");
         std::thread::sleep(next.saturating_duration_since(now));
         writer.step();
     }
-    assert_eq!(runs(), "1\n1\n1\n", "BIRD reads no file that is not ours");
+    assert_eq!(runs(), "1\n1\n1\n", "BIRD never reads the foreign file");
 }
