@@ -1,4 +1,4 @@
-//! Everything about BIRD: the lists, their files, and telling BIRD of them.
+//! BIRD: the prefix lists, their files, and the transports that notify BIRD of them.
 
 pub mod backoff;
 pub mod boot;

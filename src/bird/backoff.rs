@@ -1,14 +1,16 @@
-//! When to attempt something: at once after a change, coalesced after a success, with a growing delay after failures.
+//! When to attempt something: at once after a change, coalesced after a success, with a growing
+//! delay after failures.
 //!
-//! Guarantees: pure; after a quiet time the first change is applied at once; changes within [`COALESCE_WINDOW`] of a
-//! success are applied together at its end; a failure is retried after 0.1 s, doubling up to 10 s, and at once when
-//! something changes.
+//! Guarantees: pure; after a quiet time the first change is applied at once; changes within
+//! [`COALESCE_WINDOW`] of a success are applied together at its end; a failure is retried after 0.1
+//! s, doubling up to 10 s, and at once when something changes.
 //!
 //! Out of scope: the clock, and what is attempted (`bird::writer`).
 
 use std::time::{Duration, Instant};
 
-/// How long changes are coalesced after a success, as each reconfigure makes BIRD walk its whole table.
+/// How long changes are coalesced after a success, as each reconfigure makes BIRD walk its whole
+/// table.
 pub const COALESCE_WINDOW: Duration = Duration::from_millis(42);
 
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);

@@ -1,24 +1,30 @@
-//! `custom_bird_reconfigure_cmd`: a service's own reconfigure command, run with `up` or `down` when its prefixes changed.
+//! `custom_bird_reconfigure_cmd`: a service's own reconfigure command, run with `up` or `down` when
+//! its prefixes changed.
 //!
 //! ```text
-//!   pending --run--> exit status 0, and the service did not change meanwhile --> done: BIRD has the list of the run's start
-//!    ^  ^                |
-//!    |  +----------------+ otherwise: run again, after a failure with a growing delay, with the direction of that time
+//!   pending --run--> exit status 0, and the service has not changed since the start --> done
+//!    ^  ^               |
+//!    |  +---------------+ otherwise: run again with the current direction, after a failure with
+//!    |                    a growing delay
 //!    |
-//!    +-- the service's listed prefixes change, even there and back, as BIRD may have read the list in between
-//!    +-- a start of a family that has only custom commands; a reload that changes the command; a foreign file change
+//!    +-- the service's listed prefixes change, even there and back: BIRD may have read the list
+//!    +-- a start of a family that has only custom commands
+//!    +-- a reload that changes the command
+//!    +-- a foreign file change
 //! ```
 //!
-//! The direction describes the service and not the prefix that changed: `up` while any of its prefixes is listed, `down`
-//! when none is. So one missing address among several does not mean `down`. If several services share a prefix, the
-//! command of the first one runs.
+//! The direction describes the service and not the prefix that changed: `up` while any of its
+//! prefixes is listed, `down` when none is. So one missing address among several does not mean
+//! `down`. If several services share a prefix, the command of the first one runs.
 //!
-//! Guarantees: a command is pending until it has succeeded with the service's current prefixes; one command runs at a
-//! time, as each may make BIRD reconfigure, and the one that has waited longest runs first. If a command cannot be started
-//! at all, its family's transport notifies BIRD instead. If its service is removed, both do: the command is retried until
-//! the family's transport has succeeded.
+//! Guarantees: a command is pending until it has succeeded with the service's current prefixes; one
+//! command runs at a time, as each may make BIRD reconfigure, and the one that has waited longest
+//! runs first. If a command cannot be started at all, its family's transport notifies BIRD instead.
+//! If its service is removed, both do: the command is retried until the family's transport has
+//! succeeded.
 //!
-//! Blocking: the commands run on their own thread; only dropping [`CustomCommands`] waits, for at most `KILL_WAIT`.
+//! Blocking: the commands run on their own thread; only dropping [`CustomCommands`] waits, for at
+//! most `KILL_WAIT`.
 //!
 //! Shutdown: the stop token kills a running command, and no further one starts.
 //!
@@ -104,7 +110,8 @@ struct CustomCommand {
 pub struct CustomOutcome {
     /// The revisions that BIRD accepted, if the command succeeded.
     pub accepted: Vec<(Family, Revision)>,
-    /// The families whose transports must notify BIRD instead, because the command cannot be started.
+    /// The families whose transports must notify BIRD instead, because the command cannot be
+    /// started.
     pub left_to_families: HashSet<Family>,
 }
 
@@ -121,9 +128,9 @@ impl CustomCommands {
         }
     }
 
-    /// Replaces the commands by those of these services. `is_covered` says whether the family's transport notifies BIRD of
-    /// the prefixes that are listed for a service with a new command. Returns the families whose transports must notify
-    /// BIRD because a command was removed.
+    /// Replaces the commands by those of these services. `is_covered` says whether the family's
+    /// transport notifies BIRD of the prefixes that are listed for a service with a new command.
+    /// Returns the families whose transports must notify BIRD because a command was removed.
     pub fn reload(&mut self, services: &[Arc<Service>], is_covered: impl Fn(&Service) -> bool) -> HashSet<Family> {
         let mut owned: HashSet<Prefix> = HashSet::new();
         let mut left_to_families = HashSet::new();
@@ -148,7 +155,8 @@ impl CustomCommands {
         }
         for (name, mut custom) in before {
             left_to_families.extend(&custom.families);
-            // A prefix that another service has taken over belongs to that service's command or family.
+            // A prefix that another service has taken over belongs to that service's command or
+            // family.
             custom.prefixes.retain(|prefix| !owned.contains(prefix));
             custom.listed.iter_mut().for_each(|listed| listed.retain(|prefix| !owned.contains(prefix)));
             custom.runs_since_removal.get_or_insert(0);
@@ -157,7 +165,8 @@ impl CustomCommands {
         left_to_families
     }
 
-    /// Compares the commands with the current lists. `owed` are the families whose transport owes BIRD a revision.
+    /// Compares the commands with the current lists. `owed` are the families whose transport owes
+    /// BIRD a revision.
     pub fn update<'a>(&mut self, lists: impl Iterator<Item = &'a Arc<[Prefix]>>, owed: &HashSet<Family>) {
         if self.commands.is_empty() {
             return;
@@ -187,7 +196,8 @@ impl CustomCommands {
         self.running.is_some()
     }
 
-    /// Whether a command of this family is pending or running. Commands that the family's transport replaces do not count.
+    /// Whether a command of this family is pending or running. Commands that the family's transport
+    /// replaces do not count.
     pub fn owes(&self, family: Family) -> bool {
         let of_family = self.commands.values().filter(|custom| custom.families.contains(&family));
         let mut current = of_family.filter(|custom| custom.runs_since_removal.is_none() && !custom.cannot_run());
@@ -210,8 +220,9 @@ impl CustomCommands {
         of_family.fold(former, |sum, custom| sum + custom.counts)
     }
 
-    /// Starts the command that has waited longest, if one is due. `revisions` are the current revisions of the lists.
-    /// Commands of `blocked` families are not started, and none at all after the stop.
+    /// Starts the command that has waited longest, if one is due. `revisions` are the current
+    /// revisions of the lists. Commands of `blocked` families are not started, and none at all
+    /// after the stop.
     pub fn start_due(&mut self, blocked: &HashSet<Family>, now: Instant, revisions: &[(Family, Revision)]) {
         if self.running.is_some() || self.stop.stop_requested() {
             return;
@@ -320,8 +331,8 @@ impl CustomCommand {
         matches!(self.problem, Some(CustomError::CannotRun(_)))
     }
 
-    /// Whether the service is removed, its prefixes are withdrawn, and BIRD knows it: by this command, or by the family's
-    /// transport after at least one run.
+    /// Whether the service is removed, its prefixes are withdrawn, and BIRD knows it: by this
+    /// command, or by the family's transport after at least one run.
     fn is_done(&self, owed: &HashSet<Family>) -> bool {
         let Some(runs) = self.runs_since_removal else { return false };
         let confirmed_by_family = runs > 0 && self.families.is_disjoint(owed);

@@ -1,7 +1,7 @@
 //! The dummy prefix of a list: the configured one, or a fallback if BIRD rejects empty lists.
 //!
-//! Guarantees: a configured dummy is always listed; the fallback is listed only while BIRD requires one, and is never a
-//! service's prefix.
+//! Guarantees: a configured dummy is always listed; the fallback is listed only while BIRD requires
+//! one, and is never a service's prefix.
 //!
 //! Out of scope: whether BIRD accepts empty lists (`bird::reconfigurer` finds out).
 
@@ -33,7 +33,8 @@ impl DummyPolicy {
         self.configured = configured;
     }
 
-    /// The dummy of the list. None if there is no dummy. A fallback that a service names (`is_served`) does not count.
+    /// The dummy of the list. None if there is no dummy. A fallback that a service names
+    /// (`is_served`) does not count.
     pub fn prefix(&self, is_served: impl Fn(&Prefix) -> bool) -> Option<&Prefix> {
         self.configured.as_ref().or(self.fallback.as_ref().filter(|dummy| !is_served(dummy)))
     }

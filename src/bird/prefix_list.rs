@@ -1,12 +1,13 @@
 //! One family's prefix list, from the services' states to the prefix file.
 //!
-//! The file is level-triggered: each step reads what the file lists, works out what it should list, and replaces the file
-//! if the two differ, whoever caused the difference. Each write of ours and each foreign change begins a revision
-//! (`bird::revision`). BIRD is in sync when it has accepted the last revision that it is owed.
+//! The file is level-triggered: each step reads what the file lists, works out what it should list,
+//! and replaces the file if the two differ, whoever caused the difference. Each write of ours and
+//! each foreign change begins a revision (`bird::revision`). BIRD is in sync when it has accepted
+//! the last revision that it is owed.
 //!
-//! Guarantees: a step that fails changes nothing and is retried. A file that was emptied, garbled, deleted or hidden from
-//! BIRD is repaired, at most once a second if nothing else changes. A prefix is removed only once its service is known to
-//! be down.
+//! Guarantees: a step that fails changes nothing and is retried. A file that was emptied, garbled,
+//! deleted or hidden from BIRD is repaired, at most once a second if nothing else changes. A prefix
+//! is removed only once its service is known to be down.
 //!
 //! Blocking: on the disk.
 //!
@@ -45,8 +46,8 @@ pub type Verdicts = [Verdict];
 /// Result of one step.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// Each custom command must run again: BIRD may hold another list for a reason that is no service's state, and the
-    /// family has no transport of its own.
+    /// Each custom command must run again: BIRD may hold another list for a reason that is no
+    /// service's state, and the family has no transport of its own.
     pub rerun_commands: bool,
 }
 
@@ -72,8 +73,8 @@ pub struct PrefixList {
 }
 
 impl PrefixList {
-    /// Reads the family's list for the first time. `first_verdict` is the time that the slowest service needs for its
-    /// first verdict.
+    /// Reads the family's list for the first time. `first_verdict` is the time that the slowest
+    /// service needs for its first verdict.
     pub fn open(
         family: Family,
         bird: &Bird,
@@ -124,7 +125,8 @@ impl PrefixList {
         &self.list
     }
 
-    /// Number of prefixes of all services, listed or not: about the number of routes that BIRD must walk.
+    /// Number of prefixes of all services, listed or not: about the number of routes that BIRD must
+    /// walk.
     pub fn size(&self) -> usize {
         self.services.len()
     }
@@ -154,7 +156,8 @@ impl PrefixList {
         self.list = list.into();
     }
 
-    /// The query for a lost list: which of the configured prefixes BIRD holds. None if the list is not lost.
+    /// The query for a lost list: which of the configured prefixes BIRD holds. None if the list is
+    /// not lost.
     pub fn lost_query(&self) -> Option<Query> {
         let all = self.services.configured();
         self.startup.is_lost().then(|| Query::new(&self.bird.variable, Arc::new([]), all.into_iter()))
@@ -172,9 +175,10 @@ impl PrefixList {
         }
     }
 
-    /// Replaces the services and the family's settings at a reload. The next step withdraws prefixes that were removed
-    /// with their service. A prefix that another service takes over stays as it is, like every prefix without a verdict.
-    /// `verdicts` are those of the services before the reload.
+    /// Replaces the services and the family's settings at a reload. The next step withdraws
+    /// prefixes that were removed with their service. A prefix that another service takes over
+    /// stays as it is, like every prefix without a verdict. `verdicts` are those of the services
+    /// before the reload.
     pub fn reload(&mut self, bird: &Bird, services: &[Arc<Service>], verdicts: &Verdicts) {
         let decisions = self.services.decisions(verdicts, self.startup.baseline());
         let desired = self.services.desired(&decisions);
@@ -277,7 +281,8 @@ impl PrefixList {
         if foreign && self.custom_only {
             return Step { rerun_commands: true };
         }
-        // After a foreign change the family sends it even if the list did not change: BIRD may have read the other one.
+        // After a foreign change the family sends it even if the list did not change: BIRD may have
+        // read the other one.
         let sent_by_custom = !changed.is_empty() && changed.iter().all(ServicePrefix::has_custom_command) && !foreign;
         let unchanged = changed.is_empty() && self.custom_only;
         if foreign || written && !sent_by_custom && !unchanged {
@@ -286,8 +291,8 @@ impl PrefixList {
         Step::default()
     }
 
-    /// Returns the next list, the listed prefixes that no service names, and whether the list differs for another reason
-    /// than the services' states. Logs the findings.
+    /// Returns the next list, the listed prefixes that no service names, and whether the list
+    /// differs for another reason than the services' states. Logs the findings.
     fn next_list(&mut self, listed: &[Prefix], verdicts: &Verdicts) -> (Vec<Prefix>, Arc<[Prefix]>, bool) {
         let decisions = self.services.decisions(verdicts, self.startup.baseline());
         let desired = self.services.desired(&decisions);
@@ -336,12 +341,14 @@ impl PrefixList {
         changed
     }
 
-    /// Makes the last write survive a power failure. Called after the reconfigure, so that no route waits for it.
+    /// Makes the last write survive a power failure. Called after the reconfigure, so that no route
+    /// waits for it.
     pub fn sync_directory(&mut self) {
         self.file.sync_directory();
     }
 
-    /// Records whether BIRD accepts empty lists. If it does not and no dummy is configured, the default dummy is listed.
+    /// Records whether BIRD accepts empty lists. If it does not and no dummy is configured, the
+    /// default dummy is listed.
     pub fn set_empty_lists_are_read(&mut self, accepted: bool) {
         if self.dummy.set_required(!accepted, |dummy| self.services.contains(dummy)) {
             self.pending.mark_dirty();

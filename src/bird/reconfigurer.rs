@@ -1,4 +1,5 @@
-//! Makes one BIRD read the prefix lists, over one transport: a reconfigure command or a control socket.
+//! Makes one BIRD read the prefix lists, over one transport: a reconfigure command or a control
+//! socket.
 //!
 //! ```text
 //!   command   run it ------------------------------------------------> accepted, or retried
@@ -10,11 +11,12 @@
 //!                  a change          +---------------------+--> retried
 //! ```
 //!
-//! Guarantees: if both families have the same transport, one reconfigure serves both. A reconfigure that BIRD did not
-//! accept is retried with a growing delay, and at once when a file changes. Over a socket a list counts as in BIRD only
-//! if BIRD says so, which is verified each minute, even while the file of the other family cannot be written. After a
-//! change BIRD 2.0 is contacted once more, because it may otherwise delay its last announcements for 3 s. A problem is
-//! logged once when it begins and once when it is over.
+//! Guarantees: if both families have the same transport, one reconfigure serves both. A reconfigure
+//! that BIRD did not accept is retried with a growing delay, and at once when a file changes. Over
+//! a socket a list counts as in BIRD only if BIRD says so, which is verified each minute, even
+//! while the file of the other family cannot be written. After a change BIRD 2.0 is contacted once
+//! more, because it may otherwise delay its last announcements for 3 s. A problem is logged once
+//! when it begins and once when it is over.
 //!
 //! Blocking: on the command or the socket, within the limits of `bird::transport`.
 //!
@@ -48,8 +50,9 @@ mod verification;
 
 /// How often BIRD is queried for the lists, as it may have been restarted with others.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
-/// How many routes BIRD 2.0 walks in one step. If it needs several steps, it sends the result of the last one only when
-/// it is woken, or after 3 s. With fewer routes the end of our own socket connection has already woken it.
+/// How many routes BIRD 2.0 walks in one step. If it needs several steps, it sends the result of
+/// the last one only when it is woken, or after 3 s. With fewer routes the end of our own socket
+/// connection has already woken it.
 const ROUTES_PER_STEP: usize = 256;
 
 /// Makes one BIRD read its prefix lists.
@@ -73,7 +76,8 @@ pub struct Reconfigurer {
 pub struct Busy {
     /// A custom command is running.
     pub custom_runs: bool,
-    /// Until when BIRD may be busy with the last reconfigure. Ignored over a socket, where BIRD reports it itself.
+    /// Until when BIRD may be busy with the last reconfigure. Ignored over a socket, where BIRD
+    /// reports it itself.
     pub until: Option<Instant>,
 }
 
@@ -179,7 +183,8 @@ impl Reconfigurer {
         self.revisions().map(|(family, revision)| (family, revision.number)).eq(self.attempted.iter().copied())
     }
 
-    /// Makes one attempt, unless BIRD says that it holds the lists. Returns until when BIRD may be busy with it.
+    /// Makes one attempt, unless BIRD says that it holds the lists. Returns until when BIRD may be
+    /// busy with it.
     pub fn advance(&mut self, give_up: &StopToken) -> Option<Instant> {
         if self.lists.iter_mut().any(PrefixList::recheck_if_touched) {
             return None;
@@ -209,8 +214,8 @@ impl Reconfigurer {
         result.requires_pause().then(|| Instant::now() + BUSY_PAUSE)
     }
 
-    /// Wakes a BIRD that has already accepted the lists. The result does not matter. Does nothing while a file is not
-    /// valid, because BIRD would read it.
+    /// Wakes a BIRD that has already accepted the lists. The result does not matter. Does nothing
+    /// while a file is not valid, because BIRD would read it.
     fn wake(&mut self, give_up: &StopToken) -> Option<Instant> {
         if !self.lists.iter().all(PrefixList::is_valid) {
             return None;
@@ -219,7 +224,8 @@ impl Reconfigurer {
         self.run(give_up).requires_pause().then(|| Instant::now() + BUSY_PAUSE)
     }
 
-    /// Queries BIRD before an attempt. Returns whether the attempt is unnecessary: BIRD holds the lists, or did not answer.
+    /// Queries BIRD before an attempt. Returns whether the attempt is unnecessary: BIRD holds the
+    /// lists, or did not answer.
     fn is_settled_by_query(&mut self, first: bool, revisions: &[(Family, Revision)], give_up: &StopToken) -> bool {
         match self.verify(revisions, give_up) {
             Verification::Unsupported => return false,
@@ -242,8 +248,8 @@ impl Reconfigurer {
         false
     }
 
-    /// Schedules one more contact after a change, for a BIRD that may delay its last announcements. BIRD needs a few
-    /// milliseconds to walk its table; a change in between wakes it too.
+    /// Schedules one more contact after a change, for a BIRD that may delay its last announcements.
+    /// BIRD needs a few milliseconds to walk its table; a change in between wakes it too.
     fn schedule_wake(&mut self) {
         let routes: usize = self.lists.iter().map(PrefixList::size).sum();
         let may_sleep = self.version.is_none_or(|version| version.needs_second_reconfigure());
@@ -252,7 +258,7 @@ impl Reconfigurer {
         }
     }
 
-    /// Schedules the same after a custom command, if a transport is configured for that.
+    /// Schedules that contact after a custom command, if the transport is configured.
     pub fn wake_after_custom(&mut self) {
         if self.can_query() || self.lists.iter().all(|list| list.bird().reconfigure_cmd_is_set) {
             self.schedule_wake();
@@ -267,7 +273,8 @@ impl Reconfigurer {
         result
     }
 
-    /// Applies the result of a reconfigure. A result that claims success is verified if BIRD can be queried.
+    /// Applies the result of a reconfigure. A result that claims success is verified if BIRD can be
+    /// queried.
     fn apply(&mut self, result: &ReconfigureResult, revisions: &[(Family, Revision)], give_up: &StopToken) {
         let message = result.outcome.to_string();
         self.presence.record(&result.outcome);

@@ -1,13 +1,13 @@
 //! Revisions of a prefix list, and which of them BIRD has confirmed.
 //!
 //! ```text
-//!   current     incremented by each write of ours and each foreign change, even if the text ends up equal
+//!   current     incremented by each write of ours and each foreign change, even to an equal text
 //!   owed        the last revision that the family's own transport has to send
 //!   confirmed   the last revision that BIRD accepted from this transport
 //! ```
 //!
-//! The family owes BIRD a revision while `owed > confirmed`. A change that custom commands send to BIRD does not make the
-//! family owe one. A new transport starts with no confirmed revision.
+//! The family owes BIRD a revision while `owed > confirmed`. A change that custom commands send to
+//! BIRD does not make the family owe one. A new transport starts with no confirmed revision.
 //!
 //! Guarantees: pure; an older confirmation never replaces a newer one.
 //!
@@ -82,7 +82,8 @@ impl Revisions {
         }
     }
 
-    /// Records that BIRD holds only `held`, or that its list is unknown. The current revision is owed again.
+    /// Records that BIRD holds only `held`, or that its list is unknown. The current revision is
+    /// owed again.
     pub fn unconfirm(&mut self, held: Vec<Prefix>) {
         self.confirmed = 0;
         self.in_bird = held.into();

@@ -1,19 +1,20 @@
 //! The list found at the start, and how far it is trusted.
 //!
 //! ```text
-//!   the file is sound and not provisional        it is the list of before
-//!   no file, no marker of ours and no history    no list was ever written: the list of before is empty
-//!   anything else: the list is lost              BIRD's own list, queried over its control socket; otherwise the list is
-//!                                                provisional and held, based on the legible part of the file or on the
-//!                                                newest copy in the history
+//!   the file is sound and not provisional    it is the list of before
+//!   no file, no marker and no history        no list was ever written: the list of before is empty
+//!   anything else: the list is lost          BIRD's own list, queried over its control socket, or
+//!                                            a provisional list, which is held: the legible part
+//!                                            of the file, or the newest copy in the history
 //! ```
 //!
-//! While a list is held, BIRD is not notified of it until each service has its first verdict, for at most [`MAX_HOLD`].
-//! The file of a held list is marked as provisional, so that the next start does not mistake it for what was advertised.
-//! A copy in the history does not end the hold, because the newest copy is the list before the last change.
+//! While a list is held, BIRD is not notified of it until each service has its first verdict, for
+//! at most [`MAX_HOLD`]. The file of a held list is marked as provisional, so that the next start
+//! does not mistake it for what was advertised. A copy in the history does not end the hold,
+//! because the newest copy is the list before the last change.
 //!
-//! Guarantees: the hold ends early when an operator withdraws a service that is up (drain or `on_exit`), so that its
-//! prefixes are withdrawn at once.
+//! Guarantees: the hold ends early when an operator withdraws a service that is up (drain or
+//! `on_exit`), so that its prefixes are withdrawn at once.
 //!
 //! Blocking: reads and writes small files on the disk.
 //!
@@ -62,8 +63,8 @@ pub struct Startup {
 }
 
 impl Startup {
-    /// Reads the boot marker beside the file `path`. `first_verdict` is the time that the slowest service needs for its
-    /// first verdict.
+    /// Reads the boot marker beside the file `path`. `first_verdict` is the time that the slowest
+    /// service needs for its first verdict.
     pub fn new(path: &Path, first_verdict: Duration) -> Startup {
         Startup {
             baseline: HashSet::new(),
@@ -110,7 +111,8 @@ impl Startup {
         self.lost
     }
 
-    /// Assesses the file as first read, and returns the initial list. `configured` are the family's prefixes.
+    /// Assesses the file as first read, and returns the initial list. `configured` are the family's
+    /// prefixes.
     pub fn assess(
         &mut self,
         path: &Path,
@@ -148,7 +150,8 @@ impl Startup {
         self.unread = unread;
     }
 
-    /// Whether a fallback is in the place of a file that could not be read, and the first step is not done.
+    /// Whether a fallback is in the place of a file that could not be read, and the first step is
+    /// not done.
     pub fn is_unread(&self) -> bool {
         self.unread && !self.started
     }
@@ -185,8 +188,9 @@ impl Startup {
         self.lost = false;
     }
 
-    /// Makes `list` the list of before. If it is from before the machine's last boot, the prefixes `on_boot` are removed:
-    /// those of services with `on_boot = withdraw`, each with its service's name.
+    /// Makes `list` the list of before. If it is from before the machine's last boot, the prefixes
+    /// `on_boot` are removed: those of services with `on_boot = withdraw`, each with its service's
+    /// name.
     pub fn set_initial<'a>(&mut self, path: &Path, list: &[Prefix], on_boot: impl Iterator<Item = (Prefix, &'a str)>) {
         self.baseline = list.iter().copied().collect();
         let mut on_boot = on_boot.peekable();
@@ -202,8 +206,8 @@ impl Startup {
         }
     }
 
-    /// Ends the hold when its time is over, when no service waits for its first verdict (`waiting_for`), or when an
-    /// operator withdraws a service (`withheld`).
+    /// Ends the hold when its time is over, when no service waits for its first verdict
+    /// (`waiting_for`), or when an operator withdraws a service (`withheld`).
     pub fn update_hold(&mut self, waiting_for: &[Arc<str>], withheld: bool, now: Instant) {
         if self.hold_until.is_some_and(|until| until <= now || waiting_for.is_empty() || withheld) {
             self.hold_until = None;

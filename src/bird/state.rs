@@ -13,9 +13,11 @@ use crate::prefix::{Family, Prefix};
 pub struct BirdState {
     /// One entry for each enabled family.
     pub families: Vec<FamilyState>,
-    /// Deadline of the writer's current step; after it the writer counts as stuck. None while it waits for work.
+    /// Deadline of the writer's current step; after it the writer counts as stuck. None while it
+    /// waits for work.
     pub due: Option<Instant>,
-    /// Whether the first step is over, with its reconfigure if one was needed. From then on the daemon is ready.
+    /// Whether the first step is over, with its reconfigure if one was needed. From then on the
+    /// daemon is ready.
     pub ready: bool,
 }
 
@@ -81,7 +83,8 @@ impl Add for Counts {
     }
 }
 
-/// Why BIRD is not notified of a list: the previous list was lost, and not every service has its first verdict.
+/// Why BIRD is not notified of a list: the previous list was lost, and not every service has its
+/// first verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// When the hold ends at the latest.

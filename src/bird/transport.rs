@@ -1,13 +1,13 @@
-//! The transport to one BIRD: the family's reconfigure command, or BIRD's control socket. Over the socket BIRD can also be
-//! queried for its list and for whether it is busy.
+//! The transport to one BIRD: the family's reconfigure command, or BIRD's control socket. Over the
+//! socket BIRD can also be queried for its list and for whether it is busy.
 //!
-//! Guarantees: one exchange over the socket takes at most [`TIMEOUT`]; one run of the command takes at most [`TIMEOUT`],
-//! [`KILL_GRACE`] and the short wait for a killed process, whatever the command does. A process that the daemon may not
-//! kill (`sudo` under a daemon that is not root) becomes an orphan: it is reaped when it ends, and the number of orphans
-//! is limited.
+//! Guarantees: one exchange over the socket takes at most [`TIMEOUT`]; one run of the command takes
+//! at most [`TIMEOUT`], [`KILL_GRACE`] and the short wait for a killed process, whatever the
+//! command does. A process that the daemon may not kill (`sudo` under a daemon that is not root)
+//! becomes an orphan: it is reaped when it ends, and the number of orphans is limited.
 //!
-//! Out of scope: what an answer means (`bird::protocol::birdc`, `bird::protocol::control`), when to ask, and the log
-//! (`bird::reconfigurer`).
+//! Out of scope: what an answer means (`bird::protocol::birdc`, `bird::protocol::control`), when to
+//! ask, and the log (`bird::reconfigurer`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -86,7 +86,8 @@ pub struct Attempt {
 }
 
 impl Transport {
-    /// Creates the transport to the BIRD at `address`. Commands that cannot be killed become `orphans`.
+    /// Creates the transport to the BIRD at `address`. Commands that cannot be killed become
+    /// `orphans`.
     pub fn new(address: Address, orphans: Arc<Orphans>) -> Transport {
         let client = match &address {
             Address::Command(command) => Client::Command(Program::new(command.words())),
@@ -121,7 +122,8 @@ impl Transport {
         }
     }
 
-    /// Asks BIRD whether it is busy with a reconfiguration. None if BIRD cannot be queried or does not answer.
+    /// Asks BIRD whether it is busy with a reconfiguration. None if BIRD cannot be queried or does
+    /// not answer.
     pub fn is_busy(&self, stop: &StopToken) -> Option<bool> {
         match &self.client {
             Client::Command(_) => None,

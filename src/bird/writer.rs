@@ -1,27 +1,37 @@
 //! The bird-writer: the only thread that touches the prefix files and BIRD.
 //!
 //! ```text
-//!   wanted --[prefix_list: archive, write, rename]--> in file --[reconfigurer: notify, read the answer]--> in BIRD
-//!     ^                     ^      |                                ^           |
-//!   states of checks   foreign     +-- failed: retry with a         +-----------+-- not accepted: retry with a
-//!                      change          growing delay                                growing delay
+//!   states of checks
+//!         v
+//!      wanted
+//!         |  prefix_list: archive, write, rename       failed: retry with a growing delay
+//!         v
+//!      in file <-- foreign changes
+//!         |  reconfigurer: notify, read the answer     not accepted: retry with a growing delay
+//!         v
+//!      in BIRD
 //! ```
 //!
-//! The thread brings the three levels in line, then sleeps. Each step reads the wanted list from the states of the checks.
-//! A hint wakes the thread; without one it reads the states once a second. After a quiet time the first change is applied
-//! at once, together with all that are queued by then; later changes within 42 ms are coalesced.
+//! The thread brings the three levels in line, then sleeps. Each step reads the wanted list from
+//! the states of the checks. A hint wakes the thread; without one it reads the states once a
+//! second. After a quiet time the first change is applied at once, together with all that are
+//! queued by then; later changes within 42 ms are coalesced.
 //!
-//! Guarantees: a change is applied as soon as its obstacle is gone, without a further change. No failure ends the thread.
-//! At most one reconfigure of this daemon is in progress at a time, custom commands included, and none is sent while BIRD
-//! may be busy with the last one (that kills BIRD 3). So a slow custom command delays the others, up to its time limit.
+//! Guarantees: a change is applied as soon as its obstacle is gone, without a further change. No
+//! failure ends the thread. At most one reconfigure of this daemon is in progress at a time, custom
+//! commands included, and none is sent while BIRD may be busy with the last one (that kills BIRD
+//! 3). So a slow custom command delays the others, up to its time limit.
 //!
-//! Blocking: on the disk, and on the reconfigure command or BIRD's control socket, within their limits.
+//! Blocking: on the disk, and on the reconfigure command or BIRD's control socket, within their
+//! limits.
 //!
-//! Shutdown: by [`Event::Stop`], after pending changes are applied and, if services leave, BIRD has accepted that. By
-//! [`Event::Died`], which a running reconfigure delays up to its own limit and custom commands for at most 1.6 s, because
-//! the other checks keep running until then. The `give_up` token cancels running commands.
+//! Shutdown: by [`Event::Stop`], after pending changes are applied and, if services leave, BIRD has
+//! accepted that. By [`Event::Died`], which a running reconfigure delays up to its own limit and
+//! custom commands for at most 1.6 s, because the other checks keep running until then. The
+//! `give_up` token cancels running commands.
 //!
-//! Out of scope: the list and its file (`bird::prefix_list`), what an answer means (`bird::protocol::outcome`).
+//! Out of scope: the list and its file (`bird::prefix_list`), what an answer means
+//! (`bird::protocol::outcome`).
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -55,7 +65,8 @@ mod first_verdict;
 mod shutdown;
 mod status;
 
-/// Time that a step may take for the disk, in addition to its commands, before the writer counts as stuck.
+/// Time that a step may take for the disk, in addition to its commands, before the writer counts as
+/// stuck.
 const DISK_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// How often the checks' states are read without a hint.
@@ -80,7 +91,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Reads the prefix files for the first time, without writing. `checks` are those of all services.
+    /// Reads the prefix files for the first time, without writing. `checks` are those of all
+    /// services.
     pub fn new(
         settings: &Settings,
         checks: Arc<[Arc<Check>]>,
@@ -112,7 +124,8 @@ impl Writer {
         writer
     }
 
-    /// Runs until it is stopped. `stepped` is called after each step, when the published state is current.
+    /// Runs until it is stopped. `stepped` is called after each step, when the published state is
+    /// current.
     pub fn run(mut self, events: &Receiver<Event>, mut stepped: impl FnMut()) -> WriterEnd {
         loop {
             if self.shutdown.take_kill(Instant::now()) {
@@ -143,7 +156,8 @@ impl Writer {
         match events.recv_timeout(until.saturating_duration_since(now)) {
             Ok(event) => std::iter::once(event).chain(events.try_iter()).collect(),
             Err(RecvTimeoutError::Timeout) => Vec::new(),
-            // Impossible, because the custom commands hold a sender. Without any sender the thread could not be stopped.
+            // Impossible, because the custom commands hold a sender. Without any sender the thread
+            // could not be stopped.
             Err(RecvTimeoutError::Disconnected) => vec![Event::Stop { leaving: false }],
         }
     }
@@ -160,13 +174,15 @@ impl Writer {
             Event::Died { service, why } => self.shutdown.panicked(service, why, Instant::now()),
             Event::Stop { leaving } => {
                 self.shutdown.stop(leaving);
-                // Each command gets one last attempt at once; if services leave, more follow with the usual delays.
+                // Each command gets one last attempt at once; if services leave, more follow with
+                // the usual delays.
                 self.custom_commands.skip_backoff();
             }
         }
     }
 
-    /// Logs a hint, as the original does. Its effect comes with the next step, which reads the check's state.
+    /// Logs a hint, as the original does. Its effect comes with the next step, which reads the
+    /// check's state.
     fn log_hint(&self, check: &Arc<Check>) {
         if !self.current.contains(&identity(check)) {
             return;
@@ -205,8 +221,9 @@ impl Writer {
         }
     }
 
-    /// Whether BIRD must still accept the last withdrawal, and there is time for that. A BIRD that is gone, as at the
-    /// host's shutdown, no longer announces its routes, and reads the file when it starts again.
+    /// Whether BIRD must still accept the last withdrawal, and there is time for that. A BIRD that
+    /// is gone, as at the host's shutdown, no longer announces its routes, and reads the file when
+    /// it starts again.
     fn is_leaving(&self) -> bool {
         if !self.shutdown.is_leaving() || self.give_up.stop_requested() {
             return false;
@@ -228,13 +245,15 @@ impl Writer {
         is_open
     }
 
-    /// Whether the file lists what it should and BIRD has accepted it, over whichever transport is responsible.
+    /// Whether the file lists what it should and BIRD has accepted it, over whichever transport is
+    /// responsible.
     fn is_in_sync(&self, list: &PrefixList) -> bool {
         list.is_in_sync() && !self.custom_commands.owes(list.family())
     }
 
-    /// Replaces the configuration. The next step applies it with one write and one reconfigure. Confirmed revisions,
-    /// pending work and problems are kept, except those of a transport that has changed.
+    /// Replaces the configuration. The next step applies it with one write and one reconfigure.
+    /// Confirmed revisions, pending work and problems are kept, except those of a transport that
+    /// has changed.
     fn reload(&mut self, Reload { settings, checks }: Reload) {
         let verdicts = self.verdicts();
         let mut became_custom_only = Vec::new();
@@ -325,8 +344,8 @@ impl Writer {
         }
     }
 
-    /// Whether a custom command may start now. Every BIRD that can be queried is asked whether it is busy; over a socket
-    /// that includes reconfigurations of other programs.
+    /// Whether a custom command may start now. Every BIRD that can be queried is asked whether it
+    /// is busy; over a socket that includes reconfigurations of other programs.
     fn may_start_custom(&mut self) -> bool {
         if self.reconfigurers.lists_mut().any(PrefixList::recheck_if_touched) {
             return false;

@@ -11,8 +11,8 @@ use crate::testing::sample::service;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, and their commands, which append their
-/// direction to the file `runs`.
+/// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, and their commands,
+/// which append their direction to the file `runs`.
 struct Rig {
     dir: tempfile::TempDir,
     commands: CustomCommands,
@@ -395,8 +395,8 @@ fn no_command_runs_for_a_family_that_is_held() {
     assert_eq!(rig.run_all().len(), 1);
 }
 
-/// The output is parsed like that of birdc. A reconfigure while BIRD 3 is busy kills it, and a BIRD of unknown version may
-/// be a BIRD 3.
+/// The output is parsed like that of birdc. A reconfigure while BIRD 3 is busy kills it, and a BIRD
+/// of unknown version may be a BIRD 3.
 #[test]
 fn a_busy_bird_is_recognized_by_the_output() {
     let check = |output: &str, code: i32, busy: bool| {

@@ -15,7 +15,8 @@ pub struct FindingLog {
 }
 
 impl FindingLog {
-    /// Logs the findings that the previous attempt of this step did not log. `conf` is the prefix file.
+    /// Logs the findings that the previous attempt of this step did not log. `conf` is the prefix
+    /// file.
     pub fn log(&mut self, findings: &[Finding<'_>], phase: Phase, conf: &Path) {
         let messages: Vec<String> = findings.iter().map(|finding| finding.sentence(phase, conf)).collect();
         for (finding, message) in findings.iter().zip(&messages).filter(|(_, text)| !self.logged.contains(*text)) {

@@ -20,8 +20,8 @@ impl PrefixList {
         self.file.is_verified()
     }
 
-    /// Checks whether another program has changed the file since the last step, so that the next step repairs it before
-    /// BIRD is notified.
+    /// Checks whether another program has changed the file since the last step, so that the next
+    /// step repairs it before BIRD is notified.
     pub fn recheck_if_touched(&mut self) -> bool {
         let touched = self.is_valid() && !self.file.is_unchanged();
         if touched {
@@ -30,13 +30,14 @@ impl PrefixList {
         touched
     }
 
-    /// Whether another program has changed the file, and it is not repaired yet. False if a repair has failed, so that BIRD
-    /// does not wait for it.
+    /// Whether another program has changed the file, and it is not repaired yet. False if a repair
+    /// has failed, so that BIRD does not wait for it.
     pub fn is_touched(&self) -> bool {
         self.pending.needs_recheck() && self.is_valid() && !self.file.is_unchanged()
     }
 
-    /// Whether BIRD must not be notified: the list is held, or the provisional mark must be removed from the file first.
+    /// Whether BIRD must not be notified: the list is held, or the provisional mark must be removed
+    /// from the file first.
     pub fn is_held(&self) -> bool {
         let must_remove_mark = self.startup.is_marked() && self.pending.is_dirty() && self.file.problem().is_none();
         self.startup.hold_until().is_some() || must_remove_mark
@@ -60,17 +61,20 @@ impl PrefixList {
         }
     }
 
-    /// Records that BIRD holds only `held`, or that its list is unknown. The current revision is owed again.
+    /// Records that BIRD holds only `held`, or that its list is unknown. The current revision is
+    /// owed again.
     pub fn unconfirm(&mut self, held: Vec<Prefix>) {
         self.revisions.unconfirm(held);
     }
 
-    /// Makes the family's transport responsible for the current revision, because a custom command cannot send it.
+    /// Makes the family's transport responsible for the current revision, because a custom command
+    /// cannot send it.
     pub fn owe_revision(&mut self) {
         self.revisions.owe();
     }
 
-    /// Whether each service of the family has a custom command, and the family has no transport of its own.
+    /// Whether each service of the family has a custom command, and the family has no transport of
+    /// its own.
     pub fn is_custom_only(&self) -> bool {
         self.custom_only
     }

@@ -1,7 +1,7 @@
 //! The pending work on a prefix file, and when it is due.
 //!
-//! Guarantees: pure; a change is written as soon as [`Backoff`] allows it; foreign changes are repaired at most once in
-//! [`REPAIR_INTERVAL`].
+//! Guarantees: pure; a change is written as soon as [`Backoff`] allows it; foreign changes are
+//! repaired at most once in [`REPAIR_INTERVAL`].
 //!
 //! Out of scope: the work itself (`bird::prefix_list`).
 
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::bird::backoff::Backoff;
 use crate::bird::routes::Decision;
 
-/// Minimum time between two repairs, so that another program that keeps changing the file cannot make us spin.
+/// Minimum time between two repairs, so that another program that keeps changing the file cannot
+/// make us spin.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pending work on one prefix file.
@@ -101,8 +102,8 @@ impl Pending {
         self.backoff.succeeded(now);
     }
 
-    /// Ends a step that left the file as it should be. Only the first `configured` decisions are kept, as removed prefixes
-    /// are withdrawn now. Returns whether a foreign change was repaired.
+    /// Ends a step that left the file as it should be. Only the first `configured` decisions are
+    /// kept, as removed prefixes are withdrawn now. Returns whether a foreign change was repaired.
     pub fn end_step(&mut self, configured: usize) -> bool {
         self.dirty = false;
         self.decisions.truncate(configured);

@@ -1,7 +1,7 @@
 //! The prefixes of one family's services, and the decision for each of them.
 //!
-//! Guarantees: pure; prefixes are in the order of the configuration; a prefix that a reload removes is withdrawn, and
-//! forgotten only after the file no longer lists it.
+//! Guarantees: pure; prefixes are in the order of the configuration; a prefix that a reload removes
+//! is withdrawn, and forgotten only after the file no longer lists it.
 //!
 //! Out of scope: the list that follows from the decisions (`bird::routes`).
 
@@ -18,7 +18,8 @@ use crate::prefix::{Family, Prefix};
 pub struct ServicePrefix {
     prefix: Prefix,
     service: Arc<str>,
-    /// The service's index in the configuration. None if a reload has removed the prefix from the service.
+    /// The service's index in the configuration. None if a reload has removed the prefix from the
+    /// service.
     index: Option<usize>,
     /// The service has a custom command.
     custom: bool,
@@ -41,7 +42,8 @@ impl ServicePrefix {
 pub struct ServicePrefixes {
     family: Family,
     configured: Vec<ServicePrefix>,
-    /// Prefixes that a reload removed and that no other service names, until the file no longer lists them.
+    /// Prefixes that a reload removed and that no other service names, until the file no longer
+    /// lists them.
     removed: Vec<ServicePrefix>,
 }
 
@@ -66,73 +68,80 @@ impl ServicePrefixes {
 
     /// Whether a service names this prefix.
     pub fn contains(&self, prefix: &Prefix) -> bool {
-        self.configured.iter().any(|of| of.prefix == *prefix)
+        self.configured.iter().any(|entry| entry.prefix == *prefix)
     }
 
     /// The configured prefixes.
     pub fn configured(&self) -> HashSet<Prefix> {
-        self.configured.iter().map(|of| of.prefix).collect()
+        self.configured.iter().map(|entry| entry.prefix).collect()
     }
 
     /// The configured prefixes and the removed ones.
     pub fn known(&self) -> HashSet<Prefix> {
-        self.all().map(|of| of.prefix).collect()
+        self.all().map(|entry| entry.prefix).collect()
     }
 
     /// The prefixes of services with `on_boot = withdraw`, each with its service's name.
     pub fn withdrawn_on_boot(&self) -> impl Iterator<Item = (Prefix, &str)> {
-        self.configured.iter().filter(|of| of.withdraw_on_boot).map(|of| (of.prefix, &*of.service))
+        self.configured.iter().filter(|entry| entry.withdraw_on_boot).map(|entry| (entry.prefix, &*entry.service))
     }
 
     /// Whether each service has a custom command, and the family has no transport of its own.
     pub fn is_custom_only(&self, bird: &Bird) -> bool {
         !self.configured.is_empty()
-            && self.configured.iter().all(|of| of.custom)
+            && self.configured.iter().all(|entry| entry.custom)
             && !bird.reconfigure_cmd_is_set
             && bird.control_socket.is_none()
     }
 
     /// The verdicts of the services, once for each of their prefixes.
     pub fn verdicts<'a>(&'a self, verdicts: &'a [Verdict]) -> impl Iterator<Item = &'a Verdict> {
-        self.configured.iter().filter_map(|of| of.verdict(verdicts))
+        self.configured.iter().filter_map(|entry| entry.verdict(verdicts))
     }
 
     /// The services without a verdict.
     pub fn without_verdict(&self, verdicts: &[Verdict]) -> Vec<Arc<str>> {
-        let is_unknown = |of: &&ServicePrefix| of.verdict(verdicts).is_some_and(|verdict| !verdict.is_known());
-        let mut names: Vec<Arc<str>> = self.configured.iter().filter(is_unknown).map(|of| of.service.clone()).collect();
+        let is_unknown = |entry: &&ServicePrefix| entry.verdict(verdicts).is_some_and(|verdict| !verdict.is_known());
+        let mut names: Vec<Arc<str>> =
+            self.configured.iter().filter(is_unknown).map(|entry| entry.service.clone()).collect();
         names.dedup();
         names
     }
 
-    /// The decision for each prefix: the configured ones, then the removed ones. A prefix of a service without a verdict
-    /// stays as it is in `baseline`.
+    /// The decision for each prefix: the configured ones, then the removed ones. A prefix of a
+    /// service without a verdict stays as it is in `baseline`.
     pub fn decisions(&self, verdicts: &[Verdict], baseline: &HashSet<Prefix>) -> Vec<Decision> {
-        let decide = |of: &ServicePrefix| match of.verdict(verdicts).map(|verdict| verdict.intent(&of.prefix)) {
-            None | Some(Intent::Withdraw) => Decision::Withdraw,
-            Some(Intent::Keep) => Decision::Keep(baseline.contains(&of.prefix)),
-            Some(Intent::Advertise) => Decision::Advertise,
+        let decide = |entry: &ServicePrefix| {
+            let intent = entry.verdict(verdicts).map(|verdict| verdict.intent(&entry.prefix));
+            match intent {
+                None | Some(Intent::Withdraw) => Decision::Withdraw,
+                Some(Intent::Keep) => Decision::Keep(baseline.contains(&entry.prefix)),
+                Some(Intent::Advertise) => Decision::Advertise,
+            }
         };
         self.all().map(decide).collect()
     }
 
     /// Each prefix with its decision, as `decisions` returned them.
     pub fn desired(&self, decisions: &[Decision]) -> Vec<DesiredPrefix<'_>> {
-        let desired = |(of, decision): (_, &Decision)| {
-            let of: &ServicePrefix = of;
-            DesiredPrefix { prefix: of.prefix, service: &of.service, decision: *decision }
-        };
-        self.all().zip(decisions).map(desired).collect()
+        let all = self.all().zip(decisions);
+        all.map(|(entry, decision)| DesiredPrefix {
+            prefix: entry.prefix,
+            service: &entry.service,
+            decision: *decision,
+        })
+        .collect()
     }
 
-    /// Forgets the removed prefixes, because the file lists `after` now. Returns the prefixes that were added or removed
-    /// since `before`, each with the first of its services only: one run of its custom command is enough.
+    /// Forgets the removed prefixes, because the file lists `after` now. Returns the prefixes that
+    /// were added or removed since `before`, each with the first of its services only: one run of
+    /// its custom command is enough.
     pub fn commit(&mut self, before: &[Prefix], after: &[Prefix]) -> Vec<ServicePrefix> {
         let before: HashSet<Prefix> = before.iter().copied().collect();
         let after: HashSet<Prefix> = after.iter().copied().collect();
         let mut moved: HashSet<Prefix> = before.symmetric_difference(&after).copied().collect();
         let all = self.configured.iter().cloned().chain(self.removed.drain(..));
-        all.filter(|of| moved.remove(&of.prefix)).collect()
+        all.filter(|entry| moved.remove(&entry.prefix)).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &ServicePrefix> {

@@ -27,7 +27,8 @@ fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
-/// A directory with a prefix file, two services `a` and `b` with the prefixes [`A`] and [`B`], and a clock.
+/// A directory with a prefix file, two services `a` and `b` with the prefixes [`A`] and [`B`], and
+/// a clock.
 struct Fixture {
     dir: tempfile::TempDir,
     bird: Bird,
@@ -122,7 +123,8 @@ impl Fixture {
         list.next_wakeup(self.now)
     }
 
-    /// Reloads with these services, each with its prefixes. Services of the same name keep their verdict.
+    /// Reloads with these services, each with its prefixes. Services of the same name keep their
+    /// verdict.
     fn reload(&mut self, list: &mut PrefixList, services: &[(&str, &[&str])]) {
         let new: Vec<Arc<Service>> = services.iter().map(|(name, of)| Arc::new(service(name, of))).collect();
         list.reload(&self.bird, &new, &self.verdicts);
@@ -392,7 +394,8 @@ fn the_list_that_bird_holds_replaces_a_lost_list() {
     assert!(list.lost_query().is_none() && list.is_held(), "BIRD cannot be queried");
 }
 
-/// However the daemon ends while the list is held, the next start does not mistake that list for what was advertised.
+/// However the daemon ends while the list is held, the next start does not mistake that list for
+/// what was advertised.
 #[test]
 fn a_held_list_is_held_again_after_a_restart() {
     let mut fixture = Fixture::new();

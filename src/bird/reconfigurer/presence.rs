@@ -2,7 +2,8 @@
 
 use crate::bird::protocol::outcome::Outcome;
 
-/// How many attempts in a row must fail to find a BIRD until it counts as gone: it may be restarting during one.
+/// How many attempts in a row must fail to find a BIRD until it counts as gone: it may be
+/// restarting during one.
 const MIN_FAILURES: u32 = 2;
 
 /// What the attempts so far say about the presence of a BIRD.
@@ -27,8 +28,8 @@ impl Presence {
         self.was_present |= outcome.is_accepted();
     }
 
-    /// Whether a BIRD was running and no longer is, so that its routes are withdrawn. A BIRD that never answered may be
-    /// running elsewhere.
+    /// Whether a BIRD was running and no longer is, so that its routes are withdrawn. A BIRD that
+    /// never answered may be running elsewhere.
     pub fn is_gone(&self) -> bool {
         self.was_present && self.failures >= MIN_FAILURES
     }

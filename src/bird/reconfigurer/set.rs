@@ -1,8 +1,9 @@
 //! The reconfigurers of all families: one for each transport.
 //!
-//! Guarantees: families with the same transport share one reconfigurer, and so one reconfigure. A reload keeps the state
-//! of each transport that is still configured. A list that moves to another transport has no confirmed revision there,
-//! because what one BIRD accepted says nothing about another.
+//! Guarantees: families with the same transport share one reconfigurer, and so one reconfigure. A
+//! reload keeps the state of each transport that is still configured. A list that moves to another
+//! transport has no confirmed revision there, because what one BIRD accepted says nothing about
+//! another.
 //!
 //! Out of scope: the order of reconfigures and custom commands (`bird::writer`).
 
@@ -25,7 +26,8 @@ pub struct ReconfigurerSet {
 }
 
 impl ReconfigurerSet {
-    /// Creates one reconfigurer for each transport of these lists. Commands that cannot be killed become `orphans`.
+    /// Creates one reconfigurer for each transport of these lists. Commands that cannot be killed
+    /// become `orphans`.
     pub fn new(lists: Vec<PrefixList>, orphans: Arc<Orphans>) -> ReconfigurerSet {
         let mut reconfigurers: Vec<Reconfigurer> = Vec::new();
         for list in lists {
@@ -109,8 +111,8 @@ impl ReconfigurerSet {
         self.iter_mut().for_each(Reconfigurer::skip_backoff);
     }
 
-    /// The families whose BIRD must not be notified. A held list blocks every list that the same BIRD may read, and only
-    /// control sockets tell one BIRD from another.
+    /// The families whose BIRD must not be notified. A held list blocks every list that the same
+    /// BIRD may read, and only control sockets tell one BIRD from another.
     pub fn held_families(&self) -> HashSet<Family> {
         let is_held = |reconfigurer: &&Reconfigurer| reconfigurer.lists().iter().any(PrefixList::is_held);
         let held: HashSet<Family> =
@@ -121,7 +123,8 @@ impl ReconfigurerSet {
         held
     }
 
-    /// The families whose custom commands must wait: those that are held, and those whose file is not valid.
+    /// The families whose custom commands must wait: those that are held, and those whose file is
+    /// not valid.
     pub fn blocked_families(&self) -> HashSet<Family> {
         let invalid = self.lists().filter(|list| !list.is_valid()).map(PrefixList::family);
         self.held_families().into_iter().chain(invalid).collect()

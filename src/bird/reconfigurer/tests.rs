@@ -1,4 +1,5 @@
-//! A reconfigurer over the control socket of a real BIRD, with real lists; the test calls each step.
+//! A reconfigurer over the control socket of a real BIRD, with real lists; the test calls each
+//! step.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,7 +19,8 @@ use crate::testing::sample::service;
 const DUMMIES: [&str; 2] = ["10.189.200.255/32", "2001:db8::1/128"];
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Two services `a` and `b`, the list of their prefixes, and the reconfigurer of a BIRD that includes it.
+/// Two services `a` and `b`, the list of their prefixes, and the reconfigurer of a BIRD that
+/// includes it.
 struct Fixture {
     reconfigurer: Reconfigurer,
     checks: Vec<Check>,
@@ -67,7 +69,8 @@ impl Fixture {
         }
     }
 
-    /// Makes the next attempt, even if it is not due yet. Returns the remaining time, or None if none is scheduled.
+    /// Makes the next attempt, even if it is not due yet. Returns the remaining time, or None if
+    /// none is scheduled.
     fn step(&mut self) -> Option<Duration> {
         let now = Instant::now();
         self.write();
@@ -209,7 +212,8 @@ fn a_bird_that_was_restarted_with_another_file_is_reconfigured() {
         assert_eq!(fixture.counts(), (2, 0, true), "{}", fixture.problem());
         assert_eq!(fixture.in_bird(), lists(dummy, 1..2));
 
-        // bird.conf does not include our file any more: a reconfigure does not help, which is reported.
+        // bird.conf does not include our file any more: a reconfigure does not help, which is
+        // reported.
         bird.conf(&format!("define {VARIABLE} = [ {} ];\n", prefixes(programs.family, 0..1)[0]));
         bird.restart();
         for failed in 1..3 {
@@ -287,7 +291,8 @@ fn runs(dir: &Path) -> usize {
     std::fs::read_to_string(dir.join("runs")).unwrap_or_default().lines().count()
 }
 
-/// BIRD 2.0 sends the last of its routes only then, however short our own list is. A BIRD of unknown version may be one.
+/// BIRD 2.0 sends the last of its routes only then, however short our own list is. A BIRD of
+/// unknown version may be one.
 #[test]
 fn after_a_change_by_command_an_old_bird_is_woken_once() {
     for (greeting, wakes) in [
@@ -336,8 +341,8 @@ fn bird_is_not_woken_while_the_file_has_a_foreign_change() {
     assert_eq!((runs(dir.path()), fixture.step().is_some(), runs(dir.path())), (2, true, 3));
 }
 
-/// Over a socket the end of the connection wakes BIRD, but a long list is not sent completely by then. The next query wakes
-/// BIRD again.
+/// Over a socket the end of the connection wakes BIRD, but a long list is not sent completely by
+/// then. The next query wakes BIRD again.
 #[test]
 fn over_a_socket_bird_is_woken_only_after_a_long_list() {
     for (services, version, wakes) in [
@@ -559,8 +564,8 @@ impl Families {
         }
     }
 
-    /// Reloads with other transports. Returns how many lists each reconfigurer has, and for each family whether BIRD
-    /// accepted its list and how many reconfigures it counts.
+    /// Reloads with other transports. Returns how many lists each reconfigurer has, and for each
+    /// family whether BIRD accepted its list and how many reconfigures it counts.
     fn regroup(&mut self, transports: [&str; 2]) -> (Vec<usize>, [(bool, u64); 2]) {
         self.configure(transports);
         self.reconfigurers.regroup(&self.daemon);

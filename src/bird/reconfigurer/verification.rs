@@ -1,10 +1,12 @@
 //! Verifies over the control socket that BIRD holds the lists.
 //!
-//! Guarantees: a list is confirmed if BIRD holds it, and unconfirmed if BIRD holds another one or does not answer.
+//! Guarantees: a list is confirmed if BIRD holds it, and unconfirmed if BIRD holds another one or
+//! does not answer.
 //!
 //! Blocking: on the socket, within the limits of `bird::transport`.
 //!
-//! Out of scope: what follows from the result (`bird::reconfigurer`), the queries themselves (`bird::protocol::query`).
+//! Out of scope: what follows from the result (`bird::reconfigurer`), the queries themselves
+//! (`bird::protocol::query`).
 
 use std::time::{Instant, SystemTime};
 
@@ -64,7 +66,8 @@ impl Reconfigurer {
         }
     }
 
-    /// The message for a difference. A BIRD that does not know the constant does not read the file at all.
+    /// The message for a difference. A BIRD that does not know the constant does not read the file
+    /// at all.
     fn explain(&self, difference: &Difference, family: Family) -> String {
         match (difference, self.lists.iter().find(|list| list.family() == family)) {
             (Difference::Unknown { .. }, Some(list)) => {

@@ -21,7 +21,8 @@ enum Trust {
     Lost,
 }
 
-/// The file's text, whether it cannot be read, marker and history; the expected trust and initial list.
+/// The file's text, whether it cannot be read, marker and history; the expected trust and initial
+/// list.
 type Case<'a> = (Option<&'a str>, bool, bool, bool, Trust, &'a [&'a str]);
 
 fn prefixes(texts: &[&str]) -> Vec<Prefix> {
@@ -38,7 +39,8 @@ fn held(listed: &[&str]) -> String {
     text
 }
 
-/// A directory for a prefix file, with or without our marker and a history whose newest copy lists [`B`].
+/// A directory for a prefix file, with or without our marker and a history whose newest copy lists
+/// [`B`].
 struct Host {
     dir: tempfile::TempDir,
 }

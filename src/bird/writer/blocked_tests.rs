@@ -1,4 +1,5 @@
-//! What prevents BIRD from being notified: a hold, possibly of the other family, and a foreign change of the file.
+//! What prevents BIRD from being notified: a hold, possibly of the other family, and a foreign
+//! change of the file.
 
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -11,8 +12,8 @@ use crate::sys::atomic_file::{replace, Durability};
 const SERVICES: &str = "[four]\ncheck_cmd = /bin/true\nip_prefix = 10.0.0.1/32\nCUSTOM\n\
                         [six]\ncheck_cmd = /bin/true\nip_prefix = fd00::1/128\n";
 
-/// A writer before its first step. `daemon` are options of `[daemon]`, `custom` those of the service `four`, and `files`
-/// the texts of both families' files.
+/// A writer before its first step. `daemon` are options of `[daemon]`, `custom` those of the
+/// service `four`, and `files` the texts of both families' files.
 fn writer(dir: &Path, daemon: &str, custom: &str, files: [&str; 2]) -> Writer {
     let put = |name: &str, text: &str| {
         let text = text.replace("DIR", dir.to_str().unwrap());
@@ -36,7 +37,8 @@ const SOUND: [&str; 2] = [
     "define ACAST6_PS_ADVERTISE =\n    [\n        2001:db8::1/128\n    ];\n",
 ];
 
-/// The services that each family waits for after the first step if the list of IPv6 is lost; `-` if it is not held.
+/// The services that each family waits for after the first step if the list of IPv6 is lost; `-` if
+/// it is not held.
 fn check(daemon: &str, custom: &str, expected: [&str; 2]) {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = writer(dir.path(), daemon, custom, [SOUND[0], "define ACAST6_PS_ADVER"]);

@@ -1,7 +1,9 @@
-//! How long BIRD may be busy with a reconfigure, so that no other one may be sent: a second one kills BIRD 3.
+//! How long BIRD may be busy with a reconfigure, so that no other one may be sent: a second one
+//! kills BIRD 3.
 //!
-//! Guarantees: pure. A BIRD that can be queried decides for itself; what the output of a command says about a busy BIRD
-//! counts until all BIRDs answer that they are idle, because a custom command may be for any of them.
+//! Guarantees: pure. A BIRD that can be queried decides for itself; what the output of a command
+//! says about a busy BIRD counts until all BIRDs answer that they are idle, because a custom
+//! command may be for any of them.
 //!
 //! Out of scope: querying BIRD (`bird::reconfigurer`).
 
@@ -30,7 +32,8 @@ impl BusyState {
         self.until = self.until.max(until);
     }
 
-    /// Whether a custom command may start. `answers` says of each BIRD whether it is busy, None if it did not answer.
+    /// Whether a custom command may start. `answers` says of each BIRD whether it is busy, None if
+    /// it did not answer.
     pub fn may_start_custom(&mut self, answers: &[Option<bool>], now: Instant) -> bool {
         if answers.contains(&Some(true)) {
             self.custom_retry_at = Some(now + BUSY_RETRY);
@@ -43,7 +46,8 @@ impl BusyState {
         self.custom_retry_at.is_none()
     }
 
-    /// When a custom command that is due at `due` may start. `can_query_all` says whether all BIRDs can be queried.
+    /// When a custom command that is due at `due` may start. `can_query_all` says whether all BIRDs
+    /// can be queried.
     pub fn custom_wakeup(&self, due: Instant, can_query_all: bool) -> Instant {
         let until = self.until.filter(|_| !can_query_all);
         [until, self.custom_retry_at].into_iter().flatten().fold(due, Instant::max)

@@ -8,11 +8,12 @@ use crate::check::start_limiter::processors;
 use crate::config::settings::Settings;
 use crate::prefix::Family;
 
-/// Time until all check threads have started, including one second for drain files that cannot be read.
+/// Time until all check threads have started, including one second for drain files that cannot be
+/// read.
 pub const START_ALLOWANCE: Duration = Duration::from_secs(3);
 
-/// Time from now until each healthy service of the family has its first verdict, at most [`MAX_HOLD`]: the start of its
-/// thread, its start offset among all services, and its runs.
+/// Time from now until each healthy service of the family has its first verdict, at most
+/// [`MAX_HOLD`]: the start of its thread, its start offset among all services, and its runs.
 pub fn first_verdict(settings: &Settings, family: Family) -> Duration {
     let Settings { daemon, services, .. } = settings;
     let offsets = schedule::start_offset(services.len(), processors());

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long running custom commands may delay the end after a panic, which no other thread knows of yet.
+/// How long running custom commands may delay the end after a panic, which no other thread knows of
+/// yet.
 const PANIC_WAIT: Duration = Duration::from_millis(1600);
 
 /// How often a last withdrawal is retried if BIRD does not accept it.

@@ -8,7 +8,8 @@ use crate::bird::state::{FamilyState, Hold};
 use crate::bird::writer::Writer;
 
 impl Writer {
-    /// Publishes the current state. `due` is the deadline of the current step, None if no step is in progress.
+    /// Publishes the current state. `due` is the deadline of the current step, None if no step is
+    /// in progress.
     pub(super) fn publish(&self, due: Option<Instant>) {
         let mut families: Vec<FamilyState> = self
             .reconfigurers
@@ -46,8 +47,8 @@ impl Writer {
         }
     }
 
-    /// The hold that prevents BIRD from being notified of the list: its own, or that of another list that BIRD would read
-    /// at the same time.
+    /// The hold that prevents BIRD from being notified of the list: its own, or that of another
+    /// list that BIRD would read at the same time.
     fn hold_of(&self, list: &PrefixList, reconfigurer: &Reconfigurer) -> Option<Hold> {
         let by_family = reconfigurer.lists().iter().filter(|_| list.is_owed());
         let by_custom = self.reconfigurers.lists().filter(|_| self.custom_commands.owes(list.family()));

@@ -1,4 +1,5 @@
-//! The thread on real files. A script in the place of birdc counts its runs and answers as the test wants.
+//! The thread on real files. A script in the place of birdc counts its runs and answers as the test
+//! wants.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -43,8 +44,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, all listed in the file. `DIR` in `daemon`
-    /// and `service` stands for the rig's directory.
+    /// The services `s0` to `sN` with the prefixes 10.0.0.0/32 to 10.0.0.N/32, all listed in the
+    /// file. `DIR` in `daemon` and `service` stands for the rig's directory.
     fn new(services: usize, daemon: &str, service: &str) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let at = |text: &str| text.replace("DIR", dir.path().to_str().unwrap());
@@ -72,8 +73,8 @@ impl Rig {
         rig
     }
 
-    /// Replaces the options of `[daemon]` and the services, each with its name, prefixes and other options. Returns the
-    /// former checks.
+    /// Replaces the options of `[daemon]` and the services, each with its name, prefixes and other
+    /// options. Returns the former checks.
     fn configure(&mut self, daemon: &str, services: &[(&str, &str, &str)]) -> Arc<[Arc<Check>]> {
         let at = |text: &str| text.replace("DIR", self.dir.path().to_str().unwrap());
         put(
@@ -378,7 +379,8 @@ fn a_busy_bird_seen_by_a_custom_command_delays_all_reconfigures() {
     }
 }
 
-/// Starts a BIRD 3 on the rig's control socket, which holds every list. It ends with the test program.
+/// Starts a BIRD 3 on the rig's control socket, which holds every list. It ends with the test
+/// program.
 fn start_bird_on_socket(rig: &Rig) -> Arc<AtomicBool> {
     let busy = Arc::new(AtomicBool::new(false));
     let (listener, is_busy) = (UnixListener::bind(rig.path("sock")).unwrap(), busy.clone());
@@ -461,7 +463,8 @@ fn the_answer_of_one_bird_does_not_count_for_another_that_may_be_busy() {
     assert_eq!(writer.custom_wakeup(Instant::now()), Some(until));
 }
 
-/// Both commands may be for the same BIRD, which would read the held list together with the other one.
+/// Both commands may be for the same BIRD, which would read the held list together with the other
+/// one.
 #[test]
 fn no_command_runs_while_a_list_is_held() {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc six";
@@ -609,8 +612,8 @@ fn the_panic_of_a_check_thread_ends_the_writer_after_queued_verdicts() {
     assert!(!rig.file().contains("10.0.0.0/32"));
 }
 
-/// A custom command that hangs delays the end only briefly, and not up to its own time limit. A stop in the meantime does
-/// not hide the panic.
+/// A custom command that hangs delays the end only briefly, and not up to its own time limit. A
+/// stop in the meantime does not hide the panic.
 #[test]
 fn a_panic_stays_the_reason_for_the_end_and_custom_commands_do_not_delay_it() {
     let mut rig =
@@ -940,7 +943,8 @@ fn list(rig: &Rig, prefixes: &[Prefix]) -> bool {
     lists(Family::V4, "prefixes") && lists(Family::V6, "prefixes6")
 }
 
-/// Each verdict comes with the number of prefixes whose addresses are missing, and the expected run of the command.
+/// Each verdict comes with the number of prefixes whose addresses are missing, and the expected run
+/// of the command.
 fn check_several(prefixes: &[&str], verdicts: &[(State, usize, &str)]) {
     let ipv6 = "ipv6 = true\nbird6_conf = DIR/prefixes6\nbird6_reconfigure_cmd = DIR/birdc configure";
     let mut rig = Rig::new(1, ipv6, "").started();
@@ -1012,8 +1016,8 @@ fn a_shared_prefix_is_listed_while_all_its_services_are_up_and_runs_one_command(
     assert_eq!(runs, ["1 configure", "2 custom down", "2 custom up", "2 custom down", "2 custom up"]);
 }
 
-/// It includes the start of the threads, the splay, the start offset among the services of both families, and the runs of
-/// the family's slowest service.
+/// It includes the start of the threads, the splay, the start offset among the services of both
+/// families, and the runs of the family's slowest service.
 #[test]
 fn the_time_of_the_first_verdict_is_that_of_the_slowest_service() {
     let check = |daemon: &str, services: usize, service: &str, v4: Duration, v6: Duration| {
