@@ -1,7 +1,7 @@
 //! One family's prefix list, from the services' states to the prefix file.
 //!
 //! The file is level-triggered: each step reads what the file lists, works out what it should list,
-//! and replaces the file if the two differ, whoever caused the difference. Each write of ours and
+//! and replaces the file if the two differ, whatever caused the difference. Each write of ours and
 //! each foreign change begins a revision (`bird::revision`). BIRD is in sync when it has accepted
 //! the last revision that it is owed.
 //!

@@ -355,7 +355,7 @@ impl Writer {
         self.busy.may_start_custom(&answers, Instant::now())
     }
 
-    /// When the next step is due. None if nothing is pending.
+    /// When the next step is due. None if no work is pending.
     fn next_wakeup(&self, now: Instant) -> Option<Instant> {
         let lists = self.reconfigurers.lists().filter_map(|list| list.next_wakeup(now));
         let busy = Busy { custom_runs: self.custom_commands.is_running(), until: self.busy.until() };
