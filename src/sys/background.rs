@@ -181,8 +181,8 @@ impl Background {
         self.orphans.admit(&owner)?;
         begin();
         let limits = Limits { deadline: Instant::now() + timeout, grace: Some(GRACE), keep: KEEP };
-        let RunOutput { exit, stdout, stderr, left, .. } = program.run(&limits, &self.stop);
-        if let Some(orphan) = left {
+        let RunOutput { exit, stdout, stderr, orphan, .. } = program.run(&limits, &self.stop);
+        if let Some(orphan) = orphan {
             warn!("{orphan}. It was started for {owner}, and is reaped when it ends");
             self.orphans.keep(&owner, orphan);
         }

@@ -75,9 +75,9 @@ pub struct RunOutput {
     /// What it wrote to its standard error.
     pub stderr: CapturedOutput,
     /// From before the start until after the end.
-    pub took: Duration,
+    pub duration: Duration,
     /// The process, where it could not be killed.
-    pub left: Option<Orphan>,
+    pub orphan: Option<Orphan>,
 }
 
 /// How a run ended.
@@ -151,7 +151,7 @@ impl Program {
         };
         // Lets go of the writing ends of the pipes.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
-        ended.took = began.elapsed();
+        ended.duration = began.elapsed();
         ended
     }
 
@@ -211,8 +211,8 @@ impl RunOutput {
             exit,
             stdout: CapturedOutput::default(),
             stderr: CapturedOutput::default(),
-            took: Duration::ZERO,
-            left: None,
+            duration: Duration::ZERO,
+            orphan: None,
         }
     }
 }
@@ -268,8 +268,8 @@ impl Running {
             exit,
             stdout: self.stdout.finish(limits.keep),
             stderr: self.stderr.finish(limits.keep),
-            took: Duration::ZERO,
-            left: left.then(|| Orphan { claim: Claim::new(self.child.id()), child: self.child, refused }),
+            duration: Duration::ZERO,
+            orphan: left.then(|| Orphan { claim: Claim::new(self.child.id()), child: self.child, refused }),
         }
     }
 

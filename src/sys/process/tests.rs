@@ -31,7 +31,7 @@ fn check(script: &str, expected: &str) {
     let text = |output: &CapturedOutput| String::from_utf8_lossy(&output.kept).into_owned();
     let found = format!("{:?} {:?} {:?}", ended.exit, text(&ended.stdout), text(&ended.stderr));
     assert_eq!(found, expected, "{script}");
-    assert!(ended.left.is_none());
+    assert!(ended.orphan.is_none());
 }
 
 /// Waits, at most ten seconds, until `condition` holds.
@@ -70,7 +70,7 @@ fn runs_again_and_with_arguments_and_environment() {
     for _ in 0..3 {
         let ended = program.run(&within(MINUTE), &StopToken::new().unwrap());
         assert_eq!(ended.stdout.kept, b"up a b foo\n");
-        assert!(ended.took > Duration::ZERO);
+        assert!(ended.duration > Duration::ZERO);
     }
 }
 
@@ -143,8 +143,8 @@ fn at_the_deadline_the_whole_group_is_killed() {
     let ended =
         run("trap '' TERM; (sleep 1002 | sleep 1002) & sleep 1002; echo never", within(Duration::from_millis(200)));
     assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert!(ended.stdout.kept.is_empty() && ended.left.is_none());
-    assert!(ended.took >= Duration::from_millis(200));
+    assert!(ended.stdout.kept.is_empty() && ended.orphan.is_none());
+    assert!(ended.duration >= Duration::from_millis(200));
     wait_until("no sleep 1002", || !sleeps("1002"));
 }
 
@@ -163,7 +163,7 @@ fn a_grace_is_over_some_day() {
     let limits = Limits { grace: Some(Duration::from_millis(100)), ..within(Duration::from_secs(2)) };
     let ended = run("trap '' TERM; while :; do sleep 1004; done", limits);
     assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert!(ended.took >= Duration::from_millis(2100));
+    assert!(ended.duration >= Duration::from_millis(2100));
     wait_until("no sleep 1004", || !sleeps("1004"));
 }
 
@@ -209,11 +209,11 @@ fn what_may_not_be_killed_is_handed_out() {
         let limits = Limits { grace, ..within(BECOMES_ROOT) };
         let ended = Program::new(&words).run(&limits, &StopToken::new().unwrap());
         assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-        let mut left = ended.left.unwrap();
-        let expected = format!("process {} may not be killed: Operation not permitted (os error 1)", left.pid());
-        assert_eq!(left.to_string(), expected);
-        assert!(!left.try_reap());
-        while !left.try_reap() {
+        let mut orphan = ended.orphan.unwrap();
+        let expected = format!("process {} may not be killed: Operation not permitted (os error 1)", orphan.pid());
+        assert_eq!(orphan.to_string(), expected);
+        assert!(!orphan.try_reap());
+        while !orphan.try_reap() {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_no_child();
@@ -233,8 +233,8 @@ fn two_hundred_at_once_leave_nothing() {
             scope.spawn(move || {
                 let script = ["exit 0", "sleep 1007", "yes", "sleep 1007 & exit 1"][n % 4];
                 // On a busy machine a killed process may take its time.
-                if let Some(mut left) = run(script, within(Duration::from_millis(1000))).left {
-                    wait_until(script, || left.try_reap());
+                if let Some(mut orphan) = run(script, within(Duration::from_millis(1000))).orphan {
+                    wait_until(script, || orphan.try_reap());
                 }
             });
         }
@@ -269,7 +269,7 @@ fn no_descriptors_for_a_while() {
             Exit::Exited(0) => assert!(spare >= 5, "{spare} descriptors were enough"),
             exit => panic!("{exit:?} with {spare} descriptors"),
         }
-        assert!(ended.left.is_none());
+        assert!(ended.orphan.is_none());
     }
     std::thread::scope(|scope| {
         let mut held = exhaust();
