@@ -239,6 +239,6 @@ fn process_run(bencher: Bencher<'_, '_>) {
     let (mut program, stop) = (Program::new(&["/bin/true".to_string()]), StopToken::new().unwrap());
     bencher.bench_local(|| {
         let deadline = Instant::now() + Duration::from_secs(60);
-        program.run(&Limits { deadline, grace: None, keep: 4096 }, &stop)
+        program.run(&Limits { deadline, grace: None, max_output: 4096 }, &stop)
     });
 }

@@ -115,7 +115,7 @@ fn classify(result: Result<Finished, NotRun>, timeout: Duration) -> Option<Resul
         Ok(finished) => finished,
         Err(why) => return Some(Err(why.to_string())),
     };
-    let stderr = python_bytes(&stderr.kept);
+    let stderr = python_bytes(&stderr.bytes);
     match exit {
         Exit::Exited(0) => Some(Ok(())),
         Exit::Exited(code) => Some(Err(format!("exit code {code}, stderr {stderr}"))),

@@ -180,7 +180,7 @@ impl Background {
     ) -> Result<Finished, NotRun> {
         self.orphans.admit(&owner)?;
         begin();
-        let limits = Limits { deadline: Instant::now() + timeout, grace: Some(GRACE), keep: KEEP };
+        let limits = Limits { deadline: Instant::now() + timeout, grace: Some(GRACE), max_output: KEEP };
         let RunOutput { exit, stdout, stderr, orphan, .. } = program.run(&limits, &self.stop);
         if let Some(orphan) = orphan {
             warn!("{orphan}. It was started for {owner}, and is reaped when it ends");

@@ -62,7 +62,7 @@ pub struct Limits {
     /// How long it has between TERM and KILL at the deadline. `None` kills at once.
     pub grace: Option<Duration>,
     /// How many bytes of each output are kept.
-    pub keep: usize,
+    pub max_output: usize,
 }
 
 /// What a run came to.
@@ -99,7 +99,7 @@ pub enum Exit {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CapturedOutput {
     /// At most [`Limits::keep`] bytes.
-    pub kept: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 /// A process that was killed and did not end. It is to be looked at now and then, so that it becomes no zombie.
@@ -266,8 +266,8 @@ impl Running {
         };
         RunOutput {
             exit,
-            stdout: self.stdout.finish(limits.keep),
-            stderr: self.stderr.finish(limits.keep),
+            stdout: self.stdout.finish(limits.max_output),
+            stderr: self.stderr.finish(limits.max_output),
             duration: Duration::ZERO,
             orphan: left.then(|| Orphan { claim: Claim::new(self.child.id()), child: self.child, refused }),
         }
@@ -302,7 +302,7 @@ impl Running {
             ];
             poll_until(&mut fds, Some(until));
             let [ended, stopped, stdout, stderr] = fds.map(|fd| !fd.revents().is_empty());
-            let more = [stdout && self.stdout.read(limits.keep), stderr && self.stderr.read(limits.keep)];
+            let more = [stdout && self.stdout.read(limits.max_output), stderr && self.stderr.read(limits.max_output)];
             if ended {
                 [self.stdout.more, self.stderr.more] = more;
                 return cut_short;
@@ -364,7 +364,7 @@ impl Capture {
 
     /// Reads once from a pipe that is known to hold something, and says whether it may hold more.
     fn read(&mut self, keep: usize) -> bool {
-        let kept = &mut self.output.kept;
+        let kept = &mut self.output.bytes;
         kept.reserve(CHUNK);
         let room = kept.capacity() - kept.len();
         let count = rustix::io::read(&self.pipe, rustix::buffer::spare_capacity(kept)).unwrap_or(0);
@@ -376,8 +376,8 @@ impl Capture {
     }
 
     fn cut(&mut self, keep: usize) {
-        let surplus = self.output.kept.len().saturating_sub(keep);
-        self.output.kept.drain(..surplus);
+        let surplus = self.output.bytes.len().saturating_sub(keep);
+        self.output.bytes.drain(..surplus);
     }
 
     /// Reads what waits, without blocking and not for ever: someone who left the group may go on writing.

@@ -145,9 +145,9 @@ mod tests {
     fn of_a_child(line: &str) -> String {
         let words = ["grep", line, "/proc/self/status"].map(String::from);
         let limits =
-            crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
+            crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, max_output: 1000 };
         let ended = crate::sys::process::Program::new(&words).run(&limits, &StopToken::new().unwrap());
-        String::from_utf8(ended.stdout.kept).unwrap()
+        String::from_utf8(ended.stdout.bytes).unwrap()
     }
 
     /// Started without a shell in between, which would clear the mask by itself.

@@ -139,10 +139,10 @@ mod tests {
         let limits = crate::sys::process::Limits {
             deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
             grace: None,
-            keep: 100,
+            max_output: 100,
         };
         let stop = crate::sys::stop_token::StopToken::new().unwrap();
-        assert_eq!(crate::sys::process::Program::new(&words).run(&limits, &stop).stdout.kept, b"4096\n");
+        assert_eq!(crate::sys::process::Program::new(&words).run(&limits, &stop).stdout.bytes, b"4096\n");
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
             let limits = crate::sys::process::Limits {
                 deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
                 grace: None,
-                keep: 0,
+                max_output: 0,
             };
             let stop = crate::sys::stop_token::StopToken::new().unwrap();
             let exit = crate::sys::process::Program::new(&words).run(&limits, &stop).exit;

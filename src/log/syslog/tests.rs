@@ -168,7 +168,7 @@ fn the_address_that_works_is_kept() {
 fn run(command: &str) {
     use crate::sys::process::{Exit, Limits, Program};
     let words = ["sh", "-c", command].map(String::from);
-    let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
+    let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, max_output: 1000 };
     let stop = crate::sys::stop_token::StopToken::new().unwrap();
     let exit = Program::new(&words).run(&limits, &stop).exit;
     assert!(matches!(exit, Exit::Exited(0)), "{command}: {exit:?}");

@@ -127,13 +127,13 @@ fn an_end_tells_how_and_what_was_printed() {
     started.run("a", "a", "echo out; echo err >&2; exit 3");
     let finished = started.result().1.unwrap();
     assert!(matches!(finished.exit, Exit::Exited(3)), "{finished:?}");
-    assert_eq!((&*finished.stdout.kept, &*finished.stderr.kept), (&b"out\n"[..], &b"err\n"[..]));
+    assert_eq!((&*finished.stdout.bytes, &*finished.stderr.bytes), (&b"out\n"[..], &b"err\n"[..]));
     let program = Program::new(&["/nonexistent/program".to_string()]);
     started.background.run(started.task("a", "a", program, MINUTE));
     assert!(matches!(started.result().1.unwrap().exit, Exit::NotStarted(_)));
     // What prints without end is not kept without end.
     started.run("a", "a", "head -c 1000000 /dev/zero");
-    assert_eq!(started.result().1.unwrap().stdout.kept.len(), KEEP);
+    assert_eq!(started.result().1.unwrap().stdout.bytes.len(), KEEP);
 }
 
 #[test]

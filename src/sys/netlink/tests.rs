@@ -103,7 +103,7 @@ fn interfaces_have_the_names_that_ip_knows() {
 /// Whether a line of `sh` succeeds.
 fn runs(script: &str) -> bool {
     use crate::sys::process::{Exit, Limits, Program};
-    let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, keep: 1000 };
+    let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, max_output: 1000 };
     let stop = crate::sys::stop_token::StopToken::new().unwrap();
     matches!(Program::new(&["sh", "-c", script].map(String::from)).run(&limits, &stop).exit, Exit::Exited(0))
 }

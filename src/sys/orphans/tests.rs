@@ -14,7 +14,7 @@ fn orphan(sudo: &Path, go: &Path) -> Orphan {
     let script =
         format!("while [ -d {} -a ! -e {} ]; do sleep 0.01; done", go.parent().unwrap().display(), go.display());
     let words = [&sudo.display().to_string(), "--reuid=0", "--clear-groups", "sh", "-c", &script].map(String::from);
-    let limits = Limits { deadline: Instant::now() + BECOMES_ROOT, grace: None, keep: 0 };
+    let limits = Limits { deadline: Instant::now() + BECOMES_ROOT, grace: None, max_output: 0 };
     Program::new(&words).run(&limits, &StopToken::new().unwrap()).orphan.unwrap()
 }
 

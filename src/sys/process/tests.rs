@@ -18,7 +18,7 @@ fn sh(script: &str) -> Program {
 
 /// Limits with a deadline that far away.
 fn within(time: Duration) -> Limits {
-    Limits { deadline: Instant::now() + time, grace: None, keep: 1000 }
+    Limits { deadline: Instant::now() + time, grace: None, max_output: 1000 }
 }
 
 fn run(script: &str, limits: Limits) -> RunOutput {
@@ -28,7 +28,7 @@ fn run(script: &str, limits: Limits) -> RunOutput {
 /// Runs a script that ends by itself: exit, and the two outputs.
 fn check(script: &str, expected: &str) {
     let ended = run(script, within(MINUTE));
-    let text = |output: &CapturedOutput| String::from_utf8_lossy(&output.kept).into_owned();
+    let text = |output: &CapturedOutput| String::from_utf8_lossy(&output.bytes).into_owned();
     let found = format!("{:?} {:?} {:?}", ended.exit, text(&ended.stdout), text(&ended.stderr));
     assert_eq!(found, expected, "{script}");
     assert!(ended.orphan.is_none());
@@ -69,7 +69,7 @@ fn runs_again_and_with_arguments_and_environment() {
     let mut program = sh("echo \"$1 $2 $SERVICE\"").arg("name").arg("up").arg("a b").env("SERVICE", "foo");
     for _ in 0..3 {
         let ended = program.run(&within(MINUTE), &StopToken::new().unwrap());
-        assert_eq!(ended.stdout.kept, b"up a b foo\n");
+        assert_eq!(ended.stdout.bytes, b"up a b foo\n");
         assert!(ended.duration > Duration::ZERO);
     }
 }
@@ -91,25 +91,25 @@ fn what_cannot_be_started_is_said() {
 
 #[test]
 fn the_last_bytes_are_kept() {
-    let ended = run("seq 1 100000; echo end", Limits { keep: 20, ..within(MINUTE) });
-    assert_eq!(ended.stdout.kept, b"99998\n99999\n100000\nend\n"[3..]);
-    let nothing = run("echo text", Limits { keep: 0, ..within(MINUTE) });
-    assert_eq!(nothing.stdout, CapturedOutput { kept: vec![] });
+    let ended = run("seq 1 100000; echo end", Limits { max_output: 20, ..within(MINUTE) });
+    assert_eq!(ended.stdout.bytes, b"99998\n99999\n100000\nend\n"[3..]);
+    let nothing = run("echo text", Limits { max_output: 0, ..within(MINUTE) });
+    assert_eq!(nothing.stdout, CapturedOutput { bytes: vec![] });
 }
 
 #[test]
 fn output_beyond_a_pipe_is_complete() {
-    let ended = run("seq 1 100000; seq 1 50000 >&2", Limits { keep: 1 << 20, ..within(MINUTE) });
-    assert_eq!(ended.stdout.kept.len(), 588_895);
-    assert!(ended.stderr.kept.ends_with(b"\n49999\n50000\n"));
+    let ended = run("seq 1 100000; seq 1 50000 >&2", Limits { max_output: 1 << 20, ..within(MINUTE) });
+    assert_eq!(ended.stdout.bytes.len(), 588_895);
+    assert!(ended.stderr.bytes.ends_with(b"\n49999\n50000\n"));
 }
 
 #[test]
 fn a_flood_keeps_neither_memory_nor_the_deadline() {
     let ended = run("yes & yes >&2 & wait", within(Duration::from_millis(300)));
     assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert_eq!(ended.stdout.kept.len(), 1000);
-    assert!(ended.stdout.kept.capacity() < 1 << 20);
+    assert_eq!(ended.stdout.bytes.len(), 1000);
+    assert!(ended.stdout.bytes.capacity() < 1 << 20);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn pid_in(path: &Path) -> Pid {
 fn children_in_the_background_hold_nothing_and_die() {
     let ended = run("sleep 1001 & sleep 1001 >/dev/null 2>&1 & echo started", within(MINUTE));
     assert!(matches!(ended.exit, Exit::Exited(0)));
-    assert_eq!(ended.stdout.kept, b"started\n");
+    assert_eq!(ended.stdout.bytes, b"started\n");
     wait_until("no sleep 1001", || !sleeps("1001"));
 }
 
@@ -143,7 +143,7 @@ fn at_the_deadline_the_whole_group_is_killed() {
     let ended =
         run("trap '' TERM; (sleep 1002 | sleep 1002) & sleep 1002; echo never", within(Duration::from_millis(200)));
     assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert!(ended.stdout.kept.is_empty() && ended.orphan.is_none());
+    assert!(ended.stdout.bytes.is_empty() && ended.orphan.is_none());
     assert!(ended.duration >= Duration::from_millis(200));
     wait_until("no sleep 1002", || !sleeps("1002"));
 }
@@ -153,7 +153,7 @@ fn a_grace_lets_it_clean_up() {
     let limits = Limits { grace: Some(MINUTE), ..within(Duration::from_millis(200)) };
     let ended = run("trap 'echo cleaned; exit 5' TERM; sleep 1003 & wait", limits);
     assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert_eq!(ended.stdout.kept, b"cleaned\n");
+    assert_eq!(ended.stdout.bytes, b"cleaned\n");
     wait_until("no sleep 1003", || !sleeps("1003"));
 }
 
