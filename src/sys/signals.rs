@@ -54,7 +54,7 @@ pub enum Wake {
     /// One of TERM, INT, QUIT, ABRT, HUP and URG came.
     Signal(Signal),
     /// The line at this place was pulled (and stays so: signals go before it, and it goes before those behind it).
-    Line(usize),
+    Token(usize),
     /// The time has come.
     Time,
 }
@@ -94,7 +94,7 @@ impl Signals {
             }
             if self.waiting.is_empty() {
                 if let Some(line) = pulled {
-                    return Wake::Line(line);
+                    return Wake::Token(line);
                 }
                 if until.is_some_and(|until| until <= Instant::now()) {
                     return Wake::Time;
@@ -137,8 +137,8 @@ mod tests {
         line.trigger();
         send(Signal::SIGTERM);
         assert_eq!(signals.wait(minute, &[&line]), Wake::Signal(Signal::SIGTERM));
-        assert_eq!(signals.wait(minute, &[&line]), Wake::Line(0));
-        assert_eq!(signals.wait(None, &[&line]), Wake::Line(0));
+        assert_eq!(signals.wait(minute, &[&line]), Wake::Token(0));
+        assert_eq!(signals.wait(None, &[&line]), Wake::Token(0));
     }
 
     /// A line of `/proc/self/status` as a program sees it that is started.
