@@ -5,7 +5,7 @@
 //! address has that label or not), its index (`if3`). Every address that the kernel lists counts, also one that is tentative or failed its duplicate check, as for
 //! `ip address show` and so for the original: whether traffic arrives is for the check to say. A list that changed while
 //! it was read out is asked for again; what comes back is complete, or an error, and comes within a second or so.
-//! Leaves out: what is to be done about a change (`check::addresses`). [`Kernel`] only tells that there was one: what
+//! Leaves out: what is to be done about a change (`check::addresses`). [`Netlink`] only tells that there was one: what
 //! changed is seen by asking again, so that a message which got lost (the kernel drops them when they pile up) is no matter.
 
 use std::collections::{HashMap, HashSet};
@@ -51,7 +51,7 @@ pub struct Addresses {
 
 /// One address, with its length, at one interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AddressOn {
+pub struct InterfaceAddress {
     /// The interface, by one of its names.
     pub interface: Arc<str>,
     /// The address.
@@ -89,12 +89,12 @@ impl Addresses {
     }
 
     /// What one of the two has and the other lacks.
-    pub fn differences(&self, other: &Addresses) -> Vec<AddressOn> {
+    pub fn differences(&self, other: &Addresses) -> Vec<InterfaceAddress> {
         self.places_not_in(other).chain(other.places_not_in(self)).collect()
     }
 
     /// Takes a place out that is there, and puts one in that is not.
-    pub fn flip(&mut self, place: &AddressOn) {
+    pub fn toggle(&mut self, place: &InterfaceAddress) {
         let found = self.assigned.entry(place.interface.clone()).or_default();
         let address = (place.ip, place.length);
         if !found.remove(&address) {
@@ -105,13 +105,13 @@ impl Addresses {
         }
     }
 
-    fn places_not_in<'a>(&'a self, other: &'a Addresses) -> impl Iterator<Item = AddressOn> + 'a {
+    fn places_not_in<'a>(&'a self, other: &'a Addresses) -> impl Iterator<Item = InterfaceAddress> + 'a {
         self.assigned.iter().flat_map(move |(interface, addresses)| {
             let others = other.assigned.get(interface);
             addresses
                 .iter()
                 .filter(move |address| others.is_none_or(|others| !others.contains(address)))
-                .map(|(ip, length)| AddressOn { interface: interface.clone(), ip: *ip, length: *length })
+                .map(|(ip, length)| InterfaceAddress { interface: interface.clone(), ip: *ip, length: *length })
         })
     }
 }
@@ -126,21 +126,21 @@ fn index(name: &str) -> Option<u32> {
 
 /// The kernel's side: asked for addresses, and readable ([`AsFd`]) once something about them changed.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Netlink {
     questions: OwnedFd,
     changes: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
-impl Kernel {
+impl Netlink {
     /// Opens both sockets. Every change from now on is told.
     ///
     /// # Errors
     /// No descriptor is left, or netlink is forbidden to this process.
-    pub fn open() -> io::Result<Kernel> {
+    pub fn open() -> io::Result<Netlink> {
         let buffer = Vec::with_capacity(BUFFER);
-        Ok(Kernel { changes: netlink(CHANGES)?, questions: netlink(0)?, sequence: 0, buffer })
+        Ok(Netlink { changes: netlink(CHANGES)?, questions: netlink(0)?, sequence: 0, buffer })
     }
 
     /// All addresses of all interfaces, as they are now.
@@ -225,7 +225,7 @@ impl Kernel {
     }
 }
 
-impl AsFd for Kernel {
+impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.changes.as_fd()
     }

@@ -3,12 +3,12 @@
 use super::*;
 use crate::testing::isolated::{in_own_network, sh, skipped};
 
-fn has(kernel: &mut Kernel, interface: &str, prefix: &str) -> bool {
+fn has(kernel: &mut Netlink, interface: &str, prefix: &str) -> bool {
     kernel.addresses().unwrap().has(interface, &prefix.parse().unwrap())
 }
 
 /// Whether the kernel tells of a change. What it has to tell, it tells before the command that changed it has ended.
-fn told(kernel: &mut Kernel) -> bool {
+fn told(kernel: &mut Netlink) -> bool {
     let told = poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now()));
     kernel.take_changes().unwrap();
     assert!(!poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now())));
@@ -20,7 +20,7 @@ fn addresses_as_the_kernel_has_them() {
     if !in_own_network("sys::netlink::tests::addresses_as_the_kernel_has_them") {
         return;
     }
-    let mut kernel = Kernel::open().unwrap();
+    let mut kernel = Netlink::open().unwrap();
     assert!(!has(&mut kernel, "lo", "10.9.0.1/32"));
     sh("ip link add d0 type veth peer name d9; ip link property add dev d0 altname quite-another-name
         ip address add 10.9.0.1/32 dev lo label lo:any
@@ -71,7 +71,7 @@ fn interfaces_have_the_names_that_ip_knows() {
             skipped(format_args!("the names of a {kind}: this kernel has none"));
         }
     }
-    let found = Kernel::open().unwrap().addresses().unwrap();
+    let found = Netlink::open().unwrap().addresses().unwrap();
     let mut names: Vec<_> = interfaces.iter().map(ToString::to_string).collect();
     names.extend(
         interfaces
@@ -117,7 +117,7 @@ fn tentative_addresses_count() {
     sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up
         sysctl -qw net.ipv6.conf.v0.dad_transmits=1000; ip address add fd00::1/128 dev v0
         ip address show dev v0 tentative | grep -q fd00::1");
-    assert!(has(&mut Kernel::open().unwrap(), "v0", "fd00::1/128"));
+    assert!(has(&mut Netlink::open().unwrap(), "v0", "fd00::1/128"));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn changes_are_told() {
         return;
     }
     sh("ip link add d0 type veth peer name d9; ip address add 10.9.0.9/32 dev d0");
-    let mut kernel = Kernel::open().unwrap();
+    let mut kernel = Netlink::open().unwrap();
     assert!(!told(&mut kernel));
     for change in [
         "ip address add 10.9.0.1/32 dev lo",
@@ -148,7 +148,7 @@ fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
     if !in_own_network("sys::netlink::tests::a_thousand_addresses_and_more_changes_than_the_queue_holds") {
         return;
     }
-    let mut kernel = Kernel::open().unwrap();
+    let mut kernel = Netlink::open().unwrap();
     sh("for a in 1 2 3 4; do for b in $(seq 250); do echo address add 10.9.$a.$b/32 dev lo; done; done | ip -batch -
         for n in $(seq 2000); do
             echo address add 10.8.0.1/32 dev lo; echo address del 10.8.0.1/32 dev lo
@@ -167,15 +167,15 @@ fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
 #[test]
 fn differences_and_flips() {
     let place =
-        |interface: &str, last| AddressOn { interface: interface.into(), ip: [10, 0, 0, last].into(), length: 32 };
+        |interface: &str, last| InterfaceAddress { interface: interface.into(), ip: [10, 0, 0, last].into(), length: 32 };
     let (mut one, mut other) = (Addresses::default(), Addresses::default());
-    one.flip(&place("lo", 1));
-    one.flip(&place("d0", 2));
-    other.flip(&place("lo", 1));
-    other.flip(&place("lo", 2));
+    one.toggle(&place("lo", 1));
+    one.toggle(&place("d0", 2));
+    other.toggle(&place("lo", 1));
+    other.toggle(&place("lo", 2));
     let mut found = one.differences(&other);
     found.sort_by_key(|place| place.interface.clone());
     assert_eq!(found, [place("d0", 2), place("lo", 2)]);
-    found.iter().for_each(|place| one.flip(place));
+    found.iter().for_each(|place| one.toggle(place));
     assert_eq!((one.differences(&other), &one), (vec![], &other));
 }
