@@ -69,13 +69,13 @@ pub struct Watched {
 pub enum WatchError {
     /// It has ended, or never was, or is in another namespace.
     #[error("process {0} has ended, or cannot be seen from here")]
-    NotThere(i32),
+    NoSuchProcess(i32),
     /// Checks might lack descriptors.
     #[error(
         "process {0} is not watched, as half of the open files that the daemon may have are in use and the others are \
          left for the checks: raise the limit (LimitNOFILE=)"
     )]
-    TooMany(i32),
+    TooManyDescriptors(i32),
     /// No descriptor or thread is left, it is no process but a thread, or the kernel is older than 5.3.
     #[error("cannot watch process {pid}: {source}")]
     Kernel {
@@ -100,16 +100,16 @@ impl Watcher {
         let cannot = |source| WatchError::Kernel { pid: pid.as_raw_pid(), source };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
-            Err(Errno::SRCH) => return Err(WatchError::NotThere(pid.as_raw_pid())),
+            Err(Errno::SRCH) => return Err(WatchError::NoSuchProcess(pid.as_raw_pid())),
             Err(errno) => return Err(cannot(errno.into())),
         };
         if has_ended(&pidfd) {
-            return Err(WatchError::NotThere(pid.as_raw_pid()));
+            return Err(WatchError::NoSuchProcess(pid.as_raw_pid()));
         }
         // A new descriptor has the lowest number that is free, so all below it are in use.
         let in_use = u64::from(pidfd.as_raw_fd().unsigned_abs());
         if getrlimit(Resource::Nofile).current.is_some_and(|most| in_use >= most / 2) {
-            return Err(WatchError::TooMany(pid.as_raw_pid()));
+            return Err(WatchError::TooManyDescriptors(pid.as_raw_pid()));
         }
         let mut waiting = self.waiting.lock();
         let epoll = match &waiting.epoll {

@@ -74,7 +74,7 @@ fn what_has_ended_is_refused() {
     sleep.kill();
     assert_eq!(told.recv_timeout(MINUTE), Ok("it"));
     let check = |what| match watcher.watch(watched.pid(), move || panic!("told of {what}")) {
-        Err(WatchError::NotThere(pid)) => assert_eq!(pid, watched.pid().as_raw_pid()),
+        Err(WatchError::NoSuchProcess(pid)) => assert_eq!(pid, watched.pid().as_raw_pid()),
         Err(other) => panic!("{what}: {other}"),
         Ok(_) => panic!("{what} is watched"),
     };
@@ -138,7 +138,7 @@ fn half_of_the_descriptors_are_left_and_a_lack_of_them_is_an_error() {
             Err(why) => break why,
         }
     };
-    assert!(matches!(refused, WatchError::TooMany(_)) && (20..32).contains(&held.len()), "{refused}, {}", held.len());
+    assert!(matches!(refused, WatchError::TooManyDescriptors(_)) && (20..32).contains(&held.len()), "{refused}, {}", held.len());
     held.clear();
     let _taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
     let refused = watcher.watch(own, || {}).err().unwrap().to_string();
