@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::report::document::{Document, SCHEMA};
 use crate::report::server::LOOK;
-use crate::sys::single_instance::{find_running, Found};
+use crate::sys::single_instance::{find_running, RunningDaemon};
 use crate::sys::unix_socket::group_of;
 
 /// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
@@ -87,7 +87,7 @@ impl AskError {
     pub fn confirmed(self, pidfile: Option<&Path>) -> AskError {
         match self {
             AskError::NotRunning { path, source } => match find_running(pidfile) {
-                Some(Found { pid }) => AskError::Unreachable { pid, path, source },
+                Some(RunningDaemon { pid }) => AskError::Unreachable { pid, path, source },
                 None => AskError::NotRunning { path, source },
             },
             other => other,

@@ -73,7 +73,7 @@ pub enum AlreadyRunning {
     },
     /// The abstract name is taken and a daemon is alive, with another pidfile.
     #[error("failed to acquire a lock by creating an abstract namespace socket: process {pid} is a running {NAME}")]
-    Found {
+    NameTaken {
         /// The process.
         pid: u32,
     },
@@ -116,7 +116,7 @@ impl Instance {
         // Before the pidfile is created, which may be another one than the running daemon's.
         if name.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
             if let Some(pid) = running_health_checker() {
-                return Err(AlreadyRunning::Found { pid });
+                return Err(AlreadyRunning::NameTaken { pid });
             }
         }
         let mut instance = Instance { path: pidfile.into(), pidfile: None, written: false, _name: None };
@@ -202,14 +202,14 @@ impl Instance {
 
 /// A daemon that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct RunningDaemon {
     /// Its process, where that can be told.
     pub pid: Option<u32>,
 }
 
 /// The daemon that holds the lock on this pidfile, or the name. Takes neither, but for a moment in
 /// which a daemon that starts waits.
-pub fn find_running(pidfile: Option<&Path>) -> Option<Found> {
+pub fn find_running(pidfile: Option<&Path>) -> Option<RunningDaemon> {
     let locked = pidfile.is_some_and(is_locked);
     let named = || {
         let name = SocketAddr::from_abstract_name(NAME)?;
@@ -220,7 +220,7 @@ pub fn find_running(pidfile: Option<&Path>) -> Option<Found> {
         return None;
     }
     let written = pidfile.filter(|_| locked).and_then(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
-    Some(Found { pid: written.filter(|pid| is_health_checker(*pid)).or_else(running_health_checker) })
+    Some(RunningDaemon { pid: written.filter(|pid| is_health_checker(*pid)).or_else(running_health_checker) })
 }
 
 /// Whether somebody has locked the pidfile, which is not created.

@@ -124,7 +124,7 @@ fn a_live_one_is_an_obstacle() {
     // With another pidfile and a name that is taken it is an obstacle too; with a free name it is none.
     let (_dir, path) = pidfile("");
     let taken = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(NAME).unwrap()).unwrap();
-    assert!(matches!(Instance::take(&path).unwrap_err(), AlreadyRunning::Found { pid } if pid == other.0.id()));
+    assert!(matches!(Instance::take(&path).unwrap_err(), AlreadyRunning::NameTaken { pid } if pid == other.0.id()));
     drop(taken);
     Instance::take(&path).unwrap().0.release().unwrap();
 }
