@@ -25,7 +25,7 @@ use crate::config::parse::{self, Parsed, DAEMON};
 use crate::config::settings::Settings;
 pub use crate::config::sources::{ServiceFiles, Sources};
 use crate::config::unknown;
-use crate::sys::poll::uninterrupted;
+use crate::sys::poll::retry_on_intr;
 
 /// Reads all files. On failure, the problems hold at least one error, and all warnings.
 pub fn load(sources: &Sources) -> Result<Configuration, Vec<Diagnostic>> {
@@ -243,7 +243,7 @@ fn list_files(sources: &Sources) -> FileList {
 /// files; a backup beside its original is in neither.
 fn list_directory(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let mut names: Vec<OsString> = Vec::new();
-    for entry in uninterrupted(|| fs::read_dir(directory))? {
+    for entry in retry_on_intr(|| fs::read_dir(directory))? {
         names.push(entry?.file_name());
     }
     names.retain(|name| !name.as_bytes().starts_with(b"."));

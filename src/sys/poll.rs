@@ -11,7 +11,7 @@ use rustix::io::Errno;
 const REST: Duration = Duration::from_millis(10);
 
 /// Makes a call, again where a signal interrupted it: opening a directory on a network file system or in FUSE, say.
-pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn retry_on_intr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -45,7 +45,7 @@ mod tests {
     fn an_interrupted_call_is_made_again_and_no_other() {
         let check = |errors: &[Errno], expected: Result<usize, io::ErrorKind>| {
             let mut calls = 0;
-            let found = uninterrupted(|| {
+            let found = retry_on_intr(|| {
                 calls += 1;
                 errors.get(calls - 1).map_or(Ok(calls), |errno| Err((*errno).into()))
             });

@@ -13,13 +13,13 @@ use std::sync::OnceLock;
 
 use rustix::process::{getrlimit, prlimit, setrlimit, Pid, Resource, Rlimit};
 
-use crate::sys::poll::uninterrupted;
+use crate::sys::poll::retry_on_intr;
 
 /// Closes every descriptor behind standard error.
 ///
 /// They would stay open in each check command. What a program of this one opens itself is closed there by the kernel.
 pub fn close_descriptors() -> io::Result<()> {
-    let numbers: Vec<i32> = uninterrupted(|| std::fs::read_dir("/proc/self/fd"))?
+    let numbers: Vec<i32> = retry_on_intr(|| std::fs::read_dir("/proc/self/fd"))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|number| *number > 2)
         .collect();
