@@ -29,7 +29,7 @@ use crate::check::announcer::Announcer;
 use crate::check::health::State;
 use crate::check::Check;
 use crate::config::settings::Service;
-use crate::log::layer::{with_name, Subject};
+use crate::log::layer::{with_subject, Subject};
 use crate::prefix::Prefix;
 use crate::sys::log_once::LogOnce;
 use crate::sys::mutex::Mutex;
@@ -174,7 +174,7 @@ impl Refresher {
                 warn!(status = %State::Down, "{}", not_assigned(&service.prefixes, service));
             }
         };
-        with_name(Subject::from(&**service), lines);
+        with_subject(Subject::from(&**service), lines);
         self.announcer.announce(check, change);
     }
 

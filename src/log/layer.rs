@@ -3,7 +3,7 @@
 //! Promises: an event below the level costs next to nothing; a record is formatted once a style; no thread ever waits
 //! for a target (`log::queue`); level and targets can be replaced while events come.
 //! An event may carry two fields beside its message: `critical = true`, a level that `tracing` lacks, and
-//! `status = "up"`, which marks it as one about the health of the thread's service (see [`name_this_thread`]).
+//! `status = "up"`, which marks it as one about the health of the thread's service (see [`set_subject`]).
 //! Leaves out: the bytes of a line (`log::format`) and what becomes of it (`log::targets`).
 
 use std::cell::RefCell;
@@ -54,12 +54,12 @@ thread_local! {
 }
 
 /// Makes this thread's records those of a service. Threads that have no name say `MainThread`, as the original's do.
-pub fn name_this_thread(subject: Subject) {
+pub fn set_subject(subject: Subject) {
     SUBJECT.set(Some(subject));
 }
 
 /// Makes what is logged meanwhile a service's, on a thread that works for all of them.
-pub fn with_name(subject: Subject, log: impl FnOnce()) {
+pub fn with_subject(subject: Subject, log: impl FnOnce()) {
     let before = SUBJECT.replace(Some(subject));
     log();
     SUBJECT.set(before);

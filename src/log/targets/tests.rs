@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
 use super::*;
-use crate::log::layer::{name_this_thread, Subject};
+use crate::log::layer::{set_subject, Subject};
 use crate::testing::isolated::{alone, this_program};
 
 fn settings() -> Log {
@@ -113,7 +113,7 @@ fn a_service_is_named_and_described() {
     with_log(&log, |_| {
         let subject = Subject::new("foo.bar.com", "10.52.12.1", 32, true);
         // A thread of its own would log elsewhere here.
-        name_this_thread(subject);
+        set_subject(subject);
         info!(status = "up", "changed to UP");
     });
     let json = read(&path);
