@@ -384,7 +384,7 @@ fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
 
 /// Has as many checks run at the same time as there are services.
 fn allow_descriptors(settings: &Settings) {
-    if let Err(why) = startup::allow_descriptors(settings.services.len()) {
+    if let Err(why) = startup::raise_descriptor_limit(settings.services.len()) {
         warn!("{why}");
     }
 }

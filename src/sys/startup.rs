@@ -3,7 +3,7 @@
 //!
 //! Promises: after [`close_descriptors`] and [`restore_sigchld`], children get no descriptor but stdio, and their exit
 //! codes can be learnt. Both are for the first lines of the daemon, before anything is opened or started.
-//! After [`allow_descriptors`] all checks can run at the same time, as far as the hard limit allows, and children get
+//! After [`raise_descriptor_limit`] all checks can run at the same time, as far as the hard limit allows, and children get
 //! back the limit that this program was started with; a few services change no limit.
 //! Leaves out: the environment (`sys::sd_notify` takes its variables) and the signal mask (`sys::signals`).
 
@@ -70,7 +70,7 @@ pub struct TooFewDescriptors {
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
 /// Raises the soft limit of open files to what so many services need, never above the hard one, and never lowers it.
-pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
+pub fn raise_descriptor_limit(services: usize) -> Result<(), TooFewDescriptors> {
     let needed = DESCRIPTORS.saturating_add(DESCRIPTORS_A_SERVICE.saturating_mul(services as u64));
     let limit = getrlimit(Resource::Nofile);
     // None is no limit.
@@ -87,7 +87,7 @@ pub fn allow_descriptors(services: usize) -> Result<(), TooFewDescriptors> {
     Ok(())
 }
 
-/// Gives a child that has just been started the limit that it would have without [`allow_descriptors`]: with a higher
+/// Gives a child that has just been started the limit that it would have without [`raise_descriptor_limit`]: with a higher
 /// one `select` breaks in a program that opens very many files, and one that closes all it may have takes longer.
 ///
 /// It inherits the raised one, as nothing safe could come between its fork and its start, and has that for its first
@@ -123,7 +123,7 @@ mod tests {
             return;
         }
         let check = |services: usize, soft: u64, warning: &str| {
-            let warned = allow_descriptors(services).err().map_or_else(String::new, |why| why.to_string());
+            let warned = raise_descriptor_limit(services).err().map_or_else(String::new, |why| why.to_string());
             assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: Some(soft), maximum: Some(4096) });
             assert!(warned.ends_with(warning) && warned.is_empty() == warning.is_empty(), "{warned}");
         };
