@@ -1,18 +1,18 @@
-//! One moment on both clocks.
+//! One moment, by the wall clock and by the monotonic clock.
 
 use std::time::{Instant, SystemTime};
 
-/// The wall clock's time for texts, the monotonic one's for what is counted.
+/// One moment by both clocks: the wall clock is for display, the monotonic clock for measuring durations.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// May be set at any time.
+    /// The wall clock. It may be set forward or back at any time.
     pub wall: SystemTime,
-    /// Never is.
+    /// The monotonic clock. It is never set.
     pub monotonic: Instant,
 }
 
 impl Now {
-    /// Looks at both clocks.
+    /// Reads both clocks.
     pub fn read() -> Now {
         Now { wall: SystemTime::now(), monotonic: Instant::now() }
     }

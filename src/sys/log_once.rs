@@ -1,26 +1,27 @@
-//! A problem that is logged when it begins, when it becomes another one, and when it is over.
+//! Decides when a lasting problem is logged: when it begins, when its text changes, and when it is over.
 //!
-//! Promises: pure; a problem that stays is reported once, however often it is found again.
-//! Leaves out: the log. The caller writes a line where it is told that the situation changed.
+//! Guarantees: pure; a problem that stays the same is reported once, however often it is set again.
+//!
+//! Out of scope: writing to the log. The caller logs a line when a method returns true.
 
-/// The problem of now, if there is one.
+/// The current problem, if any, as it was last logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOnce {
     problem: Option<String>,
 }
 
 impl LogOnce {
-    /// There is no problem.
+    /// Starts without a problem.
     pub const fn new() -> LogOnce {
         LogOnce { problem: None }
     }
 
-    /// The problem of now.
+    /// Returns the current problem.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// There is this problem. Returns whether it is new, and so worth a line in the log.
+    /// Records a problem. Returns whether it is new and should be logged.
     pub fn set(&mut self, problem: &str) -> bool {
         let is_new = self.problem() != Some(problem);
         if is_new {
@@ -29,7 +30,7 @@ impl LogOnce {
         is_new
     }
 
-    /// There is no problem. Returns whether there was one, and its end is worth a line in the log.
+    /// Records that the problem is over. Returns whether there was one, so that its end should be logged.
     pub fn clear(&mut self) -> bool {
         self.problem.take().is_some()
     }
@@ -40,15 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_of_the_situation_is_reported_once() {
+    fn each_change_of_the_problem_is_reported_once() {
         let mut log = LogOnce::new();
-        assert!(!log.clear(), "nothing was wrong");
+        assert!(!log.clear(), "there was no problem");
         assert!(log.set("no space left"));
         assert!(!log.set("no space left"));
-        assert!(log.set("read-only"), "it is another problem");
+        assert!(log.set("read-only"), "this is another problem");
         assert_eq!(log.problem(), Some("read-only"));
         assert!(log.clear());
         assert!(!log.clear());
-        assert!(log.set("read-only"), "it has come back");
+        assert!(log.set("read-only"), "the problem is back");
     }
 }

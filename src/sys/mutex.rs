@@ -1,6 +1,6 @@
-//! A mutex that a panic does not poison: the thread that panicked leaves its last value.
+//! A mutex that a panic does not poison: the value stays as the thread that panicked left it.
 //!
-//! A panic is a bug that ends the daemon anyway, and what others need until then is a value rather than one more panic.
+//! A panic is a bug that ends the daemon anyway. Until then the other threads need a value rather than one more panic.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -9,12 +9,12 @@ use std::sync::{MutexGuard, PoisonError};
 pub struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
-    /// Takes the first value.
+    /// Creates a mutex that holds `value`.
     pub const fn new(value: T) -> Mutex<T> {
         Mutex(std::sync::Mutex::new(value))
     }
 
-    /// The value, for as long as the guard lives: keep it short.
+    /// Locks the value until the guard is dropped. Keep that short.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

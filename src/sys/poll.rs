@@ -1,5 +1,5 @@
-//! What a signal interrupts goes on: waiting for descriptors until an instant, and calls that the standard library does
-//! not make again itself.
+//! System calls that a signal may interrupt: waiting for descriptors until a deadline, and repeating calls that the
+//! standard library does not repeat itself.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
 
-/// How long to rest after an error that is no interruption (the kernel is out of memory), so as not to spin on it.
-const REST: Duration = Duration::from_millis(10);
+/// Pause after an error other than an interruption (such as a kernel out of memory), so as not to spin.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Makes a call, again where a signal interrupted it: opening a directory on a network file system or in FUSE, say.
+/// Makes a call, and repeats it as long as a signal interrupts it.
+///
+/// Opening a directory on a network file system or in FUSE, for example, can be interrupted.
 pub(crate) fn retry_on_intr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -20,19 +22,19 @@ pub(crate) fn retry_on_intr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-/// Waits until one of `fds` has an event or `until` has come, and says whether one has. `None` waits as long as it takes.
+/// Waits until one of `fds` has an event or the deadline is reached, and returns whether one has an event.
 ///
-/// An instant that is past looks once and does not wait.
-pub(crate) fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> bool {
+/// `None` waits without limit. A deadline in the past checks once and does not wait.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> bool {
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        // What no timespec can hold is for ever.
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A duration that does not fit into a timespec means no limit.
+        let timeout = remaining.and_then(|remaining| Timespec::try_from(remaining).ok());
         match rustix::event::poll(fds, timeout.as_ref()) {
             Ok(ready) => return ready > 0,
-            Err(_) if left == Some(Duration::ZERO) => return false,
+            Err(_) if remaining == Some(Duration::ZERO) => return false,
             Err(Errno::INTR) => {}
-            Err(_) => std::thread::sleep(REST),
+            Err(_) => std::thread::sleep(ERROR_PAUSE),
         }
     }
 }
@@ -42,14 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interrupted_call_is_made_again_and_no_other() {
+    fn only_an_interrupted_call_is_repeated() {
         let check = |errors: &[Errno], expected: Result<usize, io::ErrorKind>| {
             let mut calls = 0;
-            let found = retry_on_intr(|| {
+            let result = retry_on_intr(|| {
                 calls += 1;
                 errors.get(calls - 1).map_or(Ok(calls), |errno| Err((*errno).into()))
             });
-            assert_eq!(found.map_err(|error| error.kind()), expected, "{errors:?}");
+            assert_eq!(result.map_err(|error| error.kind()), expected, "{errors:?}");
         };
         check(&[], Ok(1));
         check(&[Errno::INTR, Errno::INTR], Ok(3));

@@ -1,8 +1,9 @@
-//! The stop line: pulled once, it wakes every thread that waits on it, now or later.
+//! A stop token: triggered once, it wakes every thread that waits for it, now or later.
 //!
-//! Promises: level-triggered; a pulled line stays pulled, so no thread can miss it. It is a descriptor, so that it can
-//! stand in one `poll` beside whatever else a thread waits for.
-//! Leaves out: joining the threads (`daemon`).
+//! Guarantees: level-triggered; a triggered token stays triggered, so no thread can miss it. It is a descriptor, so that
+//! a thread can poll it together with whatever else it waits for.
+//!
+//! Out of scope: joining the threads (`daemon`).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,34 +14,37 @@ use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
 use crate::sys::poll::poll_until;
 
-/// What ends a run or a wait early.
+/// A request that ends a run or a wait early.
 pub trait Stop {
-    /// A descriptor that can be read once the line is pulled.
+    /// Returns a descriptor that becomes readable once a stop is requested.
     ///
     /// # Errors
     /// No descriptor is left.
     fn fd(&self) -> io::Result<Arc<OwnedFd>>;
 
-    /// Whether it is pulled.
+    /// Returns whether a stop is requested.
     fn stop_requested(&self) -> bool {
         self.wait(Duration::ZERO)
     }
 
-    /// Waits for the pull, at most `timeout`, and says whether it came.
+    /// Waits at most `timeout` for a stop request, and returns whether there is one.
     fn wait(&self, timeout: Duration) -> bool;
 }
 
-/// A line that all threads hold; clones are the same line.
+/// A stop request that threads share. Clones are the same token.
 #[derive(Clone, Debug)]
 pub struct StopToken(Arc<OwnedFd>);
 
 impl StopToken {
-    /// A line that is not pulled. Fails where no descriptor is left.
+    /// Creates a token that is not triggered.
+    ///
+    /// # Errors
+    /// No descriptor is left.
     pub fn new() -> io::Result<StopToken> {
         Ok(StopToken(new_event()?))
     }
 
-    /// Wakes everyone, for good.
+    /// Requests the stop, which wakes all waiting threads. It cannot be taken back.
     pub fn trigger(&self) {
         set_event(&self.0);
     }
@@ -62,20 +66,20 @@ impl Stop for StopToken {
     }
 }
 
-/// A descriptor that cannot be read yet.
+/// Creates an eventfd that is not readable yet.
 pub(crate) fn new_event() -> io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
 }
 
-/// Makes it readable, for good.
-pub(crate) fn set_event(wire: &OwnedFd) {
-    // It can fail only where the counter is full, and then the line is pulled already. Interruption cannot happen, as a
-    // write that does not block does not wait.
-    let _ = rustix::io::write(wire, &1u64.to_ne_bytes());
+/// Makes an eventfd readable, for good.
+pub(crate) fn set_event(event: &OwnedFd) {
+    // It can fail only if the counter is full, and then the event is set already. It cannot be interrupted, as a
+    // nonblocking write does not wait.
+    let _ = rustix::io::write(event, &1u64.to_ne_bytes());
 }
 
-fn wait_event(wire: &OwnedFd, timeout: Duration) -> bool {
-    poll_until(&mut [PollFd::new(wire, PollFlags::IN)], Instant::now().checked_add(timeout))
+fn wait_event(event: &OwnedFd, timeout: Duration) -> bool {
+    poll_until(&mut [PollFd::new(event, PollFlags::IN)], Instant::now().checked_add(timeout))
 }
 
 #[cfg(test)]
@@ -83,26 +87,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pulled_stays_pulled() {
-        let line = StopToken::new().unwrap();
-        assert!(!line.stop_requested());
-        assert!(!line.wait(Duration::from_millis(1)));
-        line.trigger();
-        line.trigger();
-        assert!(line.stop_requested() && line.clone().stop_requested() && line.wait(Duration::MAX));
+    fn a_triggered_token_stays_triggered() {
+        let token = StopToken::new().unwrap();
+        assert!(!token.stop_requested());
+        assert!(!token.wait(Duration::from_millis(1)));
+        token.trigger();
+        token.trigger();
+        assert!(token.stop_requested() && token.clone().stop_requested() && token.wait(Duration::MAX));
     }
 
-    fn check_wakes(line: &(impl Stop + Sync), pull: impl Fn()) {
+    fn check_wakes(stop: &(impl Stop + Sync), trigger: impl Fn()) {
         std::thread::scope(|scope| {
-            let waiting: Vec<_> = (0..20).map(|_| scope.spawn(|| line.wait(Duration::from_secs(60)))).collect();
-            pull();
+            let waiting: Vec<_> = (0..20).map(|_| scope.spawn(|| stop.wait(Duration::from_secs(60)))).collect();
+            trigger();
             assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
         });
     }
 
     #[test]
-    fn wakes_every_thread() {
-        let line = StopToken::new().unwrap();
-        check_wakes(&line, || line.trigger());
+    fn a_trigger_wakes_every_thread() {
+        let token = StopToken::new().unwrap();
+        check_wakes(&token, || token.trigger());
     }
 }
