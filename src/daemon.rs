@@ -306,7 +306,9 @@ impl Daemon {
                     self.clean = !matches!(signal, Signal::SIGABRT | Signal::SIGQUIT);
                     return Ok(());
                 }
-                Wake::Token(0) => return Err(bug_of(self.writer.take()).unwrap_or_else(|| bug("the bird-writer ended"))),
+                Wake::Token(0) => {
+                    return Err(bug_of(self.writer.take()).unwrap_or_else(|| bug("the bird-writer ended")))
+                }
                 Wake::Token(_) => self.finish_reload(log),
                 Wake::Time => {}
             }

@@ -1,22 +1,26 @@
-//! Running programs: the only room that starts one.
+//! Runs programs. This is the only module that starts them.
 //!
 //! ```text
-//!   spawn ---> running ---- ends by itself ---------------------------+
+//!   spawn ---> running ---- exits by itself --------------------------+
 //!     |           |                                                   v
-//!     |           +-- deadline, with a grace: TERM --> grace over --> KILL the group --> reap, or hand out what is left
-//!     |           +-- deadline, without one ------------------------> ^
-//!     |           +-- stop line pulled -----------------------------> ^
-//!     +-- refused for want of processes or descriptors: again every 100 ms until the deadline
+//!     |           +-- deadline, with a grace: TERM --> grace over --> KILL the group --> reap, or return an Orphan
+//!     |           +-- deadline, without a grace --------------------> ^
+//!     |           +-- stop requested -------------------------------> ^
+//!     +-- no process or descriptor left: retried every 100 ms until the deadline
 //! ```
 //!
-//! Promises: a program runs in a process group of its own, with no input, and no descriptor of the
-//! daemon's but the two pipes it writes into. The end is the process's end, not that of its output, which children in
-//! the background may hold open; they are killed with the group, before the leader is reaped, so that no foreign process can have
-//! got the number. Output is bounded, and however much comes, the deadline is kept. No run lasts longer than
-//! deadline + grace + [`LAST_WAIT`]; what may not be killed, or does not die, is handed out as [`Orphan`]. No zombie stays.
-//! Leaves out: children that left the group (`setsid`), which nobody can find again; orphans, where
-//! this process is given them (`sys::reaper`); descriptors that the daemon itself was started with
-//! (`sys::startup` closes them); a spawn that hangs on a dead file system.
+//! Guarantees: a program runs in a process group of its own, without input, and inherits no descriptor of the daemon
+//! except the two pipes that it writes to. A run ends when the process exits, even if children in the background still
+//! hold its output open. They are killed with the group, before the leader is reaped, so that no foreign process can
+//! have got the group's number. Captured output is bounded, and any amount of output leaves the deadline in force. No
+//! run lasts longer than deadline + grace + [`REAP_TIMEOUT`]. A process that may not be killed, or does not die, is
+//! returned as [`Orphan`]. No zombie stays.
+//!
+//! Blocking: the calling thread, until the run ends.
+//!
+//! Out of scope: children that left the group (`setsid`), which cannot be found again; orphaned children that the kernel
+//! gives to this process (`sys::reaper`); descriptors that the daemon itself was started with (`sys::startup` closes
+//! them); a spawn that hangs on a dead file system.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -37,135 +41,138 @@ use crate::sys::reaper::Claim;
 use crate::sys::startup::give_back_limit;
 use crate::sys::stop_token::Stop;
 
-/// How long a killed process is waited for.
-pub const LAST_WAIT: Duration = Duration::from_millis(100);
+/// Maximum time to wait for a killed process to exit.
+pub const REAP_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long to wait where the machine has no process or descriptor left, before asking again.
-const RETRY: Duration = Duration::from_millis(100);
+/// Pause before a start is retried when the machine has no process or descriptor left.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How much is read at once, at least.
-const CHUNK: usize = 4096;
+/// Minimum number of bytes that one read has space for.
+const READ_SIZE: usize = 4096;
 
-/// How often an output is read after the end: as much as the largest pipe holds.
-const LAST_READS: usize = 1024 * 1024 / CHUNK;
+/// Maximum number of reads from an output after the process has exited: enough to empty the largest pipe.
+const MAX_FINAL_READS: usize = 1024 * 1024 / READ_SIZE;
 
-/// A program and its arguments, to be run again and again.
+/// A program and its arguments. It can be run any number of times.
 pub struct Program {
     command: Command,
 }
 
-/// What a run may take.
+/// The limits of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// When the program must have ended.
+    /// When the program must have exited.
     pub deadline: Instant,
-    /// How long it has between TERM and KILL at the deadline. `None` kills at once.
+    /// Time between TERM and KILL at the deadline. `None` sends KILL at once.
     pub grace: Option<Duration>,
-    /// How many bytes of each output are kept.
+    /// Maximum number of bytes kept of each output.
     pub max_output: usize,
 }
 
-/// What a run came to.
+/// The result of one run.
 #[derive(Debug)]
 pub struct RunOutput {
-    /// How it ended.
+    /// How the run ended.
     pub exit: Exit,
-    /// What it wrote to its standard output.
+    /// The end of its standard output.
     pub stdout: CapturedOutput,
-    /// What it wrote to its standard error.
+    /// The end of its standard error.
     pub stderr: CapturedOutput,
-    /// From before the start until after the end.
+    /// Time from before the start until after the end.
     pub duration: Duration,
-    /// The process, where it could not be killed.
+    /// The process, if it could not be killed.
     pub orphan: Option<Orphan>,
 }
 
 /// How a run ended.
 #[derive(Debug)]
 pub enum Exit {
-    /// By itself, with this code.
+    /// It exited by itself, with this code.
     Exited(i32),
-    /// By this signal, which the daemon did not send.
+    /// It was ended by this signal, which the daemon did not send.
     Signaled(i32),
-    /// Killed at the deadline.
+    /// It was killed at the deadline.
     TimedOut,
-    /// Killed because the stop line was pulled.
+    /// It was killed because a stop was requested.
     Stopped,
-    /// It was not started, or its end cannot be learnt.
+    /// It could not be started, or its exit status is lost.
     NotStarted(io::Error),
 }
 
-/// The last bytes that a program wrote: what went wrong stands at the end.
+/// The last bytes of an output. Programs report what failed at the end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CapturedOutput {
     /// At most [`Limits::keep`] bytes.
     pub bytes: Vec<u8>,
 }
 
-/// A process that was killed and did not end. It is to be looked at now and then, so that it becomes no zombie.
+/// A process that did not exit when it was killed. Call [`Orphan::try_reap`] now and then, so that no zombie stays.
 #[derive(Debug)]
 pub struct Orphan {
     child: Child,
-    /// It may outlive the thread that started it.
+    /// Needed as the process may outlive the thread that started it.
     claim: Claim,
+    /// Why the last signal could not be sent.
     refused: Option<Errno>,
 }
 
 impl Program {
-    /// The program `words[0]`, looked up in PATH where it holds no slash, with the other words as arguments.
-    #[expect(clippy::disallowed_methods, reason = "this is the room that starts programs")]
+    /// Creates the program `words[0]` with the other words as arguments. A name without a slash is looked up in PATH.
+    #[expect(clippy::disallowed_methods, reason = "this is the module that starts programs")]
     pub fn new(words: &[String]) -> Program {
         let mut command = Command::new(words.first().map_or("", String::as_str));
         command.args(words.iter().skip(1)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // A process group keeps std on its fast path (vfork); anything that needs `pre_exec` would copy the whole
-        // address space for each check.
+        // With a process group std still uses vfork. Anything that needs `pre_exec` would copy the whole address space
+        // for each check.
         command.process_group(0);
         Program { command }
     }
 
-    /// With one more argument at the end.
+    /// Adds an argument at the end.
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Program {
         self.command.arg(word);
         self
     }
 
-    /// With one more variable in its environment, which is otherwise the daemon's.
+    /// Adds a variable to its environment, which is otherwise the daemon's.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Program {
         self.command.env(name, value);
         self
     }
 
-    /// Runs it once, to its end or to its limits.
+    /// Runs the program once, until it exits or a limit is reached.
     pub fn run(&mut self, limits: &Limits, stop: &dyn Stop) -> RunOutput {
         self.run_with(limits, stop, || ())
     }
 
-    /// The same; says when the start is over, whatever came of it.
+    /// Like [`Program::run`], and calls `started` once the start has succeeded or failed.
     pub fn run_with(&mut self, limits: &Limits, stop: &dyn Stop, started: impl FnOnce()) -> RunOutput {
         let began = Instant::now();
         let start = self.start(limits, stop);
         started();
-        let mut ended = match start {
+        let mut output = match start {
             Ok(running) => running.wait(limits, stop),
             Err(exit) => RunOutput::unstarted(exit),
         };
-        // Lets go of the writing ends of the pipes.
+        // Closes the writing ends of the pipes.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
-        ended.duration = began.elapsed();
-        ended
+        output.duration = began.elapsed();
+        output
     }
 
     fn start(&mut self, limits: &Limits, stop: &dyn Stop) -> Result<Running, Exit> {
         loop {
             match self.spawn(stop) {
                 Ok(running) => return Ok(running),
-                Err(error) => wait_out(error, limits, stop)?,
+                Err(error) => wait_to_retry(error, limits, stop)?,
             }
         }
     }
 
-    /// Starts the process. Both ends of the pipes stay open here: with a writer left, a child that ends does not hang
-    /// them up, so that the one event of its end is its end.
+    /// Starts the process.
+    ///
+    /// The writing ends of the pipes stay open here. So a child that exits causes no hang-up on them, and its exit is
+    /// one event rather than three.
     fn spawn(&mut self, stop: &dyn Stop) -> io::Result<Running> {
         let stop = stop.fd()?;
         let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -179,7 +186,7 @@ impl Program {
 }
 
 impl Orphan {
-    /// Kills it again and looks whether it has ended; true once it has, and is gone.
+    /// Kills the process again. Returns true once it has exited and is reaped.
     pub fn try_reap(&mut self) -> bool {
         let Orphan { child, claim, refused } = self;
         let reaped = claim.unless_reaped(|| {
@@ -189,13 +196,13 @@ impl Orphan {
         reaped.unwrap_or(true)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 }
 
-/// Why it is left.
+/// Says why the process still exists.
 impl fmt::Display for Orphan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.refused {
@@ -217,20 +224,23 @@ impl RunOutput {
     }
 }
 
-/// Waits a little where `error` may pass. Else, and at the deadline or a stop, this is how the run ends.
-fn wait_out(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(), Exit> {
-    let passing = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
-    let left = limits.deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() || !passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+/// Waits before a retry if `error` is temporary.
+///
+/// # Errors
+/// How the run ends if it cannot be retried: the error is permanent, the deadline is reached, or a stop is requested.
+fn wait_to_retry(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(), Exit> {
+    let temporary = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    let remaining = limits.deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() || !temporary.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
         return Err(Exit::NotStarted(error));
     }
-    if stop.wait(left.min(RETRY)) {
+    if stop.wait(remaining.min(RETRY_INTERVAL)) {
         return Err(Exit::Stopped);
     }
     Ok(())
 }
 
-/// Sends `signal` to the group of a child that is not reaped yet, so that the number is still its own.
+/// Sends `signal` to the process group of a child. The child must not be reaped yet, so that the number is still its own.
 fn kill_group(child: &Child, signal: Signal) -> Result<(), Errno> {
     match Pid::from_raw(child.id() as i32) {
         Some(group) => kill_process_group(group, signal),
@@ -238,27 +248,30 @@ fn kill_group(child: &Child, signal: Signal) -> Result<(), Errno> {
     }
 }
 
+/// A process that has been started and not reaped.
 struct Running {
     child: Child,
-    /// Can be read once the run is to be ended.
+    /// Becomes readable once a stop is requested.
     stop: Arc<OwnedFd>,
     stdout: Capture,
     stderr: Capture,
 }
 
 impl Running {
-    /// Not inlined: what it needs on the stack shall not lie beneath the start of the program, the deepest call there is.
+    /// Waits for the process, kills the rest of its group, and reaps it.
+    ///
+    /// Not inlined, so that its stack frame is not in use during the start of the program, which is the deepest call.
     #[inline(never)]
     fn wait(mut self, limits: &Limits, stop: &dyn Stop) -> RunOutput {
         let pidfd = self.pidfd(limits, stop);
-        let cut_short = match &pidfd {
+        let forced = match &pidfd {
             Ok(pidfd) => self.watch(pidfd, limits),
             Err(_) => None,
         };
         let refused = kill_group(&self.child, Signal::KILL).err();
         let status = self.reap(pidfd.as_ref().ok());
-        let left = matches!(status, Ok(None));
-        let exit = match (pidfd, cut_short, status) {
+        let is_orphan = matches!(status, Ok(None));
+        let exit = match (pidfd, forced, status) {
             (Err(exit), ..) | (_, Some(exit), _) => exit,
             (_, None, Ok(Some(status))) => Exit::from(status),
             (_, None, Ok(None)) => Exit::TimedOut,
@@ -269,11 +282,11 @@ impl Running {
             stdout: self.stdout.finish(limits.max_output),
             stderr: self.stderr.finish(limits.max_output),
             duration: Duration::ZERO,
-            orphan: left.then(|| Orphan { claim: Claim::new(self.child.id()), child: self.child, refused }),
+            orphan: is_orphan.then(|| Orphan { claim: Claim::new(self.child.id()), child: self.child, refused }),
         }
     }
 
-    /// The descriptor that tells of the process's end.
+    /// Opens the descriptor that becomes readable when the process exits.
     fn pidfd(&self, limits: &Limits, stop: &dyn Stop) -> Result<OwnedFd, Exit> {
         let Some(pid) = Pid::from_raw(self.child.id() as i32) else {
             return Err(Exit::NotStarted(Errno::SRCH.into()));
@@ -281,40 +294,40 @@ impl Running {
         loop {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(pidfd) => return Ok(pidfd),
-                Err(error) => wait_out(error.into(), limits, stop)?,
+                Err(error) => wait_to_retry(error.into(), limits, stop)?,
             }
         }
     }
 
-    /// Reads along until the process has ended by itself (`None`), or until it is to be killed.
+    /// Reads its output until the process exits. Returns how the run ends if it does not exit by itself.
     fn watch(&mut self, pidfd: &OwnedFd, limits: &Limits) -> Option<Exit> {
-        let mut until = limits.deadline;
+        let mut deadline = limits.deadline;
         let mut grace = limits.grace;
-        let mut cut_short = None;
+        let mut forced = None;
         loop {
-            // The process comes first: `poll` looks in this order, so an output without an event beside a process
-            // that has ended is empty for good.
+            // The process comes first, as `poll` checks in this order: if the process has exited, an output without an
+            // event is empty for good.
             let mut fds = [
                 PollFd::new(pidfd, PollFlags::IN),
                 PollFd::new(&self.stop, PollFlags::IN),
                 PollFd::new(&self.stdout.pipe, PollFlags::IN),
                 PollFd::new(&self.stderr.pipe, PollFlags::IN),
             ];
-            poll_until(&mut fds, Some(until));
-            let [ended, stopped, stdout, stderr] = fds.map(|fd| !fd.revents().is_empty());
+            poll_until(&mut fds, Some(deadline));
+            let [exited, stopped, stdout, stderr] = fds.map(|fd| !fd.revents().is_empty());
             let more = [stdout && self.stdout.read(limits.max_output), stderr && self.stderr.read(limits.max_output)];
-            if ended {
+            if exited {
                 [self.stdout.more, self.stderr.more] = more;
-                return cut_short;
+                return forced;
             }
             if stopped {
                 return Some(Exit::Stopped);
             }
-            if Instant::now() >= until {
+            if Instant::now() >= deadline {
                 match grace.take() {
                     Some(grace) if kill_group(&self.child, Signal::TERM).is_ok() => {
-                        until += grace;
-                        cut_short = Some(Exit::TimedOut);
+                        deadline += grace;
+                        forced = Some(Exit::TimedOut);
                     }
                     _ => return Some(Exit::TimedOut),
                 }
@@ -322,19 +335,19 @@ impl Running {
         }
     }
 
-    /// Takes the killed process off the kernel's list; `None` where it does not end in time.
+    /// Reaps the killed process. `None` if it does not exit in time.
     fn reap(&mut self, pidfd: Option<&OwnedFd>) -> io::Result<Option<ExitStatus>> {
-        let bound = Instant::now() + LAST_WAIT;
+        let deadline = Instant::now() + REAP_TIMEOUT;
         loop {
             let status = self.child.try_wait()?;
             let now = Instant::now();
-            if status.is_some() || now >= bound {
+            if status.is_some() || now >= deadline {
                 return Ok(status);
             }
             match pidfd {
-                Some(pidfd) => poll_until(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(bound)),
-                // Without a descriptor it must be asked now and then.
-                None => poll_until(&mut [], Some(now + LAST_WAIT / 20)),
+                Some(pidfd) => poll_until(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(deadline)),
+                // Without a descriptor the process has to be polled.
+                None => poll_until(&mut [], Some(now + REAP_TIMEOUT / 20)),
             };
         }
     }
@@ -349,11 +362,11 @@ impl From<ExitStatus> for Exit {
     }
 }
 
-/// The reading end of one output and what has come out of it.
+/// The reading end of one output, and what was read from it.
 struct Capture {
     pipe: OwnedFd,
     output: CapturedOutput,
-    /// Something may wait in the pipe still.
+    /// The pipe may hold more.
     more: bool,
 }
 
@@ -362,33 +375,36 @@ impl Capture {
         Capture { pipe, output: CapturedOutput::default(), more: true }
     }
 
-    /// Reads once from a pipe that is known to hold something, and says whether it may hold more.
-    fn read(&mut self, keep: usize) -> bool {
-        let kept = &mut self.output.bytes;
-        kept.reserve(CHUNK);
-        let room = kept.capacity() - kept.len();
-        let count = rustix::io::read(&self.pipe, rustix::buffer::spare_capacity(kept)).unwrap_or(0);
-        // Cut only at twice the limit, so that no byte is moved more than once.
-        if kept.len() > keep.saturating_mul(2) {
-            self.cut(keep);
+    /// Reads once from a pipe that is known to be readable. Returns whether it may hold more.
+    fn read(&mut self, max_output: usize) -> bool {
+        let bytes = &mut self.output.bytes;
+        bytes.reserve(READ_SIZE);
+        let space = bytes.capacity() - bytes.len();
+        let count = rustix::io::read(&self.pipe, rustix::buffer::spare_capacity(bytes)).unwrap_or(0);
+        // Trimmed only at twice the limit, so that no byte is moved more than once.
+        if bytes.len() > max_output.saturating_mul(2) {
+            self.trim(max_output);
         }
-        count == room
+        count == space
     }
 
-    fn cut(&mut self, keep: usize) {
-        let surplus = self.output.bytes.len().saturating_sub(keep);
+    /// Drops all but the last `max_output` bytes.
+    fn trim(&mut self, max_output: usize) {
+        let surplus = self.output.bytes.len().saturating_sub(max_output);
         self.output.bytes.drain(..surplus);
     }
 
-    /// Reads what waits, without blocking and not for ever: someone who left the group may go on writing.
-    fn finish(mut self, keep: usize) -> CapturedOutput {
-        for _ in 0..LAST_READS {
+    /// Reads what the pipe still holds, without blocking.
+    ///
+    /// The number of reads is limited, as a process that left the group may still be writing.
+    fn finish(mut self, max_output: usize) -> CapturedOutput {
+        for _ in 0..MAX_FINAL_READS {
             if !self.more || !poll_until(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(Instant::now())) {
                 break;
             }
-            self.more = self.read(keep);
+            self.more = self.read(max_output);
         }
-        self.cut(keep);
+        self.trim(max_output);
         self.output
     }
 }

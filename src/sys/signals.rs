@@ -144,8 +144,11 @@ mod tests {
     /// A line of `/proc/self/status` as a program sees it that is started.
     fn of_a_child(line: &str) -> String {
         let words = ["grep", line, "/proc/self/status"].map(String::from);
-        let limits =
-            crate::sys::process::Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, max_output: 1000 };
+        let limits = crate::sys::process::Limits {
+            deadline: Instant::now() + Duration::from_secs(60),
+            grace: None,
+            max_output: 1000,
+        };
         let ended = crate::sys::process::Program::new(&words).run(&limits, &StopToken::new().unwrap());
         String::from_utf8(ended.stdout.bytes).unwrap()
     }

@@ -166,8 +166,11 @@ fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
 
 #[test]
 fn differences_and_flips() {
-    let place =
-        |interface: &str, last| InterfaceAddress { interface: interface.into(), ip: [10, 0, 0, last].into(), length: 32 };
+    let place = |interface: &str, last| InterfaceAddress {
+        interface: interface.into(),
+        ip: [10, 0, 0, last].into(),
+        length: 32,
+    };
     let (mut one, mut other) = (Addresses::default(), Addresses::default());
     one.toggle(&place("lo", 1));
     one.toggle(&place("d0", 2));

@@ -138,7 +138,11 @@ fn half_of_the_descriptors_are_left_and_a_lack_of_them_is_an_error() {
             Err(why) => break why,
         }
     };
-    assert!(matches!(refused, WatchError::TooManyDescriptors(_)) && (20..32).contains(&held.len()), "{refused}, {}", held.len());
+    assert!(
+        matches!(refused, WatchError::TooManyDescriptors(_)) && (20..32).contains(&held.len()),
+        "{refused}, {}",
+        held.len()
+    );
     held.clear();
     let _taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
     let refused = watcher.watch(own, || {}).err().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! Real programs, most of them a line of `sh`.
+//! Tests with real programs, most of them `sh` scripts.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,15 @@ use crate::testing::isolated::{alone, beside_sudo, this_program, BECOMES_ROOT};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The program that runs a script, whose `sleep`s can be told from those of any other test program: their numbers of
-/// seconds begin with this one's process id.
+/// Returns a program that runs `script`.
+///
+/// The number of seconds of each `sleep` gets this process's id as a prefix, so that other tests' sleeps differ.
 fn sh(script: &str) -> Program {
     let script = script.replace("sleep ", &format!("sleep {}", std::process::id()));
     Program::new(&["sh", "-c", &script].map(String::from))
 }
 
-/// Limits with a deadline that far away.
+/// Returns limits with a deadline `time` from now.
 fn within(time: Duration) -> Limits {
     Limits { deadline: Instant::now() + time, grace: None, max_output: 1000 }
 }
@@ -25,25 +26,25 @@ fn run(script: &str, limits: Limits) -> RunOutput {
     sh(script).run(&limits, &StopToken::new().unwrap())
 }
 
-/// Runs a script that ends by itself: exit, and the two outputs.
+/// Runs a script that exits by itself, and compares the exit and both outputs.
 fn check(script: &str, expected: &str) {
-    let ended = run(script, within(MINUTE));
-    let text = |output: &CapturedOutput| String::from_utf8_lossy(&output.bytes).into_owned();
-    let found = format!("{:?} {:?} {:?}", ended.exit, text(&ended.stdout), text(&ended.stderr));
-    assert_eq!(found, expected, "{script}");
-    assert!(ended.orphan.is_none());
+    let output = run(script, within(MINUTE));
+    let text = |captured: &CapturedOutput| String::from_utf8_lossy(&captured.bytes).into_owned();
+    let result = format!("{:?} {:?} {:?}", output.exit, text(&output.stdout), text(&output.stderr));
+    assert_eq!(result, expected, "{script}");
+    assert!(output.orphan.is_none());
 }
 
 /// Waits, at most ten seconds, until `condition` holds.
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let bound = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
-        assert!(Instant::now() < bound, "{what} did not come about in ten seconds");
+        assert!(Instant::now() < deadline, "{what} did not happen in ten seconds");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Whether such a `sleep` is there and no zombie.
+/// Returns whether such a `sleep` of [`sh`] is running (and not a zombie).
 fn sleeps(seconds: &str) -> bool {
     let line = format!("sleep\0{}{seconds}\0", std::process::id());
     processes().any(|dir| fs::read(dir.join("cmdline")).is_ok_and(|found| found == line.as_bytes()))
@@ -54,7 +55,7 @@ fn processes() -> impl Iterator<Item = std::path::PathBuf> {
 }
 
 #[test]
-fn ends_by_itself() {
+fn a_program_that_exits_by_itself() {
     check("exit 0", r#"Exited(0) "" """#);
     check("exit 7", r#"Exited(7) "" """#);
     check("echo out; echo err >&2; exit 1", r#"Exited(1) "out\n" "err\n""#);
@@ -65,17 +66,17 @@ fn ends_by_itself() {
 }
 
 #[test]
-fn runs_again_and_with_arguments_and_environment() {
+fn a_program_runs_repeatedly_with_arguments_and_environment() {
     let mut program = sh("echo \"$1 $2 $SERVICE\"").arg("name").arg("up").arg("a b").env("SERVICE", "foo");
     for _ in 0..3 {
-        let ended = program.run(&within(MINUTE), &StopToken::new().unwrap());
-        assert_eq!(ended.stdout.bytes, b"up a b foo\n");
-        assert!(ended.duration > Duration::ZERO);
+        let output = program.run(&within(MINUTE), &StopToken::new().unwrap());
+        assert_eq!(output.stdout.bytes, b"up a b foo\n");
+        assert!(output.duration > Duration::ZERO);
     }
 }
 
 #[test]
-fn what_cannot_be_started_is_said() {
+fn a_failed_start_names_its_cause() {
     for (words, kind) in [
         (vec!["/nonexistent/program".to_string()], io::ErrorKind::NotFound),
         (vec!["/etc/passwd".to_string()], io::ErrorKind::PermissionDenied),
@@ -90,39 +91,39 @@ fn what_cannot_be_started_is_said() {
 }
 
 #[test]
-fn the_last_bytes_are_kept() {
-    let ended = run("seq 1 100000; echo end", Limits { max_output: 20, ..within(MINUTE) });
-    assert_eq!(ended.stdout.bytes, b"99998\n99999\n100000\nend\n"[3..]);
-    let nothing = run("echo text", Limits { max_output: 0, ..within(MINUTE) });
-    assert_eq!(nothing.stdout, CapturedOutput { bytes: vec![] });
+fn the_last_bytes_of_the_output_are_kept() {
+    let output = run("seq 1 100000; echo end", Limits { max_output: 20, ..within(MINUTE) });
+    assert_eq!(output.stdout.bytes, b"99998\n99999\n100000\nend\n"[3..]);
+    let none = run("echo text", Limits { max_output: 0, ..within(MINUTE) });
+    assert_eq!(none.stdout, CapturedOutput { bytes: vec![] });
 }
 
 #[test]
-fn output_beyond_a_pipe_is_complete() {
-    let ended = run("seq 1 100000; seq 1 50000 >&2", Limits { max_output: 1 << 20, ..within(MINUTE) });
-    assert_eq!(ended.stdout.bytes.len(), 588_895);
-    assert!(ended.stderr.bytes.ends_with(b"\n49999\n50000\n"));
+fn output_larger_than_a_pipe_is_complete() {
+    let output = run("seq 1 100000; seq 1 50000 >&2", Limits { max_output: 1 << 20, ..within(MINUTE) });
+    assert_eq!(output.stdout.bytes.len(), 588_895);
+    assert!(output.stderr.bytes.ends_with(b"\n49999\n50000\n"));
 }
 
 #[test]
-fn a_flood_keeps_neither_memory_nor_the_deadline() {
-    let ended = run("yes & yes >&2 & wait", within(Duration::from_millis(300)));
-    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert_eq!(ended.stdout.bytes.len(), 1000);
-    assert!(ended.stdout.bytes.capacity() < 1 << 20);
+fn a_flood_of_output_neither_fills_memory_nor_delays_the_deadline() {
+    let output = run("yes & yes >&2 & wait", within(Duration::from_millis(300)));
+    assert!(matches!(output.exit, Exit::TimedOut), "{:?}", output.exit);
+    assert_eq!(output.stdout.bytes.len(), 1000);
+    assert!(output.stdout.bytes.capacity() < 1 << 20);
 }
 
 #[test]
-fn a_child_that_left_the_group_and_writes_on_does_not_hold_the_end() {
+fn a_child_outside_the_group_that_keeps_writing_does_not_delay_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let script = format!(
         "setsid sh -c 'echo $$ >{0}.new; mv {0}.new {0}; exec yes' & until [ -e {0} ]; do :; done",
         pid.display()
     );
-    let ended = run(&script, within(MINUTE));
-    assert!(matches!(ended.exit, Exit::Exited(0)), "{:?}", ended.exit);
-    // The pipe is closed by now, which ends it too, so it need not be there any more.
+    let output = run(&script, within(MINUTE));
+    assert!(matches!(output.exit, Exit::Exited(0)), "{:?}", output.exit);
+    // The pipe is closed by now, which ends the child too, so it may no longer exist.
     let _ = rustix::process::kill_process(pid_in(&pid), Signal::KILL);
 }
 
@@ -131,44 +132,44 @@ fn pid_in(path: &Path) -> Pid {
 }
 
 #[test]
-fn children_in_the_background_hold_nothing_and_die() {
-    let ended = run("sleep 1001 & sleep 1001 >/dev/null 2>&1 & echo started", within(MINUTE));
-    assert!(matches!(ended.exit, Exit::Exited(0)));
-    assert_eq!(ended.stdout.bytes, b"started\n");
+fn children_in_the_background_are_killed_and_delay_nothing() {
+    let output = run("sleep 1001 & sleep 1001 >/dev/null 2>&1 & echo started", within(MINUTE));
+    assert!(matches!(output.exit, Exit::Exited(0)));
+    assert_eq!(output.stdout.bytes, b"started\n");
     wait_until("no sleep 1001", || !sleeps("1001"));
 }
 
 #[test]
 fn at_the_deadline_the_whole_group_is_killed() {
-    let ended =
+    let output =
         run("trap '' TERM; (sleep 1002 | sleep 1002) & sleep 1002; echo never", within(Duration::from_millis(200)));
-    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert!(ended.stdout.bytes.is_empty() && ended.orphan.is_none());
-    assert!(ended.duration >= Duration::from_millis(200));
+    assert!(matches!(output.exit, Exit::TimedOut), "{:?}", output.exit);
+    assert!(output.stdout.bytes.is_empty() && output.orphan.is_none());
+    assert!(output.duration >= Duration::from_millis(200));
     wait_until("no sleep 1002", || !sleeps("1002"));
 }
 
 #[test]
-fn a_grace_lets_it_clean_up() {
+fn the_grace_period_lets_a_program_clean_up() {
     let limits = Limits { grace: Some(MINUTE), ..within(Duration::from_millis(200)) };
-    let ended = run("trap 'echo cleaned; exit 5' TERM; sleep 1003 & wait", limits);
-    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert_eq!(ended.stdout.bytes, b"cleaned\n");
+    let output = run("trap 'echo cleaned; exit 5' TERM; sleep 1003 & wait", limits);
+    assert!(matches!(output.exit, Exit::TimedOut), "{:?}", output.exit);
+    assert_eq!(output.stdout.bytes, b"cleaned\n");
     wait_until("no sleep 1003", || !sleeps("1003"));
 }
 
 #[test]
-fn a_grace_is_over_some_day() {
-    // Time enough for the shell to set its trap, also on a busy machine.
+fn after_the_grace_period_the_group_is_killed() {
+    // Long enough for the shell to set its trap, even on a busy machine.
     let limits = Limits { grace: Some(Duration::from_millis(100)), ..within(Duration::from_secs(2)) };
-    let ended = run("trap '' TERM; while :; do sleep 1004; done", limits);
-    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-    assert!(ended.duration >= Duration::from_millis(2100));
+    let output = run("trap '' TERM; while :; do sleep 1004; done", limits);
+    assert!(matches!(output.exit, Exit::TimedOut), "{:?}", output.exit);
+    assert!(output.duration >= Duration::from_millis(2100));
     wait_until("no sleep 1004", || !sleeps("1004"));
 }
 
 #[test]
-fn a_pulled_stop_line_kills_at_once() {
+fn a_stop_kills_at_once() {
     let stop = StopToken::new().unwrap();
     std::thread::scope(|scope| {
         let running = scope
@@ -181,35 +182,38 @@ fn a_pulled_stop_line_kills_at_once() {
 }
 
 #[test]
-fn a_deadline_in_the_past_is_a_time_out() {
-    let ended =
+fn a_deadline_in_the_past_is_a_timeout() {
+    let output =
         sh("sleep 1006").run(&Limits { deadline: Instant::now(), ..within(MINUTE) }, &StopToken::new().unwrap());
-    assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
+    assert!(matches!(output.exit, Exit::TimedOut), "{:?}", output.exit);
 }
 
 #[test]
-fn children_have_stdio_alone_and_a_group_of_their_own() {
-    let name = "sys::process::tests::children_have_stdio_alone_and_a_group_of_their_own";
+fn a_program_gets_only_stdio_and_its_own_process_group() {
+    let name = "sys::process::tests::a_program_gets_only_stdio_and_its_own_process_group";
     if !alone(name, &["env"], &this_program()) {
         return;
     }
     crate::sys::startup::close_descriptors().unwrap();
     let _other = (fs::File::open("/proc/self/status").unwrap(), StopToken::new().unwrap());
-    check("ls /proc/self/fd", r#"Exited(0) "0\n1\n2\n3\n" """#); // 3 is the directory that is read
+    check("ls /proc/self/fd", r#"Exited(0) "0\n1\n2\n3\n" """#); // 3 is the directory itself
     check("readlink /proc/self/fd/0", r#"Exited(0) "/dev/null\n" """#);
     check("ps -o pid=,pgid= -p $$ | awk '{ print $1 == $2 }'", r#"Exited(0) "1\n" """#);
 }
 
-/// What a check under sudo is to a daemon that is not root.
+/// A check under sudo is such a process for a daemon that is not root.
 #[test]
-fn what_may_not_be_killed_is_handed_out() {
-    let Some(sudo) = beside_sudo("sys::process::tests::what_may_not_be_killed_is_handed_out") else { return };
+fn a_process_that_may_not_be_killed_is_returned_as_an_orphan() {
+    let Some(sudo) = beside_sudo("sys::process::tests::a_process_that_may_not_be_killed_is_returned_as_an_orphan")
+    else {
+        return;
+    };
     let words = [sudo.to_str().unwrap(), "--reuid=0", "--clear-groups", "sleep", "3"].map(String::from);
     for grace in [None, Some(MINUTE)] {
         let limits = Limits { grace, ..within(BECOMES_ROOT) };
-        let ended = Program::new(&words).run(&limits, &StopToken::new().unwrap());
-        assert!(matches!(ended.exit, Exit::TimedOut), "{:?}", ended.exit);
-        let mut orphan = ended.orphan.unwrap();
+        let output = Program::new(&words).run(&limits, &StopToken::new().unwrap());
+        assert!(matches!(output.exit, Exit::TimedOut), "{:?}", output.exit);
+        let mut orphan = output.orphan.unwrap();
         let expected = format!("process {} may not be killed: Operation not permitted (os error 1)", orphan.pid());
         assert_eq!(orphan.to_string(), expected);
         assert!(!orphan.try_reap());
@@ -222,8 +226,12 @@ fn what_may_not_be_killed_is_handed_out() {
 
 /// Descriptors, children and zombies are counted, so no other test may run in the same process.
 #[test]
-fn two_hundred_at_once_leave_nothing() {
-    if !alone("sys::process::tests::two_hundred_at_once_leave_nothing", &["env"], &this_program()) {
+fn two_hundred_concurrent_runs_leave_no_process_or_descriptor() {
+    if !alone(
+        "sys::process::tests::two_hundred_concurrent_runs_leave_no_process_or_descriptor",
+        &["env"],
+        &this_program(),
+    ) {
         return;
     }
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
@@ -232,7 +240,7 @@ fn two_hundred_at_once_leave_nothing() {
         for n in 0..200 {
             scope.spawn(move || {
                 let script = ["exit 0", "sleep 1007", "yes", "sleep 1007 & exit 1"][n % 4];
-                // On a busy machine a killed process may take its time.
+                // On a busy machine a killed process may exit late.
                 if let Some(mut orphan) = run(script, within(Duration::from_millis(1000))).orphan {
                     wait_until(script, || orphan.try_reap());
                 }
@@ -244,10 +252,10 @@ fn two_hundred_at_once_leave_nothing() {
     wait_until("no sleep 1007", || !sleeps("1007"));
 }
 
-/// The machine has no descriptor left for a while: the run waits for one, or for its deadline, or for the stop.
+/// The run waits for a free descriptor, for its deadline, or for a stop.
 #[test]
-fn no_descriptors_for_a_while() {
-    let name = "sys::process::tests::no_descriptors_for_a_while";
+fn a_run_waits_while_no_descriptor_is_left() {
+    let name = "sys::process::tests::a_run_waits_while_no_descriptor_is_left";
     if !alone(name, &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"], &this_program()) {
         return;
     }
@@ -259,22 +267,22 @@ fn no_descriptors_for_a_while() {
         held
     };
     let stop = StopToken::new().unwrap();
-    // Four are the pipes', the fifth is /dev/null's and then the process's.
+    // Four are for the pipes; the fifth is for /dev/null and then for the pidfd.
     for spare in 0..8 {
         let mut held = exhaust();
         held.truncate(held.len() - spare);
-        let ended = sh("exit 0").run(&within(Duration::from_millis(250)), &stop);
-        match ended.exit {
+        let output = sh("exit 0").run(&within(Duration::from_millis(250)), &stop);
+        match output.exit {
             Exit::NotStarted(error) => assert!(spare < 5, "{spare} descriptors: {error}"),
             Exit::Exited(0) => assert!(spare >= 5, "{spare} descriptors were enough"),
             exit => panic!("{exit:?} with {spare} descriptors"),
         }
-        assert!(ended.orphan.is_none());
+        assert!(output.orphan.is_none());
     }
     std::thread::scope(|scope| {
         let mut held = exhaust();
         let running = scope.spawn(|| sh("exit 0").run(&within(MINUTE), &stop));
-        // It is let in one by one, so that it fails at every point of the start.
+        // Descriptors are freed one by one, so that the start fails at every possible step.
         while held.pop().is_some() {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -292,5 +300,5 @@ fn no_descriptors_for_a_while() {
 
 fn assert_no_child() {
     let child = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
-    assert!(matches!(child, Err(Errno::CHILD)), "a child is left: {child:?}");
+    assert!(matches!(child, Err(Errno::CHILD)), "a child still exists: {child:?}");
 }
