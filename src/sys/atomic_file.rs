@@ -1,11 +1,14 @@
-//! Files that are replaced as a whole: the only room that does so, and the reading that goes with it.
+//! Replaces files as a whole, and reads regular files. This is the only module that replaces files.
 //!
-//! Promises: who opens the file sees the old text or the new, never a part, also after a crash (where it is synced); the mode is
-//! [`MODE`] whatever the umask and the old mode, as BIRD and node_exporter read as other users; a failure leaves the
-//! old file as it was and nothing beside it. What a killed run left is found again by its name, which carries the
-//! target's, begins with a dot and ends in `.new`, so that neither BIRD's `include` nor node_exporter takes it up. Only regular
-//! files are read, so that no FIFO or device can hold a thread.
-//! Leaves out: symbolic links. The name given is the one replaced; who wants the file behind a link resolves it before.
+//! Guarantees: a reader sees the old content or the new content, never a part, even after a crash (if the replacement is
+//! synced). The mode is [`MODE`] whatever the umask and the old mode, as BIRD and node_exporter read as other users. A
+//! failure leaves the old file unchanged and no temporary file. A temporary file of a killed process is found by its
+//! name, which contains the target's name, begins with a dot and ends in `.new`, so that neither BIRD's `include` nor
+//! node_exporter reads it. Only regular files are read, so that no FIFO or device can block a thread.
+//!
+//! Blocking: the caller, on the disk.
+//!
+//! Out of scope: symbolic links. The given name is replaced; a caller that means the link's target resolves it before.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -16,94 +19,94 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
-/// The mode of every file that is replaced: readable by all, writable by the owner.
+/// Mode of every replaced file: readable by all users, writable by the owner.
 pub const MODE: u32 = 0o644;
 
-/// How much of the target's name a temporary name carries, so that it is never longer than a name can be (255).
-const CARRIED: usize = 200;
+/// Maximum length of the target's name in a temporary name, which as a whole must not exceed 255 bytes.
+const MAX_TARGET_NAME_LEN: usize = 200;
 
-/// Whether the new text must be on the disk before it takes the old one's place.
+/// Whether the new content is synced to disk before it replaces the old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// It must: after a power cut it is the old or the new.
+    /// It is synced: after a power failure the file holds the old content or the new.
     Synced,
-    /// It need not: the file is written anew every few seconds.
+    /// It is not synced, for a file that is rewritten every few seconds.
     Unsynced,
 }
 
-/// Which file it is, and which text of it: differs as soon as someone replaces, rewrites or hides the file.
+/// Identifies a file and its content. It differs once the file is replaced, rewritten or covered by a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The device it is on.
+    /// Device number.
     pub device: u64,
-    /// Its inode.
+    /// Inode number.
     pub inode: u64,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was written last: seconds and nanoseconds.
+    /// Time of the last modification: seconds and nanoseconds.
     pub modified: (i64, i64),
-    /// Type and permissions, as `st_mode` has them.
+    /// Type and permissions, as in `st_mode`.
     pub mode: u32,
 }
 
-/// Why a file was not replaced. The old one is still there.
+/// Why a file was not replaced. The old file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
-    /// The directory is missing or full, or may not be written.
+    /// The directory is missing, full or not writable.
     #[error("cannot create a temporary file in {directory}: {source}", directory = .directory.display())]
     Create {
-        /// Where the file is.
+        /// The file's directory.
         directory: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
     /// The disk is full or broken.
     #[error("cannot write the new {path}: {source}", path = .path.display())]
     Write {
-        /// The file that was to be replaced.
+        /// The file to be replaced.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// Something that is no file stands there, or the directory may not be changed.
+    /// The target is a directory, or the target's directory is not writable.
     #[error("cannot put the new {path} in its place: {source}", path = .path.display())]
     Rename {
-        /// The file that was to be replaced.
+        /// The file to be replaced.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
-/// Puts `bytes` in the place of the file at `path`, or creates it. The directory is not synced, see [`sync_directory_of`].
+/// Replaces the file at `path` with `bytes`, or creates it. The directory is not synced, see [`sync_directory_of`].
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<Identity, ReplaceError> {
     let temporary = temporary_path(path);
-    // Exclusive creation follows no link that someone planted.
+    // Exclusive creation does not follow a planted link.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&temporary)
         .map_err(|source| ReplaceError::Create { directory: directory_of(path).into(), source })?;
-    let replaced = fill(&mut file, bytes, durability)
+    let result = fill(&mut file, bytes, durability)
         .map_err(|source| ReplaceError::Write { path: path.into(), source })
         .and_then(|identity| {
-            put(&temporary, path).map_err(|source| ReplaceError::Rename { path: path.into(), source })?;
+            rename(&temporary, path).map_err(|source| ReplaceError::Rename { path: path.into(), source })?;
             Ok(identity)
         });
-    if replaced.is_err() {
-        // Nothing better can be done here; the next start removes what is left.
+    if result.is_err() {
+        // If this fails too, the next start removes the temporary file.
         let _ = fs::remove_file(&temporary);
     }
-    replaced
+    result
 }
 
-/// Makes the last [`replace`] of `path` survive a power cut.
+/// Syncs the directory of `path`, so that its last [`replace`] survives a power failure.
 pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 
-/// Removes the temporary files that killed runs left for `path`, regular files only; says how many.
+/// Removes the temporary files that killed processes left for `path` and returns their number. Only regular files are removed.
 pub fn remove_leftovers(path: &Path) -> io::Result<usize> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(directory_of(path), flags, Mode::empty())?;
@@ -114,8 +117,8 @@ pub fn remove_leftovers(path: &Path) -> io::Result<usize> {
         if !is_temporary_of(path, name.to_bytes()) {
             continue;
         }
-        let found = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(found.st_mode).is_file() {
+        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode).is_file() {
             rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
             removed += 1;
         }
@@ -123,14 +126,15 @@ pub fn remove_leftovers(path: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// Which file stands at `path`, links followed; nothing where there is none.
+/// Identifies the file at `path`, following links. `None` if it does not exist.
 pub fn identity(path: &Path) -> io::Result<Option<Identity>> {
     absent_is_none(fs::metadata(path).map(|metadata| Identity::from(&metadata)))
 }
 
-/// The whole text of the regular file at `path`, links followed; nothing where there is none.
+/// Reads the whole regular file at `path`, following links. `None` if it does not exist.
 ///
-/// Fails with `InvalidInput` where it is no regular file, with `FileTooLarge` where it is larger than `limit`.
+/// # Errors
+/// `InvalidInput` if it is not a regular file, `FileTooLarge` if it is larger than `limit` bytes.
 pub fn read(path: &Path, limit: usize) -> io::Result<Option<(Vec<u8>, Identity)>> {
     let Some((bytes, identity)) = read_up_to(path, limit.saturating_add(1), OFlags::empty())? else {
         return Ok(None);
@@ -141,15 +145,18 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Option<(Vec<u8>, Identity)>
     Ok(Some((bytes, identity)))
 }
 
-/// The first `limit` bytes of the regular file at `path`, which must be no link; nothing where there is none.
+/// Reads the first `limit` bytes of the regular file at `path`, which must not be a link. `None` if it does not exist.
 ///
-/// For files that others write and of which only a word matters. Fails with `InvalidInput` where it is no regular file.
+/// It is meant for files that other programs write and of which only the first word matters.
+///
+/// # Errors
+/// `InvalidInput` if it is not a regular file.
 pub fn read_start(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     Ok(read_up_to(path, limit, OFlags::NOFOLLOW)?.map(|(bytes, _)| bytes))
 }
 
 fn read_up_to(path: &Path, limit: usize, flags: OFlags) -> io::Result<Option<(Vec<u8>, Identity)>> {
-    // Opening a FIFO or a terminal must not wait for anyone.
+    // Opening a FIFO or a terminal must not block.
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     let Some(file) = absent_is_none(opened)? else {
@@ -181,8 +188,8 @@ fn fill(file: &mut File, bytes: &[u8], durability: Durability) -> io::Result<Ide
     Ok(Identity::from(&file.metadata()?))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the room that replaces files")]
-fn put(temporary: &Path, path: &Path) -> io::Result<()> {
+#[expect(clippy::disallowed_methods, reason = "this is the module that replaces files")]
+fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)
 }
 
@@ -198,7 +205,7 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
-/// The directory that `path` lies in; the current one for a bare name.
+/// Returns the directory of `path`; for a bare name the current directory.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -206,21 +213,21 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// What all temporary names of `path` begin with.
-fn temporary_start(path: &Path) -> Vec<u8> {
+/// Returns the prefix of all temporary names of `path`.
+fn temporary_prefix(path: &Path) -> Vec<u8> {
     let name = path.file_name().unwrap_or(OsStr::new("")).as_bytes();
-    [b".", &name[..name.len().min(CARRIED)], b"."].concat()
+    [b".", &name[..name.len().min(MAX_TARGET_NAME_LEN)], b"."].concat()
 }
 
-/// `.NAME.0123456789abcdef.new`, which nobody can foresee.
+/// Returns a random temporary path: `.NAME.0123456789abcdef.new`.
 fn temporary_path(path: &Path) -> PathBuf {
-    let mut name = temporary_start(path);
+    let mut name = temporary_prefix(path);
     name.extend(format!("{:016x}.new", rand::random::<u64>()).bytes());
     directory_of(path).join(OsString::from_vec(name))
 }
 
 fn is_temporary_of(path: &Path, name: &[u8]) -> bool {
-    let random = name.strip_prefix(temporary_start(path).as_slice()).and_then(|rest| rest.strip_suffix(b".new"));
+    let random = name.strip_prefix(temporary_prefix(path).as_slice()).and_then(|suffix| suffix.strip_suffix(b".new"));
     random.is_some_and(|random| random.len() == 16 && random.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 

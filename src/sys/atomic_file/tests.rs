@@ -1,4 +1,4 @@
-//! Real files, on a small tmpfs of its own where the disk must be full.
+//! Tests with real files, on a small tmpfs if the disk has to be full.
 
 use std::os::unix::fs::symlink;
 
@@ -12,8 +12,8 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Writes without the room that is tested.
-fn put_text(path: &Path, text: &str) {
+/// Writes a file without the module under test.
+fn write_text(path: &Path, text: &str) {
     File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
@@ -32,14 +32,14 @@ fn a_file_is_created_and_replaced() {
 }
 
 #[test]
-fn the_mode_is_readable_by_all() {
-    let name = "sys::atomic_file::tests::the_mode_is_readable_by_all";
+fn a_replaced_file_is_readable_by_all() {
+    let name = "sys::atomic_file::tests::a_replaced_file_is_readable_by_all";
     if !alone(name, &["sh", "-c", "umask 077; exec \"$@\"", "sh"], &this_program()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("list");
-    put_text(&path, "old");
+    write_text(&path, "old");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     let written = replace(&path, b"new", Durability::Synced).unwrap();
     assert_eq!(written.mode & 0o7777, MODE);
@@ -47,8 +47,8 @@ fn the_mode_is_readable_by_all() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_file_and_nothing_else() {
-    let name = "sys::atomic_file::tests::a_full_disk_leaves_the_old_file_and_nothing_else";
+fn a_full_disk_keeps_the_old_file_and_leaves_no_temporary_file() {
+    let name = "sys::atomic_file::tests::a_full_disk_keeps_the_old_file_and_leaves_no_temporary_file";
     let mount = "mount -t tmpfs -o size=64k none /mnt && exec \"$@\"";
     if !alone(name, &["unshare", "-rm", "sh", "-c", mount, "sh"], &this_program()) {
         return;
@@ -57,7 +57,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let old = replace(path, b"old", Durability::Synced).unwrap();
     let error = replace(path, &vec![b'x'; 70_000], Durability::Synced).unwrap_err();
     assert_eq!(error.to_string(), "cannot write the new /mnt/list: No space left on device (os error 28)");
-    put_text(ballast, "");
+    write_text(ballast, "");
     assert!(OpenOptions::new().append(true).open(ballast).unwrap().write_all(&[b'x'; 70_000]).is_err());
     replace(path, b"new", Durability::Synced).unwrap_err();
     assert_eq!(read(path, 100).unwrap(), Some((b"old".to_vec(), old)));
@@ -67,7 +67,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
-fn what_fails_is_said() {
+fn errors_name_the_failed_step() {
     let dir = tempfile::tempdir().unwrap();
     let check = |path: &Path, expected: &str| {
         let error = replace(path, b"text", Durability::Synced).unwrap_err().to_string();
@@ -81,11 +81,11 @@ fn what_fails_is_said() {
 }
 
 #[test]
-fn the_longest_name_can_be_replaced() {
+fn a_file_with_the_longest_name_can_be_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("n".repeat(255));
     replace(&path, b"text", Durability::Synced).unwrap();
-    put_text(&temporary_path(&path), "left");
+    write_text(&temporary_path(&path), "left");
     assert_eq!(remove_leftovers(&path).unwrap(), 1);
     assert_eq!(names(dir.path()).len(), 1);
 }
@@ -94,7 +94,7 @@ fn the_longest_name_can_be_replaced() {
 fn a_link_is_replaced_and_never_followed() {
     let dir = tempfile::tempdir().unwrap();
     let (link, target) = (dir.path().join("link"), dir.path().join("target"));
-    put_text(&target, "target");
+    write_text(&target, "target");
     symlink(&target, &link).unwrap();
     replace(&link, b"text", Durability::Synced).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "target");
@@ -102,10 +102,10 @@ fn a_link_is_replaced_and_never_followed() {
 }
 
 #[test]
-fn leftovers_of_the_target_alone_are_removed() {
+fn only_leftovers_of_the_target_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.conf");
-    let kept = [
+    let others = [
         "..new",
         ".a.conf.0123456789abcdef",
         ".a.conf.0123456789abcdeg.new",
@@ -114,16 +114,16 @@ fn leftovers_of_the_target_alone_are_removed() {
         "a.conf",
         "a.conf.0123456789abcdef.new",
     ];
-    for name in kept {
-        put_text(&dir.path().join(name), "");
+    for name in others {
+        write_text(&dir.path().join(name), "");
     }
-    put_text(&temporary_path(&path), "left");
-    put_text(&temporary_path(&path), "left");
+    write_text(&temporary_path(&path), "left");
+    write_text(&temporary_path(&path), "left");
     fs::create_dir(temporary_path(&path)).unwrap();
     symlink("/etc/passwd", temporary_path(&path)).unwrap();
     assert_eq!(remove_leftovers(&path).unwrap(), 2);
     assert_eq!(remove_leftovers(&path).unwrap(), 0);
-    assert_eq!(names(dir.path()).len(), kept.len() + 2);
+    assert_eq!(names(dir.path()).len(), others.len() + 2);
     assert!(remove_leftovers(&dir.path().join("missing/a.conf")).is_err());
 }
 
@@ -131,11 +131,11 @@ fn leftovers_of_the_target_alone_are_removed() {
 fn only_regular_files_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    put_text(&at("file"), "0123456789");
+    write_text(&at("file"), "0123456789");
     symlink(at("file"), at("link")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     let whole = |name: &str, limit| match read(&at(name), limit) {
-        Ok(found) => format!("{:?}", found.map(|(bytes, _)| String::from_utf8(bytes).unwrap())),
+        Ok(read) => format!("{:?}", read.map(|(bytes, _)| String::from_utf8(bytes).unwrap())),
         Err(error) => error.to_string(),
     };
     assert_eq!(whole("file", 10), "Some(\"0123456789\")");
@@ -151,9 +151,9 @@ fn only_regular_files_are_read() {
     assert!(read_start(&at("link"), 4).is_err() && read_start(&at("fifo"), 4).is_err());
 }
 
-/// A reader that looks all the time never sees a part, an empty file or none.
+/// A reader in a loop never sees a partial, empty or missing file.
 #[test]
-fn no_reader_sees_a_part() {
+fn no_reader_sees_a_partial_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("list");
     replace(&path, &[b'a'; 20_000], Durability::Unsynced).unwrap();
