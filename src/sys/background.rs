@@ -1,19 +1,22 @@
-//! Commands that run in the background: `state_change_cmd` and `custom_bird_reconfigure_cmd`.
+//! Runs commands in the background: `state_change_cmd` and `custom_bird_reconfigure_cmd`.
 //!
 //! ```text
-//!   run(task) --> waits for its key and for a place --> a thread runs it --> ended(result), on that thread
-//!        |             |                                   |
-//!        |             +-- a later task of the same key takes its place: that one is returned
-//!        +------------------ the stop line kills what runs and ends what waits
+//!   run(task) --> queued until its key and a thread are free --> a thread runs it --> end(result), on that thread
+//!                      |                                             |
+//!                      +-- replaced by a later task of the same key  +-- killed at its time limit or at a stop
+//!                      +-- ended as stopped, after a stop
 //! ```
 //!
-//! Promises: nothing waits for a task but a later task of the same key; at most so many run at a time, and one of a key;
-//! tasks of a key run in the order in which they came, and the last one is always run, but for a stop: after that what
-//! waits ends as stopped, so that whoever waits for its end learns of it. A command that
-//! has reached its time limit gets TERM, and KILL a second later; its output is bounded; what cannot be killed is kept
-//! in [`Orphans`] under its owner's name.
-//! Who may block: only a task's own thread, on its command. What stops it: the time limit, the stop line.
-//! Leaves out: what a task means, and trying it again.
+//! Guarantees: callers never wait for a task. At most `limit` tasks run at a time, and one per key. Tasks of a key run in
+//! the order in which they were queued, and the last one always runs. Only after a stop it does not: then queued tasks
+//! end as stopped, so that each task that is not replaced ends. A command that reaches its time limit gets TERM, and KILL
+//! a second later. Its output is bounded. A process that cannot be killed is kept in [`Orphans`] under its owner's name.
+//!
+//! Blocking: only the task's own thread, on its command.
+//!
+//! Shutdown: the stop token kills the running commands; [`Background::wait`] waits for their threads.
+//!
+//! Out of scope: what a task means, and retries.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -27,96 +30,100 @@ use crate::sys::orphans::{Orphans, TooManyOrphans};
 use crate::sys::process::{CapturedOutput, Exit, Limits, Program, RunOutput};
 use crate::sys::stop_token::{Stop, StopToken};
 
-/// How long a command that was told to end (TERM) has before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
-/// How much of each of its outputs is kept, in bytes.
-const KEEP: usize = 4096;
-/// Enough for formatting.
-const STACK: usize = 256 * 1024;
+/// Time between TERM and KILL for a command that has reached its time limit.
+const KILL_GRACE: Duration = Duration::from_secs(1);
+/// Maximum number of bytes kept of each of a command's outputs.
+const MAX_OUTPUT: usize = 4096;
+/// Stack size of a task's thread: enough for formatting.
+const STACK_SIZE: usize = 256 * 1024;
 
-/// One command to be run.
+/// One command to run.
 pub struct Task {
-    /// Tasks of one key run one after the other.
+    /// Tasks with the same key run one after the other.
     pub key: Arc<str>,
-    /// Whose orphans count against it.
+    /// Owner of the process if it becomes an orphan. An owner with too many orphans gets no more commands.
     pub owner: Arc<str>,
-    /// The command.
+    /// The command to run.
     pub program: Program,
-    /// How long it may run.
+    /// Maximum duration of the command.
     pub timeout: Duration,
-    /// Called on the task's thread before the command is started.
+    /// Called on the task's thread before the command starts.
     pub begin: Box<dyn FnOnce() + Send>,
-    /// Called on the task's thread when the command has ended.
+    /// Called on the task's thread after the command has ended.
     pub end: Box<dyn FnOnce(Result<Finished, NotRun>) + Send>,
 }
 
 /// A command that ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How.
+    /// How it ended.
     pub exit: Exit,
-    /// The last of its standard output.
+    /// The end of its standard output.
     pub stdout: CapturedOutput,
-    /// The last of its standard error.
+    /// The end of its standard error.
     pub stderr: CapturedOutput,
 }
 
 /// Why a task was not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRun {
-    /// Too many earlier ones are left.
+    /// Too many earlier runs could not be killed.
     #[error(transparent)]
     Orphans(#[from] TooManyOrphans),
-    /// The machine is out of threads.
-    #[error("no thread for it: {0}")]
+    /// No thread could be spawned.
+    #[error("cannot spawn a thread for it: {0}")]
     Thread(String),
 }
 
-/// Runs tasks, a few at a time.
+/// Runs tasks, a limited number at a time.
 pub struct Background {
-    /// Names its threads.
+    /// Name of its threads.
     name: &'static str,
+    /// Maximum number of threads.
     limit: usize,
     slots: Mutex<Slots>,
     orphans: Arc<Orphans>,
     stop: StopToken,
-    /// Dropped by each thread when it ends, which [`Background::wait`] sees.
-    ended: Mutex<Receiver<()>>,
+    /// Disconnected when the last thread has ended; see `Slots::alive`.
+    all_ended: Mutex<Receiver<()>>,
 }
 
 struct Slots {
     queue: Queue<Task>,
-    working: usize,
-    /// Each thread holds a clone of it.
+    /// Number of running threads.
+    threads: usize,
+    /// Each thread holds a clone until it ends. Nothing is ever sent.
     alive: Option<Sender<()>>,
 }
 
 impl Background {
-    /// Nothing runs yet. At most `limit` tasks run at a time, on threads with this name.
+    /// Creates a runner of at most `limit` tasks at a time, on threads named `name`.
     pub fn new(name: &'static str, limit: usize, orphans: Arc<Orphans>, stop: StopToken) -> Arc<Background> {
-        let (alive, ended) = channel();
-        let slots = Slots { queue: Queue::default(), working: 0, alive: Some(alive) };
-        Arc::new(Background { name, limit, slots: Mutex::new(slots), orphans, stop, ended: Mutex::new(ended) })
+        let (alive, all_ended) = channel();
+        let slots = Slots { queue: Queue::default(), threads: 0, alive: Some(alive) };
+        Arc::new(Background { name, limit, slots: Mutex::new(slots), orphans, stop, all_ended: Mutex::new(all_ended) })
     }
 
-    /// Has the task run when it is its turn, and returns at once; gives back the task of the same key that waited until
-    /// now, in whose place it stands.
+    /// Queues the task, starts a thread if one is needed, and returns at once.
+    ///
+    /// Returns the queued task of the same key that this one replaces.
     pub fn run(self: &Arc<Self>, task: Task) -> Option<Task> {
         let replaced = self.queue(task);
         self.start();
         replaced
     }
 
-    /// Has the task wait for its turn, which may come with the next [`Background::start`]: for a caller that holds a lock
-    /// which a task's end takes.
+    /// Queues the task without starting a thread. Call [`Background::start`] afterwards.
+    ///
+    /// It is meant for a caller that holds a lock which [`Task::end`] takes. Returns the task that this one replaces.
     pub fn queue(&self, task: Task) -> Option<Task> {
         self.slots.lock().queue.put(task.key.clone(), task)
     }
 
-    /// Has a thread take up what waits, where one more may run; else one of those that run takes it up next.
+    /// Starts a thread for the queued tasks, unless all threads are running; then one of those runs them next.
     pub fn start(self: &Arc<Self>) {
         let mut slots = self.slots.lock();
-        if slots.working == self.limit || !slots.queue.has_next() {
+        if slots.threads == self.limit || !slots.queue.has_next() {
             return;
         }
         let (background, alive) = (self.clone(), slots.alive.clone());
@@ -124,10 +131,10 @@ impl Background {
             let _alive = alive;
             background.work();
         };
-        match std::thread::Builder::new().name(self.name.into()).stack_size(STACK).spawn(work) {
-            Ok(_) => slots.working += 1,
-            // With a thread at work it is only later; without one nobody would ever take it up.
-            Err(why) if slots.working == 0 => {
+        match std::thread::Builder::new().name(self.name.into()).stack_size(STACK_SIZE).spawn(work) {
+            Ok(_) => slots.threads += 1,
+            // A running thread would take over the queued tasks. Without one they would never run.
+            Err(why) if slots.threads == 0 => {
                 let refused: Vec<(Arc<str>, Task)> = std::iter::from_fn(|| slots.queue.take()).collect();
                 refused.iter().for_each(|(key, _)| slots.queue.done(key));
                 drop(slots);
@@ -139,14 +146,14 @@ impl Background {
         }
     }
 
-    /// Waits until nothing runs any more, at most so long. For the end, after the stop line is pulled.
+    /// Waits at most `timeout` until all threads have ended. Call it once, after the stop token is triggered.
     pub fn wait(&self, timeout: Duration) {
         self.slots.lock().alive = None;
-        // The end of the wait is the end of the last sender: nothing is ever sent.
-        let _ = self.ended.lock().recv_timeout(timeout);
+        // The receiver is disconnected when the last thread drops its sender.
+        let _ = self.all_ended.lock().recv_timeout(timeout);
     }
 
-    /// Runs one task after the other until none is left.
+    /// Runs one task after the other until no task can run.
     fn work(&self) {
         while let Some((key, task)) = self.next() {
             let result = match self.stop.stop_requested() {
@@ -166,7 +173,7 @@ impl Background {
         let mut slots = self.slots.lock();
         let next = slots.queue.take();
         if next.is_none() {
-            slots.working -= 1;
+            slots.threads -= 1;
         }
         next
     }
@@ -180,7 +187,7 @@ impl Background {
     ) -> Result<Finished, NotRun> {
         self.orphans.admit(&owner)?;
         begin();
-        let limits = Limits { deadline: Instant::now() + timeout, grace: Some(GRACE), max_output: KEEP };
+        let limits = Limits { deadline: Instant::now() + timeout, grace: Some(KILL_GRACE), max_output: MAX_OUTPUT };
         let RunOutput { exit, stdout, stderr, orphan, .. } = program.run(&limits, &self.stop);
         if let Some(orphan) = orphan {
             warn!("{orphan}. It was started for {owner}, and is reaped when it ends");
@@ -190,7 +197,7 @@ impl Background {
     }
 }
 
-/// What waits to be run, and the keys for which something runs: first come, first served, one at a time for each.
+/// A first-in, first-out queue of at most one value per key, with the set of keys whose values are running.
 struct Queue<T> {
     order: VecDeque<Arc<str>>,
     waiting: HashMap<Arc<str>, T>,
@@ -204,34 +211,34 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Has `key` wait with this; returns what it waited with before, whose place it takes.
-    fn put(&mut self, key: Arc<str>, what: T) -> Option<T> {
-        let before = self.waiting.insert(key.clone(), what);
-        if before.is_none() {
+    /// Queues `value` for `key`. Returns the value of that key that it replaces.
+    fn put(&mut self, key: Arc<str>, value: T) -> Option<T> {
+        let replaced = self.waiting.insert(key.clone(), value);
+        if replaced.is_none() {
             self.order.push_back(key);
         }
-        before
+        replaced
     }
 
-    /// Whether [`Queue::take`] would give something.
+    /// Returns whether [`Queue::take`] would return a value.
     fn has_next(&self) -> bool {
         self.next().is_some()
     }
 
-    /// The first for whom nothing runs, who counts as running from now on.
+    /// Takes the first value whose key is not running, and marks its key as running.
     fn take(&mut self) -> Option<(Arc<str>, T)> {
         let key = self.order.remove(self.next()?)?;
-        let what = self.waiting.remove(&key)?;
+        let value = self.waiting.remove(&key)?;
         self.running.insert(key.clone());
-        Some((key, what))
+        Some((key, value))
     }
 
-    /// Nothing runs for `key` any more.
+    /// Marks `key` as not running.
     fn done(&mut self, key: &str) {
         self.running.remove(key);
     }
 
-    /// Found soon: no more can stand before it than run.
+    /// Returns the position of the first key that is not running. At most as many keys precede it as are running.
     fn next(&self) -> Option<usize> {
         self.order.iter().position(|key| !self.running.contains(key))
     }

@@ -1,4 +1,4 @@
-//! Programs that are lines of `sh`, run for real; and the queue by properties.
+//! Tests with real `sh` scripts, and a property test of the queue.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -18,7 +18,7 @@ struct Started {
     stop: StopToken,
     results: Receiver<(String, Result<Finished, NotRun>)>,
     ended: Sender<(String, Result<Finished, NotRun>)>,
-    /// How many run at this moment, and how many ever did at the same time.
+    /// Number of running tasks, and the maximum so far.
     running: Arc<[AtomicUsize; 2]>,
 }
 
@@ -51,12 +51,12 @@ impl Started {
         Program::new(&["sh", "-c", &format!("cd {}; {script}", self.dir.path().display())].map(String::from))
     }
 
-    /// Has this line of `sh` run in the test's directory. Whether it takes the place of another one.
+    /// Runs a script in the test's directory. Returns whether it replaces a queued task.
     fn run(&self, key: &str, name: &str, script: &str) -> bool {
         self.background.run(self.task(key, name, self.program(script), MINUTE)).is_some()
     }
 
-    /// Waits for the next end, of which this is the name.
+    /// Waits for the next task to end. Returns its name and result.
     fn result(&self) -> (String, Result<Finished, NotRun>) {
         self.results.recv_timeout(MINUTE).unwrap()
     }
@@ -75,54 +75,54 @@ impl Started {
     }
 }
 
-/// Says that it runs, and ends when it may.
+/// Returns a script that records its start, and exits once the file `go` exists.
 fn waits(name: &str) -> String {
     format!("echo {name} >>ran; while [ -d . -a ! -e go ]; do sleep 0.01; done")
 }
 
 #[test]
-fn so_many_run_at_once_and_all_others_after_them_in_their_order() {
+fn no_more_than_the_limit_run_at_once_and_all_run_in_the_end() {
     let started = Started::new();
     for n in 0..20 {
         assert!(!started.run(&n.to_string(), &n.to_string(), &waits(&n.to_string())));
     }
-    wait_until("as many runs as may be", || started.lines().len() == LIMIT);
+    wait_until("as many runs as the limit allows", || started.lines().len() == LIMIT);
     {
         let slots = started.background.slots.lock();
         let queue = &slots.queue;
-        assert_eq!((slots.working, queue.running.len(), queue.waiting.len()), (LIMIT, LIMIT, 20 - LIMIT));
+        assert_eq!((slots.threads, queue.running.len(), queue.waiting.len()), (LIMIT, LIMIT, 20 - LIMIT));
     }
     started.go();
     let mut names: Vec<usize> = started.names(20).iter().map(|name| name.parse().unwrap()).collect();
     names.sort_unstable();
     assert!(names.into_iter().eq(0..20));
     assert_eq!(started.running[1].load(Ordering::SeqCst), LIMIT);
-    // Nothing stays that could run.
-    wait_until("the threads' end", || started.background.slots.lock().working == 0);
+    // No thread stays.
+    wait_until("the threads' end", || started.background.slots.lock().threads == 0);
     started.background.wait(Duration::MAX);
 }
 
 #[test]
-fn one_of_a_key_runs_and_the_last_one_that_came_meanwhile_runs_after_it() {
+fn of_the_tasks_queued_while_their_key_runs_only_the_last_runs() {
     let started = Started::new();
     assert!(!started.run("a", "first", &waits("first")));
     wait_until("a run", || started.lines() == ["first"]);
-    assert!(!started.run("a", "0", &waits("0")), "what runs is not replaced");
+    assert!(!started.run("a", "0", &waits("0")), "a running task is not replaced");
     for n in 1..5 {
         assert!(started.run("a", &n.to_string(), &waits(&n.to_string())));
     }
-    // Another key waits for none of them.
+    // A task of another key waits for none of them.
     assert!(!started.run("b", "other", &waits("other")));
     wait_until("both runs", || started.lines() == ["first", "other"]);
     started.go();
     let (others, of_key): (Vec<String>, Vec<String>) = started.names(3).into_iter().partition(|name| name == "other");
     assert_eq!((of_key, others.len()), (vec!["first".to_string(), "4".to_string()], 1));
     started.background.wait(Duration::MAX);
-    assert!(started.results.try_recv().is_err(), "those that were replaced are not run");
+    assert!(started.results.try_recv().is_err(), "replaced tasks do not run");
 }
 
 #[test]
-fn an_end_tells_how_and_what_was_printed() {
+fn the_result_holds_the_exit_and_the_output() {
     let started = Started::new();
     started.run("a", "a", "echo out; echo err >&2; exit 3");
     let finished = started.result().1.unwrap();
@@ -131,25 +131,25 @@ fn an_end_tells_how_and_what_was_printed() {
     let program = Program::new(&["/nonexistent/program".to_string()]);
     started.background.run(started.task("a", "a", program, MINUTE));
     assert!(matches!(started.result().1.unwrap().exit, Exit::NotStarted(_)));
-    // What prints without end is not kept without end.
+    // Captured output is bounded.
     started.run("a", "a", "head -c 1000000 /dev/zero");
-    assert_eq!(started.result().1.unwrap().stdout.bytes.len(), KEEP);
+    assert_eq!(started.result().1.unwrap().stdout.bytes.len(), MAX_OUTPUT);
 }
 
 #[test]
-fn one_that_takes_too_long_may_put_things_in_order_but_not_for_long() {
+fn a_command_at_its_time_limit_gets_term_and_then_kill() {
     let started = Started::new();
-    let slow = started.program(r#"trap "echo told >>ran; exit" TERM; sleep 1000 & wait"#);
+    let slow = started.program(r#"trap "echo terminated >>ran; exit" TERM; sleep 1000 & wait"#);
     started.background.run(started.task("a", "a", slow, Duration::from_secs(2)));
     assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
-    assert_eq!(started.lines(), ["told"]);
-    let deaf = started.program(r#"trap "" TERM; while [ -d . ]; do sleep 0.1; done"#);
-    started.background.run(started.task("a", "a", deaf, Duration::from_millis(200)));
+    assert_eq!(started.lines(), ["terminated"]);
+    let unkillable = started.program(r#"trap "" TERM; while [ -d . ]; do sleep 0.1; done"#);
+    started.background.run(started.task("a", "a", unkillable, Duration::from_millis(200)));
     assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
 }
 
 #[test]
-fn a_stop_kills_what_runs_and_drops_what_waits() {
+fn a_stop_kills_running_commands_and_ends_queued_tasks() {
     let started = Started::new();
     started.run("a", "first", "echo $$ >>ran; sleep 1000 & wait");
     wait_until("a run", || started.lines().len() == 1);
@@ -158,8 +158,8 @@ fn a_stop_kills_what_runs_and_drops_what_waits() {
     started.background.wait(Duration::MAX);
     started.run("a", "third", "echo $$ >>ran");
     started.run("b", "fourth", "echo $$ >>ran");
-    wait_until("the threads' end", || started.background.slots.lock().working == 0);
-    // Those that waited end too, as nobody would wait for a task that never ends.
+    wait_until("the threads' end", || started.background.slots.lock().threads == 0);
+    // Queued tasks end too, so that a caller that waits for their end is woken.
     for expected in ["first", "second"] {
         let (name, result) = started.result();
         assert!(name == expected && matches!(result.unwrap().exit, Exit::Stopped), "{name}");
@@ -170,7 +170,7 @@ fn a_stop_kills_what_runs_and_drops_what_waits() {
 }
 
 #[test]
-fn the_wait_at_the_end_is_bounded() {
+fn the_wait_for_the_threads_is_bounded() {
     let started = Started::new();
     started.run("a", "a", &waits("a"));
     started.background.wait(Duration::from_millis(1));
@@ -179,11 +179,11 @@ fn the_wait_at_the_end_is_bounded() {
     assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
-/// The machine has no thread left: those that wait hear of it, and nothing is lost that comes later.
+/// The machine has no thread left: queued tasks end with an error, and later tasks run.
 #[test]
-fn without_a_thread_every_waiting_task_ends() {
-    let name = "sys::background::tests::without_a_thread_every_waiting_task_ends";
-    // For root too: a limit of memory, not of processes.
+fn without_a_thread_every_queued_task_ends() {
+    let name = "sys::background::tests::without_a_thread_every_queued_task_ends";
+    // A limit of memory rather than of processes, as it applies to root too.
     if !alone(name, &["env"], &this_program()) {
         return;
     }
@@ -199,24 +199,24 @@ fn without_a_thread_every_waiting_task_ends() {
     limit(None);
     assert_eq!(replaced, [false; 2]);
     for name in ["a", "b"] {
-        let (found, result) = started.result();
-        assert!(found == name && matches!(result, Err(NotRun::Thread(_))), "{found}");
+        let (ended, result) = started.result();
+        assert!(ended == name && matches!(result, Err(NotRun::Thread(_))), "{ended}");
     }
     started.run("a", "later", "true");
     assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
-/// As with sudo: it may not be killed. It is kept under its owner's name, and four of them are enough.
+/// A process under sudo may not be killed. It is kept under its owner's name, up to the maximum per owner.
 #[test]
-fn what_cannot_be_killed_is_kept_and_four_are_enough() {
-    let name = "sys::background::tests::what_cannot_be_killed_is_kept_and_four_are_enough";
+fn processes_that_cannot_be_killed_are_kept_up_to_a_maximum() {
+    let name = "sys::background::tests::processes_that_cannot_be_killed_are_kept_up_to_a_maximum";
     let Some(sudo) = beside_sudo(name) else { return };
     let (started, dir) = (Started::new(), sudo.parent().unwrap().to_path_buf());
     let script = format!("cd {}; while [ -d . -a ! -e go ]; do sleep 0.01; done", dir.display());
     let words = [&sudo.display().to_string(), "--reuid=0", "--clear-groups", "sh", "-c", &script].map(String::from);
     let run = |key: &str| started.background.run(started.task(key, key, Program::new(&words), BECOMES_ROOT));
     for n in 1..=MAX_PER_OWNER {
-        // They are their owner's, whatever their key.
+        // Orphans count by owner, whatever their key.
         run(&n.to_string());
         assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
         assert_eq!(started.orphans.reap(), n);
@@ -231,17 +231,17 @@ fn what_cannot_be_killed_is_kept_and_four_are_enough() {
 }
 
 proptest::proptest! {
-    /// Each name has its last word taken, in the order of first words, while nothing of its own runs.
+    /// The last value of each key is taken, in the order in which the keys were queued, while the key is not running.
     #[test]
-    fn the_queue_keeps_its_promises(steps in proptest::collection::vec((0u8..3, 0u8..4), 0..100)) {
+    fn the_queue_matches_a_simple_model(steps in proptest::collection::vec((0u8..3, 0u8..4), 0..100)) {
         let (mut queue, mut waiting, mut running) = (Queue::default(), Vec::<(u8, usize)>::new(), Vec::new());
         for (n, (step, name)) in steps.into_iter().enumerate() {
             match step {
                 0 => {
-                    let known = waiting.iter_mut().find(|(waits, _)| *waits == name);
-                    let before = known.map(|(_, word)| std::mem::replace(word, n));
-                    proptest::prop_assert_eq!(queue.put(name.to_string().into(), n), before);
-                    if before.is_none() {
+                    let queued = waiting.iter_mut().find(|(waits, _)| *waits == name);
+                    let replaced = queued.map(|(_, value)| std::mem::replace(value, n));
+                    proptest::prop_assert_eq!(queue.put(name.to_string().into(), n), replaced);
+                    if replaced.is_none() {
                         waiting.push((name, n));
                     }
                 }
