@@ -11,7 +11,7 @@ use crate::testing::isolated::{alone, beside_sudo, this_program, wait_until, BEC
 const LIMIT: usize = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 
-struct Started {
+struct Setup {
     dir: tempfile::TempDir,
     background: Arc<Background>,
     orphans: Arc<Orphans>,
@@ -22,13 +22,13 @@ struct Started {
     running: Arc<[AtomicUsize; 2]>,
 }
 
-impl Started {
-    fn new() -> Started {
+impl Setup {
+    fn new() -> Setup {
         let (stop, orphans) = (StopToken::new().unwrap(), Arc::<Orphans>::default());
         let background = Background::new("test", LIMIT, orphans.clone(), stop.clone());
         let (ended, results) = channel();
         let dir = tempfile::tempdir().unwrap();
-        Started { dir, background, orphans, stop, results, ended, running: Arc::default() }
+        Setup { dir, background, orphans, stop, results, ended, running: Arc::default() }
     }
 
     fn task(&self, key: &str, name: &str, program: Program, timeout: Duration) -> Task {
@@ -82,101 +82,101 @@ fn waits(name: &str) -> String {
 
 #[test]
 fn no_more_than_the_limit_run_at_once_and_all_run_in_the_end() {
-    let started = Started::new();
+    let setup = Setup::new();
     for n in 0..20 {
-        assert!(!started.run(&n.to_string(), &n.to_string(), &waits(&n.to_string())));
+        assert!(!setup.run(&n.to_string(), &n.to_string(), &waits(&n.to_string())));
     }
-    wait_until("as many runs as the limit allows", || started.lines().len() == LIMIT);
+    wait_until("as many runs as the limit allows", || setup.lines().len() == LIMIT);
     {
-        let slots = started.background.slots.lock();
+        let slots = setup.background.slots.lock();
         let queue = &slots.queue;
         assert_eq!((slots.threads, queue.running.len(), queue.waiting.len()), (LIMIT, LIMIT, 20 - LIMIT));
     }
-    started.go();
-    let mut names: Vec<usize> = started.names(20).iter().map(|name| name.parse().unwrap()).collect();
+    setup.go();
+    let mut names: Vec<usize> = setup.names(20).iter().map(|name| name.parse().unwrap()).collect();
     names.sort_unstable();
     assert!(names.into_iter().eq(0..20));
-    assert_eq!(started.running[1].load(Ordering::SeqCst), LIMIT);
+    assert_eq!(setup.running[1].load(Ordering::SeqCst), LIMIT);
     // No thread stays.
-    wait_until("the threads' end", || started.background.slots.lock().threads == 0);
-    started.background.wait(Duration::MAX);
+    wait_until("the threads' end", || setup.background.slots.lock().threads == 0);
+    setup.background.wait(Duration::MAX);
 }
 
 #[test]
 fn of_the_tasks_queued_while_their_key_runs_only_the_last_runs() {
-    let started = Started::new();
-    assert!(!started.run("a", "first", &waits("first")));
-    wait_until("a run", || started.lines() == ["first"]);
-    assert!(!started.run("a", "0", &waits("0")), "a running task is not replaced");
+    let setup = Setup::new();
+    assert!(!setup.run("a", "first", &waits("first")));
+    wait_until("a run", || setup.lines() == ["first"]);
+    assert!(!setup.run("a", "0", &waits("0")), "a running task is not replaced");
     for n in 1..5 {
-        assert!(started.run("a", &n.to_string(), &waits(&n.to_string())));
+        assert!(setup.run("a", &n.to_string(), &waits(&n.to_string())));
     }
     // A task of another key waits for none of them.
-    assert!(!started.run("b", "other", &waits("other")));
-    wait_until("both runs", || started.lines() == ["first", "other"]);
-    started.go();
-    let (others, of_key): (Vec<String>, Vec<String>) = started.names(3).into_iter().partition(|name| name == "other");
+    assert!(!setup.run("b", "other", &waits("other")));
+    wait_until("both runs", || setup.lines() == ["first", "other"]);
+    setup.go();
+    let (others, of_key): (Vec<String>, Vec<String>) = setup.names(3).into_iter().partition(|name| name == "other");
     assert_eq!((of_key, others.len()), (vec!["first".to_string(), "4".to_string()], 1));
-    started.background.wait(Duration::MAX);
-    assert!(started.results.try_recv().is_err(), "replaced tasks do not run");
+    setup.background.wait(Duration::MAX);
+    assert!(setup.results.try_recv().is_err(), "replaced tasks do not run");
 }
 
 #[test]
 fn the_result_holds_the_exit_and_the_output() {
-    let started = Started::new();
-    started.run("a", "a", "echo out; echo err >&2; exit 3");
-    let finished = started.result().1.unwrap();
+    let setup = Setup::new();
+    setup.run("a", "a", "echo out; echo err >&2; exit 3");
+    let finished = setup.result().1.unwrap();
     assert!(matches!(finished.exit, Exit::Exited(3)), "{finished:?}");
     assert_eq!((&*finished.stdout.bytes, &*finished.stderr.bytes), (&b"out\n"[..], &b"err\n"[..]));
     let program = Program::new(&["/nonexistent/program".to_string()]);
-    started.background.run(started.task("a", "a", program, MINUTE));
-    assert!(matches!(started.result().1.unwrap().exit, Exit::NotStarted(_)));
+    setup.background.run(setup.task("a", "a", program, MINUTE));
+    assert!(matches!(setup.result().1.unwrap().exit, Exit::NotStarted(_)));
     // Captured output is bounded.
-    started.run("a", "a", "head -c 1000000 /dev/zero");
-    assert_eq!(started.result().1.unwrap().stdout.bytes.len(), MAX_OUTPUT);
+    setup.run("a", "a", "head -c 1000000 /dev/zero");
+    assert_eq!(setup.result().1.unwrap().stdout.bytes.len(), MAX_OUTPUT);
 }
 
 #[test]
 fn a_command_at_its_time_limit_gets_term_and_then_kill() {
-    let started = Started::new();
-    let slow = started.program(r#"trap "echo terminated >>ran; exit" TERM; sleep 1000 & wait"#);
-    started.background.run(started.task("a", "a", slow, Duration::from_secs(2)));
-    assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
-    assert_eq!(started.lines(), ["terminated"]);
-    let unkillable = started.program(r#"trap "" TERM; while [ -d . ]; do sleep 0.1; done"#);
-    started.background.run(started.task("a", "a", unkillable, Duration::from_millis(200)));
-    assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
+    let setup = Setup::new();
+    let slow = setup.program(r#"trap "echo terminated >>ran; exit" TERM; sleep 1000 & wait"#);
+    setup.background.run(setup.task("a", "a", slow, Duration::from_secs(2)));
+    assert!(matches!(setup.result().1.unwrap().exit, Exit::TimedOut));
+    assert_eq!(setup.lines(), ["terminated"]);
+    let unkillable = setup.program(r#"trap "" TERM; while [ -d . ]; do sleep 0.1; done"#);
+    setup.background.run(setup.task("a", "a", unkillable, Duration::from_millis(200)));
+    assert!(matches!(setup.result().1.unwrap().exit, Exit::TimedOut));
 }
 
 #[test]
 fn a_stop_kills_running_commands_and_ends_queued_tasks() {
-    let started = Started::new();
-    started.run("a", "first", "echo $$ >>ran; sleep 1000 & wait");
-    wait_until("a run", || started.lines().len() == 1);
-    started.run("a", "second", "echo $$ >>ran");
-    started.stop.trigger();
-    started.background.wait(Duration::MAX);
-    started.run("a", "third", "echo $$ >>ran");
-    started.run("b", "fourth", "echo $$ >>ran");
-    wait_until("the threads' end", || started.background.slots.lock().threads == 0);
+    let setup = Setup::new();
+    setup.run("a", "first", "echo $$ >>ran; sleep 1000 & wait");
+    wait_until("a run", || setup.lines().len() == 1);
+    setup.run("a", "second", "echo $$ >>ran");
+    setup.stop.trigger();
+    setup.background.wait(Duration::MAX);
+    setup.run("a", "third", "echo $$ >>ran");
+    setup.run("b", "fourth", "echo $$ >>ran");
+    wait_until("the threads' end", || setup.background.slots.lock().threads == 0);
     // Queued tasks end too, so that a caller that waits for their end is woken.
     for expected in ["first", "second"] {
-        let (name, result) = started.result();
+        let (name, result) = setup.result();
         assert!(name == expected && matches!(result.unwrap().exit, Exit::Stopped), "{name}");
     }
-    let ran = started.lines();
+    let ran = setup.lines();
     assert_eq!(ran.len(), 1);
     assert!(!Path::new("/proc").join(&ran[0]).exists());
 }
 
 #[test]
 fn the_wait_for_the_threads_is_bounded() {
-    let started = Started::new();
-    started.run("a", "a", &waits("a"));
-    started.background.wait(Duration::from_millis(1));
-    assert!(started.results.try_recv().is_err(), "nothing was stopped");
-    started.go();
-    assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
+    let setup = Setup::new();
+    setup.run("a", "a", &waits("a"));
+    setup.background.wait(Duration::from_millis(1));
+    assert!(setup.results.try_recv().is_err(), "nothing was stopped");
+    setup.go();
+    assert!(matches!(setup.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
 /// The machine has no thread left: queued tasks end with an error, and later tasks run.
@@ -187,23 +187,23 @@ fn without_a_thread_every_queued_task_ends() {
     if !alone(name, &["env"], &this_program()) {
         return;
     }
-    let started = Started::new();
+    let setup = Setup::new();
     let limit = |current| {
         let maximum = rustix::process::getrlimit(rustix::process::Resource::As).maximum;
         rustix::process::setrlimit(rustix::process::Resource::As, rustix::process::Rlimit { current, maximum })
             .unwrap();
     };
-    let tasks = ["a", "b"].map(|name| started.task(name, name, started.program("true"), MINUTE));
+    let tasks = ["a", "b"].map(|name| setup.task(name, name, setup.program("true"), MINUTE));
     limit(Some(1));
-    let replaced = tasks.map(|task| started.background.run(task).is_some());
+    let replaced = tasks.map(|task| setup.background.run(task).is_some());
     limit(None);
     assert_eq!(replaced, [false; 2]);
     for name in ["a", "b"] {
-        let (ended, result) = started.result();
+        let (ended, result) = setup.result();
         assert!(ended == name && matches!(result, Err(NotRun::Thread(_))), "{ended}");
     }
-    started.run("a", "later", "true");
-    assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
+    setup.run("a", "later", "true");
+    assert!(matches!(setup.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
 /// A process under sudo may not be killed. It is kept under its owner's name, up to the maximum per owner.
@@ -211,23 +211,23 @@ fn without_a_thread_every_queued_task_ends() {
 fn processes_that_cannot_be_killed_are_kept_up_to_a_maximum() {
     let name = "sys::background::tests::processes_that_cannot_be_killed_are_kept_up_to_a_maximum";
     let Some(sudo) = beside_sudo(name) else { return };
-    let (started, dir) = (Started::new(), sudo.parent().unwrap().to_path_buf());
+    let (setup, dir) = (Setup::new(), sudo.parent().unwrap().to_path_buf());
     let script = format!("cd {}; while [ -d . -a ! -e go ]; do sleep 0.01; done", dir.display());
     let words = [&sudo.display().to_string(), "--reuid=0", "--clear-groups", "sh", "-c", &script].map(String::from);
-    let run = |key: &str| started.background.run(started.task(key, key, Program::new(&words), BECOMES_ROOT));
+    let run = |key: &str| setup.background.run(setup.task(key, key, Program::new(&words), BECOMES_ROOT));
     for n in 1..=MAX_PER_OWNER {
         // Orphans count by owner, whatever their key.
         run(&n.to_string());
-        assert!(matches!(started.result().1.unwrap().exit, Exit::TimedOut));
-        assert_eq!(started.orphans.reap(), n);
+        assert!(matches!(setup.result().1.unwrap().exit, Exit::TimedOut));
+        assert_eq!(setup.orphans.reap(), n);
     }
     run("one more");
-    assert!(matches!(started.result().1, Err(NotRun::Orphans(TooManyOrphans))));
-    assert!(started.orphans.admit("another owner").is_ok());
+    assert!(matches!(setup.result().1, Err(NotRun::Orphans(TooManyOrphans))));
+    assert!(setup.orphans.admit("another owner").is_ok());
     File::create(dir.join("go")).unwrap();
-    wait_until("their end", || started.orphans.reap() == 0);
+    wait_until("their end", || setup.orphans.reap() == 0);
     run("one more");
-    assert!(matches!(started.result().1.unwrap().exit, Exit::Exited(0)));
+    assert!(matches!(setup.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
 proptest::proptest! {

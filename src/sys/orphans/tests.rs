@@ -1,4 +1,4 @@
-//! Programs that run as root, which a daemon that is not root may not kill.
+//! Tests with programs that run as root, which a daemon that is not root may not kill.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::sys::process::{Limits, Program};
 use crate::sys::stop_token::StopToken;
 use crate::testing::isolated::{beside_sudo, wait_until, BECOMES_ROOT};
 
-/// Starts a program that cannot be killed and ends once `go` exists.
+/// Starts a program that cannot be killed and exits once the file `go` exists.
 fn orphan(sudo: &Path, go: &Path) -> Orphan {
     let script =
         format!("while [ -d {} -a ! -e {} ]; do sleep 0.01; done", go.parent().unwrap().display(), go.display());
@@ -19,8 +19,8 @@ fn orphan(sudo: &Path, go: &Path) -> Orphan {
 }
 
 #[test]
-fn each_owner_has_its_own_and_no_more_than_so_many() {
-    let name = "sys::orphans::tests::each_owner_has_its_own_and_no_more_than_so_many";
+fn orphans_count_by_owner_up_to_a_maximum() {
+    let name = "sys::orphans::tests::orphans_count_by_owner_up_to_a_maximum";
     let Some(sudo) = beside_sudo(name) else { return };
     let [go_a, go_b] = ["go-a", "go-b"].map(|name| sudo.with_file_name(name));
     let orphans = Orphans::default();
@@ -34,17 +34,17 @@ fn each_owner_has_its_own_and_no_more_than_so_many() {
     assert_eq!(orphans.admit("b"), Ok(()));
     assert_eq!(orphans.keep("b", orphan(&sudo, &go_b)), 1);
     assert_eq!(orphans.reap(), MAX_PER_OWNER + 1);
-    // An owner sees the end of its own by itself; that of all is seen by whoever looks.
+    // `admit` reaps the orphans of one owner, `reap` those of all owners.
     File::create(&go_a).unwrap();
-    wait_until("the first owner's", || orphans.admit("a").is_ok());
-    wait_until("the first owner's", || orphans.reap() == 1);
+    wait_until("the first owner's orphans to exit", || orphans.admit("a").is_ok());
+    wait_until("the first owner's orphans to be reaped", || orphans.reap() == 1);
     File::create(&go_b).unwrap();
-    wait_until("all", || orphans.reap() == 0);
-    assert!(orphans.0.lock().is_empty(), "what is remembered does not grow with the owners");
+    wait_until("all orphans to exit", || orphans.reap() == 0);
+    assert!(orphans.0.lock().is_empty(), "an owner without orphans has no entry");
     assert_eq!(children(), "", "no zombie stays");
 }
 
-/// The processes that this one has started and not reaped.
+/// Returns the ids of the children that this process has not reaped.
 fn children() -> String {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default()).collect()

@@ -1,4 +1,4 @@
-//! Real processes, most of them a `sleep` of the test's own.
+//! Tests with real processes, most of them a `sleep` that the test starts.
 
 use std::process::{Child, Command};
 use std::sync::mpsc::{channel, Receiver};
@@ -8,11 +8,11 @@ use crate::testing::isolated::{alone, this_program, wait_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A process that ends with the test, at the latest.
+/// A process that is killed when this is dropped.
 pub(crate) struct Sleep(pub(crate) Child);
 
 impl Sleep {
-    #[expect(clippy::disallowed_methods, reason = "this is a service, which nobody in here starts")]
+    #[expect(clippy::disallowed_methods, reason = "the test needs a process that sys::process does not wait for")]
     pub(crate) fn start() -> Sleep {
         Sleep(Command::new("sleep").arg("1000").spawn().unwrap())
     }
@@ -21,7 +21,7 @@ impl Sleep {
         Pid::from_child(&self.0)
     }
 
-    /// Ends it; what is left is a zombie.
+    /// Kills the process, which becomes a zombie.
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
     }
@@ -43,87 +43,87 @@ fn watcher() -> (Arc<Watcher>, StopToken) {
     (Watcher::new(stop.clone()), stop)
 }
 
-/// Watches `pid`, and says its name when it ends.
+/// Watches a process. The receiver gets `name` when it exits.
 fn watch(watcher: &Arc<Watcher>, sleep: &Sleep, name: &'static str) -> (Watched, Receiver<&'static str>) {
-    let (told, receiver) = channel();
-    (watcher.watch(sleep.pid(), move || told.send(name).unwrap()).unwrap(), receiver)
+    let (sender, receiver) = channel();
+    (watcher.watch(sleep.pid(), move || sender.send(name).unwrap()).unwrap(), receiver)
 }
 
 #[test]
-fn an_end_is_told_once() {
+fn an_exit_is_reported_once() {
     let (watcher, stop) = watcher();
     let (mut a, mut b) = (Sleep::start(), Sleep::start());
-    let (watched, a_told) = watch(&watcher, &a, "a");
-    let (_b_watched, b_told) = watch(&watcher, &b, "b");
+    let (watched, a_exit) = watch(&watcher, &a, "a");
+    let (_b_watched, b_exit) = watch(&watcher, &b, "b");
     assert!(!watched.has_ended() && watched.pid() == a.pid());
     a.kill();
-    assert_eq!(a_told.recv_timeout(MINUTE), Ok("a"));
+    assert_eq!(a_exit.recv_timeout(MINUTE), Ok("a"));
     assert!(watched.has_ended());
     // The sender is gone, so nothing more can come.
-    assert!(a_told.recv().is_err());
+    assert!(a_exit.recv().is_err());
     b.kill_and_reap();
-    assert_eq!(b_told.recv_timeout(MINUTE), Ok("b"));
+    assert_eq!(b_exit.recv_timeout(MINUTE), Ok("b"));
     stop.trigger();
 }
 
 #[test]
-fn what_has_ended_is_refused() {
+fn a_process_that_has_exited_cannot_be_watched() {
     let (watcher, _stop) = watcher();
     let mut sleep = Sleep::start();
-    let (watched, told) = watch(&watcher, &sleep, "it");
+    let (watched, exit) = watch(&watcher, &sleep, "it");
     sleep.kill();
-    assert_eq!(told.recv_timeout(MINUTE), Ok("it"));
-    let check = |what| match watcher.watch(watched.pid(), move || panic!("told of {what}")) {
+    assert_eq!(exit.recv_timeout(MINUTE), Ok("it"));
+    let check = |what| match watcher.watch(watched.pid(), move || panic!("the exit of {what} is reported")) {
         Err(WatchError::NoSuchProcess(pid)) => assert_eq!(pid, watched.pid().as_raw_pid()),
         Err(other) => panic!("{what}: {other}"),
         Ok(_) => panic!("{what} is watched"),
     };
     check("a zombie");
     sleep.0.wait().unwrap();
-    check("nothing");
+    check("a process id without a process");
 }
 
 #[test]
-fn what_is_no_longer_watched_is_not_told_of() {
+fn dropping_the_watch_drops_the_callback() {
     let (watcher, _stop) = watcher();
     let (mut a, mut b) = (Sleep::start(), Sleep::start());
-    let ((a_watched, a_told), (_b_watched, b_told)) = (watch(&watcher, &a, "a"), watch(&watcher, &b, "b"));
+    let ((a_watched, a_exit), (_b_watched, b_exit)) = (watch(&watcher, &a, "a"), watch(&watcher, &b, "b"));
     drop(a_watched);
-    assert!(a_told.recv().is_err(), "what was to be done is dropped");
+    assert!(a_exit.recv().is_err(), "the callback is dropped");
     a.kill();
     b.kill();
-    assert_eq!(b_told.recv_timeout(MINUTE), Ok("b"));
+    assert_eq!(b_exit.recv_timeout(MINUTE), Ok("b"));
 }
 
 #[test]
-fn the_thread_starts_with_the_first_process_and_ends_with_the_stop_line() {
+fn the_thread_starts_with_the_first_process_and_ends_at_a_stop() {
     let (watcher, stop) = watcher();
-    assert!(watcher.waiting.lock().epoll.is_none());
+    assert!(watcher.state.lock().epoll.is_none());
     let sleep = Sleep::start();
     drop(watch(&watcher, &sleep, "it"));
-    let left = Arc::downgrade(&watcher);
+    let weak = Arc::downgrade(&watcher);
     drop(watcher);
-    assert!(left.upgrade().is_some(), "the thread holds it");
+    assert!(weak.upgrade().is_some(), "the thread holds it");
     stop.trigger();
-    wait_until("the thread's end", || left.upgrade().is_none());
+    wait_until("the thread's end", || weak.upgrade().is_none());
 }
 
 #[test]
-fn a_thread_is_no_process() {
+fn a_thread_cannot_be_watched() {
     let (watcher, _stop) = watcher();
-    let (told, tid) = channel();
-    let (_end, until) = channel::<()>();
+    let (sender, tid) = channel();
+    let (_end, end_signal) = channel::<()>();
     std::thread::spawn(move || {
-        told.send(rustix::thread::gettid()).unwrap();
-        until.recv().unwrap_err();
+        sender.send(rustix::thread::gettid()).unwrap();
+        end_signal.recv().unwrap_err();
     });
-    let refused = watcher.watch(tid.recv().unwrap(), || {}).err();
-    assert!(matches!(refused, Some(WatchError::Kernel { .. })), "{refused:?}");
+    let error = watcher.watch(tid.recv().unwrap(), || {}).err();
+    assert!(matches!(error, Some(WatchError::Kernel { .. })), "{error:?}");
 }
 
 #[test]
-fn half_of_the_descriptors_are_left_and_a_lack_of_them_is_an_error() {
-    let name = "sys::pidfd::tests::half_of_the_descriptors_are_left_and_a_lack_of_them_is_an_error";
+fn half_of_the_descriptors_stay_free_and_a_lack_of_them_is_an_error() {
+    let name = "sys::pidfd::tests::half_of_the_descriptors_stay_free_and_a_lack_of_them_is_an_error";
     if !alone(name, &["env"], &this_program()) {
         return;
     }
@@ -132,7 +132,7 @@ fn half_of_the_descriptors_are_left_and_a_lack_of_them_is_an_error() {
     rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
     let own = rustix::process::getpid();
     let mut held = Vec::new();
-    let refused = loop {
+    let error = loop {
         match watcher.watch(own, || {}) {
             Ok(watched) => held.push(watched),
             Err(why) => break why,
@@ -140,11 +140,11 @@ fn half_of_the_descriptors_are_left_and_a_lack_of_them_is_an_error() {
     };
     assert!(
         matches!(refused, WatchError::TooManyDescriptors(_)) && (20..32).contains(&held.len()),
-        "{refused}, {}",
+        "{error}, {}",
         held.len()
     );
     held.clear();
-    let _taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-    let refused = watcher.watch(own, || {}).err().unwrap().to_string();
-    assert!(refused.contains("Too many open files"), "{refused}");
+    let _files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let error = watcher.watch(own, || {}).err().unwrap().to_string();
+    assert!(error.contains("Too many open files"), "{error}");
 }
