@@ -1,8 +1,9 @@
-//! Messages of rtnetlink, read from bytes.
+//! Parses rtnetlink messages.
 //!
-//! Promises: pure and total, whatever the bytes; what comes out is bounded by what goes in. A message that is cut or
-//! contradicts itself is [`Message::Broken`] and the last one, never taken for the end of a list.
-//! Leaves out: asking for them (`sys::netlink`).
+//! Guarantees: pure; any input terminates, and the output is bounded by the input. A truncated or inconsistent message
+//! is [`Message::Broken`] and ends the datagram. It is never taken for the end of a list.
+//!
+//! Out of scope: sending requests (`sys::netlink`).
 
 use std::net::IpAddr;
 
@@ -16,12 +17,12 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// `NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH`.
 const DUMP: u16 = 0x301;
-/// `NLM_F_DUMP_INTR`: the list changed while it was read out.
+/// `NLM_F_DUMP_INTR`: the list changed while it was dumped.
 const INTERRUPTED: u16 = 0x10;
 /// `IFLA_IFNAME`, `IFLA_PROP_LIST`, `IFLA_ALT_IFNAME`, from linux/if_link.h.
 const NAME: u16 = 3;
 const PROPERTIES: u16 = 52;
-const OTHER_NAME: u16 = 53;
+const ALTERNATIVE_NAME: u16 = 53;
 /// `IFA_ADDRESS`, `IFA_LOCAL`, from linux/if_addr.h.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
@@ -30,37 +31,37 @@ const LOCAL: u16 = 2;
 const HEADER: usize = 16;
 /// Size of `struct rtattr`.
 const ATTRIBUTE: usize = 4;
-/// The bits of an attribute's type that are no flags.
-const TYPE: u16 = 0x3fff;
+/// `NLA_TYPE_MASK`: the bits of an attribute's type without its flags.
+const TYPE_MASK: u16 = 0x3fff;
 
-/// What is of interest in an answer.
+/// The content of one message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     /// An interface and all its names.
     Link { index: u32, names: Vec<String> },
-    /// An address of an interface. Where it has a peer this is its own end.
+    /// An address of an interface. If the address has a peer, this is the local address.
     Address { index: u32, ip: IpAddr, length: u8 },
-    /// The list is complete, or so the kernel says: it may have been interrupted.
+    /// The end of a list. The list is incomplete if one of its messages was interrupted.
     Done,
-    /// The kernel refuses, with this error number.
+    /// The request failed with this error number.
     Failed(i32),
-    /// Something else.
+    /// Another kind of message.
     Other,
-    /// Not to be understood; nothing follows.
+    /// A message that cannot be parsed. It is the last one of its datagram.
     Broken,
 }
 
-/// A message and what its header says of it.
+/// A message with the relevant fields of its header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Received {
-    /// Which request it answers.
+    /// Sequence number of the request.
     pub(super) sequence: u32,
-    /// The list changed while the kernel read it out: to be asked for again.
+    /// The list changed while the kernel dumped it, and has to be requested again.
     pub(super) interrupted: bool,
     pub(super) message: Message,
 }
 
-/// The request for all links or all addresses, of both families.
+/// Returns the request for all links or all addresses, of both families.
 pub(super) fn request(kind: u16, sequence: u32) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes[0..4].copy_from_slice(&32u32.to_ne_bytes());
@@ -71,7 +72,7 @@ pub(super) fn request(kind: u16, sequence: u32) -> [u8; 32] {
     bytes
 }
 
-/// The messages of one datagram.
+/// Parses the messages of one datagram.
 pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received> + '_ {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -86,7 +87,7 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received> + '_ 
             return Some(broken);
         };
         bytes = bytes.get(aligned(length)..).unwrap_or_default();
-        let message = read(kind, body).unwrap_or(Message::Broken);
+        let message = parse(kind, body).unwrap_or(Message::Broken);
         if message == Message::Broken {
             bytes = &[];
         }
@@ -94,10 +95,10 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received> + '_ 
     })
 }
 
-fn read(kind: u16, body: &[u8]) -> Option<Message> {
+fn parse(kind: u16, body: &[u8]) -> Option<Message> {
     match kind {
         ERROR => u32_at(body, 0).map(|number| Message::Failed((number as i32).wrapping_neg())),
-        // A list that failed half-way ends with the error as its last word.
+        // A list that failed half-way ends with an error number.
         DONE => Some(match u32_at(body, 0) {
             None | Some(0) => Message::Done,
             Some(number) => Message::Failed((number as i32).wrapping_neg()),
@@ -107,19 +108,19 @@ fn read(kind: u16, body: &[u8]) -> Option<Message> {
             collect_names(body.get(16..)?, &mut names)?;
             Some(Message::Link { index: u32_at(body, 4)?, names })
         }
-        NEW_ADDR => read_address(body),
+        NEW_ADDR => parse_address(body),
         _ => Some(Message::Other),
     }
 }
 
-/// The name of a link and its other names, which stand one level deeper.
+/// Collects the name of a link and its alternative names, which are nested one level deeper.
 fn collect_names(bytes: &[u8], names: &mut Vec<String>) -> Option<()> {
     for attribute in attributes(bytes) {
         match attribute? {
             (NAME, value) => names.extend(text(value)),
             (PROPERTIES, value) => {
                 for property in attributes(value) {
-                    if let (OTHER_NAME, value) = property? {
+                    if let (ALTERNATIVE_NAME, value) = property? {
                         names.extend(text(value));
                     }
                 }
@@ -130,7 +131,7 @@ fn collect_names(bytes: &[u8], names: &mut Vec<String>) -> Option<()> {
     Some(())
 }
 
-fn read_address(body: &[u8]) -> Option<Message> {
+fn parse_address(body: &[u8]) -> Option<Message> {
     let (length, index) = (*body.get(1)?, u32_at(body, 4)?);
     let (mut address, mut local) = (None, None);
     for attribute in attributes(body.get(8..)?) {
@@ -140,18 +141,19 @@ fn read_address(body: &[u8]) -> Option<Message> {
             _ => {}
         }
     }
-    // With a peer IFA_ADDRESS is the other end's.
+    // If there is a peer, IFA_ADDRESS is the peer's address.
     Some(local.or(address).map_or(Message::Other, |ip| Message::Address { index, ip, length }))
 }
 
-/// Type and value of each attribute; `None` where one is cut, which is then the last.
+/// Iterates over type and value of each attribute. A truncated attribute is `None` and the last one.
 fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
         }
         let length = u16_at(bytes, 0).map_or(0, usize::from);
-        let attribute = bytes.get(ATTRIBUTE..length).zip(u16_at(bytes, 2)).map(|(value, kind)| (kind & TYPE, value));
+        let attribute =
+            bytes.get(ATTRIBUTE..length).zip(u16_at(bytes, 2)).map(|(value, kind)| (kind & TYPE_MASK, value));
         bytes = attribute.and_then(|_| bytes.get(aligned(length)..)).unwrap_or_default();
         Some(attribute)
     })
@@ -162,7 +164,7 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()
 }
 
-/// Names that are no UTF-8 cannot stand in the configuration either.
+/// Returns a name. `None` if it is not UTF-8; such a name cannot be configured either.
 fn text(value: &[u8]) -> Option<String> {
     String::from_utf8(value.strip_suffix(&[0]).unwrap_or(value).to_vec()).ok()
 }
@@ -199,8 +201,8 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expected: &[Message]) {
-        let found: Vec<_> = messages(bytes).map(|received| received.message).collect();
-        assert_eq!(found, expected, "{bytes:?}");
+        let parsed: Vec<_> = messages(bytes).map(|received| received.message).collect();
+        assert_eq!(parsed, expected, "{bytes:?}");
     }
 
     fn ten(last: u8) -> Message {
@@ -208,17 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn the_own_end_beats_the_peer() {
-        let (address_, local) = (attribute(ADDRESS, &[10, 0, 0, 1]), attribute(LOCAL, &[10, 0, 0, 2]));
-        check(&address(&[address_.clone(), local.clone()]), &[ten(2)]);
-        check(&address(&[local, address_.clone()]), &[ten(2)]);
-        check(&address(&[address_]), &[ten(1)]);
+    fn the_local_address_is_preferred_to_the_peer() {
+        let (peer, local) = (attribute(ADDRESS, &[10, 0, 0, 1]), attribute(LOCAL, &[10, 0, 0, 2]));
+        check(&address(&[peer.clone(), local.clone()]), &[ten(2)]);
+        check(&address(&[local, peer.clone()]), &[ten(2)]);
+        check(&address(&[peer]), &[ten(1)]);
         check(&address(&[attribute(3, b"lo:any\0")]), &[Message::Other]);
     }
 
     #[test]
     fn a_link_has_several_names() {
-        let others = [attribute(OTHER_NAME, b"outside\0"), attribute(OTHER_NAME, b"wan\0")].concat();
+        let others = [attribute(ALTERNATIVE_NAME, b"outside\0"), attribute(ALTERNATIVE_NAME, b"wan\0")].concat();
         let body = [vec![0; 4], vec![9, 0, 0, 0], vec![0; 8], attribute(NAME, b"eth0\0")].concat();
         let body = [body, attribute(PROPERTIES | 0x8000, &others)].concat();
         let names = ["eth0", "outside", "wan"].map(String::from).to_vec();
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_and_failures() {
+    fn the_end_of_a_list_and_errors_are_recognized() {
         check(&message(DONE, 0, &[0; 4]), &[Message::Done]);
         check(&message(DONE, 0, &[]), &[Message::Done]);
         check(&message(DONE, 0, &(-12i32).to_ne_bytes()), &[Message::Failed(12)]);
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_broken_and_ends_it() {
+    fn a_truncated_message_is_broken_and_the_last_one() {
         let whole = address(&[attribute(LOCAL, &[10, 0, 0, 2])]);
         for length in 1..whole.len() {
             check(&whole[..length], &[Message::Broken]);
@@ -249,9 +251,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_come_to_an_end(bytes: Vec<u8>, kind in 0u16..24, body: Vec<u8>) {
+        fn parsing_any_bytes_terminates(bytes: Vec<u8>, kind in 0u16..24, body: Vec<u8>) {
             proptest::prop_assert!(messages(&bytes).count() <= 1 + bytes.len() / HEADER);
-            // Random bytes hardly ever get past the header.
+            // Random bytes hardly ever have a valid header.
             let bytes = message(kind, 0, &body);
             proptest::prop_assert!(messages(&bytes).count() <= 1 + bytes.len() / HEADER);
         }

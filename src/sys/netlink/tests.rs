@@ -1,4 +1,4 @@
-//! Real interfaces, in a network of the test's own.
+//! Tests with real interfaces in a network namespace.
 
 use super::*;
 use crate::testing::isolated::{in_own_network, sh, skipped};
@@ -7,17 +7,17 @@ fn has(kernel: &mut Netlink, interface: &str, prefix: &str) -> bool {
     kernel.addresses().unwrap().has(interface, &prefix.parse().unwrap())
 }
 
-/// Whether the kernel tells of a change. What it has to tell, it tells before the command that changed it has ended.
-fn told(kernel: &mut Netlink) -> bool {
-    let told = poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now()));
+/// Returns whether the kernel has reported a change. It does so before the command that changes something exits.
+fn has_changed(kernel: &mut Netlink) -> bool {
+    let has_changed = poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now()));
     kernel.take_changes().unwrap();
     assert!(!poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now())));
-    told
+    has_changed
 }
 
 #[test]
-fn addresses_as_the_kernel_has_them() {
-    if !in_own_network("sys::netlink::tests::addresses_as_the_kernel_has_them") {
+fn addresses_are_those_of_the_kernel() {
+    if !in_own_network("sys::netlink::tests::addresses_are_those_of_the_kernel") {
         return;
     }
     let mut kernel = Netlink::open().unwrap();
@@ -32,7 +32,7 @@ fn addresses_as_the_kernel_has_them() {
     check("lo:any", "10.9.0.1/32", true);
     check("d0", "10.9.0.1/32", false);
     check("none", "10.9.0.1/32", false);
-    // The length counts, and the host's address is not that of its network.
+    // The prefix length counts, and a host's address differs from its network's.
     check("d0", "10.9.0.2/32", false);
     check("d0", "10.9.0.0/24", false);
     check("d0", "10.9.0.3/32", true);
@@ -44,13 +44,13 @@ fn addresses_as_the_kernel_has_them() {
     check("d1", "fd00::1/128", true);
 }
 
-/// Every name that the original's own command takes is the same interface here, and no other.
+/// Every name resolves to the same interface as in the command that the original runs.
 #[test]
-fn interfaces_have_the_names_that_ip_knows() {
-    if !in_own_network("sys::netlink::tests::interfaces_have_the_names_that_ip_knows") {
+fn interfaces_have_the_names_that_ip_accepts() {
+    if !in_own_network("sys::netlink::tests::interfaces_have_the_names_that_ip_accepts") {
         return;
     }
-    // d0 has the index 3, and a member of a bridge keeps its addresses. A name may look like a label or an index and be none.
+    // d0 has the index 3. A member of a bridge keeps its addresses. A name may look like a label or an index.
     sh("ip link add d0 type veth peer name p0; ip link property add dev d0 altname a-name-longer-than-any-interface
         ip link property add dev d0 altname short; ip link property add dev d0 altname lo:7
         ip link add d23456789012345 type veth peer name if1
@@ -71,7 +71,7 @@ fn interfaces_have_the_names_that_ip_knows() {
             skipped(format_args!("the names of a {kind}: this kernel has none"));
         }
     }
-    let found = Netlink::open().unwrap().addresses().unwrap();
+    let addresses = Netlink::open().unwrap().addresses().unwrap();
     let mut names: Vec<_> = interfaces.iter().map(ToString::to_string).collect();
     names.extend(
         interfaces
@@ -84,23 +84,23 @@ fn interfaces_have_the_names_that_ip_knows() {
             .split_whitespace()
             .map(String::from),
     );
-    let mut both = [0; 2];
+    let mut counts = [0; 2];
     for name in &names {
         for last in 1..10 {
             let prefix = format!("10.9.0.{last}/32");
             let expected = runs(&format!("/sbin/ip address show dev '{name}' to {prefix} | grep -q ' {prefix} '"));
-            assert_eq!(found.has(name, &prefix.parse().unwrap()), expected, "{name} {prefix}");
-            both[usize::from(expected)] += 1;
+            assert_eq!(addresses.has(name, &prefix.parse().unwrap()), expected, "{name} {prefix}");
+            counts[usize::from(expected)] += 1;
         }
-        // With an index that none has, it says that there is none and succeeds.
+        // For an index that no interface has, `ip` prints an error and succeeds.
         let expected =
             runs(&format!("! /sbin/ip address show dev '{name}' 2>&1 | grep -qi 'does not exist\\|no such'"));
-        assert_eq!(found.has_interface(name), expected, "{name}");
+        assert_eq!(addresses.has_interface(name), expected, "{name}");
     }
-    assert!(both.iter().all(|count| *count > 30), "{both:?}");
+    assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
 }
 
-/// Whether a line of `sh` succeeds.
+/// Returns whether a script of `sh` succeeds.
 fn runs(script: &str) -> bool {
     use crate::sys::process::{Exit, Limits, Program};
     let limits = Limits { deadline: Instant::now() + Duration::from_secs(60), grace: None, max_output: 1000 };
@@ -108,7 +108,7 @@ fn runs(script: &str) -> bool {
     matches!(Program::new(&["sh", "-c", script].map(String::from)).run(&limits, &stop).exit, Exit::Exited(0))
 }
 
-/// Of both kinds the kernel says so by a flag alone; this one stays tentative for as long as the test takes.
+/// Flags mark tentative addresses and failed duplicates. This address stays tentative during the test.
 #[test]
 fn tentative_addresses_count() {
     if !in_own_network("sys::netlink::tests::tentative_addresses_count") {
@@ -121,13 +121,13 @@ fn tentative_addresses_count() {
 }
 
 #[test]
-fn changes_are_told() {
-    if !in_own_network("sys::netlink::tests::changes_are_told") {
+fn changes_are_reported() {
+    if !in_own_network("sys::netlink::tests::changes_are_reported") {
         return;
     }
     sh("ip link add d0 type veth peer name d9; ip address add 10.9.0.9/32 dev d0");
     let mut kernel = Netlink::open().unwrap();
-    assert!(!told(&mut kernel));
+    assert!(!has_changed(&mut kernel));
     for change in [
         "ip address add 10.9.0.1/32 dev lo",
         "ip address add fd00::1/128 dev lo",
@@ -137,15 +137,15 @@ fn changes_are_told() {
         "ip link del d1",
     ] {
         sh(change);
-        assert!(told(&mut kernel), "{change}");
+        assert!(has_changed(&mut kernel), "{change}");
     }
     assert_eq!(kernel.addresses().unwrap().differences(&Addresses::default()), []);
-    assert!(!told(&mut kernel), "asking is no change");
+    assert!(!has_changed(&mut kernel), "a request is not a change");
 }
 
 #[test]
-fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
-    if !in_own_network("sys::netlink::tests::a_thousand_addresses_and_more_changes_than_the_queue_holds") {
+fn a_thousand_addresses_and_more_changes_than_the_queue_holds_are_read() {
+    if !in_own_network("sys::netlink::tests::a_thousand_addresses_and_more_changes_than_the_queue_holds_are_read") {
         return;
     }
     let mut kernel = Netlink::open().unwrap();
@@ -153,32 +153,32 @@ fn a_thousand_addresses_and_more_changes_than_the_queue_holds() {
         for n in $(seq 2000); do
             echo address add 10.8.0.1/32 dev lo; echo address del 10.8.0.1/32 dev lo
         done | ip -batch -");
-    assert!(told(&mut kernel));
-    let found = kernel.addresses().unwrap();
+    assert!(has_changed(&mut kernel));
+    let addresses = kernel.addresses().unwrap();
     for n in 0..1000 {
         let prefix = format!("10.9.{}.{}/32", 1 + n / 250, 1 + n % 250);
-        assert!(found.has("lo", &prefix.parse().unwrap()), "{prefix}");
+        assert!(addresses.has("lo", &prefix.parse().unwrap()), "{prefix}");
     }
-    assert!(!found.has("lo", &"10.8.0.1/32".parse().unwrap()));
+    assert!(!addresses.has("lo", &"10.8.0.1/32".parse().unwrap()));
     sh("ip address add 10.8.0.1/32 dev lo");
-    assert!(told(&mut kernel));
+    assert!(has_changed(&mut kernel));
 }
 
 #[test]
-fn differences_and_flips() {
+fn toggling_the_differences_makes_two_sets_equal() {
     let place = |interface: &str, last| InterfaceAddress {
         interface: interface.into(),
         ip: [10, 0, 0, last].into(),
         length: 32,
     };
     let (mut one, mut other) = (Addresses::default(), Addresses::default());
-    one.toggle(&place("lo", 1));
-    one.toggle(&place("d0", 2));
-    other.toggle(&place("lo", 1));
-    other.toggle(&place("lo", 2));
-    let mut found = one.differences(&other);
-    found.sort_by_key(|place| place.interface.clone());
-    assert_eq!(found, [place("d0", 2), place("lo", 2)]);
-    found.iter().for_each(|place| one.toggle(place));
+    one.toggle(&address("lo", 1));
+    one.toggle(&address("d0", 2));
+    other.toggle(&address("lo", 1));
+    other.toggle(&address("lo", 2));
+    let mut differences = one.differences(&other);
+    differences.sort_by_key(|address| address.interface.clone());
+    assert_eq!(differences, [address("d0", 2), address("lo", 2)]);
+    differences.iter().for_each(|address| one.toggle(address));
     assert_eq!((one.differences(&other), &one), (vec![], &other));
 }
