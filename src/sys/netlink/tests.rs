@@ -166,7 +166,7 @@ fn a_thousand_addresses_and_more_changes_than_the_queue_holds_are_read() {
 
 #[test]
 fn toggling_the_differences_makes_two_sets_equal() {
-    let place = |interface: &str, last| InterfaceAddress {
+    let address = |interface: &str, last| InterfaceAddress {
         interface: interface.into(),
         ip: [10, 0, 0, last].into(),
         length: 32,

@@ -139,7 +139,7 @@ fn half_of_the_descriptors_stay_free_and_a_lack_of_them_is_an_error() {
         }
     };
     assert!(
-        matches!(refused, WatchError::TooManyDescriptors(_)) && (20..32).contains(&held.len()),
+        matches!(error, WatchError::TooManyDescriptors(_)) && (20..32).contains(&held.len()),
         "{error}, {}",
         held.len()
     );
