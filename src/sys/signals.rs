@@ -1,18 +1,19 @@
-//! The signals that mean something to the daemon, waited for by the main thread.
+//! Catches the daemon's signals and waits for them in the main thread.
 //!
-//! They are caught and not blocked: a caught signal is what it always was in a program that the daemon starts, while a
-//! blocked one stays blocked there (std passes the mask on), and a check command that TERM cannot end is nobody's wish.
+//! Signals are caught rather than blocked. A caught signal has its default action in a program that the daemon starts,
+//! while a blocked one stays blocked there (std passes the mask on), and then TERM could not end a check command.
 //!
-//! Promises: after [`Signals::catch`] none of them ends the daemon and none is lost, also where the
-//! kernel has no memory for the byte that wakes the main thread: then it is seen within ten
-//! seconds; several of one kind that come before they are looked at are one. Those of `KEPT_OFF`,
-//! which end a program that does not know them, do nothing; what they tell of (a file that may not
-//! grow, say) is the error of a call. SIGPIPE does nothing either: Rust's runtime sees to that. All
-//! of them have their default meaning in the programs that the daemon starts, also those that it
-//! was itself started without. Where this process is given orphans they are reaped by the thread
-//! that waits here, which has to be the main thread, at the SIGCHLD that tells of their ends or ten
-//! seconds later.
-//! Leaves out: what they mean (`daemon`).
+//! Guarantees: after [`Signals::catch`] none of these signals ends the daemon, and none is lost, even if the kernel has
+//! no memory for the byte that wakes the main thread; then the signal is seen within ten seconds. Several signals of one
+//! kind may be reported as one. The signals in `IGNORED`, whose default action ends a program, have no effect; their
+//! cause (such as a file size limit) is the error of a system call. SIGPIPE has no effect either, as Rust's runtime
+//! ignores it. All of them have their default action in the programs that the daemon starts, even if the daemon was
+//! started with some of them ignored. If this process gets orphaned processes, the waiting thread, which must be the
+//! main thread, reaps them at their SIGCHLD or ten seconds later.
+//!
+//! Blocking: only [`Signals::wait`].
+//!
+//! Out of scope: the meaning of the signals (`daemon`).
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,74 +30,76 @@ use crate::sys::reaper::{reap_orphans, receives_orphans};
 use crate::sys::stop_token::StopToken;
 pub use nix::sys::signal::Signal;
 
-/// Those that are told.
-const TOLD: [Signal; 6] =
+/// The signals that [`Signals::wait`] reports.
+const REPORTED: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGHUP, Signal::SIGURG];
-/// Those that are kept off.
-const KEPT_OFF: [Signal; 5] = [Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU, Signal::SIGXFSZ];
+/// The signals that are caught only so that they have no effect.
+const IGNORED: [Signal; 5] = [Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXCPU, Signal::SIGXFSZ];
 
-/// How often it is looked whether one came without waking anybody.
-const LOOK: Duration = Duration::from_secs(10);
+/// Maximum time until a signal is seen that could not wake the thread.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The caught signals.
 #[derive(Debug)]
 pub struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
-    /// Came together with one that was told, and are told next.
-    waiting: VecDeque<Signal>,
-    /// Orphans are given to this process, and SIGCHLD tells of their ends.
-    orphans: bool,
+    /// Signals that have arrived and are reported next.
+    pending: VecDeque<Signal>,
+    /// Whether the kernel makes orphaned processes children of this process.
+    receives_orphans: bool,
 }
 
 /// Why the main thread woke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// One of TERM, INT, QUIT, ABRT, HUP and URG came.
+    /// TERM, INT, QUIT, ABRT, HUP or URG has arrived.
     Signal(Signal),
-    /// The line at this place was pulled (and stays so: signals go before it, and it goes before those behind it).
+    /// The token at this index is triggered.
+    ///
+    /// It stays triggered. So a signal takes precedence over it, and it takes precedence over later tokens.
     Token(usize),
-    /// The time has come.
+    /// The deadline is reached.
     Time,
 }
 
 impl Signals {
-    /// Catches them, and unblocks all signals in this thread and in all that it starts, whatever mask the daemon was
-    /// started with.
+    /// Catches the signals, and unblocks all signals in this thread and in the threads that it starts.
     ///
     /// # Errors
     /// No descriptor is left.
     pub fn catch() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let orphans = receives_orphans();
-        let numbers = TOLD.into_iter().chain(KEPT_OFF).chain(orphans.then_some(Signal::SIGCHLD));
+        let receives_orphans = receives_orphans();
+        let numbers = REPORTED.into_iter().chain(IGNORED).chain(receives_orphans.then_some(Signal::SIGCHLD));
         let numbers = numbers.map(|signal| signal as i32);
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
         SigSet::all().thread_unblock()?;
-        Ok(Signals { delivery, waiting: VecDeque::new(), orphans })
+        Ok(Signals { delivery, pending: VecDeque::new(), receives_orphans })
     }
 
-    /// Waits for a signal, for one of `lines` to become readable, or for the time. `None` waits as long as it takes.
-    pub fn wait(&mut self, until: Option<Instant>, lines: &[&StopToken]) -> Wake {
+    /// Waits for a signal, for one of `tokens`, or for the deadline. `None` waits without limit.
+    pub fn wait(&mut self, deadline: Option<Instant>, tokens: &[&StopToken]) -> Wake {
         loop {
-            if let Some(signal) = self.waiting.pop_front() {
+            if let Some(signal) = self.pending.pop_front() {
                 return Wake::Signal(signal);
             }
             let mut fds = vec![PollFd::new(self.delivery.get_read(), PollFlags::IN)];
-            fds.extend(lines.iter().map(|line| PollFd::new(*line, PollFlags::IN)));
-            let look = Instant::now() + LOOK;
-            poll_until(&mut fds, Some(until.map_or(look, |until| until.min(look))));
-            let pulled = fds[1..].iter().position(|fd| !fd.revents().is_empty());
-            // Also where the socket tells of none: a signal is noted before the write that wakes, and that can fail.
+            fds.extend(tokens.iter().map(|token| PollFd::new(*token, PollFlags::IN)));
+            let recheck = Instant::now() + RECHECK_INTERVAL;
+            poll_until(&mut fds, Some(deadline.map_or(recheck, |deadline| deadline.min(recheck))));
+            let triggered = fds[1..].iter().position(|fd| !fd.revents().is_empty());
+            // Even if the socket is not readable: a signal is recorded before the write that wakes, which can fail.
             let numbers = self.delivery.pending();
-            self.waiting.extend(numbers.filter_map(|number| TOLD.into_iter().find(|told| *told as i32 == number)));
-            if self.orphans {
+            self.pending
+                .extend(numbers.filter_map(|number| REPORTED.into_iter().find(|signal| *signal as i32 == number)));
+            if self.receives_orphans {
                 reap_orphans();
             }
-            if self.waiting.is_empty() {
-                if let Some(line) = pulled {
-                    return Wake::Token(line);
+            if self.pending.is_empty() {
+                if let Some(token) = triggered {
+                    return Wake::Token(token);
                 }
-                if until.is_some_and(|until| until <= Instant::now()) {
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     return Wake::Time;
                 }
             }
@@ -111,37 +114,37 @@ mod tests {
     use super::*;
     use crate::testing::isolated::{alone, this_program};
 
-    /// Catching is for the whole process, so the test has one to itself; it is started with signals blocked, as a careless
-    /// supervisor may do.
+    /// Signal handlers belong to the process, so the test runs in its own. It is started with signals blocked, as a
+    /// supervisor might do.
     #[test]
-    fn signals_come_one_by_one_and_before_the_line() {
-        let name = "sys::signals::tests::signals_come_one_by_one_and_before_the_line";
+    fn signals_are_reported_one_by_one_and_before_tokens() {
+        let name = "sys::signals::tests::signals_are_reported_one_by_one_and_before_tokens";
         let block = ["env", "--block-signal=TERM,INT,QUIT,ABRT,HUP,URG,ALRM,USR1,USR2,XCPU,XFSZ"];
         if !alone(name, &block, &this_program()) {
             return;
         }
-        let (mut signals, line) = (Signals::catch().unwrap(), StopToken::new().unwrap());
+        let (mut signals, token) = (Signals::catch().unwrap(), StopToken::new().unwrap());
         let minute = Some(Instant::now() + Duration::from_secs(60));
-        assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time);
+        assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Time);
         let send = |signal: Signal| {
             kill_process(getpid(), rustix::process::Signal::from_named_raw(signal as i32).unwrap()).unwrap();
         };
-        for signal in TOLD {
+        for signal in REPORTED {
             send(signal);
             send(signal);
-            assert_eq!(signals.wait(minute, &[&line]), Wake::Signal(signal));
-            assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time, "twice is once");
+            assert_eq!(signals.wait(minute, &[&token]), Wake::Signal(signal));
+            assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Time, "two signals of a kind are one");
         }
-        KEPT_OFF.into_iter().for_each(send);
-        assert_eq!(signals.wait(Some(Instant::now()), &[&line]), Wake::Time);
-        line.trigger();
+        IGNORED.into_iter().for_each(send);
+        assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Time);
+        token.trigger();
         send(Signal::SIGTERM);
-        assert_eq!(signals.wait(minute, &[&line]), Wake::Signal(Signal::SIGTERM));
-        assert_eq!(signals.wait(minute, &[&line]), Wake::Token(0));
-        assert_eq!(signals.wait(None, &[&line]), Wake::Token(0));
+        assert_eq!(signals.wait(minute, &[&token]), Wake::Signal(Signal::SIGTERM));
+        assert_eq!(signals.wait(minute, &[&token]), Wake::Token(0));
+        assert_eq!(signals.wait(None, &[&token]), Wake::Token(0));
     }
 
-    /// A line of `/proc/self/status` as a program sees it that is started.
+    /// Returns a line of `/proc/self/status` of a program that is started.
     fn of_a_child(line: &str) -> String {
         let words = ["grep", line, "/proc/self/status"].map(String::from);
         let limits = crate::sys::process::Limits {
@@ -149,14 +152,14 @@ mod tests {
             grace: None,
             max_output: 1000,
         };
-        let ended = crate::sys::process::Program::new(&words).run(&limits, &StopToken::new().unwrap());
-        String::from_utf8(ended.stdout.bytes).unwrap()
+        let output = crate::sys::process::Program::new(&words).run(&limits, &StopToken::new().unwrap());
+        String::from_utf8(output.stdout.bytes).unwrap()
     }
 
-    /// Started without a shell in between, which would clear the mask by itself.
+    /// The program is started without a shell, which would clear the mask itself.
     #[test]
-    fn programs_that_are_started_find_no_signal_blocked() {
-        let name = "sys::signals::tests::programs_that_are_started_find_no_signal_blocked";
+    fn a_started_program_has_no_signal_blocked() {
+        let name = "sys::signals::tests::a_started_program_has_no_signal_blocked";
         if !alone(name, &["env", "--block-signal=TERM,INT,ABRT,HUP,URG"], &this_program()) {
             return;
         }
@@ -164,25 +167,25 @@ mod tests {
         assert_eq!(of_a_child("SigBlk"), "SigBlk:\t0000000000000000\n");
     }
 
-    /// A caught signal has its default meaning in a child, an ignored one would stay ignored.
+    /// A caught signal has its default action in a child; an ignored one would stay ignored.
     #[test]
-    fn programs_that_are_started_find_no_signal_ignored() {
-        let name = "sys::signals::tests::programs_that_are_started_find_no_signal_ignored";
+    fn a_started_program_has_no_signal_ignored() {
+        let name = "sys::signals::tests::a_started_program_has_no_signal_ignored";
         let ignore = "--ignore-signal=TERM,INT,QUIT,ABRT,HUP,URG,ALRM,PIPE,USR1,USR2,XCPU,XFSZ";
         if !alone(name, &["env", ignore], &this_program()) {
             return;
         }
         let _signals = Signals::catch().unwrap();
         let ignored = u64::from_str_radix(of_a_child("SigIgn").trim_start_matches("SigIgn:").trim(), 16).unwrap();
-        let known = TOLD.into_iter().chain(KEPT_OFF).chain([Signal::SIGPIPE]);
-        let ignored: Vec<_> = known.filter(|signal| ignored & 1 << (*signal as i32 - 1) != 0).collect();
+        let relevant = REPORTED.into_iter().chain(IGNORED).chain([Signal::SIGPIPE]);
+        let ignored: Vec<_> = relevant.filter(|signal| ignored & 1 << (*signal as i32 - 1) != 0).collect();
         assert_eq!(ignored, []);
     }
 
     #[test]
-    fn a_file_that_may_not_grow_is_an_error_and_no_end() {
+    fn the_file_size_limit_is_an_error_and_does_not_end_the_process() {
         use std::io::Write as _;
-        let name = "sys::signals::tests::a_file_that_may_not_grow_is_an_error_and_no_end";
+        let name = "sys::signals::tests::the_file_size_limit_is_an_error_and_does_not_end_the_process";
         if !alone(name, &["prlimit", "--fsize=0:4096"], &this_program()) {
             return;
         }
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_an_error_and_no_end() {
+    fn a_closed_pipe_is_an_error_and_does_not_end_the_process() {
         use std::io::Write as _;
         let (reader, mut writer) = std::io::pipe().unwrap();
         drop(reader);
