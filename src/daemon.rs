@@ -310,7 +310,7 @@ impl Daemon {
                     return Err(bug_of(self.writer.take()).unwrap_or_else(|| bug("the bird-writer ended")))
                 }
                 Wake::Token(_) => self.finish_reload(log),
-                Wake::Time => {}
+                Wake::Deadline => {}
             }
         }
     }

@@ -59,7 +59,7 @@ pub enum Wake {
     /// It stays triggered. So a signal takes precedence over it, and it takes precedence over later tokens.
     Token(usize),
     /// The deadline is reached.
-    Time,
+    Deadline,
 }
 
 impl Signals {
@@ -100,7 +100,7 @@ impl Signals {
                     return Wake::Token(token);
                 }
                 if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                    return Wake::Time;
+                    return Wake::Deadline;
                 }
             }
         }
@@ -125,7 +125,7 @@ mod tests {
         }
         let (mut signals, token) = (Signals::catch().unwrap(), StopToken::new().unwrap());
         let minute = Some(Instant::now() + Duration::from_secs(60));
-        assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Time);
+        assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Deadline);
         let send = |signal: Signal| {
             kill_process(getpid(), rustix::process::Signal::from_named_raw(signal as i32).unwrap()).unwrap();
         };
@@ -133,10 +133,10 @@ mod tests {
             send(signal);
             send(signal);
             assert_eq!(signals.wait(minute, &[&token]), Wake::Signal(signal));
-            assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Time, "two signals of a kind are one");
+            assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Deadline, "two signals of a kind are one");
         }
         IGNORED.into_iter().for_each(send);
-        assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Time);
+        assert_eq!(signals.wait(Some(Instant::now()), &[&token]), Wake::Deadline);
         token.trigger();
         send(Signal::SIGTERM);
         assert_eq!(signals.wait(minute, &[&token]), Wake::Signal(Signal::SIGTERM));
@@ -192,7 +192,7 @@ mod tests {
         let mut signals = Signals::catch().unwrap();
         let error = tempfile::tempfile().unwrap().write(b"x").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(signals.wait(Some(Instant::now()), &[]), Wake::Time);
+        assert_eq!(signals.wait(Some(Instant::now()), &[]), Wake::Deadline);
     }
 
     #[test]
