@@ -1,26 +1,29 @@
-//! One daemon at a time: the abstract socket that the original takes, and the pidfile.
+//! Prevents a second daemon: by the abstract socket that the original also binds, and by the pidfile.
 //!
 //! ```text
-//!   abstract name --- taken, and a daemon is found: refused ----------------------------+
-//!        |        --- taken by somebody else, or cannot be asked for: a finding         |
+//!   abstract socket --- in use, and a daemon is running: refused -----------------------+
+//!        |          --- in use by another program, or not allowed: a problem            |
 //!        v                                                                              v
-//!   lock of the pidfile --- held ---------------------------------------------------> refused
-//!        |              --- cannot be opened: a finding                                 ^
+//!   lock on the pidfile --- held ---------------------------------------------------> refused
+//!        |              --- the pidfile cannot be opened: a problem                     ^
 //!        v                                                                              |
-//!   process in the pidfile --- alive and a health checker ------------------------------+
-//!        |                 --- anybody else, or nobody: stale
+//!   process id in the pidfile --- of a running health checker --------------------------+
+//!        |                    --- of another process or of none: stale
 //!        v
-//!   our process id in the pidfile (no room for it: a finding, tried again by `write_pid`)
+//!   write our process id to the pidfile (if that fails: a problem, retried by `write_pid`)
 //! ```
 //!
-//! Promises: the original and this never run together in one network namespace, nor two of this
-//! with one pidfile. Nobody else can keep the daemon from starting, neither by taking the name nor
-//! by having the number that a stale pidfile holds; what is left of a daemon that was killed does
-//! so for a moment only, which is waited for. The lock is on the pidfile itself, which is therefore
-//! never replaced but written in place: in one write, as long as what stood there, so that whoever
-//! reads it or crashes at any moment finds one number or the other. A pidfile that somebody deleted
-//! is put back by [`Instance::restore`], locked and written before it is in its place.
-//! Leaves out: where the pidfile lies and whether that directory exists (`config::preflight`).
+//! Guarantees: the original and this program never run at the same time in one network namespace, nor two instances of
+//! this program with one pidfile. No other program can keep the daemon from starting, neither by binding the socket nor
+//! by having the process id of a stale pidfile. A daemon that was killed keeps the next from starting only for a moment,
+//! which is waited for. The lock is on the pidfile itself, so the pidfile is never replaced but written in place. It is
+//! written with one call at the length of the old content, so that a reader sees one process id or the other, even after
+//! a crash. If the pidfile is deleted, [`Instance::restore`] creates it again, locked and written before it gets its
+//! name.
+//!
+//! Blocking: [`Instance::take`], for at most a second.
+//!
+//! Out of scope: the path of the pidfile, and whether its directory exists (`config::preflight`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -34,55 +37,57 @@ use rustix::fs::{flock, FlockOperation, OFlags};
 
 /// The name of the program, of the original, and of the abstract socket of both.
 const NAME: &str = "anycast-healthchecker";
-/// How much of a pidfile is read: no number is longer.
-const LONGEST: u64 = 64;
-/// How long a daemon that seems to run may be one that was killed: a child that it was about to start has its lock, its
-/// name and its command line until it runs its own program.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
-/// How soon it is looked at again.
-const AGAIN: Duration = Duration::from_millis(10);
-/// How often the pidfile is opened again because somebody removed it between its opening and its locking.
-const TRIES: usize = 100;
+/// Maximum number of bytes read from a pidfile.
+const MAX_PIDFILE_LEN: u64 = 64;
+/// Time to wait for a daemon that may have been killed.
+///
+/// A child that it was about to start has its lock, its socket and its command line until it runs its own program.
+const KILLED_DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause between two attempts.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Maximum number of attempts to open a pidfile that keeps being removed before it is locked.
+const MAX_OPEN_ATTEMPTS: usize = 100;
 
-/// The right to run. It ends with the process, or with [`Instance::release`].
+/// The right to run as the only daemon. It ends with the process or with [`Instance::release`].
 #[derive(Debug)]
 pub struct Instance {
     path: PathBuf,
     pidfile: Option<File>,
-    /// The number of this process is in it.
+    /// Whether the pidfile holds this process's id.
     written: bool,
-    _name: Option<UnixDatagram>,
+    /// Binds the abstract name as long as it is open.
+    _socket: Option<UnixDatagram>,
 }
 
-/// Why this one must not run.
+/// Why this daemon must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AlreadyRunning {
-    /// The pidfile names a daemon that is alive.
+    /// The pidfile contains the process id of a running daemon.
     #[error("process {pid}, named in {path}, is a running {NAME}: stop it first", path = .path.display())]
     Named {
-        /// The process.
+        /// Its process id.
         pid: u32,
         /// The pidfile.
         path: PathBuf,
     },
-    /// The lock on the pidfile is held.
+    /// Another daemon holds the lock on the pidfile.
     #[error("a running {NAME} holds the lock on {path}: stop it first", path = .path.display())]
     Locked {
         /// The pidfile.
         path: PathBuf,
     },
-    /// The abstract name is taken and a daemon is alive, with another pidfile.
+    /// The abstract socket is in use, and a daemon with another pidfile is running.
     #[error("failed to acquire a lock by creating an abstract namespace socket: process {pid} is a running {NAME}")]
     NameTaken {
-        /// The process.
+        /// Its process id.
         pid: u32,
     },
 }
 
-/// What is not as it should be, and hinders nothing.
+/// A problem that does not keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceProblem {
-    /// No daemon runs, yet the name is taken, or it may not be taken.
+    /// No daemon is running, but the abstract socket is in use or not allowed.
     #[error("cannot take the abstract socket {NAME} ({0}), though none is running; going on under the pidfile's lock")]
     Name(io::Error),
     /// The pidfile cannot be opened, locked or written.
@@ -90,76 +95,77 @@ pub enum InstanceProblem {
     Pidfile {
         /// The pidfile.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
 impl Instance {
-    /// Takes the name and the pidfile.
+    /// Binds the abstract socket, and locks and writes the pidfile.
     ///
     /// # Errors
-    /// A daemon is running, and still is a second later.
+    /// A daemon is running, and is still running a second later.
     pub fn take(pidfile: &Path) -> Result<(Instance, Vec<InstanceProblem>), AlreadyRunning> {
-        let until = Instant::now() + LAST_MOMENT;
+        let deadline = Instant::now() + KILLED_DAEMON_TIMEOUT;
         loop {
             match Instance::try_to_take(pidfile) {
-                Err(_) if Instant::now() < until => std::thread::sleep(AGAIN),
-                taken => return taken,
+                Err(_) if Instant::now() < deadline => std::thread::sleep(RETRY_INTERVAL),
+                result => return result,
             }
         }
     }
 
     fn try_to_take(pidfile: &Path) -> Result<(Instance, Vec<InstanceProblem>), AlreadyRunning> {
-        let mut findings = Vec::new();
-        let name = SocketAddr::from_abstract_name(NAME).and_then(|name| UnixDatagram::bind_addr(&name));
-        // Before the pidfile is created, which may be another one than the running daemon's.
-        if name.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+        let mut problems = Vec::new();
+        let socket = SocketAddr::from_abstract_name(NAME).and_then(|name| UnixDatagram::bind_addr(&name));
+        // Checked before the pidfile is created, as the running daemon may have another one.
+        if socket.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
             if let Some(pid) = running_health_checker() {
                 return Err(AlreadyRunning::NameTaken { pid });
             }
         }
-        let mut instance = Instance { path: pidfile.into(), pidfile: None, written: false, _name: None };
-        let pid = instance.lock_pidfile(&mut findings)?;
+        let mut instance = Instance { path: pidfile.into(), pidfile: None, written: false, _socket: None };
+        let pid = instance.lock_pidfile(&mut problems)?;
         if let Some(pid) = pid.filter(|pid| is_health_checker(*pid)) {
             return Err(AlreadyRunning::Named { pid, path: pidfile.into() });
         }
-        match name {
-            Ok(name) => instance._name = Some(name),
-            Err(error) => findings.push(InstanceProblem::Name(error)),
+        match socket {
+            Ok(socket) => instance._socket = Some(socket),
+            Err(error) => problems.push(InstanceProblem::Name(error)),
         }
-        if findings.iter().all(|finding| !matches!(finding, InstanceProblem::Pidfile { .. })) {
-            findings.extend(instance.write_pid().err());
+        if problems.iter().all(|problem| !matches!(problem, InstanceProblem::Pidfile { .. })) {
+            problems.extend(instance.write_pid().err());
         }
-        Ok((instance, findings))
+        Ok((instance, problems))
     }
 
-    /// Writes the number of this process into the pidfile. To be tried again where it failed.
+    /// Writes this process's id to the pidfile. Call it again if it fails.
     ///
     /// # Errors
-    /// The disk is full, say.
+    /// The pidfile cannot be created, locked or written.
     pub fn write_pid(&mut self) -> Result<(), InstanceProblem> {
         let written = match &self.pidfile {
             Some(file) => write_in_place(file, &std::process::id().to_string()),
-            None => put_in_place(&self.path).map(|file| self.pidfile = Some(file)),
+            None => create_in_place(&self.path).map(|file| self.pidfile = Some(file)),
         };
         self.written = written.is_ok();
         written.map_err(|source| InstanceProblem::Pidfile { path: self.path.clone(), source })
     }
 
-    /// Puts the pidfile back where it is not in its place any more, as somebody deleted or replaced
-    /// it, and writes it where that failed before. Says whether that was needed.
+    /// Creates the pidfile again if it was deleted or replaced, and writes it if that failed before.
+    ///
+    /// Returns whether that was needed.
     ///
     /// # Errors
-    /// The directory is gone, the disk is full, or somebody else has locked what is in its place.
-    /// To be tried again.
+    /// The directory is missing, the disk is full, or another process has locked the file at the path. Call it again
+    /// later.
     pub fn restore(&mut self) -> Result<bool, InstanceProblem> {
-        let in_place = self.pidfile.as_ref().map_or(Ok(false), |file| stands_at(file, &self.path));
-        match in_place {
+        let is_in_place = self.pidfile.as_ref().map_or(Ok(false), |file| is_at(file, &self.path));
+        match is_in_place {
             Ok(true) if self.written => Ok(false),
             Ok(true) => self.write_pid().map(|()| true),
             Ok(false) => {
-                let file = put_in_place(&self.path);
+                let file = create_in_place(&self.path);
                 let file = file.map_err(|source| InstanceProblem::Pidfile { path: self.path.clone(), source })?;
                 (self.pidfile, self.written) = (Some(file), true);
                 Ok(true)
@@ -168,99 +174,99 @@ impl Instance {
         }
     }
 
-    /// Removes the pidfile, where it still is this one's, and lets go of everything.
+    /// Removes the pidfile if it is still this daemon's, and releases the lock and the socket.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The pidfile cannot be removed.
     pub fn release(self) -> io::Result<()> {
         let Some(file) = &self.pidfile else { return Ok(()) };
-        // There is no later occasion, so a look that fails is made once more.
-        match stands_at(file, &self.path).or_else(|_| stands_at(file, &self.path))? {
+        // This is the last opportunity, so a failed check is repeated once.
+        match is_at(file, &self.path).or_else(|_| is_at(file, &self.path))? {
             true => fs::remove_file(&self.path),
             false => Ok(()),
         }
     }
 
-    /// Locks the pidfile and returns what stands in it.
-    fn lock_pidfile(&mut self, findings: &mut Vec<InstanceProblem>) -> Result<Option<u32>, AlreadyRunning> {
+    /// Locks the pidfile and returns the process id in it.
+    fn lock_pidfile(&mut self, problems: &mut Vec<InstanceProblem>) -> Result<Option<u32>, AlreadyRunning> {
         match open_locked(&self.path) {
             Ok(Some(file)) => {
                 let mut text = String::new();
-                // What cannot be read names nobody.
-                let _ = (&file).take(LONGEST).read_to_string(&mut text);
+                // An unreadable pidfile names no process.
+                let _ = (&file).take(MAX_PIDFILE_LEN).read_to_string(&mut text);
                 self.pidfile = Some(file);
                 Ok(text.trim().parse().ok())
             }
             Ok(None) => Err(AlreadyRunning::Locked { path: self.path.clone() }),
             Err(source) => {
-                findings.push(InstanceProblem::Pidfile { path: self.path.clone(), source });
+                problems.push(InstanceProblem::Pidfile { path: self.path.clone(), source });
                 Ok(None)
             }
         }
     }
 }
 
-/// A daemon that runs.
+/// A daemon that is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningDaemon {
-    /// Its process, where that can be told.
+    /// Its process id, if known.
     pub pid: Option<u32>,
 }
 
-/// The daemon that holds the lock on this pidfile, or the name. Takes neither, but for a moment in
-/// which a daemon that starts waits.
+/// Finds the daemon that holds the lock on `pidfile` or the abstract socket.
+///
+/// It takes neither itself, except for a moment in which a starting daemon waits.
 pub fn find_running(pidfile: Option<&Path>) -> Option<RunningDaemon> {
-    let locked = pidfile.is_some_and(is_locked);
-    let named = || {
+    let is_locked = pidfile.is_some_and(is_locked);
+    let connect = || {
         let name = SocketAddr::from_abstract_name(NAME)?;
-        // Nothing is sent.
+        // Connecting sends nothing.
         UnixDatagram::unbound()?.connect_addr(&name)
     };
-    if !locked && named().is_err() {
+    if !is_locked && connect().is_err() {
         return None;
     }
-    let written = pidfile.filter(|_| locked).and_then(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    let written = pidfile.filter(|_| is_locked).and_then(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
     Some(RunningDaemon { pid: written.filter(|pid| is_health_checker(*pid)).or_else(running_health_checker) })
 }
 
-/// Whether somebody has locked the pidfile, which is not created.
+/// Returns whether another process has locked the pidfile. It is not created.
 fn is_locked(path: &Path) -> bool {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else { return false };
-    // A lock that is shared is enough to see one that is not. It ends with the descriptor.
+    // A shared lock conflicts with an exclusive one, and is released with the descriptor.
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Creates the pidfile with the number of this process, or writes into what stands there, and locks
-/// it.
-fn put_in_place(path: &Path) -> io::Result<File> {
-    let number = std::process::id().to_string();
+/// Creates the pidfile, or opens the existing one, locks it, and writes this process's id to it.
+fn create_in_place(path: &Path) -> io::Result<File> {
+    let pid = std::process::id().to_string();
     let write = |path: &Path| {
         let file = open_locked(path)?.ok_or(io::ErrorKind::WouldBlock)?;
-        write_in_place(&file, &number)?;
+        write_in_place(&file, &pid)?;
         io::Result::Ok(file)
     };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ => return write(path),
     }
-    // Under another name first, so that nobody finds it without its lock and number.
+    // Created under another name first, so that it is never visible without its lock and process id.
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
-    let new = path.with_file_name(name);
-    let file = write(&new);
-    let linked = file.and_then(|file| fs::hard_link(&new, path).map(|()| file));
-    // One that is left is used the next time.
-    let _ = fs::remove_file(&new);
+    let temporary = path.with_file_name(name);
+    let file = write(&temporary);
+    let linked = file.and_then(|file| fs::hard_link(&temporary, path).map(|()| file));
+    // If this fails, the file is reused the next time.
+    let _ = fs::remove_file(&temporary);
     linked
 }
 
-/// Opens or creates the file and locks it; nothing where somebody else holds the lock.
+/// Opens or creates the file and locks it. `None` if another process holds the lock.
 fn open_locked(path: &Path) -> io::Result<Option<File>> {
-    // Neither a link that somebody planted is followed nor a FIFO waited for.
+    // Does not follow a planted link, and does not block on a FIFO.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_OPEN_ATTEMPTS {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(flags).open(path)?;
         if !file.metadata()?.is_file() {
@@ -268,64 +274,68 @@ fn open_locked(path: &Path) -> io::Result<Option<File>> {
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            locked => locked?,
+            result => result?,
         }
-        // A daemon that stopped in between removed the file, with the lock that this one got.
-        if stands_at(&file, path)? {
+        // A daemon that stopped meanwhile has removed the file that this process has just locked.
+        if is_at(&file, path)? {
             return Ok(Some(file));
         }
     }
     Err(io::Error::other("somebody removes it all the time"))
 }
 
-fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
-    let ours = file.metadata()?;
+/// Returns whether `file` is the file at `path`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
     match fs::symlink_metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
+        Ok(current) => Ok((current.dev(), current.ino()) == (own.dev(), own.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Puts `text` in the place of the file's text by one write: first filled up with line breaks over all that stands there,
-/// which any reader of a pidfile strips, then cut.
+/// Overwrites the file's content with `text` in one write, then truncates it.
+///
+/// The write pads `text` with line breaks to the length of the old content. Readers of a pidfile strip them.
 fn write_in_place(file: &File, text: &str) -> io::Result<()> {
-    let old = file.metadata()?.len().min(LONGEST) as usize;
-    let filled = format!("{text}{}", "\n".repeat(old.saturating_sub(text.len())));
-    file.write_all_at(filled.as_bytes(), 0)?;
+    let old_len = file.metadata()?.len().min(MAX_PIDFILE_LEN) as usize;
+    let padded = format!("{text}{}", "\n".repeat(old_len.saturating_sub(text.len())));
+    file.write_all_at(padded.as_bytes(), 0)?;
     file.set_len(text.len() as u64)
 }
 
-/// Whether this process, which is not the caller, is a health checker: the program itself, or Python that runs the original.
+/// Returns whether another process is a health checker: this program, or Python running the original.
 fn is_health_checker(pid: u32) -> bool {
     if pid == std::process::id() {
         return false;
     }
-    // Readable for everybody, unlike the link to the executable. A process that is gone or a zombie has none.
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    is_command_line(&line)
+    // Readable by all users, unlike the link to the executable. It is empty for a zombie.
+    let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    is_health_checker_command_line(&command_line)
 }
 
-fn is_command_line(line: &[u8]) -> bool {
-    let named = |word: &[u8]| word.rsplit(|byte| *byte == b'/').next() == Some(NAME.as_bytes());
+fn is_health_checker_command_line(line: &[u8]) -> bool {
+    let is_name = |word: &[u8]| word.rsplit(|byte| *byte == b'/').next() == Some(NAME.as_bytes());
     let mut words = line.split(|byte| *byte == 0);
     let Some(first) = words.next() else { return false };
     let program = first.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    // Python's options come before the script.
-    named(first) || program.starts_with(b"python") && words.find(|word| !word.starts_with(b"-")).is_some_and(named)
+    // Python's options precede the script.
+    is_name(first) || program.starts_with(b"python") && words.find(|word| !word.starts_with(b"-")).is_some_and(is_name)
 }
 
-/// A health checker in this network namespace, of root or of this user: anybody else can only pretend to be one.
+/// Finds a health checker in this network namespace that runs as root or as this user.
+///
+/// A process of another user is ignored, as it could only pretend to be one.
 fn running_health_checker() -> Option<u32> {
     let user = rustix::process::geteuid().as_raw();
-    let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let ours = network("self");
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let own = namespace("self");
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let owner = entry.metadata().ok()?.uid();
-        // Where the namespace may not be looked at, it counts as this one.
-        let here = || network(&pid.to_string()).is_none_or(|theirs| Some(theirs) == ours);
-        ((owner == 0 || owner == user) && is_health_checker(pid) && here()).then_some(pid)
+        // An unreadable namespace counts as this one.
+        let is_here = || namespace(&pid.to_string()).is_none_or(|other| Some(other) == own);
+        ((owner == 0 || owner == user) && is_health_checker(pid) && is_here()).then_some(pid)
     })
 }
 
