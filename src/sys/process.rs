@@ -38,7 +38,7 @@ use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 
 use crate::sys::poll::poll_until;
 use crate::sys::reaper::Claim;
-use crate::sys::startup::give_back_limit;
+use crate::sys::startup::restore_limit;
 use crate::sys::stop_token::Stop;
 
 /// Maximum time to wait for a killed process to exit.
@@ -179,7 +179,7 @@ impl Program {
         let (stderr, stderr_writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let child = self.command.stdout(stdout_writer).stderr(stderr_writer).spawn()?;
         if let Some(pid) = Pid::from_raw(child.id() as i32) {
-            give_back_limit(pid);
+            restore_limit(pid);
         }
         Ok(Running { child, stop, stdout: Capture::new(stdout), stderr: Capture::new(stderr) })
     }

@@ -1,11 +1,13 @@
-//! What whoever started the program left behind in its process: open descriptors, an ignored SIGCHLD, a low limit of
-//! descriptors.
+//! Repairs what the process inherits from its parent: open descriptors, an ignored SIGCHLD, a low limit of open files.
 //!
-//! Promises: after [`close_descriptors`] and [`restore_sigchld`], children get no descriptor but stdio, and their exit
-//! codes can be learnt. Both are for the first lines of the daemon, before anything is opened or started.
-//! After [`raise_descriptor_limit`] all checks can run at the same time, as far as the hard limit allows, and children get
-//! back the limit that this program was started with; a few services change no limit.
-//! Leaves out: the environment (`sys::sd_notify` takes its variables) and the signal mask (`sys::signals`).
+//! Guarantees: after [`close_descriptors`] and [`restore_sigchld`], children inherit only stdio, and their exit codes are
+//! available. Call both first in the daemon, before it opens or starts anything. After [`raise_descriptor_limit`] all
+//! checks can run at the same time, as far as the hard limit allows, and children get the limit that this program was
+//! started with. For a few services the limit stays as it is.
+//!
+//! Blocking: none.
+//!
+//! Out of scope: the environment (`sys::sd_notify` removes its variables) and the signal mask (`sys::signals`).
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -15,26 +17,30 @@ use rustix::process::{getrlimit, prlimit, setrlimit, Pid, Resource, Rlimit};
 
 use crate::sys::poll::retry_on_intr;
 
-/// Closes every descriptor behind standard error.
+/// Closes every inherited descriptor except stdin, stdout and stderr.
 ///
-/// They would stay open in each check command. What a program of this one opens itself is closed there by the kernel.
+/// Otherwise check commands would inherit them. Descriptors that this program opens are close-on-exec.
 pub fn close_descriptors() -> io::Result<()> {
-    let numbers: Vec<i32> = retry_on_intr(|| std::fs::read_dir("/proc/self/fd"))?
+    let descriptors: Vec<i32> = retry_on_intr(|| std::fs::read_dir("/proc/self/fd"))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|number| *number > 2)
+        .filter(|descriptor| *descriptor > 2)
         .collect();
-    for number in numbers {
-        // The one that the directory was read through is closed already, which is no matter.
-        let _ = nix::unistd::close(number);
+    for descriptor in descriptors {
+        // Fails for the descriptor of the directory listing, which is closed already.
+        let _ = nix::unistd::close(descriptor);
     }
     Ok(())
 }
 
-/// Starts the program again, in the same process, where SIGCHLD is ignored; returns where it is not.
+/// Executes the program again if SIGCHLD is ignored, and returns if it is not.
 ///
-/// With SIGCHLD ignored the kernel keeps no exit code of any child. To change that in place takes unsafe code, so `env` does it.
-/// Fails where `env` is missing; where it does not know the option (it is coreutils' of 2019), it says so and ends with 125.
-#[expect(clippy::disallowed_methods, reason = "this replaces the program by itself and starts no other")]
+/// If SIGCHLD is ignored, the kernel discards the exit codes of all children. Restoring it in place takes unsafe code, so
+/// `env` does it. An `env` that does not know the option (older than coreutils 8.31 of 2019) prints an error and exits
+/// with 125.
+///
+/// # Errors
+/// `env` is missing, or `/proc/self/status` cannot be read.
+#[expect(clippy::disallowed_methods, reason = "this executes the program itself again and starts no other")]
 pub fn restore_sigchld() -> io::Result<()> {
     const SIGCHLD_IGNORED: u64 = 1 << (17 - 1);
     let status = std::fs::read_to_string("/proc/self/status")?;
@@ -48,13 +54,14 @@ pub fn restore_sigchld() -> io::Result<()> {
     Err(command.exec())
 }
 
-/// What the daemon needs besides its services: files, sockets, log targets, eight hooks and eight custom commands, which
-/// hold six each while they run.
-const DESCRIPTORS: u64 = 64 + 16 * 6;
-/// What a service needs: a check that runs seven, and one where a process is watched. Its thread needs none.
-const DESCRIPTORS_A_SERVICE: u64 = 8;
+/// Number of descriptors that the daemon needs without its services.
+///
+/// These are files, sockets, log targets, eight hooks and eight custom commands. Each command needs six while it runs.
+const BASE_DESCRIPTORS: u64 = 64 + 16 * 6;
+/// Number of descriptors per service: seven for a running check, and one for a watched process.
+const DESCRIPTORS_PER_SERVICE: u64 = 8;
 
-/// The hard limit is too low. The services that find no descriptor wait for one until their time-out.
+/// The hard limit is too low. A check that gets no descriptor waits for one until its timeout.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "at most {hard} files may be open at a time, which is too few for {services} services: a check that finds no \
@@ -66,19 +73,24 @@ pub struct TooFewDescriptors {
     needed: u64,
 }
 
-/// The limit as it was before it was raised for the first time.
-static BEFORE: OnceLock<Rlimit> = OnceLock::new();
+/// The limit that the program was started with, once it has been raised.
+static ORIGINAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises the soft limit of open files to what so many services need, never above the hard one, and never lowers it.
+/// Raises the soft limit of open files to what this number of services needs.
+///
+/// It is never raised above the hard limit, and never lowered.
+///
+/// # Errors
+/// The hard limit is too low.
 pub fn raise_descriptor_limit(services: usize) -> Result<(), TooFewDescriptors> {
-    let needed = DESCRIPTORS.saturating_add(DESCRIPTORS_A_SERVICE.saturating_mul(services as u64));
+    let needed = BASE_DESCRIPTORS.saturating_add(DESCRIPTORS_PER_SERVICE.saturating_mul(services as u64));
     let limit = getrlimit(Resource::Nofile);
-    // None is no limit.
+    // `None` means no limit.
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     let raised = needed.min(hard);
     if raised > soft {
-        BEFORE.get_or_init(|| limit);
-        // It is within the hard limit, which needs no right; should it fail, nothing is worse than before.
+        ORIGINAL_LIMIT.get_or_init(|| limit);
+        // Needs no privilege, as it is within the hard limit. If it fails, the limit stays as it was.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
     }
     if needed > hard {
@@ -87,15 +99,15 @@ pub fn raise_descriptor_limit(services: usize) -> Result<(), TooFewDescriptors> 
     Ok(())
 }
 
-/// Gives a child that has just been started the limit that it would have without [`raise_descriptor_limit`]: with a higher
-/// one `select` breaks in a program that opens very many files, and one that closes all it may have takes longer.
+/// Sets the limit of a new child to the one that this program was started with.
 ///
-/// It inherits the raised one, as nothing safe could come between its fork and its start, and has that for its first
-/// moment. One that runs as another user by then, as `sudo` does, keeps it.
-pub fn give_back_limit(child: Pid) {
-    if let Some(before) = BEFORE.get() {
-        // A child that has ended needs none.
-        let _ = prlimit(Some(child), Resource::Nofile, *before);
+/// With a higher limit, `select` breaks in a program that opens very many files, and a program that closes all possible
+/// descriptors takes longer. The child has the raised limit for its first moment, as changing it between fork and exec
+/// takes unsafe code. A child that already runs as another user, such as `sudo`, keeps the raised limit.
+pub fn restore_limit(child: Pid) {
+    if let Some(original) = ORIGINAL_LIMIT.get() {
+        // Fails if the child has exited, or runs as another user.
+        let _ = prlimit(Some(child), Resource::Nofile, *original);
     }
 }
 
@@ -105,10 +117,10 @@ mod tests {
     use crate::testing::isolated::{alone, this_program};
 
     #[test]
-    fn no_descriptor_is_left() {
-        let (name, more) =
-            ("sys::startup::tests::no_descriptor_is_left", "exec 7</dev/null 201</dev/null; exec \"$@\"");
-        if alone(name, &["bash", "-c", more, "bash"], &this_program()) {
+    fn inherited_descriptors_are_closed() {
+        let (name, open_more) =
+            ("sys::startup::tests::inherited_descriptors_are_closed", "exec 7</dev/null 201</dev/null; exec \"$@\"");
+        if alone(name, &["bash", "-c", open_more, "bash"], &this_program()) {
             assert!(std::path::Path::new("/proc/self/fd/201").exists());
             close_descriptors().unwrap();
             let open: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|fd| fd.file_name()).collect();
@@ -117,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_raised_to_what_is_needed_and_not_above_the_hard_one() {
-        let name = "sys::startup::tests::the_limit_is_raised_to_what_is_needed_and_not_above_the_hard_one";
+    fn the_limit_is_raised_as_needed_up_to_the_hard_limit() {
+        let name = "sys::startup::tests::the_limit_is_raised_as_needed_up_to_the_hard_limit";
         if !alone(name, &["prlimit", "--nofile=1024:4096"], &this_program()) {
             return;
         }
@@ -133,9 +145,9 @@ mod tests {
         check(1, 1760, "");
         check(492, 4096, "");
         check(1000, 4096, "allow 8160 (systemd: LimitNOFILE=8160)");
-        // It may see the raised limit for a moment.
-        let look = "until [ $(ulimit -n) = 1024 ]; do sleep 0.01; done; ulimit -Hn";
-        let words = ["sh", "-c", look].map(String::from);
+        // The child may have the raised limit for a moment.
+        let script = "until [ $(ulimit -n) = 1024 ]; do sleep 0.01; done; ulimit -Hn";
+        let words = ["sh", "-c", script].map(String::from);
         let limits = crate::sys::process::Limits {
             deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
             grace: None,
@@ -146,8 +158,8 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_can_be_learnt() {
-        let name = "sys::startup::tests::exit_codes_can_be_learnt";
+    fn exit_codes_are_available_after_sigchld_is_restored() {
+        let name = "sys::startup::tests::exit_codes_are_available_after_sigchld_is_restored";
         if alone(name, &["env", "--ignore-signal=CHLD"], &this_program()) {
             restore_sigchld().unwrap();
             let words = ["sh", "-c", "exit 7"].map(String::from);
