@@ -1,7 +1,9 @@
-//! A log record as a line: plain text, JSON or journald, in the original's bytes.
+//! Formats a log record as a line of text, JSON or journald, with the same bytes as the original.
 //!
-//! Promises: pure; one record is one line whatever a check or BIRD printed (control characters are escaped); no `\n` at the end.
-//! Leaves out: where lines go (`log::targets`), and collecting records (`log::layer`).
+//! Guarantees: pure; one record is one line, whatever a check or BIRD printed, as control characters are escaped. The
+//! line does not end in `\n`.
+//!
+//! Out of scope: where lines go (`log::targets`), and collecting records (`log::layer`).
 
 use std::fmt::Write as _;
 
@@ -9,56 +11,56 @@ use syslog::Severity;
 
 use crate::config::settings::LogLevel;
 
-/// One thing that happened.
+/// One log record.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
-    /// Local time, `2017-07-23 09:43:28,995`.
+    /// Local time, such as `2017-07-23 09:43:28,995`.
     pub time: &'a str,
-    /// How bad it is.
+    /// The level.
     pub level: LogLevel,
-    /// Of this process.
+    /// The process id.
     pub pid: u32,
-    /// The service, or `MainThread`.
+    /// The service's name, or `MainThread`.
     pub thread: &'a str,
-    /// What happened.
+    /// The message.
     pub message: &'a str,
-    /// What the JSON form adds to records about the health of a service.
+    /// The service's state, which the JSON style adds to records about a service's health.
     pub about: Option<About<'a>>,
 }
 
-/// The service a record is about, and how it is.
+/// The service that a record is about, and its state.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
-    /// The address of its (first) prefix.
+    /// The address of its first prefix.
     pub ip_address: &'a str,
-    /// The length of its (first) prefix.
+    /// The length of its first prefix.
     pub prefix_length: u8,
-    /// Whether the assignment of the address is not looked at.
+    /// Whether the assignment of the address is not checked.
     pub ip_check_disabled: bool,
     /// `up`, `down` or `unknown`.
     pub status: &'a str,
 }
 
-/// How a record is written.
+/// The style of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// `TIME anycast-healthchecker[PID] LEVEL    THREAD MESSAGE`, the thread padded to the width.
+    /// `TIME anycast-healthchecker[PID] LEVEL    THREAD MESSAGE`, with the thread padded to `width`.
     Text {
         /// See [`crate::config::settings::Log::width`].
         width: usize,
     },
-    /// `TIME anycast-healthchecker[PID] THREAD MESSAGE`: what would have gone to standard error (`stderr_file`).
+    /// `TIME anycast-healthchecker[PID] THREAD MESSAGE`, for text meant for standard error (`stderr_file`).
     Bare,
     /// `anycast-healthchecker: {"asctime": ...}`.
     Json {
-        /// What stands before the object.
+        /// The text before the JSON object.
         prefix: &'static str,
     },
     /// `<N>THREAD - MESSAGE`.
     Journal,
 }
 
-/// The syslog severity of a level (RFC 5424 section 6.2.1), also journald's.
+/// Returns the syslog severity of a level (RFC 5424 section 6.2.1). journald uses the same.
 pub fn severity(level: LogLevel) -> Severity {
     match level {
         LogLevel::Debug => Severity::LOG_DEBUG,
@@ -69,13 +71,13 @@ pub fn severity(level: LogLevel) -> Severity {
     }
 }
 
-/// Appends `record` in `style` to `line`.
+/// Appends `record` to `line` in `style`.
 pub fn write(style: &Style, record: &Record<'_>, line: &mut String) {
-    // Writing to a String cannot fail, so the results of write! are of no interest.
+    // Writing to a String cannot fail, so the results of write! are ignored.
     match style {
         Style::Text { width } => {
             let (level, thread) = (level_name(record.level), record.thread);
-            // A greater width would panic.
+            // A larger width would panic.
             let width = (*width).min(u16::MAX.into());
             let _ = write!(line, "{} {PROGRAM}[{}] {level:8} {thread:width$} ", record.time, record.pid);
             escape_control(record.message, line);
@@ -108,7 +110,7 @@ fn level_name(level: LogLevel) -> &'static str {
     }
 }
 
-/// The keys, their order and the blanks between them are those of the original (Python's `json.dumps`).
+/// Appends the record as JSON. Keys, order and spaces are those of the original (Python's `json.dumps`).
 fn json(record: &Record<'_>, line: &mut String) {
     let (time, level, pid) = (record.time, level_name(record.level), record.pid);
     let _ = write!(line, r#"{{"asctime": "{time}", "levelname": "{level}", "process": {pid}, "message": "#);
@@ -122,7 +124,7 @@ fn json(record: &Record<'_>, line: &mut String) {
     line.push('}');
 }
 
-/// Python's `json.dumps` of a string: everything outside printable ASCII is escaped.
+/// Appends a string as Python's `json.dumps` does, with everything outside printable ASCII escaped.
 fn quote_json(text: &str, line: &mut String) {
     line.push('"');
     for c in text.chars() {
@@ -144,7 +146,7 @@ fn quote_json(text: &str, line: &mut String) {
     line.push('"');
 }
 
-/// A record stays one line, and a terminal that shows it is not driven by what a check printed.
+/// Appends a text with its control characters escaped, so that a check's output cannot break lines or control a terminal.
 fn escape_control(text: &str, line: &mut String) {
     for c in text.chars() {
         match c {
@@ -155,7 +157,7 @@ fn escape_control(text: &str, line: &mut String) {
     }
 }
 
-/// Bytes as Python prints them (`b'err\n'`), which is how the original logs a check's output.
+/// Formats bytes as Python prints them (`b'err\n'`). The original logs a check's output like this.
 pub fn python_bytes(bytes: &[u8]) -> String {
     let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
     let mut text = format!("b{quote}");

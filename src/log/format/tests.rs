@@ -1,4 +1,4 @@
-//! Against what the original wrote: whole logs in `tests/data/log/`, and cases they lack.
+//! Compares with the original's logs in `tests/data/log/`, and tests cases that they lack.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn check(style: Style, record: Record<'_>, expected: &str) {
 }
 
 #[test]
-fn lines_of_the_original() {
+fn text_lines_are_those_of_the_original() {
     let text = Style::Text { width: 17 };
     check(
         text.clone(),
@@ -32,7 +32,7 @@ fn lines_of_the_original() {
         record("two\nlines \u{1b}[31m\tand a tab"),
         "2026-11-22 10:05:34,116 anycast-healthchecker[18195] WARNING  MainThread        two\\nlines \\u{1b}[31m\tand a tab",
     );
-    // A section may have a name of any length.
+    // A section's name may have any length.
     let padded = format!("{:65535}", "MainThread");
     check(
         Style::Text { width: 100_000 },
@@ -44,7 +44,7 @@ fn lines_of_the_original() {
 }
 
 #[test]
-fn json_of_the_original() {
+fn json_lines_are_those_of_the_original() {
     let version = env!("CARGO_PKG_VERSION");
     let about = About { ip_address: "10.52.12.1", prefix_length: 32, ip_check_disabled: false, status: "unknown" };
     check(
@@ -60,7 +60,7 @@ fn json_of_the_original() {
 }
 
 #[test]
-fn bytes_as_python_prints_them() {
+fn bytes_are_formatted_as_python_prints_them() {
     assert_eq!(python_bytes(b"err\n"), r"b'err\n'");
     assert_eq!(python_bytes(b"it's"), r#"b"it's""#);
     assert_eq!(python_bytes(b"'\"\\\x00\xff\t"), r#"b'\'"\\\x00\xff\t'"#);
@@ -68,7 +68,7 @@ fn bytes_as_python_prints_them() {
 
 proptest::proptest! {
     #[test]
-    fn a_record_is_one_line_and_its_json_can_be_read(message: String) {
+    fn a_record_is_one_line_and_its_json_can_be_parsed(message: String) {
         for style in [Style::Text { width: 11 }, Style::Bare, Style::Journal, Style::Json { prefix: "" }] {
             let mut line = String::new();
             write(&style, &record(&message), &mut line);
@@ -81,7 +81,7 @@ proptest::proptest! {
     }
 }
 
-/// Takes each line of a log of the original apart, and expects the same bytes back.
+/// Parses each line of an original log, and expects the same bytes when it is formatted again.
 fn check_log(log: &str, end: char, style: &Style, width: usize) {
     let mut lines = 0;
     for line in log.split_terminator(end) {
@@ -93,7 +93,7 @@ fn check_log(log: &str, end: char, style: &Style, width: usize) {
         let (level_start, thread_start) = (pid_end + 2, pid_end + 11);
         let level = level(body[level_start..thread_start].trim_end());
         let (thread, _) = body[thread_start..].split_once(' ').unwrap();
-        // A thread whose name is longer than any section's makes the column wider.
+        // A thread's name that is longer than any section's makes the column wider.
         let message = thread_start + width.max(thread.len()) + 1;
         let record = Record {
             time: &body[..23],
@@ -118,7 +118,7 @@ fn level(name: &str) -> LogLevel {
 }
 
 #[test]
-fn whole_logs_of_the_original() {
+fn whole_text_logs_of_the_original_are_reproduced() {
     let width = "foo1IPv6.bar.com".len() + 1;
     let style = Style::Text { width };
     check_log(include_str!("../../../tests/data/log/text.log"), '\n', &style, width);
@@ -156,13 +156,13 @@ fn check_json_log(log: &str, end: char) {
 }
 
 #[test]
-fn whole_json_logs_of_the_original() {
+fn whole_json_logs_of_the_original_are_reproduced() {
     check_json_log(include_str!("../../../tests/data/log/json.log"), '\n');
     check_json_log(include_str!("../../../tests/data/log/syslog-json.log"), '\0');
 }
 
 #[test]
-fn a_whole_journal_of_the_original() {
+fn a_whole_journal_of_the_original_is_reproduced() {
     let log = include_str!("../../../tests/data/log/journal.log");
     for line in log.lines() {
         let (thread, message) = line[3..].split_once(" - ").unwrap();
