@@ -1,10 +1,14 @@
-//! From `tracing` events to lines in the queues of the log's targets.
+//! Turns `tracing` events into lines, and puts them into the queues of the log's targets.
 //!
-//! Promises: an event below the level costs next to nothing; a record is formatted once a style; no thread ever waits
-//! for a target (`log::queue`); level and targets can be replaced while events come.
-//! An event may carry two fields beside its message: `critical = true`, a level that `tracing` lacks, and
-//! `status = "up"`, which marks it as one about the health of the thread's service (see [`set_subject`]).
-//! Leaves out: the bytes of a line (`log::format`) and what becomes of it (`log::targets`).
+//! An event may have two fields besides its message: `critical = true`, a level that `tracing` lacks, and `status =
+//! "up"`, which marks it as a record about the health of the thread's service (see [`set_subject`]).
+//!
+//! Guarantees: an event below the level costs next to nothing. A record is formatted once per style. Level and targets
+//! can be replaced while events are logged.
+//!
+//! Blocking: none; no thread waits for a target (`log::queue`).
+//!
+//! Out of scope: the bytes of a line (`log::format`), and writing it (`log::targets`).
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
@@ -21,7 +25,7 @@ use crate::log::format::{self, About, Record, Style};
 use crate::log::queue::Queue;
 use crate::log::syslog;
 
-/// Who a thread's records are from.
+/// The service that a thread's records are about.
 #[derive(Clone, Debug)]
 pub struct Subject {
     name: String,
@@ -53,98 +57,100 @@ thread_local! {
     static SUBJECT: RefCell<Option<Subject>> = const { RefCell::new(None) };
 }
 
-/// Makes this thread's records those of a service. Threads that have no name say `MainThread`, as the original's do.
+/// Sets the service that this thread's records are about.
+///
+/// Records of other threads have the name `MainThread`, as in the original.
 pub fn set_subject(subject: Subject) {
     SUBJECT.set(Some(subject));
 }
 
-/// Makes what is logged meanwhile a service's, on a thread that works for all of them.
+/// Calls `log` with another subject, in a thread that logs about several services.
 pub fn with_subject(subject: Subject, log: impl FnOnce()) {
-    let before = SUBJECT.replace(Some(subject));
+    let previous = SUBJECT.replace(Some(subject));
     log();
-    SUBJECT.set(before);
+    SUBJECT.set(previous);
 }
 
-/// One target: how its lines look and the queue that they go into.
+/// One target of the log: the style of its lines, and its queue.
 #[derive(Clone)]
 pub struct Target {
-    /// How a record is written.
+    /// The style of its lines.
     pub style: Style,
-    /// What stands around a line.
+    /// How its lines are delimited.
     pub frame: Frame,
-    /// Where its lines go.
+    /// The queue that its lines go into.
     pub queue: Queue,
 }
 
-/// What stands around a line.
+/// How lines are delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// A line of a file or of stdout, ended by `\n`.
+    /// A line of a file or of stdout, ending in `\n`.
     Line,
     /// A datagram of `log_server`, see [`syslog::Datagram`].
     Datagram,
 }
 
-/// All targets.
+/// All targets of the log.
 #[derive(Default)]
 pub struct Targets {
-    /// Where the log goes.
+    /// The targets of log records.
     pub log: Vec<Target>,
-    /// Where goes what would otherwise be written to standard error, if anywhere.
+    /// The target of text that would otherwise be written to standard error.
     pub stderr: Option<Target>,
 }
 
-/// The layer to be put on a registry; clones are the same layer.
+/// The layer for a `tracing` registry. Clones are the same layer.
 #[derive(Clone)]
-pub struct Lines(Arc<Recorder>);
+pub struct LogLayer(Arc<Recorder>);
 
-/// What all threads share: which records are wanted, and where they go.
+/// State shared by all threads: the log level and the targets.
 pub struct Recorder {
     level: AtomicU8,
     pid: u32,
-    // Locked for as long as it takes to copy or replace the pointer, never while a line is made.
+    // Locked only while the pointer is copied or replaced, never while a line is formatted.
     targets: RwLock<Arc<Targets>>,
 }
 
-impl Lines {
-    /// A layer without targets.
-    pub fn new(level: LogLevel) -> Lines {
-        let (level, targets) = (AtomicU8::new(level as u8), RwLock::default());
-        Lines(Arc::new(Recorder { level, pid: std::process::id(), targets }))
+impl LogLayer {
+    /// Creates a layer without targets.
+    pub fn new(level: LogLevel) -> LogLayer {
+        let level = AtomicU8::new(level as u8);
+        LogLayer(Arc::new(Recorder { level, pid: std::process::id(), targets: RwLock::default() }))
     }
 
-    /// What is behind the layer.
+    /// Returns the shared state behind the layer.
     pub fn recorder(&self) -> &Arc<Recorder> {
         &self.0
     }
 }
 
 impl Recorder {
-    /// From now on, records of `level` and worse go to each of `targets`.
+    /// Replaces the level and the targets of all later records.
     pub fn replace(&self, level: LogLevel, targets: Targets) {
         *self.targets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(targets);
         self.level.store(level as u8, Ordering::Relaxed);
-        // `tracing` remembers for each event of the program whether it is wanted.
+        // `tracing` caches for each callsite whether it is enabled.
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// What the log says of itself: a record for every target but the one of the name `except`, whatever the level.
-    pub fn say(&self, level: LogLevel, message: &str, except: Option<&str>) {
+    /// Logs a message about the log itself, whatever the level, to every target except the one named `except`.
+    pub fn log(&self, level: LogLevel, message: &str, except: Option<&str>) {
         let targets = self.targets();
         let targets = targets.log.iter().filter(|target| Some(target.queue.name()) != except);
-        self.queue(level, message, None, targets);
+        self.enqueue(level, message, None, targets);
     }
 
-    /// What would be written to standard error: a record a line, each to its own target. False where there is none.
-    pub fn say_on_stderr(&self, text: &str) -> bool {
+    /// Logs text meant for standard error, one record per line. Returns false if it has no target.
+    pub fn log_stderr(&self, text: &str) -> bool {
         let targets = self.targets();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            self.queue(LogLevel::Critical, line.trim_end(), None, targets.stderr.iter());
+            self.enqueue(LogLevel::Critical, line.trim_end(), None, targets.stderr.iter());
         }
         targets.stderr.is_some()
     }
 
-    fn wants(&self, level: LogLevel) -> bool {
+    fn is_enabled(&self, level: LogLevel) -> bool {
         level as u8 >= self.level.load(Ordering::Relaxed)
     }
 
@@ -152,7 +158,8 @@ impl Recorder {
         self.targets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn queue<'a>(
+    /// Formats a record of this thread's subject and offers it to the queues of `targets`.
+    fn enqueue<'a>(
         &self,
         level: LogLevel,
         message: &str,
@@ -173,15 +180,15 @@ impl Recorder {
     }
 }
 
-/// Writes the record once for each run of targets of one style.
+/// Offers the record to each target. It is formatted once for consecutive targets of the same style.
 fn offer<'a>(record: &Record<'_>, targets: impl Iterator<Item = &'a Target>) {
     let mut line = String::with_capacity(192 + record.message.len());
-    let mut written = None;
+    let mut formatted = None;
     for Target { style, frame, queue } in targets {
-        if written != Some(style) {
+        if formatted != Some(style) {
             line.clear();
             format::write(style, record, &mut line);
-            written = Some(style);
+            formatted = Some(style);
         }
         match frame {
             Frame::Line => {
@@ -194,28 +201,29 @@ fn offer<'a>(record: &Record<'_>, targets: impl Iterator<Item = &'a Target>) {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LogLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // A critical record is an error to `tracing`: whether it is wanted shows in its fields only.
-        self.0.wants(level_of(metadata.level())) || *metadata.level() == Level::ERROR
+        // `tracing` sees a critical record as an error; only its fields, which are not known here, tell them apart.
+        self.0.is_enabled(level_of(metadata.level())) || *metadata.level() == Level::ERROR
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         let levels = [Level::TRACE, Level::INFO, Level::WARN];
-        let wanted = levels.into_iter().find(|level| self.0.wants(level_of(level)));
-        Some(LevelFilter::from_level(wanted.unwrap_or(Level::ERROR)))
+        let lowest = levels.into_iter().find(|level| self.0.is_enabled(level_of(level)));
+        Some(LevelFilter::from_level(lowest.unwrap_or(Level::ERROR)))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = if fields.critical { LogLevel::Critical } else { level_of(event.metadata().level()) };
-        if self.0.wants(level) {
-            self.0.queue(level, &fields.message, fields.status.as_deref(), self.0.targets().log.iter());
+        if self.0.is_enabled(level) {
+            self.0.enqueue(level, &fields.message, fields.status.as_deref(), self.0.targets().log.iter());
         }
     }
 }
 
+/// The fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -235,7 +243,7 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Else it would come in quotes.
+        // The default implementation would quote it.
         self.record_debug(field, &format_args!("{value}"));
     }
 
@@ -253,7 +261,7 @@ fn level_of(level: &Level) -> LogLevel {
     }
 }
 
-/// The local time as Python's logging prints it.
+/// Returns the local time as Python's logging prints it.
 fn now() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S,%3f").to_string()
 }

@@ -1,8 +1,11 @@
-//! Whole lines into a descriptor: stdout, or a file that is already open.
+//! Writes whole lines to a descriptor: stdout, or an open file.
 //!
-//! Promises: nothing but one `write` a batch; after a write that ended inside a line (the disk is full) the next line begins
-//! afresh; lines that were not written whole are counted; a descriptor that does not block is waited for, but not for ever.
-//! Leaves out: which file it is (`log::rotating_file`), and telling of trouble (`log::queue`).
+//! Guarantees: one `write` call per batch. After a write that ended inside a line (such as on a full disk), the next line
+//! starts on a new line. Lines that were not written completely are counted.
+//!
+//! Blocking: the caller, on the descriptor; for a nonblocking descriptor at most [`WRITE_TIMEOUT`] per wait.
+//!
+//! Out of scope: which file it is (`log::rotating_file`), and reporting failures (`log::queue`).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,64 +17,68 @@ use rustix::io::Errno;
 use crate::log::queue::{Sink, WriteError};
 use crate::sys::poll::poll_until;
 
-/// How long to wait for a descriptor that others have set not to block.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time to wait for a descriptor that another process has made nonblocking.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A descriptor that lines are written to.
 pub struct Stream<F> {
     descriptor: F,
-    /// The last thing written is a part of a line.
-    torn: bool,
+    /// Whether the last write ended inside a line.
+    in_partial_line: bool,
 }
 
 /// A write that failed.
 #[derive(Debug)]
 pub struct Unwritten {
-    /// How many bytes were written.
+    /// Number of written bytes.
     pub written: usize,
-    /// How many of these were whole lines. What is behind them is lost.
+    /// Number of these bytes that form whole lines. The rest is lost.
     pub whole: usize,
-    /// What the kernel says.
+    /// The error of the system call.
     pub source: io::Error,
 }
 
 impl<F: AsFd> Stream<F> {
-    /// Lines go to the end of `descriptor`.
+    /// Creates a stream that writes to `descriptor`.
     pub fn new(descriptor: F) -> Stream<F> {
-        Stream { descriptor, torn: false }
+        Stream { descriptor, in_partial_line: false }
     }
 
     /// Writes `lines`, each of which ends in `\n`.
-    pub fn put(&mut self, lines: &[u8]) -> Result<(), Unwritten> {
-        if self.torn {
+    ///
+    /// # Errors
+    /// How much was written before a system call failed.
+    pub fn write_lines(&mut self, lines: &[u8]) -> Result<(), Unwritten> {
+        if self.in_partial_line {
             self.write(b"\n").map_err(|(_, source)| Unwritten { written: 0, whole: 0, source })?;
-            self.torn = false;
+            self.in_partial_line = false;
         }
         self.write(lines).map_err(|(written, source)| {
             let whole = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-            self.torn = whole < written;
+            self.in_partial_line = whole < written;
             Unwritten { written, whole, source }
         })
     }
 
-    /// Writes all, or says how much and why not more.
+    /// Writes all bytes. The error holds the number of written bytes.
     fn write(&self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut written = 0;
         while written < bytes.len() {
             match rustix::io::write(&self.descriptor, &bytes[written..]) {
                 Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
-                Ok(more) => written += more,
+                Ok(count) => written += count,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if self.takes_more() => {}
+                Err(Errno::AGAIN) if self.wait_until_writable() => {}
                 Err(errno) => return Err((written, errno.into())),
             }
         }
         Ok(())
     }
 
-    fn takes_more(&self) -> bool {
+    /// Waits until the descriptor is writable. Returns false if that takes too long.
+    fn wait_until_writable(&self) -> bool {
         let mut fds = [PollFd::new(&self.descriptor, PollFlags::OUT)];
-        poll_until(&mut fds, Instant::now().checked_add(PATIENCE))
+        poll_until(&mut fds, Instant::now().checked_add(WRITE_TIMEOUT))
     }
 }
 
@@ -81,20 +88,20 @@ impl<F> AsRef<F> for Stream<F> {
     }
 }
 
-/// How many lines these are.
-pub fn count(lines: &[u8]) -> u64 {
+/// Returns the number of lines.
+pub fn count_lines(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Why stdout takes no lines.
+/// Lines could not be written to stdout.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to stdout: {0}; log lines are lost until it takes them again")]
 pub struct StdoutError(#[source] pub io::Error);
 
 impl<F: AsFd + Send + 'static> Sink for Stream<F> {
-    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError> {
-        self.put(lines).map_err(|Unwritten { whole, source, .. }| WriteError {
-            lines: count(&lines[whole..]),
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), WriteError> {
+        self.write_lines(lines).map_err(|Unwritten { whole, source, .. }| WriteError {
+            lines: count_lines(&lines[whole..]),
             why: Box::new(StdoutError(source)),
         })
     }

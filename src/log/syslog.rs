@@ -1,19 +1,22 @@
-//! Log lines as syslog datagrams to `log_server`.
+//! Sends log lines as syslog datagrams to `log_server`.
 //!
-//! Promises: sockets are never connected, so that an ICMP error (nobody listens) costs no line; a name is resolved again
-//! after a failure and every [`RESOLVE_AGAIN`], by the target's own thread, which alone waits for DNS; where it cannot be
-//! resolved any more, the last addresses are used on; IPv4 or IPv6, whichever takes the datagram; a line that
-//! no datagram can hold is cut.
-//! Leaves out: the line in a datagram (`log::format`). Whether anyone received a datagram cannot be known.
+//! Guarantees: sockets are never connected, so that an ICMP error (no process listens) costs no line. A name is resolved
+//! again after a failure and every [`RESOLVE_INTERVAL`]. If it can no longer be resolved, the last addresses are still
+//! used. A datagram is sent to the first address, IPv4 or IPv6, that accepts it. A line that is too long for a datagram
+//! is truncated.
 //!
-//! The crate `syslog` provides the facility, the severities, the trait of formatters and the UDP backend. Three of its parts
-//! cannot keep what the original or this module promises, so they are replaced (the tests show each):
+//! Blocking: the target's thread, on DNS and on the socket.
+//!
+//! Out of scope: the line in a datagram (`log::format`). Whether a datagram was received is unknown.
+//!
+//! The crate `syslog` provides the facility, the severities, the formatter trait and the UDP backend. Three of its parts
+//! do not meet the guarantees of the original or of this module, so they are replaced (the tests show each):
 //! - [`Formatter3164`](::syslog::Formatter3164) writes a UTC time stamp of its own before each line and no NUL after it:
 //!   [`Datagram`] writes the original's bytes.
 //! - [`udp`](::syslog::udp) resolves the server's name once, keeps its first address only, and sends through a socket that
-//!   can block without limit: [`Syslog`] makes the backend, anew for each address.
-//! - [`Logger`](::syslog::Logger) formats and sends in one call: here a line is formatted by the thread that logs it and sent
-//!   by another.
+//!   can block without limit: [`Syslog`] creates a backend for each address.
+//! - [`Logger`](::syslog::Logger) formats and sends in one call: here the thread that logs a line formats it, and another
+//!   thread sends it.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -29,35 +32,35 @@ use crate::log::format::severity;
 use crate::log::queue::{Sink, WriteError};
 use crate::sys::poll::poll_until;
 
-/// How long an address is trusted.
-pub const RESOLVE_AGAIN: Duration = Duration::from_secs(60);
+/// Time after which a name is resolved again.
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long after a resolution, good or bad, a failure may cause the next.
-const RESOLVE_PAUSE: Duration = Duration::from_secs(5);
+/// Minimum time between two resolutions, even after failures.
+const MIN_RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a line waits for room in the socket's buffer while the network is slow.
+/// Maximum time to wait for space in the socket's buffer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest datagram; UDP over IPv4 ends at 65,507 bytes.
+/// Maximum length of a datagram. UDP over IPv4 allows 65,507 bytes.
 const MAX_DATAGRAM_LEN: usize = 65_000;
 
 /// Why lines are lost.
 #[derive(Debug, thiserror::Error)]
 pub enum SyslogError {
-    /// The name is unknown, or there is no DNS.
+    /// The name is unknown, or DNS is unavailable.
     #[error("cannot resolve log_server {host}: {source}; lines for it are lost until that is mended")]
     Resolve {
-        /// `log_server`.
+        /// The configured `log_server`.
         host: String,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// There is no route, or no socket.
+    /// There is no route, or no socket could be created.
     #[error("cannot send to log_server {address}: {source}; lines for it are lost until that is mended")]
     Send {
-        /// Its address and port.
+        /// The server's address and port.
         address: SocketAddr,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
 }
@@ -71,7 +74,7 @@ impl<T: Display> LogFormat<T> for Datagram {
     }
 }
 
-/// The datagram of a line, of the original's facility.
+/// Returns the datagram of a line, with the original's facility.
 pub fn datagram(level: LogLevel, line: &str) -> Vec<u8> {
     let mut datagram = Vec::with_capacity(line.len() + "<14>\0".len());
     // Writing to a Vec cannot fail.
@@ -79,34 +82,40 @@ pub fn datagram(level: LogLevel, line: &str) -> Vec<u8> {
     datagram
 }
 
-/// A syslog server. It is resolved with the first line.
+/// A syslog server. Its name is resolved when the first line is sent.
 pub struct Syslog {
     host: String,
     port: u16,
-    /// What the name stands for, the one that took the last datagram in front.
+    /// The resolved addresses, starting with the one that accepted the last datagram.
     addresses: Vec<SocketAddr>,
-    resolved: Option<Instant>,
-    failed: bool,
-    /// Of the first address.
+    /// Time of the last resolution, successful or not.
+    resolved_at: Option<Instant>,
+    /// Whether the last batch was not sent completely.
+    has_failed: bool,
+    /// The socket for the first address.
     backend: Option<LoggerBackend>,
 }
 
 impl Syslog {
-    /// The server at `host`, which is an address or a name.
+    /// Creates a client of the server at `host`, an address or a name. It resolves and sends nothing yet.
     pub fn new(host: String, port: u16) -> Syslog {
-        Syslog { host, port, addresses: Vec::new(), resolved: None, failed: false, backend: None }
+        Syslog { host, port, addresses: Vec::new(), resolved_at: None, has_failed: false, backend: None }
     }
 
-    /// Resolves the name where that is due. Fails where no address is known.
+    /// Resolves the name if that is due.
+    ///
+    /// # Errors
+    /// No address is known.
     fn resolve(&mut self) -> Result<(), SyslogError> {
-        let age = if self.failed || self.addresses.is_empty() { RESOLVE_PAUSE } else { RESOLVE_AGAIN };
+        let interval =
+            if self.has_failed || self.addresses.is_empty() { MIN_RESOLVE_INTERVAL } else { RESOLVE_INTERVAL };
         let mut error = io::ErrorKind::NotFound.into();
-        if self.resolved.is_none_or(|resolved| resolved.elapsed() >= age) {
+        if self.resolved_at.is_none_or(|at| at.elapsed() >= interval) {
             match (&*self.host, self.port).to_socket_addrs() {
-                Ok(found) => self.know(found.collect()),
+                Ok(addresses) => self.set_addresses(addresses.collect()),
                 Err(source) => error = source,
             }
-            self.resolved = Some(Instant::now());
+            self.resolved_at = Some(Instant::now());
         }
         if self.addresses.is_empty() {
             return Err(SyslogError::Resolve { host: self.host.clone(), source: error });
@@ -114,14 +123,16 @@ impl Syslog {
         Ok(())
     }
 
-    fn know(&mut self, found: Vec<SocketAddr>) {
-        let known = found.len() == self.addresses.len() && found.iter().all(|one| self.addresses.contains(one));
-        if !known && !found.is_empty() {
-            (self.addresses, self.backend) = (found, None);
+    /// Replaces the addresses, unless they are the same in another order, or none.
+    fn set_addresses(&mut self, new: Vec<SocketAddr>) {
+        let is_same = new.len() == self.addresses.len() && new.iter().all(|one| self.addresses.contains(one));
+        if !is_same && !new.is_empty() {
+            self.addresses = new;
+            self.backend = None;
         }
     }
 
-    /// Tries the addresses in turn.
+    /// Sends a datagram to the first address that accepts it.
     fn send(&mut self, datagram: &[u8]) -> Result<(), SyslogError> {
         let mut result = Ok(());
         for _ in 0..self.addresses.len() {
@@ -143,7 +154,7 @@ impl Syslog {
         };
         let backend = self.backend.insert(backend);
         match backend.write(datagram) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait_for_room(backend) => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait_until_writable(backend) => {
                 backend.write(datagram).map(drop)
             }
             result => result.map(drop),
@@ -153,20 +164,21 @@ impl Syslog {
 
 impl Sink for Syslog {
     /// Sends each line, which ends in NUL, as a datagram of its own.
-    fn put(&mut self, lines: &[u8]) -> Result<(), WriteError> {
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), WriteError> {
         let datagrams = || lines.split_inclusive(|byte| *byte == b'\0');
         self.resolve().map_err(|why| WriteError { lines: datagrams().count() as u64, why: Box::new(why) })?;
-        let mut loss: Option<WriteError> = None;
+        let mut error: Option<WriteError> = None;
         for datagram in datagrams() {
-            if let Err(why) = self.send(&cut(datagram)) {
-                loss.get_or_insert(WriteError { lines: 0, why: Box::new(why) }).lines += 1;
+            if let Err(why) = self.send(&truncate(datagram)) {
+                error.get_or_insert(WriteError { lines: 0, why: Box::new(why) }).lines += 1;
             }
         }
-        self.failed = loss.is_some();
-        loss.map_or(Ok(()), Err)
+        self.has_failed = error.is_some();
+        error.map_or(Ok(()), Err)
     }
 }
 
+/// Creates a nonblocking socket of the address's family.
 fn bind_for(address: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
@@ -174,15 +186,15 @@ fn bind_for(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Waits until the socket's buffer has room again; false where that takes too long.
-fn wait_for_room(backend: &LoggerBackend) -> bool {
-    let until = Instant::now() + SEND_TIMEOUT;
+/// Waits until the socket's buffer has space. Returns false if that takes too long.
+fn wait_until_writable(backend: &LoggerBackend) -> bool {
+    let deadline = Instant::now() + SEND_TIMEOUT;
     matches!(backend, LoggerBackend::Udp(socket, _)
-        if poll_until(&mut [PollFd::new(socket, PollFlags::OUT)], Some(until)))
+        if poll_until(&mut [PollFd::new(socket, PollFlags::OUT)], Some(deadline)))
 }
 
-/// What a datagram can hold of a line: it ends with a whole character, and NUL.
-fn cut(line: &[u8]) -> Cow<'_, [u8]> {
+/// Truncates a line to the length of a datagram, at the end of a character and with NUL at the end.
+fn truncate(line: &[u8]) -> Cow<'_, [u8]> {
     if line.len() <= MAX_DATAGRAM_LEN {
         return line.into();
     }

@@ -1,10 +1,15 @@
-//! From settings to running targets: stdout, a file, a syslog server, each behind a queue with a thread of its own.
+//! Starts the configured targets of the log: stdout, a file, a syslog server, each with its own queue and thread.
 //!
-//! Promises: no target can block, slow or end the daemon, nor another target. Whatever befalls one is told once when it
-//! begins, in the others (what fails also on standard error; that a target is slow not, as a check's thread
-//! finds that out and must not wait for standard error), and once when it is over, in all. Targets can be replaced
-//! while the daemon runs; those that stay the same go on undisturbed.
-//! Leaves out: the lines themselves (`log::layer`, `log::format`).
+//! Guarantees: no target can block, slow down or end the daemon or another target. A target's problem is reported once in
+//! the other targets when it begins, and once in all targets when it is over. A failing target is also reported on
+//! standard error. A slow one is not, as a check thread detects it and must not wait for standard error. Targets can be
+//! replaced while the daemon runs, and unchanged targets keep running.
+//!
+//! Blocking: a stop or a change of targets, for at most [`FLUSH_TIMEOUT`].
+//!
+//! Shutdown: dropping the [`LogHandle`] writes the queued lines.
+//!
+//! Out of scope: the lines themselves (`log::layer`, `log::format`).
 
 use std::io;
 use std::panic;
@@ -19,46 +24,46 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::config::settings::{Log, LogLevel};
 use crate::log::format::Style;
-use crate::log::layer::{Frame, Lines, Recorder, Target, Targets};
+use crate::log::layer::{Frame, LogLayer, Recorder, Target, Targets};
 use crate::log::queue::{self, Queue, Sink, SinkHealth};
 use crate::log::rotating_file::{RotatingFile, Rotation};
 use crate::log::stream::Stream;
 use crate::log::syslog::Syslog;
 use crate::sys::poll::poll_until;
 
-/// How long a stop or a change of targets waits for lines to be written out. A target that is stuck is left behind.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Maximum time that a stop or a change of targets waits for queued lines. A stuck target is abandoned.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The running targets; dropping it writes out what waits, for 0.1 s at most.
+/// The running targets. Dropping it writes the queued lines, for 0.1 s at most.
 pub struct LogHandle {
-    lines: Lines,
+    layer: LogLayer,
     running: Vec<RunningSink>,
     dropped: Dropped,
 }
 
-/// How many lines are lost so far, over all targets. Clones are the same count.
+/// The number of lines lost by all targets. Clones are the same count.
 #[derive(Clone, Debug, Default)]
 pub struct Dropped(Arc<AtomicU64>);
 
 impl Dropped {
-    /// The count.
+    /// Returns the count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Starts the targets that are configured: stdout where there is neither a file nor a server, as the original has it.
+/// Starts the configured targets: stdout if there is neither a file nor a server, as in the original.
 ///
-/// Nothing is opened or resolved here: the targets' threads do that, with the first line, and say what fails.
-pub fn start(log: &Log) -> (Lines, LogHandle) {
-    let lines = Lines::new(log.level);
-    let mut guards = LogHandle { lines: lines.clone(), running: Vec::new(), dropped: Dropped::default() };
-    guards.reconfigure(log);
-    (lines, guards)
+/// Targets' threads open files and resolve names with the first line, and report failures.
+pub fn start(log: &Log) -> (LogLayer, LogHandle) {
+    let layer = LogLayer::new(log.level);
+    let mut handle = LogHandle { layer: layer.clone(), running: Vec::new(), dropped: Dropped::default() };
+    handle.reconfigure(log);
+    (layer, handle)
 }
 
 impl LogHandle {
-    /// From now on the log goes where `log` says, with its level. Returns after 0.1 s at most.
+    /// Replaces level and targets by those of `log`. Returns after 0.1 s at most.
     pub fn reconfigure(&mut self, log: &Log) {
         let mut old = std::mem::take(&mut self.running);
         let text = Style::Text { width: log.width };
@@ -83,43 +88,48 @@ impl LogHandle {
         }
         let stderr = log.stderr_file.as_ref().map(|path| file("stderr_file", path));
         let stderr = stderr.or(server.filter(|_| log.stderr_server));
-        targets.stderr = stderr.and_then(|place| self.target(place, Style::Bare, &mut old));
-        self.lines.recorder().replace(log.level, targets);
-        finish(old);
+        targets.stderr = stderr.and_then(|destination| self.target(destination, Style::Bare, &mut old));
+        self.layer.recorder().replace(log.level, targets);
+        stop(old);
     }
 
-    /// How many lines are lost so far.
+    /// Returns the count of lost lines.
     pub fn dropped(&self) -> Dropped {
         self.dropped.clone()
     }
 
-    /// From now on the message of a thread that panics goes to `stderr_file` or the server (`stderr_log_server`), where
-    /// either is configured, instead of standard error: the original's unhandled exceptions go there.
+    /// Writes the messages of later panics to `stderr_file` or the server (`stderr_log_server`), if either is configured.
+    ///
+    /// The original writes unhandled exceptions there. Without either, they go to standard error.
     pub fn redirect_panics(&self) {
-        let (recorder, before) = (Arc::downgrade(self.lines.recorder()), panic::take_hook());
+        let recorder = Arc::downgrade(self.layer.recorder());
+        let default_hook = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            let said = recorder.upgrade().is_some_and(|recorder| recorder.say_on_stderr(&panic.to_string()));
-            if !said {
-                before(panic);
+            let logged = recorder.upgrade().is_some_and(|recorder| recorder.log_stderr(&panic.to_string()));
+            if !logged {
+                default_hook(panic);
             }
         }));
     }
 
-    /// The target at `place`: one that runs already, of `old` or as the place of another target, or a new one.
-    fn target(&mut self, place: Destination, style: Style, old: &mut Vec<RunningSink>) -> Option<Target> {
-        if let Some(at) = old.iter().position(|running| running.place.is(&place)) {
+    /// Returns the target at `destination`: a running one, taken from `old` or shared, or a new one.
+    ///
+    /// `None` if no thread can be spawned.
+    fn target(&mut self, destination: Destination, style: Style, old: &mut Vec<RunningSink>) -> Option<Target> {
+        if let Some(at) = old.iter().position(|running| running.destination.is(&destination)) {
             self.running.push(old.swap_remove(at));
-        } else if !self.running.iter().any(|running| running.place.is(&place)) {
-            self.running.push(self.run(place.clone())?);
+        } else if !self.running.iter().any(|running| running.destination.is(&destination)) {
+            self.running.push(self.start(destination.clone())?);
         }
-        let queue = self.running.iter().find(|running| running.place.is(&place))?.queue.clone();
-        let frame = if matches!(place, Destination::Server { .. }) { Frame::Datagram } else { Frame::Line };
+        let queue = self.running.iter().find(|running| running.destination.is(&destination))?.queue.clone();
+        let frame = if matches!(destination, Destination::Server { .. }) { Frame::Datagram } else { Frame::Line };
         Some(Target { style, frame, queue })
     }
 
-    fn run(&self, place: Destination) -> Option<RunningSink> {
-        let name = place.name();
-        let started = match place.clone() {
+    /// Starts the thread of a new target.
+    fn start(&self, destination: Destination) -> Option<RunningSink> {
+        let name = destination.name();
+        let started = match destination.clone() {
             Destination::Stdout => self.queue(name, Stream::new(io::stdout())),
             Destination::File { path, rotation, .. } => {
                 self.queue(name.clone(), RotatingFile::new(name, path, rotation))
@@ -127,31 +137,33 @@ impl LogHandle {
             Destination::Server { host, port } => self.queue(name, Syslog::new(host, port)),
         };
         if started.is_none() {
-            let sentence = format!("cannot start a thread for {}: it gets no line until the next reload", place.name());
-            tell(self.lines.recorder(), &place.name(), SinkHealth::Fails, &sentence);
+            let name = destination.name();
+            let sentence = format!("cannot start a thread for {name}: it gets no line until the next reload");
+            report(self.layer.recorder(), &name, SinkHealth::Failing, &sentence);
         }
-        started.map(|(queue, guard)| RunningSink { place, queue, guard })
+        started.map(|(queue, guard)| RunningSink { destination, queue, guard })
     }
 
-    fn queue(&self, name: String, outlet: impl Sink) -> Option<(Queue, WorkerGuard)> {
-        let recorder = Arc::downgrade(self.lines.recorder());
-        let report = move |name: &str, news: SinkHealth, sentence: &str| {
+    /// Starts a queue in front of `sink`.
+    fn queue(&self, name: String, sink: impl Sink) -> Option<(Queue, WorkerGuard)> {
+        let recorder = Arc::downgrade(self.layer.recorder());
+        let callback = move |name: &str, health: SinkHealth, sentence: &str| {
             if let Some(recorder) = recorder.upgrade() {
-                tell(&recorder, name, news, sentence);
+                report(&recorder, name, health, sentence);
             }
         };
-        queue::start(name, outlet, self.dropped.0.clone(), Box::new(report))
+        queue::start(name, sink, self.dropped.0.clone(), Box::new(callback))
     }
 }
 
 impl Drop for LogHandle {
     fn drop(&mut self) {
-        self.lines.recorder().replace(LogLevel::Critical, Targets::default());
-        finish(std::mem::take(&mut self.running));
+        self.layer.recorder().replace(LogLevel::Critical, Targets::default());
+        stop(std::mem::take(&mut self.running));
     }
 }
 
-/// Where a target's lines go in the end.
+/// Where a target's lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Destination {
     Stdout,
@@ -160,7 +172,7 @@ enum Destination {
 }
 
 impl Destination {
-    /// Whether it is the same; one file may be both `log_file` and `stderr_file`.
+    /// Returns whether both are the same. One file may be both `log_file` and `stderr_file`.
     fn is(&self, other: &Destination) -> bool {
         match (self, other) {
             (Destination::File { path, rotation, .. }, Destination::File { path: other_path, rotation: other, .. }) => {
@@ -179,21 +191,22 @@ impl Destination {
     }
 }
 
+/// A target with its thread.
 struct RunningSink {
-    place: Destination,
+    destination: Destination,
     queue: Queue,
     guard: WorkerGuard,
 }
 
-/// Tells what befell the target `name`, to the log's other targets when it begins, to all when it is over.
-fn tell(recorder: &Recorder, name: &str, news: SinkHealth, sentence: &str) {
-    match news {
-        SinkHealth::Works => recorder.say(LogLevel::Warning, sentence, None),
-        SinkHealth::IsFull => recorder.say(LogLevel::Error, sentence, Some(name)),
-        SinkHealth::Fails => {
-            recorder.say(LogLevel::Error, sentence, Some(name));
-            // The target's own thread says this, so that a check cannot be held up here by a file behind
-            // standard error; and not even that thread is, by a pipe that nobody reads.
+/// Logs the health of the target `name`: to the other targets when a problem begins, and to all when it is over.
+fn report(recorder: &Recorder, name: &str, health: SinkHealth, sentence: &str) {
+    match health {
+        SinkHealth::Working => recorder.log(LogLevel::Warning, sentence, None),
+        SinkHealth::Full => recorder.log(LogLevel::Error, sentence, Some(name)),
+        SinkHealth::Failing => {
+            recorder.log(LogLevel::Error, sentence, Some(name));
+            // This is the target's own thread, so a file behind standard error cannot delay a check. A pipe that is
+            // not read cannot block this thread either, as it writes only if standard error is writable.
             let stderr = io::stderr();
             if poll_until(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(Instant::now())) {
                 let line = format!("{}: {sentence}\n", env!("CARGO_PKG_NAME"));
@@ -203,20 +216,20 @@ fn tell(recorder: &Recorder, name: &str, news: SinkHealth, sentence: &str) {
     }
 }
 
-/// Lets the targets write what waits, each on its own, and leaves behind those that do not come to an end.
-fn finish(targets: Vec<RunningSink>) {
+/// Has all targets write their queued lines at the same time, and abandons those that take too long.
+fn stop(targets: Vec<RunningSink>) {
     let (done, all_done) = mpsc::channel::<()>();
     for RunningSink { guard, .. } in targets {
         let done = done.clone();
-        // Where no thread can be created, the guard is dropped here.
+        // If no thread can be spawned, the guard is dropped here.
         let _ = thread::Builder::new().name("log end".into()).spawn(move || {
             drop(guard);
             drop(done);
         });
     }
     drop(done);
-    // No message ever comes; the wait is over when the last sender is dropped.
-    let _ = all_done.recv_timeout(PATIENCE);
+    // Nothing is sent. The wait is over when the last sender is dropped.
+    let _ = all_done.recv_timeout(FLUSH_TIMEOUT);
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Real sockets; another `/etc/hosts`, and no network at all, in a namespace.
+//! Tests with real sockets; with another `/etc/hosts`, or without a network, in a namespace.
 
 use super::*;
 use crate::testing::isolated::{alone, in_own_network, sh, skipped, this_program};
@@ -24,20 +24,20 @@ fn each_line_is_a_datagram() {
     for address in ["127.0.0.1", "::1"] {
         let socket = receiver(address);
         let mut syslog = Syslog::new(address.into(), port(&socket));
-        syslog.put(b"<14>one\0<12>two\0").unwrap();
-        syslog.put(b"<11>three\0").unwrap();
+        syslog.write_lines(b"<14>one\0<12>two\0").unwrap();
+        syslog.write_lines(b"<11>three\0").unwrap();
         let got = [next(&socket), next(&socket), next(&socket)];
         assert_eq!(got, ["<14>one\0", "<12>two\0", "<11>three\0"], "{address}");
     }
 }
 
 #[test]
-fn what_no_datagram_holds_is_cut() {
+fn a_line_too_long_for_a_datagram_is_truncated() {
     let check = |line: &str, expected: usize| {
         let line = format!("{line}\0");
-        let cut = cut(line.as_bytes());
-        assert_eq!(cut.len(), expected);
-        let text = std::str::from_utf8(&cut).unwrap().strip_suffix('\0').unwrap();
+        let datagram = truncate(line.as_bytes());
+        assert_eq!(datagram.len(), expected);
+        let text = std::str::from_utf8(&datagram).unwrap().strip_suffix('\0').unwrap();
         assert!(line.starts_with(text));
     };
     check("", 1);
@@ -49,47 +49,47 @@ fn what_no_datagram_holds_is_cut() {
     check(&"😀".repeat(40_000), MAX_DATAGRAM_LEN - 3);
 
     let socket = receiver("127.0.0.1");
-    Syslog::new("127.0.0.1".into(), port(&socket)).put(&[&[b'x'; 70_000][..], b"\0"].concat()).unwrap();
+    Syslog::new("127.0.0.1".into(), port(&socket)).write_lines(&[&[b'x'; 70_000][..], b"\0"].concat()).unwrap();
     assert_eq!(next(&socket).len(), MAX_DATAGRAM_LEN);
 }
 
 #[test]
-fn nobody_listening_is_no_failure() {
+fn a_server_that_does_not_listen_is_not_a_failure() {
     let free = port(&receiver("127.0.0.1"));
     let mut syslog = Syslog::new("127.0.0.1".into(), free);
     for _ in 0..10 {
-        syslog.put(b"<14>unheard\0").unwrap();
+        syslog.write_lines(b"<14>unreceived\0").unwrap();
     }
     let socket = UdpSocket::bind(("127.0.0.1", free)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    syslog.put(b"<14>heard\0").unwrap();
-    assert_eq!(next(&socket), "<14>heard\0");
+    syslog.write_lines(b"<14>received\0").unwrap();
+    assert_eq!(next(&socket), "<14>received\0");
 }
 
 #[test]
-fn a_network_that_is_down_is_waited_for() {
-    let name = "log::syslog::tests::a_network_that_is_down_is_waited_for";
+fn sending_works_again_after_the_network_was_down() {
+    let name = "log::syslog::tests::sending_works_again_after_the_network_was_down";
     if !alone(name, &["unshare", "-rn"], &this_program()) {
         return;
     }
     let mut syslog = Syslog::new("127.0.0.1".into(), 514);
     for _ in 0..3 {
-        let loss = syslog.put(b"<14>one\0<14>two\0").unwrap_err();
+        let error = syslog.write_lines(b"<14>one\0<14>two\0").unwrap_err();
         let why = "cannot send to log_server 127.0.0.1:514: Network is unreachable (os error 101); \
                    lines for it are lost until that is mended";
-        assert_eq!((loss.lines, loss.why.to_string()), (2, why.into()));
+        assert_eq!((error.lines, error.why.to_string()), (2, why.into()));
     }
     run("ip link set lo up");
     let socket = UdpSocket::bind(("127.0.0.1", 514)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    syslog.put(b"<14>three\0").unwrap();
+    syslog.write_lines(b"<14>three\0").unwrap();
     assert_eq!(next(&socket), "<14>three\0");
 }
 
-/// More lines at once than the socket's buffer holds, faster than the network takes them.
+/// More lines at once than the socket's buffer holds, faster than the network sends them.
 #[test]
-fn room_in_the_socket_is_waited_for() {
-    if !in_own_network("log::syslog::tests::room_in_the_socket_is_waited_for") {
+fn a_full_socket_buffer_is_waited_for() {
+    if !in_own_network("log::syslog::tests::a_full_socket_buffer_is_waited_for") {
         return;
     }
     sh("ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up
@@ -101,12 +101,12 @@ fn room_in_the_socket_is_waited_for() {
     }
     let datagram = [&[b'x'; 8000][..], b"\0"].concat();
     let mut syslog = Syslog::new("10.9.0.2".into(), 514);
-    // The buffer of a socket that does not wait is full before the last.
-    let hasty = UdpSocket::bind(("10.9.0.1", 0)).unwrap();
-    hasty.set_nonblocking(true).unwrap();
-    let full = (0..100).find_map(|_| hasty.send_to(&datagram, "10.9.0.2:514").err()).unwrap();
+    // The buffer of a nonblocking socket is full before the last datagram.
+    let nonblocking = UdpSocket::bind(("10.9.0.1", 0)).unwrap();
+    nonblocking.set_nonblocking(true).unwrap();
+    let full = (0..100).find_map(|_| nonblocking.send_to(&datagram, "10.9.0.2:514").err()).unwrap();
     assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
-    syslog.put(&datagram.repeat(100)).unwrap();
+    syslog.write_lines(&datagram.repeat(100)).unwrap();
 }
 
 #[test]
@@ -124,41 +124,45 @@ fn a_name_is_resolved_again() {
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     }
     let mut syslog = Syslog::new("logs.example".into(), port(&one));
-    let loss = syslog.put(b"<14>lost\0<14>lost\0").unwrap_err();
-    assert!(loss.why.to_string().starts_with("cannot resolve log_server logs.example: "), "{}", loss.why);
-    assert_eq!(loss.lines, 2);
+    let error = syslog.write_lines(b"<14>lost\0<14>lost\0").unwrap_err();
+    assert!(error.why.to_string().starts_with("cannot resolve log_server logs.example: "), "{}", error.why);
+    assert_eq!(error.lines, 2);
     run("echo 127.0.0.1 logs.example >/etc/hosts");
-    // The last failure is no five seconds old: nothing is asked.
-    assert_eq!(syslog.put(b"<14>lost\0").unwrap_err().lines, 1);
+    // The name is not resolved again within five seconds of a failure.
+    assert_eq!(syslog.write_lines(b"<14>lost\0").unwrap_err().lines, 1);
 
-    let later = |syslog: &mut Syslog| syslog.resolved = None;
-    later(&mut syslog);
-    syslog.put(b"<14>one\0").unwrap();
+    let expire = |syslog: &mut Syslog| syslog.resolved_at = None;
+    expire(&mut syslog);
+    syslog.write_lines(b"<14>one\0").unwrap();
     assert_eq!(next(&one), "<14>one\0");
     run("echo 127.0.0.2 logs.example >/etc/hosts");
-    later(&mut syslog);
-    syslog.put(b"<14>two\0").unwrap();
+    expire(&mut syslog);
+    syslog.write_lines(b"<14>two\0").unwrap();
     assert_eq!(next(&two), "<14>two\0");
     run("echo ::1 logs.example >/etc/hosts");
-    later(&mut syslog);
-    syslog.put(b"<14>six\0").unwrap();
+    expire(&mut syslog);
+    syslog.write_lines(b"<14>six\0").unwrap();
     assert_eq!(next(&six), "<14>six\0");
-    // A name that is unknown all at once stands for what it stood for.
+    // If the name is no longer known, the last address is still used.
     run(": >/etc/hosts");
-    later(&mut syslog);
-    syslog.put(b"<14>still six\0").unwrap();
+    expire(&mut syslog);
+    syslog.write_lines(b"<14>still six\0").unwrap();
     assert_eq!(next(&six), "<14>still six\0");
 }
 
 #[test]
-fn the_address_that_works_is_kept() {
+fn the_address_that_works_is_tried_first() {
     let socket = receiver("127.0.0.1");
     let mut syslog = Syslog::new("unused".into(), 0);
     // Nothing can be sent to port 0.
-    syslog.know(vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap(), socket.local_addr().unwrap()]);
-    syslog.resolved = Some(Instant::now());
+    syslog.set_addresses(vec![
+        "127.0.0.1:0".parse().unwrap(),
+        "[::1]:0".parse().unwrap(),
+        socket.local_addr().unwrap(),
+    ]);
+    syslog.resolved_at = Some(Instant::now());
     for _ in 0..2 {
-        syslog.put(b"<14>one\0").unwrap();
+        syslog.write_lines(b"<14>one\0").unwrap();
         assert_eq!(next(&socket), "<14>one\0");
         assert_eq!(syslog.addresses[0], socket.local_addr().unwrap());
     }
@@ -175,7 +179,7 @@ fn run(command: &str) {
 }
 
 #[test]
-fn a_datagram_is_the_originals() {
+fn a_datagram_is_that_of_the_original() {
     use LogLevel::*;
     for (level, expected) in [
         (Debug, "<15>a line\0"),
@@ -193,9 +197,9 @@ fn a_datagram_is_the_originals() {
     assert_eq!(bytes, "<191>é\0".as_bytes());
 }
 
-/// Why [`Datagram`] exists: the crate's format has a time stamp of its own, in UTC, and no NUL.
+/// [`Datagram`] exists because the crate's format has a time stamp of its own, in UTC, and no NUL.
 #[test]
-fn the_crates_format_is_not_the_originals() {
+fn the_format_of_the_crate_differs_from_the_original() {
     let (facility, line) = (Facility::LOG_USER, "2017-07-23 09:43:28,995 anycast-healthchecker[1] INFO");
     let formatter = syslog::Formatter3164 { facility, hostname: None, process: "anycast-healthchecker".into(), pid: 1 };
     let mut bytes = Vec::new();
@@ -205,9 +209,9 @@ fn the_crates_format_is_not_the_originals() {
     assert!(stamp.is_some_and(|stamp| stamp.ends_with(" anycast-healthchecker[1]: ")), "{text}");
 }
 
-/// Why [`Syslog`] makes the backend: the crate's constructor keeps the first address of several, and its socket blocks.
+/// [`Syslog`] creates the backend because the crate's constructor keeps only the first address, and its socket blocks.
 #[test]
-fn the_crates_socket_is_not_enough() {
+fn the_socket_of_the_crate_blocks_and_has_one_address() {
     let blocks = |backend: &LoggerBackend| match backend {
         LoggerBackend::Udp(socket, _) => {
             !rustix::fs::fcntl_getfl(socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK)
@@ -224,7 +228,7 @@ fn the_crates_socket_is_not_enough() {
     assert!(blocks(&crates.backend));
 
     let mut ours = Syslog::new("unused".into(), 0);
-    ours.know(addresses.into());
+    ours.set_addresses(addresses.into());
     ours.send(&datagram).unwrap();
     assert_eq!(next(&socket), "<14>one\0");
     assert!(!blocks(ours.backend.as_ref().unwrap()));
