@@ -1,7 +1,7 @@
 //! Formats a log record as a line of text, JSON or journald, with the same bytes as the original.
 //!
-//! Guarantees: pure; one record is one line, whatever a check or BIRD printed, as control characters are escaped. The
-//! line does not end in `\n`.
+//! Guarantees: pure; one record is one line, whatever a check or BIRD printed, as control
+//! characters are escaped. The line does not end in `\n`.
 //!
 //! Out of scope: where lines go (`log::targets`), and collecting records (`log::layer`).
 
@@ -44,12 +44,14 @@ pub struct About<'a> {
 /// The style of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// `TIME anycast-healthchecker[PID] LEVEL    THREAD MESSAGE`, with the thread padded to `width`.
+    /// `TIME anycast-healthchecker[PID] LEVEL    THREAD MESSAGE`, with the thread padded to
+    /// `width`.
     Text {
         /// See [`crate::config::settings::Log::width`].
         width: usize,
     },
-    /// `TIME anycast-healthchecker[PID] THREAD MESSAGE`, for text meant for standard error (`stderr_file`).
+    /// `TIME anycast-healthchecker[PID] THREAD MESSAGE`, for text meant for standard error
+    /// (`stderr_file`).
     Bare,
     /// `anycast-healthchecker: {"asctime": ...}`.
     Json {
@@ -110,7 +112,8 @@ fn level_name(level: LogLevel) -> &'static str {
     }
 }
 
-/// Appends the record as JSON. Keys, order and spaces are those of the original (Python's `json.dumps`).
+/// Appends the record as JSON. Keys, order and spaces are those of the original (Python's
+/// `json.dumps`).
 fn json(record: &Record<'_>, line: &mut String) {
     let (time, level, pid) = (record.time, level_name(record.level), record.pid);
     let _ = write!(line, r#"{{"asctime": "{time}", "levelname": "{level}", "process": {pid}, "message": "#);
@@ -146,7 +149,8 @@ fn quote_json(text: &str, line: &mut String) {
     line.push('"');
 }
 
-/// Appends a text with its control characters escaped, so that a check's output cannot break lines or control a terminal.
+/// Appends a text with its control characters escaped, so that a check's output cannot break lines
+/// or control a terminal.
 fn escape_control(text: &str, line: &mut String) {
     for c in text.chars() {
         match c {

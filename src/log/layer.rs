@@ -1,10 +1,11 @@
 //! Turns `tracing` events into lines, and puts them into the queues of the log's targets.
 //!
-//! An event may have two fields besides its message: `critical = true`, a level that `tracing` lacks, and `status =
-//! "up"`, which marks it as a record about the health of the thread's service (see [`set_subject`]).
+//! An event may have two fields besides its message: `critical = true`, a level that `tracing`
+//! lacks, and `status = "up"`, which marks it as a record about the health of the thread's service
+//! (see [`set_subject`]).
 //!
-//! Guarantees: an event below the level costs next to nothing. A record is formatted once per style. Level and targets
-//! can be replaced while events are logged.
+//! Guarantees: an event below the level costs next to nothing. A record is formatted once per
+//! style. Level and targets can be replaced while events are logged.
 //!
 //! Blocking: none; no thread waits for a target (`log::queue`).
 //!
@@ -134,7 +135,8 @@ impl Recorder {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// Logs a message about the log itself, whatever the level, to every target except the one named `except`.
+    /// Logs a message about the log itself, whatever the level, to every target except the one
+    /// named `except`.
     pub fn log(&self, level: LogLevel, message: &str, except: Option<&str>) {
         let targets = self.targets();
         let targets = targets.log.iter().filter(|target| Some(target.queue.name()) != except);
@@ -180,7 +182,8 @@ impl Recorder {
     }
 }
 
-/// Offers the record to each target. It is formatted once for consecutive targets of the same style.
+/// Offers the record to each target. It is formatted once for consecutive targets of the same
+/// style.
 fn offer<'a>(record: &Record<'_>, targets: impl Iterator<Item = &'a Target>) {
     let mut line = String::with_capacity(192 + record.message.len());
     let mut formatted = None;
@@ -203,7 +206,8 @@ fn offer<'a>(record: &Record<'_>, targets: impl Iterator<Item = &'a Target>) {
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // `tracing` sees a critical record as an error; only its fields, which are not known here, tell them apart.
+        // `tracing` sees a critical record as an error; only its fields, which are not known here,
+        // tell them apart.
         self.0.is_enabled(level_of(metadata.level())) || *metadata.level() == Level::ERROR
     }
 

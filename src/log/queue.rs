@@ -1,13 +1,16 @@
-//! A bounded queue in front of one target, with the target's thread behind it, and a count of the lost lines.
+//! A bounded queue in front of one target, with the target's thread behind it, and a count of the
+//! lost lines.
 //!
-//! Guarantees: queued lines are bounded in bytes ([`MAX_QUEUED`]). A full queue accepts no line until it is empty again,
-//! so that the lost lines are consecutive and the log says where. Lines that a sink does not write are lost and counted.
-//! A failure is reported once when it begins and once when it is over, and each later batch is tried again. After the
-//! first line of a quiet time, the lines of the next [`BATCH_WINDOW`] are written together.
+//! Guarantees: queued lines are bounded in bytes ([`MAX_QUEUED`]). A full queue accepts no line
+//! until it is empty again, so that the lost lines are consecutive and the log says where. Lines
+//! that a sink does not write are lost and counted. A failure is reported once when it begins and
+//! once when it is over, and each later batch is tried again. After the first line of a quiet time,
+//! the lines of the next [`BATCH_WINDOW`] are written together.
 //!
-//! `tracing-appender` does the queueing. This module makes up for three of its properties: its worker discards a writer's
-//! errors, so none is returned to it; when it is dropped with a full queue it prints to stdout, which can block or panic,
-//! so its queue never fills; and it panics if no thread can be spawned, which [`start`] catches.
+//! `tracing-appender` does the queueing. This module makes up for three of its properties: its
+//! worker discards a writer's errors, so none is returned to it; when it is dropped with a full
+//! queue it prints to stdout, which can block or panic, so its queue never fills; and it panics if
+//! no thread can be spawned, which [`start`] catches.
 //!
 //! Blocking: [`Queue::offer`] never; the target's thread, on its sink.
 //!
@@ -29,8 +32,8 @@ pub const MAX_QUEUED: usize = 2 << 20;
 
 /// Time for which lines are collected after a batch is written.
 ///
-/// So under load one wake-up and one write serve many lines, and a failing sink is called at most a hundred times a
-/// second.
+/// So under load one wake-up and one write serve many lines, and a failing sink is called at most a
+/// hundred times a second.
 pub const BATCH_WINDOW: Duration = Duration::from_millis(10);
 
 /// Minimum number of bytes that a line counts in the queue, for its slot and its allocation.
@@ -73,7 +76,8 @@ pub enum SinkHealth {
     Working,
 }
 
-/// Callback for reports: gets the target's name, its health and a sentence for the operator. It must not block.
+/// Callback for reports: gets the target's name, its health and a sentence for the operator. It
+/// must not block.
 pub type Report = Box<dyn Fn(&str, SinkHealth, &str) + Send + Sync>;
 
 /// The sending end of a queue. Clones are the same queue.
@@ -99,8 +103,8 @@ struct Shared {
 
 /// Starts a queue and its thread for the target `name`. Lost lines are added to `total_lost`.
 ///
-/// Dropping the guard writes the queued lines, for 1.1 s at most, and ends the queue. `None` if no thread can be
-/// spawned.
+/// Dropping the guard writes the queued lines, for 1.1 s at most, and ends the queue. `None` if no
+/// thread can be spawned.
 pub fn start(
     name: String,
     sink: impl Sink,

@@ -1,15 +1,16 @@
 //! A log file that is rotated by size: FILE, then FILE.1 … FILE.N, of which FILE.N is the oldest.
 //!
-//! Guarantees: a file is rotated before the line that would make it reach the limit, as Python's RotatingFileHandler
-//! does, and no line is split. Before each batch the file at the path is compared with the open one. If it was moved,
-//! deleted or replaced, the path is opened again; if that fails, the open file is still used. Each failed step is
-//! retried with the next batch. Only regular files are rotated. If the path is a link, its target is rotated and the
-//! link stays. The target of a link such as `/dev/stdout` is not rotated, as another program has it open.
+//! Guarantees: a file is rotated before the line that would make it reach the limit, as Python's
+//! RotatingFileHandler does, and no line is split. Before each batch the file at the path is
+//! compared with the open one. If it was moved, deleted or replaced, the path is opened again; if
+//! that fails, the open file is still used. Each failed step is retried with the next batch. Only
+//! regular files are rotated. If the path is a link, its target is rotated and the link stays. The
+//! target of a link such as `/dev/stdout` is not rotated, as another program has it open.
 //!
 //! Blocking: the target's thread, on the disk.
 //!
-//! Out of scope: counting lost lines (`log::queue`). The names FILE.1 … FILE.N belong to the log, and FILE.N is
-//! overwritten.
+//! Out of scope: counting lost lines (`log::queue`). The names FILE.1 … FILE.N belong to the log,
+//! and FILE.N is overwritten.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -25,7 +26,8 @@ use crate::sys::links;
 pub struct Rotation {
     /// Maximum size in bytes, which a file does not reach. 0 means no limit.
     pub max_bytes: u64,
-    /// Number of rotated files that are kept. 0 means that the file is never rotated, as in the original.
+    /// Number of rotated files that are kept. 0 means that the file is never rotated, as in the
+    /// original.
     pub backups: usize,
 }
 
@@ -65,7 +67,8 @@ impl RotatingFile {
         RotatingFile { name, path, rotation, open: None }
     }
 
-    /// Returns the open file with its current size. Opens it again if the path leads to another file.
+    /// Returns the open file with its current size. Opens it again if the path leads to another
+    /// file.
     fn open(&mut self) -> io::Result<&mut OpenFile> {
         let open = match self.open.take() {
             Some(mut open) => match fs::metadata(&self.path) {
@@ -86,7 +89,8 @@ impl RotatingFile {
 
     /// Renames each file to the next number, including the open one, and opens a new one.
     ///
-    /// Files after a gap in the numbers keep their names. If a rename fails, no file is overwritten.
+    /// Files after a gap in the numbers keep their names. If a rename fails, no file is
+    /// overwritten.
     #[expect(clippy::disallowed_methods, reason = "complete files are renamed, and no content is replaced")]
     fn rotate(&mut self) -> io::Result<()> {
         let no_target = || io::Error::new(io::ErrorKind::InvalidInput, "it is a link without a target of its own");
@@ -143,7 +147,8 @@ impl Sink for RotatingFile {
     }
 }
 
-/// Returns the length of the whole lines that together are shorter than `below`. The first line always fits an empty file.
+/// Returns the length of the whole lines that together are shorter than `below`. The first line
+/// always fits an empty file.
 fn fitting_len(lines: &[u8], below: u64, empty: bool) -> usize {
     let mut len = 0;
     for line in lines.split_inclusive(|byte| *byte == b'\n') {

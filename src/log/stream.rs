@@ -1,9 +1,11 @@
 //! Writes whole lines to a descriptor: stdout, or an open file.
 //!
-//! Guarantees: one `write` call per batch. After a write that ended inside a line (such as on a full disk), the next line
-//! starts on a new line. Lines that were not written completely are counted.
+//! Guarantees: one `write` call per batch. After a write that ended inside a line (such as on a
+//! full disk), the next line starts on a new line. Lines that were not written completely are
+//! counted.
 //!
-//! Blocking: the caller, on the descriptor; for a nonblocking descriptor at most [`WRITE_TIMEOUT`] per wait.
+//! Blocking: the caller, on the descriptor; for a nonblocking descriptor at most [`WRITE_TIMEOUT`]
+//! per wait.
 //!
 //! Out of scope: which file it is (`log::rotating_file`), and reporting failures (`log::queue`).
 

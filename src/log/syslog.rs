@@ -1,22 +1,25 @@
 //! Sends log lines as syslog datagrams to `log_server`.
 //!
-//! Guarantees: sockets are never connected, so that an ICMP error (no process listens) costs no line. A name is resolved
-//! again after a failure and every [`RESOLVE_INTERVAL`]. If it can no longer be resolved, the last addresses are still
-//! used. A datagram is sent to the first address, IPv4 or IPv6, that accepts it. A line that is too long for a datagram
-//! is truncated.
+//! Guarantees: sockets are never connected, so that an ICMP error (no process listens) costs no
+//! line. A name is resolved again after a failure and every [`RESOLVE_INTERVAL`]. If it can no
+//! longer be resolved, the last addresses are still used. A datagram is sent to the first address,
+//! IPv4 or IPv6, that accepts it. A line that is too long for a datagram is truncated.
 //!
 //! Blocking: the target's thread, on DNS and on the socket.
 //!
-//! Out of scope: the line in a datagram (`log::format`). Whether a datagram was received is unknown.
+//! Out of scope: the line in a datagram (`log::format`). Whether a datagram was received is
+//! unknown.
 //!
-//! The crate `syslog` provides the facility, the severities, the formatter trait and the UDP backend. Three of its parts
-//! do not meet the guarantees of the original or of this module, so they are replaced (the tests show each):
-//! - [`Formatter3164`](::syslog::Formatter3164) writes a UTC time stamp of its own before each line and no NUL after it:
-//!   [`Datagram`] writes the original's bytes.
-//! - [`udp`](::syslog::udp) resolves the server's name once, keeps its first address only, and sends through a socket that
-//!   can block without limit: [`Syslog`] creates a backend for each address.
-//! - [`Logger`](::syslog::Logger) formats and sends in one call: here the thread that logs a line formats it, and another
-//!   thread sends it.
+//! The crate `syslog` provides the facility, the severities, the formatter trait and the UDP
+//! backend. Three of its parts do not meet the guarantees of the original or of this module, so
+//! they are replaced (the tests show each):
+//! - [`Formatter3164`](::syslog::Formatter3164) writes a UTC time stamp of its own before each line
+//!   and no NUL after it: [`Datagram`] writes the original's bytes.
+//! - [`udp`](::syslog::udp) resolves the server's name once, keeps its first address only, and
+//!   sends through a socket that can block without limit: [`Syslog`] creates a backend for each
+//!   address.
+//! - [`Logger`](::syslog::Logger) formats and sends in one call: here the thread that logs a line
+//!   formats it, and another thread sends it.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -97,7 +100,8 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// Creates a client of the server at `host`, an address or a name. It resolves and sends nothing yet.
+    /// Creates a client of the server at `host`, an address or a name. It resolves and sends
+    /// nothing yet.
     pub fn new(host: String, port: u16) -> Syslog {
         Syslog { host, port, addresses: Vec::new(), resolved_at: None, has_failed: false, backend: None }
     }

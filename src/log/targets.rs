@@ -1,9 +1,11 @@
-//! Starts the configured targets of the log: stdout, a file, a syslog server, each with its own queue and thread.
+//! Starts the configured targets of the log: stdout, a file, a syslog server, each with its own
+//! queue and thread.
 //!
-//! Guarantees: no target can block, slow down or end the daemon or another target. A target's problem is reported once in
-//! the other targets when it begins, and once in all targets when it is over. A failing target is also reported on
-//! standard error. A slow one is not, as a check thread detects it and must not wait for standard error. Targets can be
-//! replaced while the daemon runs, and unchanged targets keep running.
+//! Guarantees: no target can block, slow down or end the daemon or another target. A target's
+//! problem is reported once in the other targets when it begins, and once in all targets when it is
+//! over. A failing target is also reported on standard error. A slow one is not, as a check thread
+//! detects it and must not wait for standard error. Targets can be replaced while the daemon runs,
+//! and unchanged targets keep running.
 //!
 //! Blocking: a stop or a change of targets, for at most [`FLUSH_TIMEOUT`].
 //!
@@ -31,7 +33,8 @@ use crate::log::stream::Stream;
 use crate::log::syslog::Syslog;
 use crate::sys::poll::poll_until;
 
-/// Maximum time that a stop or a change of targets waits for queued lines. A stuck target is abandoned.
+/// Maximum time that a stop or a change of targets waits for queued lines. A stuck target is
+/// abandoned.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The running targets. Dropping it writes the queued lines, for 0.1 s at most.
@@ -52,7 +55,8 @@ impl Dropped {
     }
 }
 
-/// Starts the configured targets: stdout if there is neither a file nor a server, as in the original.
+/// Starts the configured targets: stdout if there is neither a file nor a server, as in the
+/// original.
 ///
 /// Targets' threads open files and resolve names with the first line, and report failures.
 pub fn start(log: &Log) -> (LogLayer, LogHandle) {
@@ -98,7 +102,8 @@ impl LogHandle {
         self.dropped.clone()
     }
 
-    /// Writes the messages of later panics to `stderr_file` or the server (`stderr_log_server`), if either is configured.
+    /// Writes the messages of later panics to `stderr_file` or the server (`stderr_log_server`), if
+    /// either is configured.
     ///
     /// The original writes unhandled exceptions there. Without either, they go to standard error.
     pub fn redirect_panics(&self) {
@@ -112,7 +117,8 @@ impl LogHandle {
         }));
     }
 
-    /// Returns the target at `destination`: a running one, taken from `old` or shared, or a new one.
+    /// Returns the target at `destination`: a running one, taken from `old` or shared, or a new
+    /// one.
     ///
     /// `None` if no thread can be spawned.
     fn target(&mut self, destination: Destination, style: Style, old: &mut Vec<RunningSink>) -> Option<Target> {
@@ -198,15 +204,17 @@ struct RunningSink {
     guard: WorkerGuard,
 }
 
-/// Logs the health of the target `name`: to the other targets when a problem begins, and to all when it is over.
+/// Logs the health of the target `name`: to the other targets when a problem begins, and to all
+/// when it is over.
 fn report(recorder: &Recorder, name: &str, health: SinkHealth, sentence: &str) {
     match health {
         SinkHealth::Working => recorder.log(LogLevel::Warning, sentence, None),
         SinkHealth::Full => recorder.log(LogLevel::Error, sentence, Some(name)),
         SinkHealth::Failing => {
             recorder.log(LogLevel::Error, sentence, Some(name));
-            // This is the target's own thread, so a file behind standard error cannot delay a check. A pipe that is
-            // not read cannot block this thread either, as it writes only if standard error is writable.
+            // This is the target's own thread, so a file behind standard error cannot delay a
+            // check. A pipe that is not read cannot block this thread either, as it writes only if
+            // standard error is writable.
             let stderr = io::stderr();
             if poll_until(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(Instant::now())) {
                 let line = format!("{}: {sentence}\n", env!("CARGO_PKG_NAME"));
@@ -216,7 +224,8 @@ fn report(recorder: &Recorder, name: &str, health: SinkHealth, sentence: &str) {
     }
 }
 
-/// Has all targets write their queued lines at the same time, and abandons those that take too long.
+/// Has all targets write their queued lines at the same time, and abandons those that take too
+/// long.
 fn stop(targets: Vec<RunningSink>) {
     let (done, all_done) = mpsc::channel::<()>();
     for RunningSink { guard, .. } in targets {

@@ -1,14 +1,17 @@
 //! Replaces files as a whole, and reads regular files. This is the only module that replaces files.
 //!
-//! Guarantees: a reader sees the old content or the new content, never a part, even after a crash (if the replacement is
-//! synced). The mode is [`MODE`] whatever the umask and the old mode, as BIRD and node_exporter read as other users. A
-//! failure leaves the old file unchanged and no temporary file. A temporary file of a killed process is found by its
-//! name, which contains the target's name, begins with a dot and ends in `.new`, so that neither BIRD's `include` nor
-//! node_exporter reads it. Only regular files are read, so that no FIFO or device can block a thread.
+//! Guarantees: a reader sees the old content or the new content, never a part, even after a crash
+//! (if the replacement is synced). The mode is [`MODE`] whatever the umask and the old mode, as
+//! BIRD and node_exporter read as other users. A failure leaves the old file unchanged and no
+//! temporary file. A temporary file of a killed process is found by its name, which contains the
+//! target's name, begins with a dot and ends in `.new`, so that neither BIRD's `include` nor
+//! node_exporter reads it. Only regular files are read, so that no FIFO or device can block a
+//! thread.
 //!
 //! Blocking: the caller, on the disk.
 //!
-//! Out of scope: symbolic links. The given name is replaced; a caller that means the link's target resolves it before.
+//! Out of scope: symbolic links. The given name is replaced; a caller that means the link's target
+//! resolves it before.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -22,7 +25,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 /// Mode of every replaced file: readable by all users, writable by the owner.
 pub const MODE: u32 = 0o644;
 
-/// Maximum length of the target's name in a temporary name, which as a whole must not exceed 255 bytes.
+/// Maximum length of the target's name in a temporary name, which as a whole must not exceed 255
+/// bytes.
 const MAX_TARGET_NAME_LEN: usize = 200;
 
 /// Whether the new content is synced to disk before it replaces the old.
@@ -34,7 +38,8 @@ pub enum Durability {
     Unsynced,
 }
 
-/// Identifies a file and its content. It differs once the file is replaced, rewritten or covered by a mount.
+/// Identifies a file and its content. It differs once the file is replaced, rewritten or covered by
+/// a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Device number.
@@ -78,7 +83,8 @@ pub enum ReplaceError {
     },
 }
 
-/// Replaces the file at `path` with `bytes`, or creates it. The directory is not synced, see [`sync_directory_of`].
+/// Replaces the file at `path` with `bytes`, or creates it. The directory is not synced, see
+/// [`sync_directory_of`].
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<Identity, ReplaceError> {
     let temporary = temporary_path(path);
     // Exclusive creation does not follow a planted link.
@@ -106,7 +112,8 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 
-/// Removes the temporary files that killed processes left for `path` and returns their number. Only regular files are removed.
+/// Removes the temporary files that killed processes left for `path` and returns their number. Only
+/// regular files are removed.
 pub fn remove_leftovers(path: &Path) -> io::Result<usize> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(directory_of(path), flags, Mode::empty())?;
@@ -145,7 +152,8 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Option<(Vec<u8>, Identity)>
     Ok(Some((bytes, identity)))
 }
 
-/// Reads the first `limit` bytes of the regular file at `path`, which must not be a link. `None` if it does not exist.
+/// Reads the first `limit` bytes of the regular file at `path`, which must not be a link. `None` if
+/// it does not exist.
 ///
 /// It is meant for files that other programs write and of which only the first word matters.
 ///

@@ -1,20 +1,23 @@
 //! Runs commands in the background: `state_change_cmd` and `custom_bird_reconfigure_cmd`.
 //!
 //! ```text
-//!   run(task) --> queued until its key and a thread are free --> a thread runs it --> end(result), on that thread
-//!                      |                                             |
-//!                      +-- replaced by a later task of the same key  +-- killed at its time limit or at a stop
-//!                      +-- ended as stopped, after a stop
+//!   run(task) --> queued until its key and a thread are free --> runs --> end(result)
+//!                      |                                          |
+//!                      +-- replaced by a later task of its key    +-- killed at its time limit
+//!                      +-- ended as stopped, after a stop         +-- killed at a stop
 //! ```
 //!
-//! Guarantees: callers never wait for a task. At most `limit` tasks run at a time, and one per key. Tasks of a key run in
-//! the order in which they were queued, and the last one always runs. Only after a stop it does not: then queued tasks
-//! end as stopped, so that each task that is not replaced ends. A command that reaches its time limit gets TERM, and KILL
-//! a second later. Its output is bounded. A process that cannot be killed is kept in [`Orphans`] under its owner's name.
+//! Guarantees: callers never wait for a task. At most `limit` tasks run at a time, and one per key.
+//! Tasks of a key run in the order in which they were queued, and the last one always runs. Only
+//! after a stop it does not: then queued tasks end as stopped, so that each task that is not
+//! replaced ends. A command that reaches its time limit gets TERM, and KILL a second later. Its
+//! output is bounded. A process that cannot be killed is kept in [`Orphans`] under its owner's
+//! name.
 //!
 //! Blocking: only the task's own thread, on its command.
 //!
-//! Shutdown: the stop token kills the running commands; [`Background::wait`] waits for their threads.
+//! Shutdown: the stop token kills the running commands; [`Background::wait`] waits for their
+//! threads.
 //!
 //! Out of scope: what a task means, and retries.
 
@@ -41,7 +44,8 @@ const STACK_SIZE: usize = 256 * 1024;
 pub struct Task {
     /// Tasks with the same key run one after the other.
     pub key: Arc<str>,
-    /// Owner of the process if it becomes an orphan. An owner with too many orphans gets no more commands.
+    /// Owner of the process if it becomes an orphan. An owner with too many orphans gets no more
+    /// commands.
     pub owner: Arc<str>,
     /// The command to run.
     pub program: Program,
@@ -115,12 +119,14 @@ impl Background {
 
     /// Queues the task without starting a thread. Call [`Background::start`] afterwards.
     ///
-    /// It is meant for a caller that holds a lock which [`Task::end`] takes. Returns the task that this one replaces.
+    /// It is meant for a caller that holds a lock which [`Task::end`] takes. Returns the task that
+    /// this one replaces.
     pub fn queue(&self, task: Task) -> Option<Task> {
         self.slots.lock().queue.put(task.key.clone(), task)
     }
 
-    /// Starts a thread for the queued tasks, unless all threads are running; then one of those runs them next.
+    /// Starts a thread for the queued tasks, unless all threads are running; then one of those runs
+    /// them next.
     pub fn start(self: &Arc<Self>) {
         let mut slots = self.slots.lock();
         if slots.threads == self.limit || !slots.queue.has_next() {
@@ -146,7 +152,8 @@ impl Background {
         }
     }
 
-    /// Waits at most `timeout` until all threads have ended. Call it once, after the stop token is triggered.
+    /// Waits at most `timeout` until all threads have ended. Call it once, after the stop token is
+    /// triggered.
     pub fn wait(&self, timeout: Duration) {
         self.slots.lock().alive = None;
         // The receiver is disconnected when the last thread drops its sender.
@@ -197,7 +204,8 @@ impl Background {
     }
 }
 
-/// A first-in, first-out queue of at most one value per key, with the set of keys whose values are running.
+/// A first-in, first-out queue of at most one value per key, with the set of keys whose values are
+/// running.
 struct Queue<T> {
     order: VecDeque<Arc<str>>,
     waiting: HashMap<Arc<str>, T>,
@@ -238,7 +246,8 @@ impl<T> Queue<T> {
         self.running.remove(key);
     }
 
-    /// Returns the position of the first key that is not running. At most as many keys precede it as are running.
+    /// Returns the position of the first key that is not running. At most as many keys precede it
+    /// as are running.
     fn next(&self) -> Option<usize> {
         self.order.iter().position(|key| !self.running.contains(key))
     }

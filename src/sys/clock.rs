@@ -2,7 +2,8 @@
 
 use std::time::{Instant, SystemTime};
 
-/// One moment by both clocks: the wall clock is for display, the monotonic clock for measuring durations.
+/// One moment by both clocks: the wall clock is for display, the monotonic clock for measuring
+/// durations.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// The wall clock. It may be set forward or back at any time.

@@ -1,6 +1,7 @@
 //! Resolves symbolic links one by one, as the kernel does.
 //!
-//! Guarantees: only reads; a path whose last components do not exist yet is resolved as far as it exists.
+//! Guarantees: only reads; a path whose last components do not exist yet is resolved as far as it
+//! exists.
 //!
 //! Blocking: the caller, on the disk.
 //!
@@ -27,8 +28,8 @@ pub(crate) struct Entry {
 
 /// Returns the path without links of the file that `path` leads to. The file need not exist.
 ///
-/// `None` if the links form a loop, and for a path such as `/dev/stdout`: that leads to a file that a process has
-/// open, and the operator did not give this program that file's name.
+/// `None` if the links form a loop, and for a path such as `/dev/stdout`: that leads to a file that
+/// a process has open, and the operator did not give this program that file's name.
 pub(crate) fn target(path: &Path) -> Option<PathBuf> {
     let entries = entries(path);
     let last = entries.last().filter(|entry| !entry.is_link)?;
@@ -87,7 +88,8 @@ mod tests {
     use super::*;
     use crate::testing::isolated::sh;
 
-    /// `a/list` leads to `real/list` through `links/list` and the directory `to`, which is a link too.
+    /// `a/list` leads to `real/list` through `links/list` and the directory `to`, which is a link
+    /// too.
     const LINKS: &str = "mkdir a links real; ln -s ../links/list a/list; ln -s ../to/list links/list; ln -s real to; \
                          touch real/list; ln -s loop loop";
 

@@ -1,4 +1,5 @@
-//! Decides when a lasting problem is logged: when it begins, when its text changes, and when it is over.
+//! Decides when a lasting problem is logged: when it begins, when its text changes, and when it is
+//! over.
 //!
 //! Guarantees: pure; a problem that stays the same is reported once, however often it is set again.
 //!
@@ -30,7 +31,8 @@ impl LogOnce {
         is_new
     }
 
-    /// Records that the problem is over. Returns whether there was one, so that its end should be logged.
+    /// Records that the problem is over. Returns whether there was one, so that its end should be
+    /// logged.
     pub fn clear(&mut self) -> bool {
         self.problem.take().is_some()
     }

@@ -1,6 +1,7 @@
 //! A mutex that a panic does not poison: the value stays as the thread that panicked left it.
 //!
-//! A panic is a bug that ends the daemon anyway. Until then the other threads need a value rather than one more panic.
+//! A panic is a bug that ends the daemon anyway. Until then the other threads need a value rather
+//! than one more panic.
 
 use std::sync::{MutexGuard, PoisonError};
 

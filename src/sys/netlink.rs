@@ -1,16 +1,19 @@
-//! Reads the addresses of this machine's interfaces from the kernel through netlink, without starting a program.
+//! Reads the addresses of this machine's interfaces from the kernel through netlink, without
+//! starting a program.
 //!
-//! Guarantees: an address belongs to its interface, whatever its label. An interface has every name that `ip address
-//! show dev NAME`, and thus the original, accepts: its name, its alternative names, a label (`lo:1`, whether or not an
-//! address has that label), its index (`if3`). Every address that the kernel lists counts, even if it is tentative or
-//! failed duplicate address detection, as for `ip address show`: the check command decides whether traffic arrives. A
-//! list that changed while it was read is requested again, so that the result is complete or an error. It takes about a
-//! second at most.
+//! Guarantees: an address belongs to its interface, whatever its label. An interface has every name
+//! that `ip address show dev NAME`, and thus the original, accepts: its name, its alternative
+//! names, a label (`lo:1`, whether or not an address has that label), its index (`if3`). Every
+//! address that the kernel lists counts, even if it is tentative or failed duplicate address
+//! detection, as for `ip address show`: the check command decides whether traffic arrives. A list
+//! that changed while it was read is requested again, so that the result is complete or an error.
+//! It takes about a second at most.
 //!
 //! Blocking: the caller, for the kernel's answer.
 //!
-//! Out of scope: the reaction to a change (`check::addresses`). [`Netlink`] only reports that something changed. The
-//! caller finds out what by requesting the list again, so notifications that the kernel drops do no harm.
+//! Out of scope: the reaction to a change (`check::addresses`). [`Netlink`] only reports that
+//! something changed. The caller finds out what by requesting the list again, so notifications that
+//! the kernel drops do no harm.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -48,7 +51,8 @@ const MAX_CHANGES: usize = 100_000;
 /// The interfaces of this machine and their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// Addresses and prefix lengths by each name and alternative name. Interfaces without an address are missing.
+    /// Addresses and prefix lengths by each name and alternative name. Interfaces without an
+    /// address are missing.
     assigned: HashMap<Arc<str>, HashSet<(IpAddr, u8)>>,
     /// Interface index by each name and alternative name.
     indices: Arc<HashMap<Arc<str>, u32>>,
@@ -66,7 +70,8 @@ pub struct InterfaceAddress {
 }
 
 impl Addresses {
-    /// Returns whether the interface has exactly this address and prefix length. False if it does not exist.
+    /// Returns whether the interface has exactly this address and prefix length. False if it does
+    /// not exist.
     pub fn has(&self, interface: &str, prefix: &Prefix) -> bool {
         let address = (prefix.address(), prefix.length());
         self.name(interface)
@@ -84,7 +89,8 @@ impl Addresses {
         self.indices = other.indices.clone();
     }
 
-    /// Resolves `interface` to a known name, in the order of `ip`: a name, then a label, then an index.
+    /// Resolves `interface` to a known name, in the order of `ip`: a name, then a label, then an
+    /// index.
     fn name<'a>(&'a self, interface: &'a str) -> Option<&'a str> {
         let is_known = |name: &&str| self.indices.contains_key(*name) || self.assigned.contains_key(*name);
         let label_of = || interface.split_once(':').filter(|_| interface.len() <= MAX_NAME_LEN).map(|(name, _)| name);
@@ -131,7 +137,8 @@ fn index(name: &str) -> Option<u32> {
     number[..end].parse().ok()
 }
 
-/// Two netlink sockets: one for requests, and one ([`AsFd`]) that is readable once an address or interface changed.
+/// Two netlink sockets: one for requests, and one ([`AsFd`]) that is readable once an address or
+/// interface changed.
 #[derive(Debug)]
 pub struct Netlink {
     requests: OwnedFd,
@@ -153,7 +160,8 @@ impl Netlink {
     /// Requests all current addresses of all interfaces.
     ///
     /// # Errors
-    /// A system call failed, the kernel did not answer in time, its answer cannot be parsed, or the list keeps changing.
+    /// A system call failed, the kernel did not answer in time, its answer cannot be parsed, or the
+    /// list keeps changing.
     pub fn addresses(&mut self) -> io::Result<Addresses> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         for _ in 0..MAX_ATTEMPTS {
@@ -188,7 +196,8 @@ impl Netlink {
     pub fn take_changes(&mut self) -> io::Result<()> {
         for _ in 0..MAX_CHANGES {
             match receive(&self.changes, &mut self.buffer) {
-                // The kernel dropped notifications, or one is too long for the buffer: a change like any other.
+                // The kernel dropped notifications, or one is too long for the buffer: a change
+                // like any other.
                 Ok(_) | Err(Errno::NOBUFS | Errno::MSGSIZE | Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
@@ -197,7 +206,8 @@ impl Netlink {
         Ok(())
     }
 
-    /// Requests one list and calls `each` for each of its messages. Returns false if the list changed meanwhile.
+    /// Requests one list and calls `each` for each of its messages. Returns false if the list
+    /// changed meanwhile.
     fn dump(&mut self, kind: u16, deadline: Instant, mut each: impl FnMut(Message)) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
         let kernel = SocketAddrNetlink::new(0, 0);
@@ -247,7 +257,8 @@ fn open_socket(groups: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Reads one datagram into `buffer` and returns its sender. A truncated datagram is the error `MSGSIZE`.
+/// Reads one datagram into `buffer` and returns its sender. A truncated datagram is the error
+/// `MSGSIZE`.
 fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<Option<SocketAddrNetlink>, Errno> {
     buffer.clear();
     let (_, length, sender) = recvfrom(socket, rustix::buffer::spare_capacity(buffer), RecvFlags::TRUNC)?;

@@ -1,11 +1,14 @@
-//! Keeps processes that could not be killed: they hang in the kernel, or run as another user through sudo.
+//! Keeps processes that could not be killed: they hang in the kernel, or run as another user
+//! through sudo.
 //!
-//! Guarantees: each orphan is polled until it has exited, even after the thread that started it has ended, so that no
-//! zombie stays. Orphans count by owner, so that no owner has more than [`MAX_PER_OWNER`] of them.
+//! Guarantees: each orphan is polled until it has exited, even after the thread that started it has
+//! ended, so that no zombie stays. Orphans count by owner, so that no owner has more than
+//! [`MAX_PER_OWNER`] of them.
 //!
 //! Blocking: none; polling takes two system calls per orphan.
 //!
-//! Out of scope: when to poll. Owners poll before each run, and the main thread every second while there are orphans.
+//! Out of scope: when to poll. Owners poll before each run, and the main thread every second while
+//! there are orphans.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +37,8 @@ impl Orphans {
         of_owner.len()
     }
 
-    /// Reaps the orphans of `owner` that have exited, and checks whether it may start another program.
+    /// Reaps the orphans of `owner` that have exited, and checks whether it may start another
+    /// program.
     ///
     /// # Errors
     /// The owner still has [`MAX_PER_OWNER`] orphans.

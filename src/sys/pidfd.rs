@@ -1,4 +1,5 @@
-//! Exit notification for processes that are not children of this process, from one thread (pidfd and epoll).
+//! Exit notification for processes that are not children of this process, from one thread (pidfd
+//! and epoll).
 //!
 //! ```text
 //!   watch -- process runs ---> watched -- it exits ---> its callback is called, once
@@ -7,17 +8,19 @@
 //!         does not exist: an error
 //! ```
 //!
-//! Guarantees: no polling and no privileges. The thread starts with the first watched process, and wakes only for exits.
-//! Watching a process that has exited is an error and calls no callback, so that a caller that watches whatever process
-//! a file names is woken only once per process. No process is watched while half of the descriptors that this program
-//! may have are in use, as checks need the other half.
+//! Guarantees: no polling and no privileges. The thread starts with the first watched process, and
+//! wakes only for exits. Watching a process that has exited is an error and calls no callback, so
+//! that a caller that watches whatever process a file names is woken only once per process. No
+//! process is watched while half of the descriptors that this program may have are in use, as
+//! checks need the other half.
 //!
 //! Blocking: only the thread, in the kernel.
 //!
-//! Shutdown: the stop token ends the thread. It owns nothing that needs cleaning up, so it is not joined.
+//! Shutdown: the stop token ends the thread. It owns nothing that needs cleaning up, so it is not
+//! joined.
 //!
-//! Out of scope: which process to watch (`check::watch_pidfile`). If another process has got the number, that process is
-//! watched.
+//! Out of scope: which process to watch (`check::watch_pidfile`). If another process has got the
+//! number, that process is watched.
 
 use std::collections::HashMap;
 use std::io;
@@ -78,7 +81,8 @@ pub enum WatchError {
          left for the checks: raise the limit (LimitNOFILE=)"
     )]
     TooManyDescriptors(i32),
-    /// No descriptor or thread is left, the id is that of a thread, or the kernel is older than 5.3.
+    /// No descriptor or thread is left, the id is that of a thread, or the kernel is older than
+    /// 5.3.
     #[error("cannot watch process {pid}: {source}")]
     Kernel {
         /// The process.
@@ -94,10 +98,12 @@ impl Watcher {
         Arc::new(Watcher { state: Mutex::default(), stop })
     }
 
-    /// Watches a process, and calls `on_exit` once on the watcher's thread when it exits. `on_exit` must not block.
+    /// Watches a process, and calls `on_exit` once on the watcher's thread when it exits. `on_exit`
+    /// must not block.
     ///
     /// # Errors
-    /// The process does not exist, or no descriptor or thread is left. A caller may retry with its next check.
+    /// The process does not exist, or no descriptor or thread is left. A caller may retry with its
+    /// next check.
     pub fn watch(self: &Arc<Self>, pid: Pid, on_exit: impl FnOnce() + Send + 'static) -> Result<Watched, WatchError> {
         let kernel_error = |source| WatchError::Kernel { pid: pid.as_raw_pid(), source };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -175,7 +181,8 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // The kernel removes a closed descriptor from epoll. The callback is dropped after the lock is released.
+        // The kernel removes a closed descriptor from epoll. The callback is dropped after the lock
+        // is released.
         let on_exit = self.watcher.state.lock().callbacks.remove(&self.key);
         drop(on_exit);
     }

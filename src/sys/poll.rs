@@ -1,5 +1,5 @@
-//! System calls that a signal may interrupt: waiting for descriptors until a deadline, and repeating calls that the
-//! standard library does not repeat itself.
+//! System calls that a signal may interrupt: waiting for descriptors until a deadline, and
+//! repeating calls that the standard library does not repeat itself.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, Timespec};
 use rustix::io::Errno;
 
-/// Pause after an error other than an interruption (such as a kernel out of memory), so as not to spin.
+/// Pause after an error other than an interruption (such as a kernel out of memory), so as not to
+/// spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes a call, and repeats it as long as a signal interrupts it.
@@ -22,7 +23,8 @@ pub(crate) fn retry_on_intr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-/// Waits until one of `fds` has an event or the deadline is reached, and returns whether one has an event.
+/// Waits until one of `fds` has an event or the deadline is reached, and returns whether one has an
+/// event.
 ///
 /// `None` waits without limit. A deadline in the past checks once and does not wait.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> bool {

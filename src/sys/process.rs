@@ -3,24 +3,25 @@
 //! ```text
 //!   spawn ---> running ---- exits by itself --------------------------+
 //!     |           |                                                   v
-//!     |           +-- deadline, with a grace: TERM --> grace over --> KILL the group --> reap, or return an Orphan
-//!     |           +-- deadline, without a grace --------------------> ^
+//!     |           +-- deadline, with a grace: TERM --> grace over --> KILL the group --> reap,
+//!     |           +-- deadline, without a grace --------------------> ^              or return Orphan
 //!     |           +-- stop requested -------------------------------> ^
 //!     +-- no process or descriptor left: retried every 100 ms until the deadline
 //! ```
 //!
-//! Guarantees: a program runs in a process group of its own, without input, and inherits no descriptor of the daemon
-//! except the two pipes that it writes to. A run ends when the process exits, even if children in the background still
-//! hold its output open. They are killed with the group, before the leader is reaped, so that no foreign process can
-//! have got the group's number. Captured output is bounded, and any amount of output leaves the deadline in force. No
-//! run lasts longer than deadline + grace + [`REAP_TIMEOUT`]. A process that may not be killed, or does not die, is
-//! returned as [`Orphan`]. No zombie stays.
+//! Guarantees: a program runs in a process group of its own, without input, and inherits no
+//! descriptor of the daemon except the two pipes that it writes to. A run ends when the process
+//! exits, even if children in the background still hold its output open. They are killed with the
+//! group, before the leader is reaped, so that no foreign process can have got the group's number.
+//! Captured output is bounded, and any amount of output leaves the deadline in force. No run lasts
+//! longer than deadline + grace + [`REAP_TIMEOUT`]. A process that may not be killed, or does not
+//! die, is returned as [`Orphan`]. No zombie stays.
 //!
 //! Blocking: the calling thread, until the run ends.
 //!
-//! Out of scope: children that left the group (`setsid`), which cannot be found again; orphaned children that the kernel
-//! gives to this process (`sys::reaper`); descriptors that the daemon itself was started with (`sys::startup` closes
-//! them); a spawn that hangs on a dead file system.
+//! Out of scope: children that left the group (`setsid`), which cannot be found again; orphaned
+//! children that the kernel gives to this process (`sys::reaper`); descriptors that the daemon
+//! itself was started with (`sys::startup` closes them); a spawn that hangs on a dead file system.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -40,18 +41,16 @@ use crate::sys::poll::poll_until;
 use crate::sys::reaper::Claim;
 use crate::sys::startup::restore_limit;
 use crate::sys::stop_token::Stop;
+use capture::Capture;
+pub use capture::CapturedOutput;
+
+mod capture;
 
 /// Maximum time to wait for a killed process to exit.
 pub const REAP_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Pause before a start is retried when the machine has no process or descriptor left.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Minimum number of bytes that one read has space for.
-const READ_SIZE: usize = 4096;
-
-/// Maximum number of reads from an output after the process has exited: enough to empty the largest pipe.
-const MAX_FINAL_READS: usize = 1024 * 1024 / READ_SIZE;
 
 /// A program and its arguments. It can be run any number of times.
 pub struct Program {
@@ -99,14 +98,8 @@ pub enum Exit {
     NotStarted(io::Error),
 }
 
-/// The last bytes of an output. Programs report what failed at the end.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct CapturedOutput {
-    /// At most [`Limits::keep`] bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// A process that did not exit when it was killed. Call [`Orphan::try_reap`] now and then, so that no zombie stays.
+/// A process that did not exit when it was killed. Call [`Orphan::try_reap`] now and then, so that
+/// no zombie stays.
 #[derive(Debug)]
 pub struct Orphan {
     child: Child,
@@ -117,13 +110,14 @@ pub struct Orphan {
 }
 
 impl Program {
-    /// Creates the program `words[0]` with the other words as arguments. A name without a slash is looked up in PATH.
+    /// Creates the program `words[0]` with the other words as arguments. A name without a slash is
+    /// looked up in PATH.
     #[expect(clippy::disallowed_methods, reason = "this is the module that starts programs")]
     pub fn new(words: &[String]) -> Program {
         let mut command = Command::new(words.first().map_or("", String::as_str));
         command.args(words.iter().skip(1)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // With a process group std still uses vfork. Anything that needs `pre_exec` would copy the whole address space
-        // for each check.
+        // With a process group std still uses vfork. Anything that needs `pre_exec` would copy the
+        // whole address space for each check.
         command.process_group(0);
         Program { command }
     }
@@ -171,8 +165,8 @@ impl Program {
 
     /// Starts the process.
     ///
-    /// The writing ends of the pipes stay open here. So a child that exits causes no hang-up on them, and its exit is
-    /// one event rather than three.
+    /// The writing ends of the pipes stay open here. So a child that exits causes no hang-up on
+    /// them, and its exit is one event rather than three.
     fn spawn(&mut self, stop: &dyn Stop) -> io::Result<Running> {
         let stop = stop.fd()?;
         let (stdout, stdout_writer) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -227,7 +221,8 @@ impl RunOutput {
 /// Waits before a retry if `error` is temporary.
 ///
 /// # Errors
-/// How the run ends if it cannot be retried: the error is permanent, the deadline is reached, or a stop is requested.
+/// How the run ends if it cannot be retried: the error is permanent, the deadline is reached, or a
+/// stop is requested.
 fn wait_to_retry(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(), Exit> {
     let temporary = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
     let remaining = limits.deadline.saturating_duration_since(Instant::now());
@@ -240,7 +235,8 @@ fn wait_to_retry(error: io::Error, limits: &Limits, stop: &dyn Stop) -> Result<(
     Ok(())
 }
 
-/// Sends `signal` to the process group of a child. The child must not be reaped yet, so that the number is still its own.
+/// Sends `signal` to the process group of a child. The child must not be reaped yet, so that the
+/// number is still its own.
 fn kill_group(child: &Child, signal: Signal) -> Result<(), Errno> {
     match Pid::from_raw(child.id() as i32) {
         Some(group) => kill_process_group(group, signal),
@@ -260,7 +256,8 @@ struct Running {
 impl Running {
     /// Waits for the process, kills the rest of its group, and reaps it.
     ///
-    /// Not inlined, so that its stack frame is not in use during the start of the program, which is the deepest call.
+    /// Not inlined, so that its stack frame is not in use during the start of the program, which is
+    /// the deepest call.
     #[inline(never)]
     fn wait(mut self, limits: &Limits, stop: &dyn Stop) -> RunOutput {
         let pidfd = self.pidfd(limits, stop);
@@ -299,14 +296,15 @@ impl Running {
         }
     }
 
-    /// Reads its output until the process exits. Returns how the run ends if it does not exit by itself.
+    /// Reads its output until the process exits. Returns how the run ends if it does not exit by
+    /// itself.
     fn watch(&mut self, pidfd: &OwnedFd, limits: &Limits) -> Option<Exit> {
         let mut deadline = limits.deadline;
         let mut grace = limits.grace;
         let mut forced = None;
         loop {
-            // The process comes first, as `poll` checks in this order: if the process has exited, an output without an
-            // event is empty for good.
+            // The process comes first, as `poll` checks in this order: if the process has exited,
+            // an output without an event is empty for good.
             let mut fds = [
                 PollFd::new(pidfd, PollFlags::IN),
                 PollFd::new(&self.stop, PollFlags::IN),
@@ -359,53 +357,6 @@ impl From<ExitStatus> for Exit {
             (Some(code), _) => Exit::Exited(code),
             (None, signal) => Exit::Signaled(signal.unwrap_or(0)),
         }
-    }
-}
-
-/// The reading end of one output, and what was read from it.
-struct Capture {
-    pipe: OwnedFd,
-    output: CapturedOutput,
-    /// The pipe may hold more.
-    more: bool,
-}
-
-impl Capture {
-    fn new(pipe: OwnedFd) -> Capture {
-        Capture { pipe, output: CapturedOutput::default(), more: true }
-    }
-
-    /// Reads once from a pipe that is known to be readable. Returns whether it may hold more.
-    fn read(&mut self, max_output: usize) -> bool {
-        let bytes = &mut self.output.bytes;
-        bytes.reserve(READ_SIZE);
-        let space = bytes.capacity() - bytes.len();
-        let count = rustix::io::read(&self.pipe, rustix::buffer::spare_capacity(bytes)).unwrap_or(0);
-        // Trimmed only at twice the limit, so that no byte is moved more than once.
-        if bytes.len() > max_output.saturating_mul(2) {
-            self.trim(max_output);
-        }
-        count == space
-    }
-
-    /// Drops all but the last `max_output` bytes.
-    fn trim(&mut self, max_output: usize) {
-        let surplus = self.output.bytes.len().saturating_sub(max_output);
-        self.output.bytes.drain(..surplus);
-    }
-
-    /// Reads what the pipe still holds, without blocking.
-    ///
-    /// The number of reads is limited, as a process that left the group may still be writing.
-    fn finish(mut self, max_output: usize) -> CapturedOutput {
-        for _ in 0..MAX_FINAL_READS {
-            if !self.more || !poll_until(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(Instant::now())) {
-                break;
-            }
-            self.more = self.read(max_output);
-        }
-        self.trim(max_output);
-        self.output
     }
 }
 

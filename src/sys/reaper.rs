@@ -1,20 +1,21 @@
-//! Reaps orphaned processes if the kernel makes them children of this process: as process 1 of a container, or as a
-//! child subreaper.
+//! Reaps orphaned processes if the kernel makes them children of this process: as process 1 of a
+//! container, or as a child subreaper.
 //!
-//! A process whose parent has exited becomes a child of the nearest subreaper, or of process 1 of its namespace, and
-//! stays a zombie until that process reaps it. Zombies count against the limit of processes, so checks that leave
-//! children behind would soon exhaust it.
+//! A process whose parent has exited becomes a child of the nearest subreaper, or of process 1 of
+//! its namespace, and stays a zombie until that process reaps it. Zombies count against the limit
+//! of processes, so checks that leave children behind would soon exhaust it.
 //!
-//! Guarantees: [`reap_orphans`] reaps every orphaned process that has exited, and takes no exit status from a thread
-//! that waits for its own child. Linux assigns a child to the thread that started it, and an orphaned process to the
-//! main thread. So the main thread, which starts no program, waits only for its own children: these are orphaned
-//! processes, and children of threads that have ended. A child that may outlive the thread that started it has a
-//! [`Claim`]. Checks pay nothing for this, and if this process gets no orphaned processes nobody does.
+//! Guarantees: [`reap_orphans`] reaps every orphaned process that has exited, and takes no exit
+//! status from a thread that waits for its own child. Linux assigns a child to the thread that
+//! started it, and an orphaned process to the main thread. So the main thread, which starts no
+//! program, waits only for its own children: these are orphaned processes, and children of threads
+//! that have ended. A child that may outlive the thread that started it has a [`Claim`]. Checks pay
+//! nothing for this, and if this process gets no orphaned processes nobody does.
 //!
 //! Blocking: none.
 //!
-//! Out of scope: when to reap (`sys::signals`). If this process is neither process 1 nor a subreaper, another process
-//! reaps orphans.
+//! Out of scope: when to reap (`sys::signals`). If this process is neither process 1 nor a
+//! subreaper, another process reaps orphans.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -69,7 +70,8 @@ pub fn receives_orphans() -> bool {
     getpid().is_init() || child_subreaper().is_ok_and(|set| set.is_some())
 }
 
-/// Reaps the orphaned processes that have exited. Call it in the main thread, which alone can wait for them.
+/// Reaps the orphaned processes that have exited. Call it in the main thread, which alone can wait
+/// for them.
 pub fn reap_orphans() {
     let claims = CLAIMS.lock();
     let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(THIS_THREAD);

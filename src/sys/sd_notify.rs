@@ -1,7 +1,8 @@
 //! Notifies systemd of the daemon's state, by the protocol of sd_notify(3).
 //!
-//! Guarantees: without NOTIFY_SOCKET all methods do nothing. The variables are removed from the environment, so that no
-//! check command can notify systemd in the daemon's name. The socket may have a path or an abstract name.
+//! Guarantees: without NOTIFY_SOCKET all methods do nothing. The variables are removed from the
+//! environment, so that no check command can notify systemd in the daemon's name. The socket may
+//! have a path or an abstract name.
 //!
 //! Blocking: none.
 //!
@@ -29,7 +30,8 @@ impl ServiceManager {
     /// Removes the variables from the environment and reads them. Call it before any thread starts.
     ///
     /// # Errors
-    /// NOTIFY_SOCKET is not the name of a socket, or no descriptor is left. The variables are removed in any case.
+    /// NOTIFY_SOCKET is not the name of a socket, or no descriptor is left. The variables are
+    /// removed in any case.
     pub fn from_environment() -> io::Result<ServiceManager> {
         let [socket, usec, pid, ..] = VARIABLES.map(|name| {
             let value = std::env::var_os(name).and_then(|value| value.into_string().ok());
@@ -52,7 +54,8 @@ impl ServiceManager {
         Ok(ServiceManager { socket: Some((socket, address)), watchdog: usec.map(Duration::from_micros) })
     }
 
-    /// Returns the watchdog's timeout, if it is on. [`ServiceManager::alive`] is to be called twice in that time.
+    /// Returns the watchdog's timeout, if it is on. [`ServiceManager::alive`] is to be called twice
+    /// in that time.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
@@ -76,7 +79,8 @@ impl ServiceManager {
         self.send("STOPPING=1")
     }
 
-    /// Reports that the daemon is reloading its configuration. [`ServiceManager::ready`] ends the reload.
+    /// Reports that the daemon is reloading its configuration. [`ServiceManager::ready`] ends the
+    /// reload.
     pub fn reloading(&self) -> io::Result<()> {
         let now = clock_gettime(ClockId::Monotonic);
         let usec = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;

@@ -1,15 +1,17 @@
 //! Catches the daemon's signals and waits for them in the main thread.
 //!
-//! Signals are caught rather than blocked. A caught signal has its default action in a program that the daemon starts,
-//! while a blocked one stays blocked there (std passes the mask on), and then TERM could not end a check command.
+//! Signals are caught rather than blocked. A caught signal has its default action in a program that
+//! the daemon starts, while a blocked one stays blocked there (std passes the mask on), and then
+//! TERM could not end a check command.
 //!
-//! Guarantees: after [`Signals::catch`] none of these signals ends the daemon, and none is lost, even if the kernel has
-//! no memory for the byte that wakes the main thread; then the signal is seen within ten seconds. Several signals of one
-//! kind may be reported as one. The signals in `IGNORED`, whose default action ends a program, have no effect; their
-//! cause (such as a file size limit) is the error of a system call. SIGPIPE has no effect either, as Rust's runtime
-//! ignores it. All of them have their default action in the programs that the daemon starts, even if the daemon was
-//! started with some of them ignored. If this process gets orphaned processes, the waiting thread, which must be the
-//! main thread, reaps them at their SIGCHLD or ten seconds later.
+//! Guarantees: after [`Signals::catch`] none of these signals ends the daemon, and none is lost,
+//! even if the kernel has no memory for the byte that wakes the main thread; then the signal is
+//! seen within ten seconds. Several signals of one kind may be reported as one. The signals in
+//! `IGNORED`, whose default action ends a program, have no effect; their cause (such as a file size
+//! limit) is the error of a system call. SIGPIPE has no effect either, as Rust's runtime ignores
+//! it. All of them have their default action in the programs that the daemon starts, even if the
+//! daemon was started with some of them ignored. If this process gets orphaned processes, the
+//! waiting thread, which must be the main thread, reaps them at their SIGCHLD or ten seconds later.
 //!
 //! Blocking: only [`Signals::wait`].
 //!
@@ -56,14 +58,16 @@ pub enum Wake {
     Signal(Signal),
     /// The token at this index is triggered.
     ///
-    /// It stays triggered. So a signal takes precedence over it, and it takes precedence over later tokens.
+    /// It stays triggered. So a signal takes precedence over it, and it takes precedence over later
+    /// tokens.
     Token(usize),
     /// The deadline is reached.
     Deadline,
 }
 
 impl Signals {
-    /// Catches the signals, and unblocks all signals in this thread and in the threads that it starts.
+    /// Catches the signals, and unblocks all signals in this thread and in the threads that it
+    /// starts.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -88,7 +92,8 @@ impl Signals {
             let recheck = Instant::now() + RECHECK_INTERVAL;
             poll_until(&mut fds, Some(deadline.map_or(recheck, |deadline| deadline.min(recheck))));
             let triggered = fds[1..].iter().position(|fd| !fd.revents().is_empty());
-            // Even if the socket is not readable: a signal is recorded before the write that wakes, which can fail.
+            // Even if the socket is not readable: a signal is recorded before the write that wakes,
+            // which can fail.
             let numbers = self.delivery.pending();
             self.pending
                 .extend(numbers.filter_map(|number| REPORTED.into_iter().find(|signal| *signal as i32 == number)));
@@ -114,8 +119,8 @@ mod tests {
     use super::*;
     use crate::testing::isolated::{alone, this_program};
 
-    /// Signal handlers belong to the process, so the test runs in its own. It is started with signals blocked, as a
-    /// supervisor might do.
+    /// Signal handlers belong to the process, so the test runs in its own. It is started with
+    /// signals blocked, as a supervisor might do.
     #[test]
     fn signals_are_reported_one_by_one_and_before_tokens() {
         let name = "sys::signals::tests::signals_are_reported_one_by_one_and_before_tokens";

@@ -1,4 +1,5 @@
-//! Prevents a second daemon: by the abstract socket that the original also binds, and by the pidfile.
+//! Prevents a second daemon: by the abstract socket that the original also binds, and by the
+//! pidfile.
 //!
 //! ```text
 //!   abstract socket --- in use, and a daemon is running: refused -----------------------+
@@ -13,13 +14,14 @@
 //!   write our process id to the pidfile (if that fails: a problem, retried by `write_pid`)
 //! ```
 //!
-//! Guarantees: the original and this program never run at the same time in one network namespace, nor two instances of
-//! this program with one pidfile. No other program can keep the daemon from starting, neither by binding the socket nor
-//! by having the process id of a stale pidfile. A daemon that was killed keeps the next from starting only for a moment,
-//! which is waited for. The lock is on the pidfile itself, so the pidfile is never replaced but written in place. It is
-//! written with one call at the length of the old content, so that a reader sees one process id or the other, even after
-//! a crash. If the pidfile is deleted, [`Instance::restore`] creates it again, locked and written before it gets its
-//! name.
+//! Guarantees: the original and this program never run at the same time in one network namespace,
+//! nor two instances of this program with one pidfile. No other program can keep the daemon from
+//! starting, neither by binding the socket nor by having the process id of a stale pidfile. A
+//! daemon that was killed keeps the next from starting only for a moment, which is waited for. The
+//! lock is on the pidfile itself, so the pidfile is never replaced but written in place. It is
+//! written with one call at the length of the old content, so that a reader sees one process id or
+//! the other, even after a crash. If the pidfile is deleted, [`Instance::restore`] creates it
+//! again, locked and written before it gets its name.
 //!
 //! Blocking: [`Instance::take`], for at most a second.
 //!
@@ -41,7 +43,8 @@ const NAME: &str = "anycast-healthchecker";
 const MAX_PIDFILE_LEN: u64 = 64;
 /// Time to wait for a daemon that may have been killed.
 ///
-/// A child that it was about to start has its lock, its socket and its command line until it runs its own program.
+/// A child that it was about to start has its lock, its socket and its command line until it runs
+/// its own program.
 const KILLED_DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -152,13 +155,14 @@ impl Instance {
         written.map_err(|source| InstanceProblem::Pidfile { path: self.path.clone(), source })
     }
 
-    /// Creates the pidfile again if it was deleted or replaced, and writes it if that failed before.
+    /// Creates the pidfile again if it was deleted or replaced, and writes it if that failed
+    /// before.
     ///
     /// Returns whether that was needed.
     ///
     /// # Errors
-    /// The directory is missing, the disk is full, or another process has locked the file at the path. Call it again
-    /// later.
+    /// The directory is missing, the disk is full, or another process has locked the file at the
+    /// path. Call it again later.
     pub fn restore(&mut self) -> Result<bool, InstanceProblem> {
         let is_in_place = self.pidfile.as_ref().map_or(Ok(false), |file| is_at(file, &self.path));
         match is_in_place {
@@ -250,7 +254,8 @@ fn create_in_place(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ => return write(path),
     }
-    // Created under another name first, so that it is never visible without its lock and process id.
+    // Created under another name first, so that it is never visible without its lock and process
+    // id.
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
@@ -296,7 +301,8 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Overwrites the file's content with `text` in one write, then truncates it.
 ///
-/// The write pads `text` with line breaks to the length of the old content. Readers of a pidfile strip them.
+/// The write pads `text` with line breaks to the length of the old content. Readers of a pidfile
+/// strip them.
 fn write_in_place(file: &File, text: &str) -> io::Result<()> {
     let old_len = file.metadata()?.len().min(MAX_PIDFILE_LEN) as usize;
     let padded = format!("{text}{}", "\n".repeat(old_len.saturating_sub(text.len())));
@@ -304,7 +310,8 @@ fn write_in_place(file: &File, text: &str) -> io::Result<()> {
     file.set_len(text.len() as u64)
 }
 
-/// Returns whether another process is a health checker: this program, or Python running the original.
+/// Returns whether another process is a health checker: this program, or Python running the
+/// original.
 fn is_health_checker(pid: u32) -> bool {
     if pid == std::process::id() {
         return false;

@@ -1,13 +1,16 @@
-//! Repairs what the process inherits from its parent: open descriptors, an ignored SIGCHLD, a low limit of open files.
+//! Repairs what the process inherits from its parent: open descriptors, an ignored SIGCHLD, a low
+//! limit of open files.
 //!
-//! Guarantees: after [`close_descriptors`] and [`restore_sigchld`], children inherit only stdio, and their exit codes are
-//! available. Call both first in the daemon, before it opens or starts anything. After [`raise_descriptor_limit`] all
-//! checks can run at the same time, as far as the hard limit allows, and children get the limit that this program was
-//! started with. For a few services the limit stays as it is.
+//! Guarantees: after [`close_descriptors`] and [`restore_sigchld`], children inherit only stdio,
+//! and their exit codes are available. Call both first in the daemon, before it opens or starts
+//! anything. After [`raise_descriptor_limit`] all checks can run at the same time, as far as the
+//! hard limit allows, and children get the limit that this program was started with. For a few
+//! services the limit stays as it is.
 //!
 //! Blocking: none.
 //!
-//! Out of scope: the environment (`sys::sd_notify` removes its variables) and the signal mask (`sys::signals`).
+//! Out of scope: the environment (`sys::sd_notify` removes its variables) and the signal mask
+//! (`sys::signals`).
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -19,7 +22,8 @@ use crate::sys::poll::retry_on_intr;
 
 /// Closes every inherited descriptor except stdin, stdout and stderr.
 ///
-/// Otherwise check commands would inherit them. Descriptors that this program opens are close-on-exec.
+/// Otherwise check commands would inherit them. Descriptors that this program opens are
+/// close-on-exec.
 pub fn close_descriptors() -> io::Result<()> {
     let descriptors: Vec<i32> = retry_on_intr(|| std::fs::read_dir("/proc/self/fd"))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -34,9 +38,9 @@ pub fn close_descriptors() -> io::Result<()> {
 
 /// Executes the program again if SIGCHLD is ignored, and returns if it is not.
 ///
-/// If SIGCHLD is ignored, the kernel discards the exit codes of all children. Restoring it in place takes unsafe code, so
-/// `env` does it. An `env` that does not know the option (older than coreutils 8.31 of 2019) prints an error and exits
-/// with 125.
+/// If SIGCHLD is ignored, the kernel discards the exit codes of all children. Restoring it in place
+/// takes unsafe code, so `env` does it. An `env` that does not know the option (older than
+/// coreutils 8.31 of 2019) prints an error and exits with 125.
 ///
 /// # Errors
 /// `env` is missing, or `/proc/self/status` cannot be read.
@@ -56,7 +60,8 @@ pub fn restore_sigchld() -> io::Result<()> {
 
 /// Number of descriptors that the daemon needs without its services.
 ///
-/// These are files, sockets, log targets, eight hooks and eight custom commands. Each command needs six while it runs.
+/// These are files, sockets, log targets, eight hooks and eight custom commands. Each command needs
+/// six while it runs.
 const BASE_DESCRIPTORS: u64 = 64 + 16 * 6;
 /// Number of descriptors per service: seven for a running check, and one for a watched process.
 const DESCRIPTORS_PER_SERVICE: u64 = 8;
@@ -90,7 +95,8 @@ pub fn raise_descriptor_limit(services: usize) -> Result<(), TooFewDescriptors> 
     let raised = needed.min(hard);
     if raised > soft {
         ORIGINAL_LIMIT.get_or_init(|| limit);
-        // Needs no privilege, as it is within the hard limit. If it fails, the limit stays as it was.
+        // Needs no privilege, as it is within the hard limit. If it fails, the limit stays as it
+        // was.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
     }
     if needed > hard {
@@ -101,9 +107,10 @@ pub fn raise_descriptor_limit(services: usize) -> Result<(), TooFewDescriptors> 
 
 /// Sets the limit of a new child to the one that this program was started with.
 ///
-/// With a higher limit, `select` breaks in a program that opens very many files, and a program that closes all possible
-/// descriptors takes longer. The child has the raised limit for its first moment, as changing it between fork and exec
-/// takes unsafe code. A child that already runs as another user, such as `sudo`, keeps the raised limit.
+/// With a higher limit, `select` breaks in a program that opens very many files, and a program that
+/// closes all possible descriptors takes longer. The child has the raised limit for its first
+/// moment, as changing it between fork and exec takes unsafe code. A child that already runs as
+/// another user, such as `sudo`, keeps the raised limit.
 pub fn restore_limit(child: Pid) {
     if let Some(original) = ORIGINAL_LIMIT.get() {
         // Fails if the child has exited, or runs as another user.

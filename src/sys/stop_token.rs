@@ -1,7 +1,7 @@
 //! A stop token: triggered once, it wakes every thread that waits for it, now or later.
 //!
-//! Guarantees: level-triggered; a triggered token stays triggered, so no thread can miss it. It is a descriptor, so that
-//! a thread can poll it together with whatever else it waits for.
+//! Guarantees: level-triggered; a triggered token stays triggered, so no thread can miss it. It is
+//! a descriptor, so that a thread can poll it together with whatever else it waits for.
 //!
 //! Out of scope: joining the threads (`daemon`).
 
@@ -73,8 +73,8 @@ pub(crate) fn new_event() -> io::Result<Arc<OwnedFd>> {
 
 /// Makes an eventfd readable, for good.
 pub(crate) fn set_event(event: &OwnedFd) {
-    // It can fail only if the counter is full, and then the event is set already. It cannot be interrupted, as a
-    // nonblocking write does not wait.
+    // It can fail only if the counter is full, and then the event is set already. It cannot be
+    // interrupted, as a nonblocking write does not wait.
     let _ = rustix::io::write(event, &1u64.to_ne_bytes());
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Group};
 
-/// Returns the group whose members may connect: that of the socket, or of the nearest existing directory above it.
+/// Returns the group whose members may connect: that of the socket, or of the nearest existing
+/// directory above it.
 ///
 /// A group without a name is given by its number. `None` if no group can be read.
 pub fn group_of(path: &Path) -> Option<String> {

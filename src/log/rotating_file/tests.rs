@@ -29,7 +29,8 @@ fn rename(from: &Path, to: &Path) {
     rustix::fs::rename(from, to).unwrap();
 }
 
-/// Writes lines of these lengths one by one, then all at once, and compares the sizes of FILE, FILE.1, FILE.2 …
+/// Writes lines of these lengths one by one, then all at once, and compares the sizes of FILE,
+/// FILE.1, FILE.2 …
 fn check(lengths: &[usize], max_bytes: u64, backups: usize, expected: &[u64]) {
     let lines: Vec<Vec<u8>> = lengths.iter().map(|length| [&vec![b'x'; length - 1], &b"\n"[..]].concat()).collect();
     for batches in [lines.clone(), vec![lines.concat()]] {
@@ -190,7 +191,8 @@ fn the_target_of_a_link_is_rotated_and_the_link_stays() {
     assert_eq!([backup(&other, 1), other].map(|path| text(&path)), ["five\nsix\n", "seven\n"]);
 }
 
-/// `/dev/stdout` may be a file that another program opened, and another file may have its name by now.
+/// `/dev/stdout` may be a file that another program opened, and another file may have its name by
+/// now.
 #[test]
 fn a_file_that_another_program_opened_is_not_rotated() {
     let dir = tempfile::tempdir().unwrap();
@@ -242,7 +244,8 @@ fn a_full_disk_costs_only_lines() {
     fs::remove_file(moved).unwrap();
     log.write_lines(b"new\n").unwrap();
     assert_eq!(text(path), "new\n");
-    // Space is freed without moving the file: the next line starts on a new line after the partial one.
+    // Space is freed without moving the file: the next line starts on a new line after the partial
+    // one.
     log.write_lines(&line.repeat(1000)).unwrap_err();
     let partial = text(path);
     assert!(!partial.ends_with('\n'));

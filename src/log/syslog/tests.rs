@@ -209,7 +209,8 @@ fn the_format_of_the_crate_differs_from_the_original() {
     assert!(stamp.is_some_and(|stamp| stamp.ends_with(" anycast-healthchecker[1]: ")), "{text}");
 }
 
-/// [`Syslog`] creates the backend because the crate's constructor keeps only the first address, and its socket blocks.
+/// [`Syslog`] creates the backend because the crate's constructor keeps only the first address, and
+/// its socket blocks.
 #[test]
 fn the_socket_of_the_crate_blocks_and_has_one_address() {
     let blocks = |backend: &LoggerBackend| match backend {

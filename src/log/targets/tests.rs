@@ -127,7 +127,8 @@ fn a_service_is_named_and_described() {
 
 #[test]
 fn level_and_targets_can_change_while_events_are_logged() {
-    // In its own process, as `tracing` would ask other tests' layers too whether an event is enabled.
+    // In its own process, as `tracing` would ask other tests' layers too whether an event is
+    // enabled.
     let name = "log::targets::tests::level_and_targets_can_change_while_events_are_logged";
     if !alone(name, &["env"], &this_program()) {
         return;

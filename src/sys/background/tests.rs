@@ -206,7 +206,8 @@ fn without_a_thread_every_queued_task_ends() {
     assert!(matches!(setup.result().1.unwrap().exit, Exit::Exited(0)));
 }
 
-/// A process under sudo may not be killed. It is kept under its owner's name, up to the maximum per owner.
+/// A process under sudo may not be killed. It is kept under its owner's name, up to the maximum per
+/// owner.
 #[test]
 fn processes_that_cannot_be_killed_are_kept_up_to_a_maximum() {
     let name = "sys::background::tests::processes_that_cannot_be_killed_are_kept_up_to_a_maximum";
@@ -231,7 +232,8 @@ fn processes_that_cannot_be_killed_are_kept_up_to_a_maximum() {
 }
 
 proptest::proptest! {
-    /// The last value of each key is taken, in the order in which the keys were queued, while the key is not running.
+    /// The last value of each key is taken, in the order in which the keys were queued, while the
+    /// key is not running.
     #[test]
     fn the_queue_matches_a_simple_model(steps in proptest::collection::vec((0u8..3, 0u8..4), 0..100)) {
         let (mut queue, mut waiting, mut running) = (Queue::default(), Vec::<(u8, usize)>::new(), Vec::new());

@@ -1,7 +1,8 @@
 //! Parses rtnetlink messages.
 //!
-//! Guarantees: pure; any input terminates, and the output is bounded by the input. A truncated or inconsistent message
-//! is [`Message::Broken`] and ends the datagram. It is never taken for the end of a list.
+//! Guarantees: pure; any input terminates, and the output is bounded by the input. A truncated or
+//! inconsistent message is [`Message::Broken`] and ends the datagram. It is never taken for the end
+//! of a list.
 //!
 //! Out of scope: sending requests (`sys::netlink`).
 
@@ -68,7 +69,8 @@ pub(super) fn request(kind: u16, sequence: u32) -> [u8; 32] {
     bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
     bytes[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-    // The rest is `struct ifinfomsg`, or `ifaddrmsg` and padding, all zero: any family, any interface.
+    // The rest is `struct ifinfomsg`, or `ifaddrmsg` and padding, all zero: any family, any
+    // interface.
     bytes
 }
 
@@ -145,7 +147,8 @@ fn parse_address(body: &[u8]) -> Option<Message> {
     Some(local.or(address).map_or(Message::Other, |ip| Message::Address { index, ip, length }))
 }
 
-/// Iterates over type and value of each attribute. A truncated attribute is `None` and the last one.
+/// Iterates over type and value of each attribute. A truncated attribute is `None` and the last
+/// one.
 fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -243,7 +246,8 @@ mod tests {
         for length in 1..whole.len() {
             check(&whole[..length], &[Message::Broken]);
         }
-        // An attribute that claims to be longer than its message, and one shorter than its own header.
+        // An attribute that claims to be longer than its message, and one shorter than its own
+        // header.
         check(&[address(&[vec![200, 0, 2, 0]]), whole.clone()].concat(), &[Message::Broken]);
         check(&[address(&[vec![3, 0, 2, 0]]), whole.clone()].concat(), &[Message::Broken]);
         check(&[whole, vec![0; 40]].concat(), &[ten(2), Message::Broken]);

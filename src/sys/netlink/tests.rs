@@ -7,7 +7,8 @@ fn has(kernel: &mut Netlink, interface: &str, prefix: &str) -> bool {
     kernel.addresses().unwrap().has(interface, &prefix.parse().unwrap())
 }
 
-/// Returns whether the kernel has reported a change. It does so before the command that changes something exits.
+/// Returns whether the kernel has reported a change. It does so before the command that changes
+/// something exits.
 fn has_changed(kernel: &mut Netlink) -> bool {
     let has_changed = poll_until(&mut [PollFd::new(kernel, PollFlags::IN)], Some(Instant::now()));
     kernel.take_changes().unwrap();
@@ -50,7 +51,8 @@ fn interfaces_have_the_names_that_ip_accepts() {
     if !in_own_network("sys::netlink::tests::interfaces_have_the_names_that_ip_accepts") {
         return;
     }
-    // d0 has the index 3. A member of a bridge keeps its addresses. A name may look like a label or an index.
+    // d0 has the index 3. A member of a bridge keeps its addresses. A name may look like a label or
+    // an index.
     sh("ip link add d0 type veth peer name p0; ip link property add dev d0 altname a-name-longer-than-any-interface
         ip link property add dev d0 altname short; ip link property add dev d0 altname lo:7
         ip link add d23456789012345 type veth peer name if1
@@ -108,7 +110,8 @@ fn runs(script: &str) -> bool {
     matches!(Program::new(&["sh", "-c", script].map(String::from)).run(&limits, &stop).exit, Exit::Exited(0))
 }
 
-/// Flags mark tentative addresses and failed duplicates. This address stays tentative during the test.
+/// Flags mark tentative addresses and failed duplicates. This address stays tentative during the
+/// test.
 #[test]
 fn tentative_addresses_count() {
     if !in_own_network("sys::netlink::tests::tentative_addresses_count") {

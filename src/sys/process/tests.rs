@@ -11,7 +11,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Returns a program that runs `script`.
 ///
-/// The number of seconds of each `sleep` gets this process's id as a prefix, so that other tests' sleeps differ.
+/// The number of seconds of each `sleep` gets this process's id as a prefix, so that other tests'
+/// sleeps differ.
 fn sh(script: &str) -> Program {
     let script = script.replace("sleep ", &format!("sleep {}", std::process::id()));
     Program::new(&["sh", "-c", &script].map(String::from))
