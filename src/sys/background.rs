@@ -8,11 +8,10 @@
 //! ```
 //!
 //! Guarantees: callers never wait for a task. At most `limit` tasks run at a time, and one per key.
-//! Tasks of a key run in the order in which they were queued, and the last one always runs. Only
-//! after a stop it does not: then queued tasks end as stopped, so that each task that is not
-//! replaced ends. A command that reaches its time limit gets TERM, and KILL a second later. Its
-//! output is bounded. A process that cannot be killed is kept in [`Orphans`] under its owner's
-//! name.
+//! Tasks of a key run in the order in which they were queued, and the last one always runs. After a
+//! stop, queued tasks end as stopped instead, so that each task is either replaced or ended. A
+//! command that reaches its time limit gets TERM, and KILL a second later. Its output is bounded. A
+//! process that cannot be killed is kept in [`Orphans`] under its owner's name.
 //!
 //! Blocking: only the task's own thread, on its command.
 //!

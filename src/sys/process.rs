@@ -13,7 +13,7 @@
 //! descriptor of the daemon except the two pipes that it writes to. A run ends when the process
 //! exits, even if children in the background still hold its output open. They are killed with the
 //! group, before the leader is reaped, so that no foreign process can have got the group's number.
-//! Captured output is bounded, and any amount of output leaves the deadline in force. No run lasts
+//! Captured output is bounded, and the deadline holds however much a program writes. No run lasts
 //! longer than deadline + grace + [`REAP_TIMEOUT`]. A process that may not be killed, or does not
 //! die, is returned as [`Orphan`]. No zombie stays.
 //!

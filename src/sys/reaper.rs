@@ -5,12 +5,12 @@
 //! its namespace, and stays a zombie until that process reaps it. Zombies count against the limit
 //! of processes, so checks that leave children behind would soon exhaust it.
 //!
-//! Guarantees: [`reap_orphans`] reaps every orphaned process that has exited, and takes no exit
+//! Guarantees: [`reap_adopted`] reaps every orphaned process that has exited, and takes no exit
 //! status from a thread that waits for its own child. Linux assigns a child to the thread that
 //! started it, and an orphaned process to the main thread. So the main thread, which starts no
 //! program, waits only for its own children: these are orphaned processes, and children of threads
-//! that have ended. A child that may outlive the thread that started it has a [`Claim`]. Checks pay
-//! nothing for this, and if this process gets no orphaned processes nobody does.
+//! that have ended. A child that may outlive the thread that started it has a [`Claim`]. A check
+//! needs no claim, so this costs it nothing.
 //!
 //! Blocking: none.
 //!
@@ -30,14 +30,15 @@ const THIS_THREAD: u32 = 0x2000_0000;
 /// All existing claims.
 static CLAIMS: Mutex<Vec<Arc<Claimed>>> = Mutex::new(Vec::new());
 
+/// A claimed child.
 #[derive(Debug)]
 struct Claimed {
     pid: u32,
-    /// Whether [`reap_orphans`] has reaped the child.
+    /// Whether [`reap_adopted`] has reaped the child.
     reaped: AtomicBool,
 }
 
-/// Records for the owner of a child whether [`reap_orphans`] has reaped it first.
+/// Records for the owner of a child whether [`reap_adopted`] has reaped it first.
 #[derive(Debug)]
 pub struct Claim(Arc<Claimed>);
 
@@ -65,14 +66,14 @@ impl Drop for Claim {
 }
 
 /// Returns whether the kernel makes orphaned processes children of this process.
-pub fn receives_orphans() -> bool {
+pub fn adopts_orphans() -> bool {
     // Kernels before 3.4 have no subreapers.
     getpid().is_init() || child_subreaper().is_ok_and(|set| set.is_some())
 }
 
-/// Reaps the orphaned processes that have exited. Call it in the main thread, which alone can wait
-/// for them.
-pub fn reap_orphans() {
+/// Reaps the orphaned processes that have exited. Call it in the main thread: only there can it
+/// wait for them.
+pub fn reap_adopted() {
     let claims = CLAIMS.lock();
     let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(THIS_THREAD);
     while let Ok(Some((pid, _))) = wait(options) {
@@ -116,7 +117,7 @@ mod tests {
             let (own, claimed) = (zombie(), zombie());
             let claim = Claim::new(claimed.id());
             assert_eq!(claim.unless_reaped(|| "a zombie"), Some("a zombie"));
-            reap_orphans();
+            reap_adopted();
             assert_eq!(claim.unless_reaped(|| "a zombie"), None);
             for child in [own, claimed] {
                 assert!(!std::path::Path::new(&format!("/proc/{}/stat", child.id())).exists());

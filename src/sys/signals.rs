@@ -28,7 +28,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::sys::poll::poll_until;
-use crate::sys::reaper::{reap_orphans, receives_orphans};
+use crate::sys::reaper::{adopts_orphans, reap_adopted};
 use crate::sys::stop_token::StopToken;
 pub use nix::sys::signal::Signal;
 
@@ -48,7 +48,7 @@ pub struct Signals {
     /// Signals that have arrived and are reported next.
     pending: VecDeque<Signal>,
     /// Whether the kernel makes orphaned processes children of this process.
-    receives_orphans: bool,
+    adopts_orphans: bool,
 }
 
 /// Why the main thread woke.
@@ -73,12 +73,12 @@ impl Signals {
     /// No descriptor is left.
     pub fn catch() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let receives_orphans = receives_orphans();
-        let numbers = REPORTED.into_iter().chain(IGNORED).chain(receives_orphans.then_some(Signal::SIGCHLD));
+        let adopts_orphans = adopts_orphans();
+        let numbers = REPORTED.into_iter().chain(IGNORED).chain(adopts_orphans.then_some(Signal::SIGCHLD));
         let numbers = numbers.map(|signal| signal as i32);
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
         SigSet::all().thread_unblock()?;
-        Ok(Signals { delivery, pending: VecDeque::new(), receives_orphans })
+        Ok(Signals { delivery, pending: VecDeque::new(), adopts_orphans })
     }
 
     /// Waits for a signal, for one of `tokens`, or for the deadline. `None` waits without limit.
@@ -97,8 +97,8 @@ impl Signals {
             let numbers = self.delivery.pending();
             self.pending
                 .extend(numbers.filter_map(|number| REPORTED.into_iter().find(|signal| *signal as i32 == number)));
-            if self.receives_orphans {
-                reap_orphans();
+            if self.adopts_orphans {
+                reap_adopted();
             }
             if self.pending.is_empty() {
                 if let Some(token) = triggered {
