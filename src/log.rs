@@ -2,7 +2,7 @@
 //!
 //! | module | is for |
 //! |---|---|
-//! | [`format`] | the bytes of a line: text, JSON, journald |
+//! | [`mod@format`] | the bytes of a line: text, JSON, journald |
 //! | [`layer`] | turning `tracing` events into lines, and offering them to the queues |
 //! | [`queue`] | a bounded queue in front of each target, its thread, and the count of lost lines |
 //! | [`targets`] | starting, replacing and stopping the targets that are configured |
