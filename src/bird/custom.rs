@@ -372,14 +372,14 @@ fn is_busy(finished: &Result<Finished, NotRun>) -> bool {
         Exit::TimedOut | Exit::Stopped => birdc::CommandEnd::Limit(Duration::ZERO),
         Exit::NotStarted(_) => return false,
     };
-    birdc::parse(&stdout.kept, &stderr.kept, end).requires_pause()
+    birdc::parse(&stdout.bytes, &stderr.bytes, end).requires_pause()
 }
 
 fn result_of(finished: Result<Finished, NotRun>, program: &str) -> Result<(), CustomError> {
     let Finished { exit, stderr, .. } =
         finished.map_err(|why| CustomError::Failed(format!("reconfiguring BIRD failed: {why}")))?;
     let failed_with = |code| {
-        let stderr = python_bytes(&stderr.kept);
+        let stderr = python_bytes(&stderr.bytes);
         CustomError::Failed(format!("reconfiguring BIRD failed with return code: {code} and stderr: {stderr}"))
     };
     match exit {

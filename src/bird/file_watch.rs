@@ -30,7 +30,7 @@ use rustix::fs::inotify::{add_watch, init, remove_watch, CreateFlags, ReadFlags,
 
 use crate::check::event::Event;
 use crate::prefix::Family;
-use crate::sys::links::{names, Name};
+use crate::sys::links::{entries, Entry};
 use crate::sys::poll::poll_until;
 use crate::sys::stop_token::{Stop, StopToken};
 
@@ -73,7 +73,7 @@ struct File {
 /// A name on the path of a file.
 #[derive(PartialEq, Eq)]
 struct WatchedName {
-    name: Name,
+    name: Entry,
     /// The watch descriptor of its directory, which several names may share. None if the directory
     /// cannot be watched.
     watch: Option<i32>,
@@ -198,19 +198,19 @@ fn watch_path(inotify: Option<&OwnedFd>, path: &Path, watches: &mut HashSet<i32>
         | WatchFlags::MOVE_SELF
         | WatchFlags::ONLYDIR;
     let file_flags = link_flags | WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB;
-    let mut current = names(path);
+    let mut current = entries(path);
     for _ in 0..MAX_RESOLVE_ATTEMPTS {
         let watched = current.iter().map(|name| {
             let directory = if name.directory.as_os_str().is_empty() { Path::new(".") } else { &name.directory };
             // A directory that is watched already has the same descriptor, and may need more flags
             // than those for a link.
-            let flags = if name.link { link_flags | WatchFlags::MASK_ADD } else { file_flags };
+            let flags = if name.is_link { link_flags | WatchFlags::MASK_ADD } else { file_flags };
             let watch = inotify.and_then(|inotify| add_watch(inotify, directory, flags).ok());
             WatchedName { name: name.clone(), watch }
         });
         let watched: Vec<WatchedName> = watched.collect();
         watches.extend(watched.iter().filter_map(|name| name.watch));
-        let resolved = names(path);
+        let resolved = entries(path);
         if resolved == current {
             return watched;
         }

@@ -142,9 +142,10 @@ impl Transport {
         if let Err(why) = self.orphans.admit(ORPHAN_OWNER) {
             return Attempt { result: ReconfigureResult::not_sent(why.to_string()), orphan: None };
         }
-        let limits = Limits { deadline: Instant::now() + self.timeout, grace: Some(KILL_GRACE), keep: MAX_OUTPUT_LEN };
+        let limits =
+            Limits { deadline: Instant::now() + self.timeout, grace: Some(KILL_GRACE), max_output: MAX_OUTPUT_LEN };
         let run = program.run(&limits, stop);
-        let parse = |end| birdc::parse(&run.stdout.kept, &run.stderr.kept, end);
+        let parse = |end| birdc::parse(&run.stdout.bytes, &run.stderr.bytes, end);
         let result = match &run.exit {
             Exit::Exited(code) => parse(CommandEnd::Code(*code)),
             Exit::Signaled(signal) => parse(CommandEnd::Signal(*signal)),
@@ -155,8 +156,8 @@ impl Transport {
                 ReconfigureResult::not_sent(format!("{why}: '{name}'"))
             }
         };
-        let orphan = run.left.as_ref().map(Orphan::to_string);
-        if let Some(orphan) = run.left {
+        let orphan = run.orphan.as_ref().map(Orphan::to_string);
+        if let Some(orphan) = run.orphan {
             self.orphans.keep(ORPHAN_OWNER, orphan);
         }
         Attempt { result, orphan }

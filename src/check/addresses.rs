@@ -33,7 +33,7 @@ use crate::log::layer::{with_subject, Subject};
 use crate::prefix::Prefix;
 use crate::sys::log_once::LogOnce;
 use crate::sys::mutex::Mutex;
-use crate::sys::netlink::{Addresses, Kernel};
+use crate::sys::netlink::{Addresses, Netlink};
 use crate::sys::poll::poll_until;
 use crate::sys::stop_token::{Stop, StopToken};
 use settling::Settling;
@@ -97,7 +97,7 @@ impl AddressWatcher {
 struct Refresher {
     address_watcher: Arc<AddressWatcher>,
     announcer: Announcer,
-    kernel: Option<Kernel>,
+    kernel: Option<Netlink>,
     /// Why the addresses cannot be read.
     problem: LogOnce,
 }
@@ -182,7 +182,7 @@ impl Refresher {
     fn read(&mut self) -> io::Result<Addresses> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
-            None => self.kernel.insert(Kernel::open()?),
+            None => self.kernel.insert(Netlink::open()?),
         };
         kernel.take_changes()?;
         kernel.addresses()

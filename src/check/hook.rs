@@ -40,7 +40,7 @@ use crate::check::health::State;
 use crate::check::Check;
 use crate::config::settings::TimedCommand;
 use crate::log::format::python_bytes;
-use crate::log::layer::{name_this_thread, Subject};
+use crate::log::layer::{set_subject, Subject};
 use crate::sys::background::{Background, Finished, NotRun, Task};
 use crate::sys::orphans::Orphans;
 use crate::sys::process::{Exit, Program};
@@ -78,7 +78,7 @@ impl Hooks {
         let begin = {
             let service = service.clone();
             Box::new(move || {
-                name_this_thread(Subject::from(&*service));
+                set_subject(Subject::from(&*service));
                 if let Some(TimedCommand { command, .. }) = &service.state_change {
                     info!("running {command}: {old} to {new}");
                 }

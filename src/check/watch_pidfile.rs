@@ -47,7 +47,7 @@ impl Pidfile {
         if let Some(ended) = self.watched.take_if(|watched| watched.has_ended()) {
             info!("process {} of {} has ended", ended.pid(), self.path.display());
             // As long as the file names the ended process, no further line is logged.
-            let problem = self.describe(&WatchError::NotThere(ended.pid().as_raw_pid()));
+            let problem = self.describe(&WatchError::NoSuchProcess(ended.pid().as_raw_pid()));
             self.problem.set(&problem);
         }
         match self.watch() {

@@ -39,7 +39,7 @@ use crate::check::trigger::Wakeup;
 use crate::check::watch_pidfile::Pidfile;
 use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
-use crate::log::layer::{name_this_thread, Subject};
+use crate::log::layer::{set_subject, Subject};
 use crate::prefix::Prefix;
 use crate::sys::orphans::Orphans;
 use crate::sys::pidfd::Watcher;
@@ -85,7 +85,7 @@ pub fn start(check: Arc<Check>, context: Context, delay: StartDelay) -> std::io:
     // Boxed before the spawn, so that no copy of it lies on the stack of the thread.
     let mut worker = Box::new(Worker { check, context, delay, program, pidfile });
     thread.spawn(move || {
-        name_this_thread(Subject::from(&*worker.check.service));
+        set_subject(Subject::from(&*worker.check.service));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -264,7 +264,7 @@ impl Worker {
             return None;
         }
         debug!("running {}", self.service().check_cmd);
-        let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, keep: MAX_OUTPUT_LEN };
+        let limits = Limits { deadline: Instant::now() + self.timeout(), grace: None, max_output: MAX_OUTPUT_LEN };
         let output = self.program.run_with(&limits, &self.check.trigger, || drop(permit));
         self.classify(output)
     }
@@ -272,7 +272,7 @@ impl Worker {
     /// Turns the end of the command into a result. None if a stop interrupted it.
     #[inline(never)]
     fn classify(&self, output: RunOutput) -> Option<CheckResult> {
-        let RunOutput { exit, stdout, stderr, took: duration, left: orphan } = output;
+        let RunOutput { exit, stdout, stderr, duration, orphan } = output;
         if let Some(orphan) = orphan {
             let why = orphan.to_string();
             if self.context.orphans.keep(self.check.name(), orphan) == 1 {
@@ -299,7 +299,7 @@ impl Worker {
         if result != RunResult::TimedOut {
             debug!("check duration {}ms", Thousandths(duration.as_micros()));
         }
-        Some(CheckResult { outcome, duration: Some(duration), result, stdout: stdout.kept, stderr: stderr.kept })
+        Some(CheckResult { outcome, duration: Some(duration), result, stdout: stdout.bytes, stderr: stderr.bytes })
     }
 
     /// Applies a result to the state, logs it, and announces what it changed.

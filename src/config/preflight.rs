@@ -29,7 +29,7 @@ use crate::config::settings::{Bird, Service};
 use crate::prefix::Family;
 use crate::sys::atomic_file::directory_of;
 use crate::sys::links;
-use crate::sys::netlink::{Addresses, Kernel};
+use crate::sys::netlink::{Addresses, Netlink};
 
 #[cfg(test)]
 mod tests;
@@ -75,7 +75,7 @@ pub fn pidfile_directory(configuration: &Configuration) -> Option<Diagnostic> {
 
 /// The addresses of all interfaces. None if the kernel does not answer.
 pub(super) fn interface_addresses() -> Option<Addresses> {
-    Kernel::open().and_then(|mut kernel| kernel.addresses()).ok()
+    Netlink::open().and_then(|mut kernel| kernel.addresses()).ok()
 }
 
 /// Whether the error means that a file does not exist, rather than that it cannot be accessed: the

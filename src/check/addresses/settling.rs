@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::sys::netlink::{AddressOn, Addresses};
+use crate::sys::netlink::{Addresses, InterfaceAddress};
 
 /// How long a change must last. A network restart removes its addresses and adds them again within
 /// this time.
@@ -27,7 +27,7 @@ pub(super) const SETTLE_TIME: Duration = Duration::from_millis(500);
 pub(super) struct Settling {
     settled: Addresses,
     /// When each address that is changing began to differ.
-    since: HashMap<AddressOn, Instant>,
+    since: HashMap<InterfaceAddress, Instant>,
 }
 
 impl Settling {
@@ -52,8 +52,8 @@ impl Settling {
             if now.saturating_duration_since(began) < SETTLE_TIME {
                 since.insert(address, began);
             } else {
-                self.settled.flip(&address);
-                changed.flip(&address);
+                self.settled.toggle(&address);
+                changed.toggle(&address);
             }
         }
         self.since = since;
@@ -74,7 +74,7 @@ mod tests {
     fn addresses(numbers: &[u8]) -> Addresses {
         let mut addresses = Addresses::default();
         for n in numbers {
-            addresses.flip(&AddressOn { interface: "lo".into(), ip: [10, 0, 0, *n].into(), length: 32 });
+            addresses.toggle(&InterfaceAddress { interface: "lo".into(), ip: [10, 0, 0, *n].into(), length: 32 });
         }
         addresses
     }

@@ -16,7 +16,7 @@ use crate::drain_file::DrainEnd;
 use crate::prefix::Prefix;
 use crate::sys::orphans::MAX_PER_OWNER;
 use crate::sys::pidfd::tests::Sleep;
-use crate::sys::startup::allow_descriptors;
+use crate::sys::startup::raise_descriptor_limit;
 use crate::sys::stop_token::StopToken;
 use crate::testing::isolated::{alone, beside_sudo, this_program, wait_until};
 
@@ -510,7 +510,7 @@ fn services_may_exceed_the_soft_limit_of_open_files() {
     if !alone(name, &["prlimit", "--nofile=256:8192"], &this_program()) {
         return;
     }
-    allow_descriptors(300).unwrap();
+    raise_descriptor_limit(300).unwrap();
     // The check may see the raised limit for a moment.
     let script = "until [ $(ulimit -n) = 256 ]; do sleep 0.01; done";
     let rig = Rig::new(|_| (0..300).map(|n| Service { name: format!("s{n}"), ..service(script) }).collect());
@@ -525,7 +525,7 @@ fn services_may_exceed_the_hard_limit_of_open_files() {
     if !alone(name, &["prlimit", "--nofile=128:128"], &this_program()) {
         return;
     }
-    assert!(allow_descriptors(150).is_err());
+    assert!(raise_descriptor_limit(150).is_err());
     let script = "sleep 0.01";
     let rig = Rig::new(|_| (0..150).map(|n| Service { name: format!("s{n}"), ..service(script) }).collect());
     wait_until("all verdicts", || rig.state_of_all(State::Up));
