@@ -1,8 +1,7 @@
-//! The monitoring plugin, asking the real status socket of a daemon whose state this test sets.
+//! The monitoring plugin against the real status socket of a daemon whose state the test sets.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
-use std::num::NonZeroU32;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use anycast_healthchecker::internals::bird::state::{Counts, FamilyState, Hold};
 use anycast_healthchecker::internals::check::state::CheckState;
 use anycast_healthchecker::internals::check::Check;
-use anycast_healthchecker::internals::config::settings::{OnDisabled, Service};
+use anycast_healthchecker::internals::config::settings::OnDisabled;
 use anycast_healthchecker::internals::daemon_state::DaemonState;
 use anycast_healthchecker::internals::prefix::Family;
 use anycast_healthchecker::internals::report::server;
@@ -18,40 +17,19 @@ use anycast_healthchecker::internals::sys::clock::Now;
 use anycast_healthchecker::internals::sys::mutex::Mutex;
 use anycast_healthchecker::internals::sys::stop_token::StopToken;
 
-fn service(name: &str) -> Service {
-    Service {
-        name: name.to_string(),
-        check_cmd: anycast_healthchecker::internals::command::Command::parse("true").unwrap(),
-        check_interval: Duration::from_secs(10),
-        check_fast_interval: None,
-        check_timeout: Duration::from_secs(2),
-        check_rise: NonZeroU32::MIN,
-        check_fail: NonZeroU32::MIN,
-        disabled: None,
-        prefixes: vec!["10.0.0.1/32".parse().unwrap()],
-        prefix_text: "10.0.0.1/32".to_string(),
-        assigned_to: None,
-        interface: "lo".to_string(),
-        custom_reconfigure: None,
-        watch_pidfile: None,
-        drain_file: None,
-        withdraw_on_exit: false,
-        withdraw_on_boot: false,
-        state_change: None,
-        listing: Vec::new(),
-    }
-}
+#[path = "common/service.rs"]
+mod service;
 
-/// A service in this state, whose thread has to say something again by then.
+/// A check with this decision, whose thread has to report by `deadline`.
 fn check_of(name: &str, decision: OnDisabled, deadline: Option<Instant>) -> Arc<Check> {
-    let service = Arc::new(service(name));
+    let service = Arc::new(service::service(name, "10.0.0.1/32"));
     let mut state = CheckState::new(&service);
     let _ = state.decide(decision);
     state.expect_progress_by(deadline);
     Arc::new(Check::with_state(service, state))
 }
 
-/// A daemon with two services, both up, and IPv4 in sync.
+/// A daemon with two services that are up, and IPv4 in sync.
 fn daemon() -> DaemonState {
     let up = |name| check_of(name, OnDisabled::Advertise, None);
     let daemon = DaemonState {
@@ -79,7 +57,7 @@ fn daemon() -> DaemonState {
     daemon
 }
 
-/// Exit code and standard output; nothing may be said on standard error.
+/// Returns the exit code and standard output. Standard error must be empty.
 #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
 fn plugin(arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_check_anycast_healthchecker")).args(arguments).output().unwrap();
@@ -87,14 +65,14 @@ fn plugin(arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// The plugin with these arguments ends with `code` and begins with `expected`.
+/// Expects this exit code and the beginning of the output.
 fn check(arguments: &[&str], code: i32, expected: &str) -> String {
     let (found, out) = plugin(arguments);
     assert!(found == code && out.starts_with(expected), "{arguments:?} ended with {found}:\n{out}");
     out
 }
 
-fn served(test: impl FnOnce(&DaemonState, &str)) {
+fn with_status_socket(test: impl FnOnce(&DaemonState, &str)) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("status.sock");
     let (daemon, stop) = (Arc::new(daemon()), StopToken::new().unwrap());
@@ -105,8 +83,8 @@ fn served(test: impl FnOnce(&DaemonState, &str)) {
 }
 
 #[test]
-fn all_four_answers() {
-    served(|daemon, socket| {
+fn the_plugin_gives_all_four_results() {
+    with_status_socket(|daemon, socket| {
         let set = |place: usize, decision, deadline| {
             let mut checks = daemon.checks.lock();
             let mut next = checks.to_vec();
@@ -150,7 +128,7 @@ fn all_four_answers() {
 }
 
 #[test]
-fn who_does_not_answer() {
+fn an_unanswered_socket_is_critical_and_an_invalid_one_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
     check(&["--socket", &at("none")], 2, "CRITICAL - anycast-healthchecker is not running: ");
@@ -161,8 +139,8 @@ fn who_does_not_answer() {
 
 /// `-f`, `-d` and `-F` name the daemon's configuration, which names the socket.
 #[test]
-fn the_configuration_tells_where_the_socket_is() {
-    served(|_, socket| {
+fn the_configuration_names_the_socket() {
+    with_status_socket(|_, socket| {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
         let put = |name: &str, text: &str| {
@@ -180,10 +158,11 @@ fn the_configuration_tells_where_the_socket_is() {
     });
 }
 
-/// The two options that tell where the daemon is stand in `[daemon]`, whichever file that is in; nothing else matters.
+/// The two options that locate the daemon are in `[daemon]`, in any of the files. Other sections do
+/// not matter.
 #[test]
 fn faulty_files_of_services_do_not_hide_the_daemon() {
-    served(|daemon, socket| {
+    with_status_socket(|daemon, socket| {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
         let put = |name: &str, text: &str| {
@@ -198,7 +177,7 @@ fn faulty_files_of_services_do_not_hide_the_daemon() {
             put("d/a.conf", faulty);
             check(&here, 0, "OK - ");
         }
-        // Each cannot be read, by whomever.
+        // Not even root can read these.
         std::fs::remove_file(at("d/a.conf")).unwrap();
         std::os::unix::fs::symlink(at("nowhere"), at("d/a.conf")).unwrap();
         std::fs::create_dir(at("d/b.conf")).unwrap();
@@ -206,23 +185,23 @@ fn faulty_files_of_services_do_not_hide_the_daemon() {
         check(&["-f", &at("main.conf"), "-d", &at("no directory")], 0, "OK - ");
         check(&["-f", &at("main.conf"), "-F", &at("no file")], 0, "OK - ");
 
-        // The daemon was asked to read these files.
+        // The last reload of the daemon read these files.
         *daemon.reload_error.lock() =
             Some(format!("{}, line 2: [a] check_interval = x: must be a number", at("d/a.conf")));
         let refused = format!("WARNING - the last reload was refused: {}, line 2: [a] check", at("d/a.conf"));
         check(&here, 1, &refused);
         *daemon.reload_error.lock() = None;
 
-        // A later file counts, as for the daemon.
+        // A later file wins, as in the daemon.
         put("d/z.conf", &format!("[daemon]\nstatus_socket = {socket}\n"));
         put("main.conf", "[daemon]\nstatus_socket = /nowhere/status.sock\n");
         check(&here, 0, "OK - ");
     });
 }
 
-/// A socket without a daemon behind it is no end of the daemon: its lock on the pidfile tells.
+/// A missing socket does not prove that the daemon is down. The lock on the pidfile decides.
 #[test]
-fn the_pidfile_tells_where_the_socket_is_gone() {
+fn the_lock_on_the_pidfile_decides_if_the_socket_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
     let text = format!("[daemon]\nstatus_socket = {}\npidfile = {}\n", at("status.sock"), at("pidfile"));

@@ -1,14 +1,16 @@
-//! Everything that reads what others wrote, each reader as a function of any bytes: the bodies of the fuzz targets, and of
-//! the test that replays their corpora.
+//! The bodies of the fuzz targets: each function gives any bytes to one reader of external input.
 //!
-//! Promises: a body panics where a reader breaks a promise of its room, and only there; it leaves nothing behind.
-//! Leaves out: how time and memory grow with the size of the input (`tests/untrusted_input.rs`): what a fuzzer makes is small.
+//! `tests/corpora.rs` runs the same functions on the committed corpora.
+//!
+//! Guarantees: a function panics only if a reader breaks a guarantee of its module; it leaves no
+//! file behind.
+//! Out of scope: how time and memory grow with the input (`tests/untrusted_input.rs`), because a
+//! fuzzer's inputs are small.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::net::Shutdown;
-use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -32,7 +34,6 @@ use anycast_healthchecker::internals::command::Command;
 use anycast_healthchecker::internals::config::diagnostic::Diagnostic;
 use anycast_healthchecker::internals::config::files::{self, ServiceFiles, Sources};
 use anycast_healthchecker::internals::config::ini::{is_space, trim, Ini, Section};
-use anycast_healthchecker::internals::config::settings::Service;
 use anycast_healthchecker::internals::drain_file;
 use anycast_healthchecker::internals::prefix::{Family, Prefix};
 use anycast_healthchecker::internals::report::document::Document;
@@ -44,14 +45,16 @@ use rustix::net::{send, SendFlags};
 
 use message::{messages, Message};
 
-#[expect(dead_code, reason = "what is read is of interest here, not the requests")]
+#[expect(dead_code, reason = "only the reading half of the module is needed here")]
 #[path = "../../src/sys/netlink/message.rs"]
 mod message;
+#[path = "../common/service.rs"]
+mod service;
 
 /// One of the functions below.
 pub type Reader = fn(&[u8]);
 
-/// All of them, by the names of their corpora.
+/// All readers, by the names of their corpora.
 pub const READERS: &[(&str, Reader)] = &[
     ("birdc", birdc),
     ("command", command),
@@ -67,10 +70,11 @@ pub const READERS: &[(&str, Reader)] = &[
     ("status", status),
 ];
 
-/// How much references may add to a value.
-const MOST_ADDED: usize = 64 * 1024;
+/// The bytes that references may add to a value.
+const MAX_ADDED_BY_REFERENCES: usize = 64 * 1024;
 
-/// A configuration file as sections: what is read is read the same way again, from the same file and from one written anew.
+/// A configuration file as sections. Reading is repeatable: the same file, or the same sections
+/// written to a new file, give the same result.
 pub fn ini(bytes: &[u8]) {
     let mut ini = Ini::default();
     let faults = ini.read(Path::new("a.conf"), bytes);
@@ -80,16 +84,16 @@ pub fn ini(bytes: &[u8]) {
     let mut text = String::new();
     for section in sections(&ini) {
         text += &format!("[{}]\n", section.name);
-        for entry in section.own_entries() {
+        for entry in section.own() {
             text += &format!("{} = {}\n", entry.name, entry.raw.replace('\n', "\n\t"));
             assert!(!entry.raw.ends_with(is_space) && trim(&entry.name) == &*entry.name);
             if let Ok(value) = ini.value(section, entry) {
-                assert!(value.len() <= entry.raw.len() + MOST_ADDED);
+                assert!(value.len() <= entry.raw.len() + MAX_ADDED_BY_REFERENCES);
             }
         }
     }
-    let kept = sections(&ini).flat_map(Section::own_entries);
-    // A byte may become three as a small letter.
+    let kept = sections(&ini).flat_map(Section::own);
+    // Lower-casing can turn one byte into three.
     assert!(kept.map(|entry| entry.name.len() + entry.raw.len()).sum::<usize>() <= 3 * bytes.len());
     if faults.is_empty() {
         let mut written = Ini::default();
@@ -107,14 +111,12 @@ fn sections(ini: &Ini) -> impl Iterator<Item = &Section> {
 /// Name and value of each option, section by section.
 fn values(ini: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
     sections(ini)
-        .map(|section| {
-            (&*section.name, section.own_entries().iter().map(|entry| (&*entry.name, &*entry.raw)).collect())
-        })
+        .map(|section| (&*section.name, section.own().iter().map(|entry| (&*entry.name, &*entry.raw)).collect()))
         .collect()
 }
 
-/// A configuration file as settings: there are some or there is an error, and what `--print-conf` prints is a
-/// configuration too.
+/// A configuration file as settings: the result is either settings or an error. The output of
+/// `--print-conf` is a valid configuration.
 pub fn settings(bytes: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
     let (main, services) = (directory.path().join("a.conf"), directory.path().join("d"));
@@ -133,10 +135,11 @@ pub fn settings(bytes: &[u8]) {
             else {
                 return;
             };
-            // What has several lines, or a % in it, is printed as it is used, as the original prints it.
+            // Like the original, `--print-conf` prints a value with several lines or a `%` as it is
+            // used.
             let mut ini = Ini::default();
             ini.read(&sources.main, bytes);
-            let mut written = sections(&ini).flat_map(Section::own_entries);
+            let mut written = sections(&ini).flat_map(Section::own);
             if text.contains('%') || written.any(|entry| entry.raw.contains('\n')) {
                 return;
             }
@@ -148,13 +151,13 @@ pub fn settings(bytes: &[u8]) {
         Err(problems) => {
             assert!(problems.iter().any(Diagnostic::is_error));
             problems.iter().for_each(|problem| is_one_line(&problem.to_string()));
-            let recovered = files::recover(&sources, problems);
-            assert!(recovered.settings.is_none_or(|settings| settings.services.is_empty()));
+            let salvaged = files::salvage(&sources, problems);
+            assert!(salvaged.settings.is_none_or(|settings| settings.services.is_empty()));
         }
     }
 }
 
-/// A command: words in quotation marks are the same words again.
+/// A command: quoting its words gives the same words again.
 pub fn command(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok(command) = Command::parse(&text) else { return };
@@ -165,7 +168,8 @@ pub fn command(bytes: &[u8]) {
     assert_eq!(Command::parse(&quoted.join(" ")).as_ref(), Ok(&command));
 }
 
-/// A prefix file: a sound one is read the same way when it is written anew, and cut off it is no sound one of another list.
+/// A prefix file: a flawless file survives rendering and parsing, and a truncated one is never a
+/// flawless file with another list.
 pub fn prefix_file(bytes: &[u8]) {
     for family in Family::BOTH {
         let found = prefix_file::parse(bytes, family);
@@ -192,14 +196,10 @@ pub fn prefix_file(bytes: &[u8]) {
         for dummy in [None, Some(&dummy)] {
             let mut text = prefix_file::render(variable, dummy, &next, "2026-11-22 08:41:54.123456", 1);
             assert!(prefix_file::is_canonical(text.as_bytes(), false, variable, dummy, &next));
-            let written = |provisional| PrefixFile {
-                variable: Some(variable.clone()),
-                prefixes: next.clone(),
-                flaw: None,
-                provisional,
-            };
+            let written =
+                |held| PrefixFile { variable: Some(variable.clone()), prefixes: next.clone(), flaw: None, held };
             assert_eq!(prefix_file::parse(text.as_bytes(), family), written(false));
-            prefix_file::mark_provisional(&mut text);
+            prefix_file::mark_held(&mut text);
             assert_eq!(prefix_file::parse(text.as_bytes(), family), written(true));
         }
         let at = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % bytes.len();
@@ -208,105 +208,107 @@ pub fn prefix_file(bytes: &[u8]) {
     }
 }
 
-/// What a reconfigure command wrote, and behind a NUL to standard error: a bad answer behind it is never outweighed.
+/// The output of a reconfigure command: standard output, a NUL byte, standard error. An error at
+/// the end always counts.
 pub fn birdc(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (out, error) = (&bytes[..at], &bytes[(at + 1).min(bytes.len())..]);
     let ends =
         [CommandEnd::Code(0), CommandEnd::Code(1), CommandEnd::Signal(15), CommandEnd::Limit(Duration::from_secs(2))];
     for end in ends {
-        let reply = birdc::parse(out, error, end);
-        is_sound(&reply);
-        assert!(!reply.outcome.is_accepted() || !matches!(end, CommandEnd::Limit(_)));
+        let reply = birdc::read(out, error, end);
+        is_well_formed(&reply);
+        assert!(!reply.outcome.is_taken() || !matches!(end, CommandEnd::Limit(_)));
         let text = [out, b"\n", error].concat();
-        let said = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
-        let spoke = text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Reading configuration from "));
-        if reply.outcome.is_accepted() && spoke {
-            assert!(said(b"Reconfigur") || said(b"0003 ") || said(b"0004 "));
+        let contains = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+        let has_begun = text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Reading configuration from "));
+        if reply.outcome.is_taken() && has_begun {
+            assert!(contains(b"Reconfigur") || contains(b"0003 ") || contains(b"0004 "));
         }
-        let refused = birdc::parse(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
-        assert!(!refused.outcome.is_accepted(), "{refused:?}");
+        let refused = birdc::read(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
+        assert!(!refused.outcome.is_taken(), "{refused:?}");
     }
 }
 
-fn is_sound(reply: &ReconfigureResult) {
+fn is_well_formed(reply: &ReconfigureResult) {
     let why = reply.outcome.why().unwrap_or_default();
     assert!(why.len() <= MAX_REASON_LEN);
     is_one_line(why);
     is_one_line(&reply.outcome.to_string());
 }
 
-/// The bytes of BIRD's control socket: however they are cut, they are the same replies.
+/// The bytes of BIRD's control socket: the responses do not depend on how the bytes are split.
 pub fn framing(bytes: &[u8]) {
-    let (replies, error) = fed(bytes, bytes.len());
+    let (replies, error) = responses(bytes, bytes.len());
     for size in [1, 7] {
-        assert_eq!(fed(bytes, size), (replies.clone(), error.clone()));
+        assert_eq!(responses(bytes, size), (replies.clone(), error.clone()));
     }
-    let question = question();
+    let query = query();
     for reply in &replies {
-        // What is no UTF-8 is replaced by three bytes.
+        // Each invalid byte is replaced by three bytes.
         assert!(reply.lines().map(|line| line.text.len()).sum::<usize>() <= 3 * MAX_RESPONSE_LEN);
         assert!(reply.lines().all(|line| line.code <= 9999));
         let version = reply.greeting().flatten();
-        is_sound(&reply.configured(version));
+        is_well_formed(&reply.configured(version));
         reply.activity();
-        let _ = question.parse_answer(reply);
+        let _ = query.truth(reply);
     }
 }
 
-/// The replies, and what comes then.
-fn fed(bytes: &[u8], size: usize) -> (Vec<Response>, Option<FramingError>) {
+/// The responses, and the error after them.
+fn responses(bytes: &[u8], size: usize) -> (Vec<Response>, Option<FramingError>) {
     let (mut framing, mut replies) = (Framing::default(), Vec::new());
     let errors = bytes.chunks(size.max(1)).map(|part| framing.feed(part, &mut replies).err());
     let error = errors.last().flatten();
     (replies, error)
 }
 
-fn question() -> Query {
+fn query() -> Query {
     let [a, b, c]: [Prefix; 3] = ["10.52.12.1/32", "10.52.12.2/32", "10.52.12.9/32"].map(|text| text.parse().unwrap());
     Query::new("ACAST_PS_ADVERTISE", [a, b].into(), [c].into_iter())
 }
 
-/// Conversations with somebody who says this, whatever is asked: BIRD is told to reconfigure only when it has just said
-/// that it is idle, and once; nothing counts as taken without its word; what it holds is what it said.
+/// Connections to a peer that sends these bytes whatever the request is. `configure` is sent at
+/// most once, and only after a response that says BIRD is idle. A reconfigure counts as taken only
+/// if a response says so, and a query reports only what a response says.
 pub fn control(bytes: &[u8]) {
     const LIMIT: Duration = Duration::from_millis(40);
-    // More does not go into a socket at once.
+    // A socket buffer takes no more at once.
     let bytes = &bytes[..bytes.len().min(32 * 1024)];
-    let (replies, _) = fed(bytes, bytes.len());
+    let (replies, _) = responses(bytes, bytes.len());
     let stop = StopToken::new().unwrap();
 
-    let (reply, heard) = speak(bytes, |control| control.configure(LIMIT, &stop));
-    is_sound(&reply);
-    // None where the other side was too slow.
-    let requests: Vec<&str> = heard.first().map_or("", String::as_str).lines().collect();
+    let (reply, received) = connect(bytes, |control| control.configure(LIMIT, &stop));
+    is_well_formed(&reply);
+    // Empty if the peer was too slow.
+    let requests: Vec<&str> = received.first().map_or("", String::as_str).lines().collect();
     assert!(requests.iter().all(|request| ["configure status", "show status", "configure"].contains(request)));
-    // The greeting is the first reply.
+    // The greeting is the first response.
     let answer = |request: usize| replies.get(request + 1);
     let configure = requests.iter().position(|request| *request == "configure");
     if let Some(at) = configure {
         assert_eq!(at.checked_sub(1).and_then(answer).map(Response::activity), Some(Activity::Idle));
         assert!(requests[at + 1..].iter().all(|request| *request != "configure"));
     }
-    if reply.outcome.is_accepted() {
+    if reply.outcome.is_taken() {
         let at = configure.unwrap();
         let meaning = answer(at).unwrap().configured(None).outcome;
         let idle = || answer(requests.len() - 1).map(Response::activity) == Some(Activity::Idle);
-        assert!(meaning == reply.outcome || meaning == Outcome::Queued && idle(), "{meaning:?}");
+        assert!(meaning == reply.outcome || meaning == Outcome::Pending && idle(), "{meaning:?}");
     }
 
-    let (asked, _) = speak(bytes, |control| control.ask(&[question()], LIMIT, &stop));
-    if let Ok((holdings, _)) = asked {
-        let [holding] = &holdings[..] else { panic!("one question, {} answers", holdings.len()) };
-        let as_expected = holding.difference.is_none();
-        assert!(!as_expected || *holding == question().expected_result());
-        assert!(!as_expected || replies.iter().any(|reply| reply.result().text == "TRUE"));
-        assert!(holding.list.len() <= 3);
+    let (answer, _) = connect(bytes, |control| control.ask(&[query()], LIMIT, &stop));
+    if let Ok((results, _)) = answer {
+        let [result] = &results[..] else { panic!("one query, {} results", results.len()) };
+        let all_well = result.difference.is_none();
+        assert!(!all_well || *result == query().all_well());
+        assert!(!all_well || replies.iter().any(|reply| reply.result().text == "TRUE"));
+        assert!(result.list.len() <= 3);
     }
 }
 
-/// What comes of it, and what each connection sent.
-fn speak<T>(bytes: &[u8], act: impl FnOnce(&Control) -> T) -> (T, Vec<String>) {
+/// The result of `act`, and what it sent over each connection.
+fn connect<T>(bytes: &[u8], act: impl FnOnce(&Control) -> T) -> (T, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bird.ctl");
     let (listener, over) = (UnixListener::bind(&path).unwrap(), AtomicBool::new(false));
@@ -318,7 +320,7 @@ fn speak<T>(bytes: &[u8], act: impl FnOnce(&Control) -> T) -> (T, Vec<String>) {
                 if over.load(Ordering::SeqCst) {
                     return connections;
                 }
-                // Who has lost patience is gone.
+                // The client may have closed the connection after its timeout.
                 let _ = send(&stream, bytes, SendFlags::NOSIGNAL);
                 let _ = stream.shutdown(Shutdown::Write);
                 connections.push(stream);
@@ -327,16 +329,17 @@ fn speak<T>(bytes: &[u8], act: impl FnOnce(&Control) -> T) -> (T, Vec<String>) {
         let result = act(&Control::new(&path));
         over.store(true, Ordering::SeqCst);
         UnixStream::connect(&path).unwrap();
-        let heard = connections.join().unwrap().into_iter().map(|mut stream| {
+        let received = connections.join().unwrap().into_iter().map(|mut stream| {
             let mut text = String::new();
             let _ = stream.read_to_string(&mut text);
             text
         });
-        (result, heard.collect())
+        (result, received.collect())
     })
 }
 
-/// The answer of the status socket: what is shown of it drives no terminal and breaks no line.
+/// The response of the status socket: the rendered text contains no control characters and breaks
+/// no line.
 pub fn status(bytes: &[u8]) {
     let document = match client::parse(Path::new("status.sock"), bytes) {
         Ok(document) => document,
@@ -360,7 +363,8 @@ pub fn status(bytes: &[u8]) {
     assert_eq!(names(&written), names(&document));
 }
 
-/// What the kernel sends: no more comes out than goes in, and one more message behind it is understood.
+/// Netlink messages of the kernel: the parser returns no more than the input holds, and it
+/// understands a further message behind the input.
 pub fn netlink(bytes: &[u8]) {
     let found: Vec<_> = messages(bytes).collect();
     assert!(found.len() <= 1 + bytes.len() / 16);
@@ -383,8 +387,8 @@ pub fn netlink(bytes: &[u8]) {
     }
 }
 
-/// A file with the name in the first line, in the directory of old prefix files, and the rest in it: only one with a name
-/// that is a time is ever removed, and none of the other family.
+/// A file in the history directory, with its name in the first line and its text in the rest. Only
+/// a file whose name is a time is ever removed, and none of the other family.
 pub fn history(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (name, text) = (&bytes[..at], &bytes[(at + 1).min(bytes.len())..]);
@@ -404,7 +408,7 @@ pub fn history(bytes: &[u8]) {
     put(&conf, text);
     if let Some(list) = history::newest_good(&conf, Family::V4) {
         let found = prefix_file::parse(text, Family::V4);
-        assert_eq!((found.flaw, found.provisional, found.prefixes), (None, false, list));
+        assert_eq!((found.flaw, found.held, found.prefixes), (None, false, list));
     }
     History::new(&conf, Family::V4, 1).archive();
     let is_time = name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
@@ -415,66 +419,40 @@ pub fn history(bytes: &[u8]) {
     assert_eq!(copies, 1 + usize::from(planted.exists()));
 }
 
-/// A drain file: what is written of it is read back, to the second.
+/// A drain file: a rendered drain parses to the same time, to the second.
 pub fn drain(bytes: &[u8]) {
-    let end = drain_file::parse(&bytes[..bytes.len().min(drain_file::MAX_LEN)]);
-    let text = drain_file::format(end);
-    assert!(text.len() <= drain_file::MAX_LEN);
-    match (end, drain_file::parse(text.as_bytes())) {
-        (drain_file::DrainEnd::At(time), drain_file::DrainEnd::At(written)) if time >= UNIX_EPOCH => {
+    let end = drain_file::read(&bytes[..bytes.len().min(drain_file::LONGEST)]);
+    let text = drain_file::text(end);
+    assert!(text.len() <= drain_file::LONGEST);
+    match (end, drain_file::read(text.as_bytes())) {
+        (drain_file::End::At(time), drain_file::End::At(written)) if time >= UNIX_EPOCH => {
             assert!(time.duration_since(written).unwrap() < Duration::from_secs(1));
         }
-        (drain_file::DrainEnd::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
-        (drain_file::DrainEnd::Never, written) => assert_eq!(written, end),
+        (drain_file::End::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
+        (drain_file::End::Never, written) => assert_eq!(written, end),
     }
     is_one_line(&end.to_string());
 }
 
-/// A pidfile: it names the process that stands in its first line, or none.
+/// A pidfile: the result is the process id in its first line, or none.
 pub fn pidfile(bytes: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.pid");
     let stop = StopToken::new().unwrap();
     let watcher = Watcher::new(stop.clone());
-    let check = check();
+    let check = Arc::new(Check::new(Arc::new(service::service("a", "10.0.0.1/32"))));
     let look = |bytes: &[u8]| {
         put(&path, bytes);
-        Pidfile::new(path.clone(), watcher.clone(), check.clone()).refresh()
+        Pidfile::new(path.clone(), watcher.clone(), check.clone()).look()
     };
     let first = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().trim().to_string();
     if let Some(pid) = look(bytes) {
         assert_eq!(first(bytes).trim_start_matches('0'), pid.to_string());
     }
-    // Whatever else is in it.
+    // The rest of the file does not matter.
     let own = std::process::id();
     assert_eq!(look(&[format!("{own}\n").as_bytes(), bytes].concat()), Some(own as i32));
     stop.trigger();
-}
-
-/// A service that nothing is known of.
-fn check() -> Arc<Check> {
-    let service = Service {
-        name: "a".to_string(),
-        check_cmd: Command::parse("true").unwrap(),
-        check_interval: Duration::from_secs(10),
-        check_fast_interval: None,
-        check_timeout: Duration::from_secs(2),
-        check_rise: NonZeroU32::MIN,
-        check_fail: NonZeroU32::MIN,
-        disabled: None,
-        prefixes: vec!["10.0.0.1/32".parse().unwrap()],
-        prefix_text: "10.0.0.1/32".to_string(),
-        assigned_to: None,
-        interface: "lo".to_string(),
-        custom_reconfigure: None,
-        watch_pidfile: None,
-        drain_file: None,
-        withdraw_on_exit: false,
-        withdraw_on_boot: false,
-        state_change: None,
-        listing: Vec::new(),
-    };
-    Arc::new(Check::new(Arc::new(service)))
 }
 
 fn is_one_line(text: &str) {

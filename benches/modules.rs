@@ -1,10 +1,10 @@
-//! What the rooms cost that stand between a check and a route: time, and allocations, which divan counts along.
+//! Time and allocations of the modules between a check and a route.
 //!
-//! `cargo bench` runs all, `cargo bench -- routes` those with that in their name. Response runs of the daemon are measured
-//! by `contrib/bench/run`.
+//! `cargo bench` runs all benchmarks, `cargo bench -- routes` those with `routes` in their name. `contrib/bench/run`
+//! measures the whole daemon.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot set up gives up")]
-#![allow(missing_docs, reason = "divan's main has none")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up fails")]
+#![allow(missing_docs, reason = "divan's generated code has no documentation")]
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -26,10 +26,13 @@ use anycast_healthchecker::internals::sys::process::{Limits, Program};
 use anycast_healthchecker::internals::sys::stop_token::StopToken;
 use divan::{black_box, AllocProfiler, Bencher};
 
+#[path = "../tests/common/service.rs"]
+mod service;
+
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// Services, or prefixes: the costs have to grow no faster than these.
+/// Numbers of services or prefixes. The costs must grow no faster than these.
 const SIZES: [u32; 3] = [100, 1_000, 10_000];
 const VARIABLE: &str = "ACAST_PS_ADVERTISE";
 
@@ -82,7 +85,7 @@ fn prefix_file_render(bencher: Bencher<'_, '_>, count: u32) {
     bencher.bench(|| prefix_file::render(VARIABLE, Some(&dummy), black_box(&prefixes), "2026-01-01", 1));
 }
 
-/// One prefix of the list goes.
+/// Removes one prefix from the list.
 #[divan::bench(args = SIZES)]
 fn routes_next(bencher: Bencher<'_, '_>, count: u32) {
     let listed = prefixes(count);
@@ -92,48 +95,48 @@ fn routes_next(bencher: Bencher<'_, '_>, count: u32) {
     bencher.bench(|| routes::next(black_box(&listed), &known, None, UnmanagedPrefixes::Remove));
 }
 
-/// The writer's whole way for one change: read the file, decide, replace it (in memory, so that no disk counts).
+/// Everything that the writer does for one change: reads the file, decides, and replaces it (in memory, without a disk).
 #[divan::bench(args = SIZES)]
 fn list_one_change(bencher: Bencher<'_, '_>, count: u32) {
-    let mut desk = Desk::new(count);
-    desk.decide(0..count, OnDisabled::Advertise);
+    let mut bench = ListBench::new(count);
+    bench.decide(0..count, OnDisabled::Advertise);
     let mut decision = OnDisabled::Advertise;
     bencher.bench_local(|| {
-        decision = other(decision);
-        desk.decide(0..1, decision);
+        decision = opposite(decision);
+        bench.decide(0..1, decision);
     });
 }
 
-/// All prefixes go, or come, at once.
+/// Removes or adds all prefixes at once.
 #[divan::bench(args = SIZES)]
 fn list_all_change(bencher: Bencher<'_, '_>, count: u32) {
-    let mut desk = Desk::new(count);
+    let mut bench = ListBench::new(count);
     let mut decision = OnDisabled::Withdraw;
     bencher.bench_local(|| {
-        decision = other(decision);
-        desk.decide(0..count, decision);
+        decision = opposite(decision);
+        bench.decide(0..count, decision);
     });
 }
 
-/// All prefixes have to go and the file cannot be written: another attempt.
+/// Tries once more to remove all prefixes from a file that cannot be written.
 #[divan::bench(args = SIZES)]
 fn list_retry(bencher: Bencher<'_, '_>, count: u32) {
-    let mut desk = Desk::new(count);
-    desk.decide(0..count, OnDisabled::Advertise);
-    drop(desk.directory);
-    desk.directory = tempfile::tempdir_in("/dev/shm").unwrap();
-    bencher.bench_local(|| desk.decide(0..count, OnDisabled::Withdraw));
+    let mut bench = ListBench::new(count);
+    bench.decide(0..count, OnDisabled::Advertise);
+    drop(bench.directory);
+    bench.directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    bencher.bench_local(|| bench.decide(0..count, OnDisabled::Withdraw));
 }
 
-fn other(decision: OnDisabled) -> OnDisabled {
+fn opposite(decision: OnDisabled) -> OnDisabled {
     match decision {
         OnDisabled::Withdraw => OnDisabled::Advertise,
         OnDisabled::Advertise => OnDisabled::Withdraw,
     }
 }
 
-/// One family's list and its services, one a prefix.
-struct Desk {
+/// The list of one family, and one service for each prefix.
+struct ListBench {
     list: PrefixList,
     services: Vec<Arc<Service>>,
     verdicts: Vec<Verdict>,
@@ -141,8 +144,8 @@ struct Desk {
     directory: tempfile::TempDir,
 }
 
-impl Desk {
-    fn new(count: u32) -> Desk {
+impl ListBench {
+    fn new(count: u32) -> ListBench {
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let bird = Bird {
             conf: directory.path().join("anycast-prefixes.conf"),
@@ -153,13 +156,14 @@ impl Desk {
             dummy: Some(dummy()),
             history: None,
         };
-        let services: Vec<Arc<Service>> = (0..count).map(|n| Arc::new(service(n))).collect();
+        let services: Vec<Arc<Service>> =
+            (0..count).map(|n| Arc::new(service::service(&format!("service{n}"), &prefix(n).to_string()))).collect();
         let verdicts = services.iter().map(|service| CheckState::new(service).verdict()).collect();
         let list = PrefixList::open(Family::V4, &bird, &services, false, Duration::ZERO);
-        Desk { list, services, verdicts, now: Instant::now(), directory }
+        ListBench { list, services, verdicts, now: Instant::now(), directory }
     }
 
-    /// This is known of these services from now on, and the list takes it in.
+    /// Sets the decision for these services and updates the list.
     fn decide(&mut self, services: std::ops::Range<u32>, decision: OnDisabled) {
         for n in services {
             let mut state = CheckState::new(&self.services[n as usize]);
@@ -169,30 +173,6 @@ impl Desk {
         self.now += Duration::from_secs(60);
         self.list.update(&self.verdicts, self.now);
         self.list.converge(&self.verdicts, self.now);
-    }
-}
-
-fn service(n: u32) -> Service {
-    Service {
-        name: format!("service{n}"),
-        check_cmd: Command::parse("/bin/true").unwrap(),
-        check_interval: Duration::from_secs(10),
-        check_fast_interval: None,
-        check_timeout: Duration::from_secs(2),
-        check_rise: NonZeroU32::MIN,
-        check_fail: NonZeroU32::MIN,
-        disabled: None,
-        prefixes: vec![prefix(n)],
-        prefix_text: prefix(n).to_string(),
-        assigned_to: None,
-        interface: "lo".into(),
-        custom_reconfigure: None,
-        watch_pidfile: None,
-        drain_file: None,
-        withdraw_on_exit: false,
-        withdraw_on_boot: false,
-        state_change: None,
-        listing: Vec::new(),
     }
 }
 
@@ -233,7 +213,7 @@ fn log_format_json(bencher: Bencher<'_, '_>) {
     log_format(bencher, &Style::Json { prefix: "anycast-healthchecker: " });
 }
 
-/// A run of a check, from before its start until after its end; what is allocated, this process allocates.
+/// Runs one check. The allocations are those of this process.
 #[divan::bench]
 fn process_run(bencher: Bencher<'_, '_>) {
     let (mut program, stop) = (Program::new(&["/bin/true".to_string()]), StopToken::new().unwrap());
