@@ -1,16 +1,18 @@
-//! The layers of the program: a module uses only what stands below it, and no two modules of a folder use each other.
+//! The layers of the program: a module uses only modules of lower layers, and the modules of a folder do not use each
+//! other in a circle.
 //!
-//! Promises: the order is read from the paths in the source, `crate::…` and `super::…`, wherever they stand.
-//! Leaves out: tests, which may use anything; the file that a folder belongs to (`check.rs` of `check/`), as it names what
-//! stands in the folder and is used there in turn.
+//! Guarantees: the order is read from the paths in the source, `crate::…` and `super::…`, wherever they stand; a module
+//! or folder without a layer fails the test.
+//! Out of scope: tests, which may use anything; the file of a folder (`check.rs` of `check/`), because it names its
+//! modules and they use it in turn.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// From top to bottom. Modules of one layer do not use each other.
+/// All modules of the crate's root, from the top layer to the bottom layer. Modules of one layer do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
     // Only tests use it.
@@ -28,27 +30,54 @@ const LAYERS: &[&[&str]] = &[
     &["prefix", "command", "drain_file"],
 ];
 
-/// Names of the modules from the crate's root: `["check", "state"]`.
+/// The path of a module from the crate's root: `["check", "state"]`.
 type Module = Vec<String>;
 
 #[test]
-fn a_module_uses_only_what_stands_below_it() {
-    let layer = |module: &str| {
-        let found = LAYERS.iter().position(|layer| layer.contains(&module));
-        found.unwrap_or_else(|| panic!("{module} has no layer: give it one in LAYERS"))
-    };
-    let mut wrong = Vec::new();
-    for (user, used) in uses().iter().filter(|(user, used)| user[0] != used[0]) {
-        if layer(&user[0]) >= layer(&used[0]) {
-            wrong.push(format!("{} uses {}", user.join("::"), used.join("::")));
+fn every_module_and_folder_has_a_layer() {
+    let mut roots = BTreeSet::new();
+    for entry in fs::read_dir(source_folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        // Other programs count as `main`.
+        if name != "lib" && name != "bin" {
+            roots.insert(name.to_string());
         }
     }
-    assert!(wrong.is_empty(), "what stands higher is used:\n{}", wrong.join("\n"));
+    let layered: Vec<String> = LAYERS.concat().into_iter().map(String::from).collect();
+    let missing: Vec<_> = roots.iter().filter(|name| !layered.contains(name)).collect();
+    assert!(missing.is_empty(), "no layer for {missing:?}: add each to LAYERS in tests/layers.rs and to src/lib.rs");
+    let stale: Vec<_> = layered.iter().filter(|name| !roots.contains(*name)).collect();
+    assert!(stale.is_empty(), "src/ has no {stale:?}: remove each from LAYERS in tests/layers.rs");
+    let sources = sources();
+    let read: BTreeSet<&String> = sources.keys().map(|module| &module[0]).collect();
+    let unread: Vec<_> = layered.iter().filter(|name| *name != "testing" && !read.contains(name)).collect();
+    assert!(unread.is_empty(), "the sources of {unread:?} are not read: correct sources() in tests/layers.rs");
 }
 
-/// In each folder, that of the crate's root included; a module counts with the folder that belongs to it.
 #[test]
-fn no_cycles() {
+fn a_module_uses_only_lower_layers() {
+    let layer = |module: &str| {
+        let position = LAYERS.iter().position(|layer| layer.contains(&module));
+        position.unwrap_or_else(|| panic!("no layer for {module}: add it to LAYERS in tests/layers.rs"))
+    };
+    let mut violations = Vec::new();
+    for (user, used) in uses().iter().filter(|(user, used)| user[0] != used[0]) {
+        if layer(&user[0]) >= layer(&used[0]) {
+            violations.push(format!("{} uses {}", user.join("::"), used.join("::")));
+        }
+    }
+    assert!(
+        violations.is_empty(),
+        "modules use a higher layer, or one beside their own. Pass what they need as an argument, or move the item \
+         that they share to a layer below both:\n{}",
+        violations.join("\n")
+    );
+}
+
+/// Looks at each folder, the crate's root included. A module counts with its folder.
+#[test]
+fn modules_of_a_folder_do_not_use_each_other_in_a_circle() {
     let mut folders: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (user, used) in uses() {
         let common = user.iter().zip(&used).take_while(|(a, b)| a == b).count();
@@ -57,45 +86,49 @@ fn no_cycles() {
             folder.entry(a.clone()).or_default().insert(b.clone());
         }
     }
-    let found = folders.iter().filter_map(|(folder, edges)| Some((folder, cycle(edges)?)));
-    let found: Vec<String> =
-        found.map(|(folder, cycle)| format!("in {}: {}", folder.join("::"), cycle.join(" -> "))).collect();
-    assert!(found.is_empty(), "modules use each other:\n{}", found.join("\n"));
+    let cycles: Vec<String> = folders
+        .iter()
+        .filter_map(|(folder, edges)| Some((folder, cycle(edges)?)))
+        .map(|(folder, cycle)| format!("in src/{}: {}", folder.join("/"), cycle.join(" -> ")))
+        .collect();
+    assert!(
+        cycles.is_empty(),
+        "modules use each other in a circle. Move the item that two of them share to a module of its own:\n{}",
+        cycles.join("\n")
+    );
 }
 
-/// One cycle, if there is one. What is used by nothing in a cycle, and uses nothing in one, is taken away until the rest
-/// is nothing else.
+/// One cycle, if there is one. Removes modules that use nothing until only modules on the way to a cycle remain.
 fn cycle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
-    let mut left = edges.clone();
+    let mut remaining = edges.clone();
     loop {
-        let users: BTreeSet<String> = left.keys().cloned().collect();
-        let before = left.values().map(BTreeSet::len).sum::<usize>();
-        left.values_mut().for_each(|used| used.retain(|module| users.contains(module)));
-        left.retain(|_, used| !used.is_empty());
-        if left.values().map(BTreeSet::len).sum::<usize>() == before {
+        let users: BTreeSet<String> = remaining.keys().cloned().collect();
+        let before = remaining.values().map(BTreeSet::len).sum::<usize>();
+        remaining.values_mut().for_each(|used| used.retain(|module| users.contains(module)));
+        remaining.retain(|_, used| !used.is_empty());
+        if remaining.values().map(BTreeSet::len).sum::<usize>() == before {
             break;
         }
     }
-    // Each that is left uses another that is left.
-    let mut path = vec![left.keys().next()?.clone()];
+    // Each that is left uses another that is remaining.
+    let mut path = vec![remaining.keys().next()?.clone()];
     loop {
-        let next = left[path.last()?].first()?.clone();
-        let begin = path.iter().position(|module| *module == next);
+        let next = remaining[path.last()?].first()?.clone();
+        let start = path.iter().position(|module| *module == next);
         path.push(next);
-        if let Some(begin) = begin {
-            return Some(path.split_off(begin));
+        if let Some(start) = start {
+            return Some(path.split_off(start));
         }
     }
 }
 
-/// Who uses whom. What is used is a module of the crate's root or one in a folder of it.
+/// All pairs of a module and a module that it uses.
 fn uses() -> BTreeSet<(Module, Module)> {
-    let mut sources = BTreeMap::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &Vec::new(), &mut sources);
+    let sources = sources();
     let mut uses = BTreeSet::new();
     for (user, text) in &sources {
         for path in paths(text, user) {
-            // Down to the last that is a module: what follows is an item of it.
+            // The longest part that names a module; the rest names an item in it.
             let is_module = |path: &[String]| sources.keys().any(|module| module.starts_with(path));
             let length = (1..=path.len()).take_while(|length| is_module(&path[..*length])).count();
             if length > 0 {
@@ -103,35 +136,42 @@ fn uses() -> BTreeSet<(Module, Module)> {
             }
         }
     }
-    assert!(uses.len() > 200, "the sources are read wrongly: {uses:?}");
+    assert!(uses.len() > 200, "too few uses found, so the sources are not read correctly: {uses:?}");
     uses
 }
 
-/// The sources of a folder's modules, less tests.
-fn read(folder: &Path, parent: &Module, sources: &mut BTreeMap<Module, String>) {
+fn source_folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The code of all modules, without tests and comments. Programs in `src/bin/` count as `main`.
+fn sources() -> BTreeMap<Module, String> {
+    let mut sources = BTreeMap::new();
+    read_folder(&source_folder(), &Vec::new(), &mut sources);
+    let tests: Vec<Module> = sources.iter().flat_map(|(module, text)| test_modules(module, text)).collect();
+    sources.retain(|module, _| module.last().unwrap() != "tests" && !tests.contains(module));
+    sources.values_mut().for_each(|text| *text = without_tests(text));
+    sources
+}
+
+/// Adds the source files of a folder and of the folders in it.
+fn read_folder(folder: &Path, parent: &Module, sources: &mut BTreeMap<Module, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_string();
-        let module = [parent.clone(), vec![name]].concat();
+        let name = match path.file_stem().unwrap().to_str().unwrap() {
+            "bin" if parent.is_empty() => "main",
+            name => name,
+        };
+        let module = [parent.clone(), vec![name.to_string()]].concat();
         if path.is_dir() {
-            read(&path, &module, sources);
+            read_folder(&path, &module, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") && module != ["lib"] {
             sources.insert(module, fs::read_to_string(&path).unwrap());
         }
     }
-    if parent.is_empty() {
-        let mut tests: Vec<Module> = sources.iter().flat_map(|(module, text)| test_modules(module, text)).collect();
-        // Those of the folders that lib.rs describes.
-        let lib = fs::read_to_string(folder.join("lib.rs")).unwrap();
-        for (folder, rest) in lib.split("pub mod ").filter_map(|part| part.split_once(" {")) {
-            tests.extend(test_modules(&[folder.to_string()], rest));
-        }
-        sources.retain(|module, _| module.last().unwrap() != "tests" && !tests.contains(module));
-        sources.values_mut().for_each(|text| *text = without_tests(text));
-    }
 }
 
-/// The modules with files of their own that only tests have.
+/// The modules in files of their own that are declared under `#[cfg(test)]`.
 fn test_modules(parent: &[String], text: &str) -> Vec<Module> {
     let after = text.split("#[cfg(test)]").skip(1).map(str::trim_start);
     let declared = after.filter_map(|after| after.split_once(';')?.0.rsplit_once("mod "));
@@ -139,7 +179,7 @@ fn test_modules(parent: &[String], text: &str) -> Vec<Module> {
     names.map(|(_, name)| [parent, &[name.to_string()]].concat()).collect()
 }
 
-/// The code without comments, and without what stands behind `#[cfg(test)]`, which is laid out by rustfmt.
+/// The code without comments and without items under `#[cfg(test)]`. It relies on the layout of rustfmt.
 fn without_tests(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -161,13 +201,13 @@ fn without_tests(text: &str) -> String {
     code
 }
 
-/// The paths of the crate in the code of `user`, each of them whole.
+/// The full paths of the crate that the code of `user` names.
 fn paths(code: &str, user: &Module) -> Vec<Vec<String>> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for root in ["crate", "super", "anycast_healthchecker"] {
         for (at, _) in code.match_indices(&format!("{root}::")) {
             let before = code[..at].chars().next_back();
-            // `super::super` is counted with the first.
+            // A second `super` is read with the first.
             if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
                 continue;
             }
@@ -176,13 +216,13 @@ fn paths(code: &str, user: &Module) -> Vec<Vec<String>> {
             while let Some(after) = rest.strip_prefix("super::") {
                 (rest, parent) = (after, &parent[..parent.len() - 1]);
             }
-            found.extend(expand(rest).0.into_iter().map(|path| [parent.to_vec(), path].concat()));
+            all.extend(expand(rest).0.into_iter().map(|path| [parent.to_vec(), path].concat()));
         }
     }
-    found
+    all
 }
 
-/// `a::{b, c::d}…` as the paths `a::b` and `a::c::d`, and what follows.
+/// Expands `a::{b, c::d}` to the paths `a::b` and `a::c::d`. Also returns the code behind it.
 fn expand(code: &str) -> (Vec<Vec<String>>, &str) {
     if let Some(mut rest) = code.strip_prefix('{') {
         let mut all = Vec::new();
@@ -193,7 +233,7 @@ fn expand(code: &str) -> (Vec<Vec<String>>, &str) {
             }
             let (paths, after) = expand(rest);
             all.extend(paths);
-            // Whatever else stands there: `as name`.
+            // Skips `as name`.
             rest = &after[after.find([',', '}']).unwrap_or(after.len())..];
             if rest.is_empty() {
                 return (all, rest);
@@ -216,8 +256,8 @@ fn expand(code: &str) -> (Vec<Vec<String>>, &str) {
 fn paths_are_read_as_rust_reads_them() {
     let check = |code: &str, expected: &[&str]| {
         let user = ["check", "worker", "inner"].map(String::from).to_vec();
-        let found: Vec<String> = paths(&without_tests(code), &user).iter().map(|path| path.join("::")).collect();
-        assert_eq!(found, expected, "{code}");
+        let paths: Vec<String> = paths(&without_tests(code), &user).iter().map(|path| path.join("::")).collect();
+        assert_eq!(paths, expected, "{code}");
     };
     check("use crate::a::b::C;\nuse std::crate_like::x;", &["a::b::C"]);
     check("use crate::a::{self, b::{C, D as E}, f};", &["a::self", "a::b::C", "a::b::D", "a::f"]);
