@@ -1,6 +1,6 @@
-//! What the prefix file's reader finds no flaw in, the real BIRD reads.
+//! The real BIRD accepts every prefix file in which our parser finds no flaw.
 
-#![expect(clippy::unwrap_used, reason = "a test, also outside its function")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::cell::Cell;
 use std::io::{self, Write as _};
@@ -14,8 +14,8 @@ use proptest::test_runner::TestRunner;
 
 const BIRD: &str = "/usr/sbin/bird";
 
-/// What BIRD has against `text` as an included file, if anything.
-#[expect(clippy::disallowed_methods, reason = "the real thing, in a sandbox")]
+/// BIRD's error message for `text` as an included file, or `None` if BIRD accepts it.
+#[expect(clippy::disallowed_methods, reason = "runs the real BIRD in a temporary directory")]
 fn refusal(directory: &Path, text: &[u8]) -> Option<String> {
     let (conf, list) = (directory.join("bird.conf"), directory.join("list.conf"));
     std::fs::write(&list, text).unwrap();
@@ -25,7 +25,7 @@ fn refusal(directory: &Path, text: &[u8]) -> Option<String> {
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A file as it is written, then cut, doubled or garbled in up to three places.
+/// A rendered prefix file with up to three random edits.
 fn any_file() -> impl Strategy<Value = (Family, Vec<u8>)> {
     let pieces = prop::sample::select(vec![
         " ",
@@ -85,7 +85,7 @@ fn any_file() -> impl Strategy<Value = (Family, Vec<u8>)> {
 }
 
 #[test]
-fn what_has_no_flaw_is_read_by_bird() {
+fn bird_accepts_every_file_without_a_flaw() {
     if !Path::new(BIRD).exists() {
         let _ =
             writeln!(io::stderr(), "SKIPPED what_has_no_flaw_is_read_by_bird: {BIRD} is not installed (package bird2)");

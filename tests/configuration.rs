@@ -1,10 +1,13 @@
-//! The program on configuration files: what it prints, what it says of faults, and that it touches nothing.
+//! The program and its configuration files: what it prints, which errors it reports, and that it
+//! changes nothing.
 //!
-//! Each directory under `data/config` holds `main.conf` and `services/`, and what is to come of them: `print.txt` is what
-//! the original printed for `--print-conf` (in `new-options`, which it refuses, and in which order it read
-//! `several-files`, it is ours that counts); `said.txt` is what `--check --files-only` writes to standard error.
-//! A directory with the name of a lint (`config::lint`) shows its warning; for lints of the machine
-//! `--files-only` is left out. `GENERATE=1` writes each `said.txt` anew: read it before you commit it.
+//! Each directory under `data/config` holds `main.conf`, `services/` and the expected output.
+//! `print.txt` is what the original printed for `--print-conf`, except in `new-options`, which the
+//! original refuses, and for the order of the files in `several-files`. `stderr.txt` is what
+//! `--check --files-only` writes to standard error.
+//! A directory named after a lint (`config::lint`) shows that warning. Lints of the machine run
+//! without `--files-only`. `GENERATE=1` rewrites each `stderr.txt`: read the difference before you
+//! commit it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy sees that only within the tests themselves")]
 
@@ -20,7 +23,7 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-/// The program as it is started in `directory`.
+/// The program, to be started in `directory`.
 #[expect(clippy::disallowed_methods, reason = "this starts the program under test")]
 fn command(directory: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anycast-healthchecker"));
@@ -33,17 +36,17 @@ fn run(directory: &Path, arguments: &str) -> Output {
 }
 
 /// Exit code, standard output and standard error.
-fn told(output: &Output) -> (i32, &str, &str) {
+fn result(output: &Output) -> (i32, &str, &str) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+#[expect(clippy::disallowed_methods, reason = "writes a file of the test")]
 fn put(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A directory with a configuration that is good as it stands: `main.conf` and `services/a.conf`.
+/// A directory with a valid configuration: `main.conf` and `services/a.conf`.
 fn sandbox() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("services")).unwrap();
@@ -53,7 +56,7 @@ fn sandbox() -> tempfile::TempDir {
     root
 }
 
-/// A service with this check in line 5, and these lines from line 6 on.
+/// A service with this check in line 5 and these lines from line 6 on.
 fn service(check_cmd: &str, lines: &str) -> String {
     format!(
         "[a]\ncheck_disabled = false\nip_check_disabled = true\nip_prefix = 10.0.0.1\ncheck_cmd = {check_cmd}\n{lines}"
@@ -63,34 +66,34 @@ fn service(check_cmd: &str, lines: &str) -> String {
 const FILES: &str = "-f main.conf -d services";
 
 #[test]
-fn golden_directories() {
+fn every_directory_gives_its_expected_output() {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(data().join("config")).unwrap() {
         let directory = entry.unwrap().path();
         let name = directory.file_name().unwrap().to_str().unwrap().to_string();
         let expected = |file: &str| fs::read_to_string(directory.join(file)).unwrap_or_default();
-        let said = expected("said.txt");
-        let good = !said.contains("Invalid configuration: ");
+        let stderr = expected("stderr.txt");
+        let good = !stderr.contains("Invalid configuration: ");
         let of_machine = LINTS.iter().any(|lint| lint.name == name && lint.is_of_machine());
         let check = format!("{FILES} -c{}", if of_machine { "" } else { " --files-only" });
         let output = run(&directory, &check);
         if std::env::var_os("GENERATE").is_some() {
-            if told(&output).2 != said {
-                put(&directory.join("said.txt"), told(&output).2);
+            if result(&output).2 != stderr {
+                put(&directory.join("stderr.txt"), result(&output).2);
             }
             continue;
         }
-        let verdict = if good { (0, "OK\n", &*said) } else { (1, "", &*said) };
-        assert_eq!(told(&output), verdict, "{name}");
+        let verdict = if good { (0, "OK\n", &*stderr) } else { (1, "", &*stderr) };
+        assert_eq!(result(&output), verdict, "{name}");
         let strict = run(&directory, &format!("{check} --strict"));
-        let refused = said.replace("Warning: ", "Invalid configuration: ");
-        assert_eq!(told(&strict), if said.is_empty() { (0, "OK\n", "") } else { (1, "", &*refused) }, "{name}");
-        // Warnings do not change it.
+        let refused = stderr.replace("Warning: ", "Invalid configuration: ");
+        assert_eq!(result(&strict), if stderr.is_empty() { (0, "OK\n", "") } else { (1, "", &*refused) }, "{name}");
+        // Warnings do not change what is printed.
         let printed = run(&directory, &format!("{FILES} -P"));
         if directory.join("print.txt").exists() {
-            assert_eq!(told(&printed), (0, &*expected("print.txt"), ""), "{name}");
+            assert_eq!(result(&printed), (0, &*expected("print.txt"), ""), "{name}");
         } else if !good {
-            assert_eq!((told(&printed).0, told(&printed).1), (1, ""), "{name}");
+            assert_eq!((result(&printed).0, result(&printed).1), (1, ""), "{name}");
         }
         names.insert(name);
     }
@@ -101,13 +104,13 @@ fn golden_directories() {
     }
 }
 
-/// What is printed can be read, and prints the same again.
+/// The printed configuration can be read, and is printed the same way again.
 #[test]
 fn what_print_conf_prints_is_a_configuration() {
     let root = sandbox();
     let first = run(root.path(), &format!("{FILES} -P"));
-    assert_eq!(told(&first).0, 0);
-    put(&root.path().join("printed.conf"), told(&first).1);
+    assert_eq!(result(&first).0, 0);
+    put(&root.path().join("printed.conf"), result(&first).1);
     fs::create_dir(root.path().join("empty")).unwrap();
     let second = run(root.path(), "-f printed.conf -d empty -P");
     let sorted = |text: &str| {
@@ -115,41 +118,41 @@ fn what_print_conf_prints_is_a_configuration() {
         lines.sort();
         lines
     };
-    assert_eq!(sorted(told(&first).1), sorted(told(&second).1));
+    assert_eq!(sorted(result(&first).1), sorted(result(&second).1));
 }
 
 #[test]
 fn the_defaults_need_no_files() {
     let expected = fs::read_to_string(data().join("print.txt")).unwrap();
     for arguments in ["-p", "-cp", "--print -f /nonexistent"] {
-        assert_eq!(told(&run(Path::new("/"), arguments)), (0, &*expected, ""), "{arguments}");
+        assert_eq!(result(&run(Path::new("/"), arguments)), (0, &*expected, ""), "{arguments}");
     }
 }
 
 #[test]
 fn version_and_help() {
     let version = concat!(env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(told(&run(Path::new("/"), "-v")), (0, version, ""));
-    assert_eq!(told(&run(Path::new("/"), "--version -c -f /nonexistent")), (0, version, ""));
+    assert_eq!(result(&run(Path::new("/"), "-v")), (0, version, ""));
+    assert_eq!(result(&run(Path::new("/"), "--version -c -f /nonexistent")), (0, version, ""));
     let help = run(Path::new("/"), "-h");
-    let (code, text, error) = told(&help);
+    let (code, text, error) = result(&help);
     assert_eq!((code, error), (0, ""));
     assert!(text.contains("anycast-healthchecker [ -f <file> -c -p -P ] [ -d <directory> | -F <file> ]"), "{text}");
 }
 
 #[test]
-fn a_wrong_command_line_is_told_with_the_usage() {
+fn a_wrong_command_line_is_reported_with_the_usage() {
     for arguments in ["x", "-d", "--bogus", "-d /x -F /y", "--pri", "--for 3m"] {
         let output = run(Path::new("/"), arguments);
-        let (code, out, error) = told(&output);
+        let (code, out, error) = result(&output);
         assert_eq!((code, out), (1, ""), "{arguments}");
         assert_eq!(error.matches("Usage: anycast-healthchecker [ -f <file>").count(), 1, "{arguments}: {error}");
     }
 }
 
-/// Neither asks for a right, nor leaves a file, nor runs a command.
+/// Both options need no permission, write no file and run no command.
 #[test]
-fn looking_changes_nothing() {
+fn check_and_print_change_nothing() {
     let root = sandbox();
     let check = root.path().join("check");
     put(&check, "#!/bin/sh\ntouch ran\n");
@@ -164,18 +167,18 @@ fn looking_changes_nothing() {
         names
     };
     let before = list();
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", ""));
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))).0, 0);
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", ""));
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -P"))).0, 0);
     assert_eq!(list(), before);
 }
 
-/// One service that is silently not checked is worse than no start.
+/// Refusing to start is better than silently not checking a service.
 #[test]
 fn files_that_cannot_be_read_are_errors() {
     fn check(arguments: &str, prepare: impl FnOnce(&Path), expected: &str) {
         let root = sandbox();
         prepare(root.path());
-        assert_eq!(told(&run(root.path(), arguments)), (1, "", expected), "{arguments}");
+        assert_eq!(result(&run(root.path(), arguments)), (1, "", expected), "{arguments}");
     }
     let missing = "No such file or directory (os error 2)";
     let unread = format!("this configuration file cannot be read: {missing}");
@@ -191,37 +194,37 @@ fn files_that_cannot_be_read_are_errors() {
     let directory = |root: &Path| fs::create_dir(root.join("services/b.conf")).unwrap();
     let other = "Invalid configuration: services/b.conf: must be a regular file to be read as configuration\n";
     check("-P -f main.conf -d services", directory, other);
-    // As a daemon it says the same.
+    // A start reports the same error.
     check("-f main.conf -d services", dangling, &format!("Invalid configuration: services/b.conf: {unread}\n"));
 }
 
 #[test]
-fn what_this_machine_lacks() {
+fn a_missing_program_or_directory_is_an_error_unless_only_files_are_checked() {
     let root = sandbox();
     put(&root.path().join("services/a.conf"), &service("/nonexistent/check", ""));
-    let said = "Invalid configuration: services/a.conf, line 5: [a] check_cmd = /nonexistent/check: must begin with a program that can be run, but /nonexistent/check cannot: No such file or directory (os error 2)\n";
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (1, "", said));
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))), (1, "", said));
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -c --files-only"))), (0, "OK\n", ""));
+    let stderr = "Invalid configuration: services/a.conf, line 5: [a] check_cmd = /nonexistent/check: must begin with a program that can be run, but /nonexistent/check cannot: No such file or directory (os error 2)\n";
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -c"))), (1, "", stderr));
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -P"))), (1, "", stderr));
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -c --files-only"))), (0, "OK\n", ""));
     put(&root.path().join("services/a.conf"), &service("/bin/true", ""));
     let main = root.path().join("main.conf");
     let text = fs::read_to_string(&main).unwrap();
     let pidfile = text.lines().nth(1).unwrap();
     put(&main, &text.replace(pidfile, "pidfile = /nonexistent/pid"));
-    let said = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must be in an existing directory, but '/nonexistent' is not one; create it\n";
+    let stderr = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must lie in a directory that exists, but '/nonexistent' is none; create it\n";
     for arguments in ["-c", "-P", ""] {
-        assert_eq!(told(&run(root.path(), &format!("{FILES} {arguments}"))), (1, "", said), "{arguments}");
+        assert_eq!(result(&run(root.path(), &format!("{FILES} {arguments}"))), (1, "", stderr), "{arguments}");
     }
 }
 
-/// A syntax error in one file hides neither the values of others nor problems of the machine.
+/// A syntax error in one file hides neither the values of other files nor problems of the machine.
 #[test]
-fn all_problems_in_one_run() {
+fn one_run_reports_all_problems() {
     let root = sandbox();
     put(&root.path().join("services/a.conf"), &service("/nonexistent/check", "check_rise = 0\n"));
     put(&root.path().join("services/b.conf"), "[b]\nno delimiter\nip_prefix = 10.0.0.2\n");
     let output = run(root.path(), &format!("{FILES} -c"));
-    let (code, out, error) = told(&output);
+    let (code, out, error) = result(&output);
     assert_eq!((code, out), (1, ""));
     let expected = [
         "services/a.conf, line 6: [a] check_rise = 0: must be a whole number",
@@ -235,9 +238,9 @@ fn all_problems_in_one_run() {
     }
 }
 
-/// One value of `[DEFAULT]` is one warning, for any number of services.
+/// A value of `[DEFAULT]` gives one warning, for any number of services.
 #[test]
-fn inherited_values_are_told_of_once() {
+fn an_inherited_value_is_reported_once() {
     let root = sandbox();
     let main = root.path().join("main.conf");
     let default =
@@ -247,7 +250,7 @@ fn inherited_values_are_told_of_once() {
     let services: String = (1..9).map(|n| format!("[s{n}]\nip_prefix = 10.0.0.{n}\n")).collect();
     put(&root.path().join("services/a.conf"), &services);
     let output = run(root.path(), &format!("{FILES} -c"));
-    let (_, _, error) = told(&output);
+    let (_, _, error) = result(&output);
     assert_eq!(error.lines().count(), 3, "{error}");
     for expected in
         ["[DEFAULT] interface = nosuch: should be", "[DEFAULT] check_cmd = /nonexistent/check 10.0.0.1: must"]
@@ -256,27 +259,27 @@ fn inherited_values_are_told_of_once() {
     }
 }
 
-/// A faulty value that nobody uses stops only what has to show it.
+/// A faulty value of an unknown option fails only `--print-conf`.
 #[test]
-fn unknown_options_that_cannot_be_shown() {
+fn an_unknown_option_that_cannot_be_printed_is_a_warning() {
     let root = sandbox();
     put(&root.path().join("services/a.conf"), &service("/bin/true", "mine = 100%\n"));
     let fault = "a % must be written %%, or begin a reference such as %(interface)s; here it is followed by ''";
     let line = "services/a.conf, line 6: [a] mine = 100%";
     let warnings =
         format!("Warning: {line}: is an unknown option\nWarning: {line}: cannot be shown by --print-conf: {fault}\n");
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", &*warnings));
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -c"))), (0, "OK\n", &*warnings));
     let refusal = format!("Invalid configuration: {line}: {fault}\n");
-    assert_eq!(told(&run(root.path(), &format!("{FILES} -P"))), (1, "", &*refusal));
+    assert_eq!(result(&run(root.path(), &format!("{FILES} -P"))), (1, "", &*refusal));
 }
 
 #[test]
-fn a_closed_pipe_or_a_full_disk_behind_standard_output() {
+fn a_closed_pipe_or_a_full_disk_at_standard_output_fails() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = command(Path::new("/"), "-p").stdout(writer).output().unwrap();
-    assert_eq!(told(&output), (1, "", ""));
+    assert_eq!(result(&output), (1, "", ""));
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = command(Path::new("/"), "-p").stdout(full).output().unwrap();
-    assert_eq!(told(&output), (1, "", "cannot write to standard output: No space left on device (os error 28)\n"));
+    assert_eq!(result(&output), (1, "", "cannot write to standard output: No space left on device (os error 28)\n"));
 }

@@ -1,11 +1,12 @@
-//! The parts of the manual pages, of `docs/` and of the completions that come from the table of options and from the
-//! command line's definition; the description of the status document, which is that of its types.
+//! Generated parts of the manual pages, of `docs/` and of the completions. They come from the table
+//! of options, the definition of the command line, and the types of the status document.
 //!
-//! Promises: what is committed is what the tables say today. `GENERATE=1 cargo test --test generated` brings it up to date.
-//! In a file of prose such a part stands between two marks (`options: begin`, `options: end`); completions are whole files.
-//! Leaves out: whether the result is good roff or shell (`tests/shipped_files.rs`).
-#![expect(clippy::disallowed_methods, reason = "a test writes and runs what it likes")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+//! Guarantees: the committed files match their sources. `GENERATE=1 cargo test --test generated`
+//! updates them. In a page, a generated part is enclosed in two markers (`options: begin`,
+//! `options: end`); completions are generated as a whole.
+//! Out of scope: whether the result is valid roff or shell (`tests/shipped_files`).
+#![expect(clippy::disallowed_methods, reason = "runs the plugin and writes the generated files")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing step fails the test")]
 
 use std::fs;
 use std::path::Path;
@@ -19,25 +20,25 @@ use clap_complete::Shell;
 const PROGRAM: &str = "anycast-healthchecker";
 
 #[test]
-fn manual_page_of_the_daemon() {
+fn the_manual_page_of_the_daemon_is_current() {
     let mut section = Vec::new();
     clap_mangen::Man::new(Arguments::command()).render_options_section(&mut section).unwrap();
     let section = String::from_utf8(section).unwrap();
     let (_, options) = section.split_once(".SH OPTIONS\n").expect("a section of options");
-    // An apostrophe by its name, as the preamble that gives it another stands before the section.
+    // Names the apostrophe, because the preamble that redefines it comes before this section.
     check_part("contrib/man/anycast-healthchecker.8", "options", &options.replace("\\*(Aq", "\\(aq"));
 }
 
 #[test]
-fn manual_page_of_the_configuration() {
+fn the_manual_page_of_the_configuration_is_current() {
     let page = "contrib/man/anycast-healthchecker.conf.5";
     check_part(page, "service", &described(Scope::Service));
     check_part(page, "daemon", &described(Scope::Daemon));
 }
 
-/// What the plugin itself says of its options: its definition is the program's own.
+/// Uses the plugin's own help, because its command line is defined in the program.
 #[test]
-fn manual_page_of_the_plugin() {
+fn the_manual_page_of_the_plugin_is_current() {
     let plugin = Command::new(env!("CARGO_BIN_EXE_check_anycast_healthchecker")).arg("--help").output().unwrap();
     let help = String::from_utf8(plugin.stdout).unwrap();
     let (_, options) = help.split_once("Options:\n").expect("options");
@@ -46,25 +47,25 @@ fn manual_page_of_the_plugin() {
 }
 
 #[test]
-fn tables_of_the_page_on_configuration() {
+fn the_tables_of_the_configuration_page_are_current() {
     check_part("docs/configuration.md", "service options", &tabled(Scope::Service));
     check_part("docs/configuration.md", "daemon options", &tabled(Scope::Daemon));
 }
 
 #[test]
-fn usage_on_the_page_on_operations() {
+fn the_usage_on_the_operations_page_is_current() {
     let usage = Arguments::command().render_help().to_string();
     check_part("docs/operations.md", "usage", &format!("```text\n{}\n```\n", usage.trim_end()));
 }
 
 #[test]
-fn fields_of_the_status_document() {
+fn the_fields_of_the_status_document_are_current() {
     check_part("docs/status.md", "fields", &fields(&read("src/report/document.rs")));
 }
 
-/// The files of `contrib/container` that the page shows.
+/// The page shows files of `contrib/container`.
 #[test]
-fn listings_of_the_page_on_operations() {
+fn the_listings_of_the_operations_page_are_current() {
     for (name, language) in [("Containerfile", "dockerfile"), ("compose.yaml", "yaml")] {
         let text = read(&format!("contrib/container/{name}"));
         check_part("docs/operations.md", name, &format!("```{language}\n{text}```\n"));
@@ -72,7 +73,7 @@ fn listings_of_the_page_on_operations() {
 }
 
 #[test]
-fn completions() {
+fn the_completions_are_current() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), PROGRAM, &mut script);
@@ -85,10 +86,11 @@ fn completions() {
     }
 }
 
-/// Times that `--for` is offered.
-const TIMES: &str = "10m 30m 1h 2h 8h 24h";
+/// Durations that the completions offer for `--for`.
+const DRAIN_DURATIONS: &str = "10m 30m 1h 2h 8h 24h";
 
-/// A script that also offers the services of the configuration and some times; clap's own offers files for both.
+/// Completes services from the configuration, and durations. clap's own script offers files for
+/// both.
 fn with_values(shell: Shell, script: String) -> String {
     let replaced = |script: String, from: &str, to: &str| {
         assert!(script.contains(from), "clap_complete writes its script for {shell} otherwise: no {from}");
@@ -98,7 +100,7 @@ fn with_values(shell: Shell, script: String) -> String {
         Shell::Bash => {
             let files = "COMPREPLY=($(compgen -f \"${cur}\"))";
             let option = |option: &str, value: &str| format!("{option})\n                    {value}");
-            let times = format!("COMPREPLY=($(compgen -W \"{TIMES}\" -- \"${{cur}}\"))");
+            let times = format!("COMPREPLY=($(compgen -W \"{DRAIN_DURATIONS}\" -- \"${{cur}}\"))");
             let mut script = script;
             for name in ["--drain", "--undrain"] {
                 script = replaced(script, &option(name, files), &option(name, "_anycast__healthchecker_services"));
@@ -115,7 +117,7 @@ fn with_values(shell: Shell, script: String) -> String {
         }
         Shell::Zsh => {
             let script = replaced(script, ":service:_default'", ":service:_anycast-healthchecker_services'");
-            let script = replaced(script, ":time:_default'", &format!(":time:({TIMES})'"));
+            let script = replaced(script, ":time:_default'", &format!(":time:({DRAIN_DURATIONS})'"));
             let words = [":_default' \\", ":_anycast-healthchecker_services' \\"];
             let script = replaced(script, words[0], words[1]);
             let commands = "(( $+functions[_anycast-healthchecker_commands] ))";
@@ -126,7 +128,7 @@ fn with_values(shell: Shell, script: String) -> String {
             for (name, values) in [
                 ("drain", "(__anycast_healthchecker_services)"),
                 ("undrain", "(__anycast_healthchecker_services)"),
-                ("for", TIMES),
+                ("for", DRAIN_DURATIONS),
             ] {
                 let line =
                     script.lines().find(|line| line.contains(&format!(" -l {name} "))).unwrap_or_default().to_owned();
@@ -140,8 +142,8 @@ fn with_values(shell: Shell, script: String) -> String {
     }
 }
 
-/// The names of the services, read from the files that the command line names, whatever else is wrong with them. Nothing
-/// in a name is expanded.
+/// Lists the services from the files on the command line, whatever other errors they contain. Names
+/// are not expanded.
 const BASH_SERVICES: &str = r#"_anycast__healthchecker_services() {
     local main=/etc/anycast-healthchecker.conf services=/etc/anycast-healthchecker.d n value name
     for ((n = 1; n < COMP_CWORD - 1; n++)); do
@@ -239,7 +241,7 @@ fn kind(kind: Kind) -> String {
     }
 }
 
-/// The types of a module as tables of their fields, from its source: the doc comment of a field is its description.
+/// Tables of the fields of a module's types. The doc comment of a field is its description.
 fn fields(module: &str) -> String {
     let mut tables = String::new();
     let (mut says, mut public) = (Vec::new(), false);
@@ -252,7 +254,7 @@ fn fields(module: &str) -> String {
         if line.starts_with("#[") {
             continue;
         }
-        // A link of rustdoc's is the bare word here.
+        // Turns a rustdoc link into plain code.
         let said = std::mem::take(&mut says).join(" ").replace("[`", "`").replace("`]", "`");
         let item = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
         if let Some(name) = item {
@@ -272,7 +274,7 @@ fn fields(module: &str) -> String {
     tables.trim_start().to_owned()
 }
 
-/// What a type of ours is in JSON.
+/// The JSON type of one of our types.
 fn json(kind: &str) -> String {
     let within = |outer: &str| kind.strip_prefix(outer)?.strip_suffix('>');
     if let Some(kind) = within("Option<") {
@@ -290,7 +292,7 @@ fn json(kind: &str) -> String {
     }
 }
 
-/// Text as roff reads it: no hyphens that become typographic, nothing that looks like a request.
+/// Escapes text for roff: hyphens stay hyphens, and no line looks like a request.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     match text.starts_with(['.', '\'']) {
@@ -299,7 +301,7 @@ fn roff(text: &str) -> String {
     }
 }
 
-/// The part of a file between its two marks is `generated`.
+/// Expects the part between the two markers of a file to be `generated`.
 fn check_part(path: &str, mark: &str, generated: &str) {
     let text = read(path);
     let (begin, end) = match path.ends_with(".md") {
@@ -311,7 +313,7 @@ fn check_part(path: &str, mark: &str, generated: &str) {
     check(path, format!("{before}{begin}{generated}{end}{after}"));
 }
 
-/// A file is `generated`, or becomes it where that is asked for.
+/// Expects a file to be `generated`. With `GENERATE=1`, writes it first.
 fn check(path: &str, generated: String) {
     if std::env::var_os("GENERATE").is_some() {
         fs::write(full(path), &generated).unwrap();

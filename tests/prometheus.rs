@@ -1,6 +1,7 @@
-//! The alert rules and the dashboard in contrib/prometheus, against the metrics text and the real promtool.
+//! The alert rules and the dashboard in `contrib/prometheus`, tested with our metrics and the real
+//! promtool.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
@@ -21,7 +22,7 @@ fn shipped(name: &str) -> (PathBuf, String) {
     (path, text)
 }
 
-/// The names of all metrics; each is headed in the text whether it has series or not.
+/// The names of all metrics. Each has a header, with or without series.
 fn names() -> HashSet<String> {
     let daemon = DaemonState {
         started: Now::read(),
@@ -43,7 +44,7 @@ fn mentioned(text: &str) -> HashSet<String> {
     words.filter(|word| word.starts_with(NAMESPACE)).map(str::to_string).collect()
 }
 
-/// The queries of the dashboard, with something in the places of Grafana's variables.
+/// The queries of the dashboard, with values for Grafana's variables.
 fn queries() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&shipped("dashboard.json").1).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -53,7 +54,7 @@ fn queries() -> Vec<String> {
 }
 
 #[test]
-fn every_name_exists() {
+fn rules_and_dashboard_use_only_existing_metrics() {
     let names = names();
     assert!(names.contains("anycast_healthchecker_state"), "{names:?}");
     let rules = shipped("rules.yml").1;
@@ -66,7 +67,7 @@ fn every_name_exists() {
 }
 
 #[test]
-fn the_dashboard_is_whole() {
+fn panels_have_unique_ids_and_do_not_overlap() {
     let dashboard: Value = serde_json::from_str(&shipped("dashboard.json").1).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: HashSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
@@ -83,8 +84,8 @@ fn the_dashboard_is_whole() {
     }
 }
 
-/// Runs promtool, which has to be content; false where it is not installed.
-#[expect(clippy::disallowed_methods, reason = "starts the program that reads the rules")]
+/// Runs promtool, which has to succeed. Returns false if it is not installed.
+#[expect(clippy::disallowed_methods, reason = "runs promtool")]
 fn promtool(arguments: &[&str], file: &Path) -> bool {
     let Ok(output) = Command::new("promtool").args(arguments).arg(file).output() else {
         let file = file.display();
@@ -96,13 +97,13 @@ fn promtool(arguments: &[&str], file: &Path) -> bool {
     true
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+#[expect(clippy::disallowed_methods, reason = "writes a file of the test")]
 fn put(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
 #[test]
-fn the_rules_are_accepted_and_fire_when_they_should() {
+fn the_rules_are_valid_and_fire_as_expected() {
     let (rules, _) = shipped("rules.yml");
     promtool(&["check", "rules"], &rules);
     let dir = tempfile::tempdir().unwrap();
@@ -110,15 +111,15 @@ fn the_rules_are_accepted_and_fire_when_they_should() {
     let path = dir.path().join("cases.yml");
     put(&path, &cases);
     promtool(&["test", "rules"], &path);
-    // Each alert has its case.
+    // Each alert needs a case.
     for name in shipped("rules.yml").1.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         assert!(cases.contains(&format!("alertname=\"{name}\"")), "{name} is not tested");
     }
 }
 
-/// promtool knows no dashboards, but it reads the queries as rules.
+/// promtool reads no dashboards, so the queries are written as rules.
 #[test]
-fn the_queries_of_the_dashboard_are_accepted() {
+fn the_queries_of_the_dashboard_are_valid() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("queries.yml");
     let rules = queries().into_iter().enumerate().map(|(n, query)| {
@@ -151,7 +152,7 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// What is between two backticks, compares, and names a metric, is one of the rules.
+/// Each code span with a metric and a comparison is one of the rules.
 #[test]
 fn the_alerts_in_the_documents_are_the_shipped_ones() {
     let (names, expressions) = (names(), expressions());
@@ -178,7 +179,7 @@ fn the_alerts_in_the_documents_are_the_shipped_ones() {
 }
 
 #[test]
-fn the_page_on_monitoring_names_each() {
+fn the_monitoring_page_names_every_metric() {
     let page = document("docs/monitoring.md");
     let missing: Vec<_> =
         names().into_iter().filter(|name| !page.contains(&format!("| `{}`", &name[NAMESPACE.len()..]))).collect();

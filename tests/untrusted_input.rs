@@ -1,16 +1,17 @@
-//! Untrusted input: files far larger and stranger than any that people write, and strings made to do harm.
+//! Untrusted input: files far larger and stranger than usual, and hostile strings.
 //!
-//! That no text is read in quadratic time is shown by comparing the processor time of a text and of one twice as long, as
-//! no wall clock is to be trusted; that no memory is wasted, by a limit on the address space.
+//! Reading takes linear time: the test compares the processor time for a text and for one twice as
+//! long, because wall-clock time depends on the load. A limit on the address space bounds the
+//! memory.
 //!
-//! `HOSTILE=all` plays the sizes in full (100 MB, 100,000 sections), a tenth of them by default. `PROPTEST_CASES=1000000`
-//! makes the properties long, here as in all modules that have some: `cargo test --lib` has those of the configuration's
-//! text, the prefix file, BIRD's answers, the status document and the kernel's messages.
+//! `HOSTILE=all` uses the full sizes (100 MB, 100,000 sections); the default is a tenth of them.
+//! `PROPTEST_CASES=1000000` runs more cases of the property tests, here and in `cargo test --lib`
+//! (configuration text, prefix file, BIRD's answers, status document, kernel messages).
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test fails by panicking and tells its figures; clippy sees that only within the tests themselves"
+    reason = "a failing step fails the test, and each test prints its times"
 )]
 
 use std::fmt::Write as _;
@@ -24,12 +25,12 @@ use anycast_healthchecker::internals::config::parse;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-/// How much longer twice the text may take: 2 if linear, 4 if quadratic.
-const TWICE: f64 = 3.2;
-/// Processor time that a start takes whatever it reads, in seconds; less is noise.
-const START: f64 = 0.3;
+/// The allowed ratio of the times for a text of twice the size: 2 if linear, 4 if quadratic.
+const MAX_TIME_RATIO: f64 = 3.2;
+/// Processor time of a start with an empty file, in seconds. Smaller differences are noise.
+const STARTUP_CPU_SECONDS: f64 = 0.3;
 
-/// The part of the full size that is played.
+/// The size to test, a tenth of the full size by default.
 fn size(full: usize) -> usize {
     if std::env::var("HOSTILE").is_ok_and(|which| which == "all") {
         full
@@ -38,17 +39,17 @@ fn size(full: usize) -> usize {
     }
 }
 
-struct Told {
+struct RunResult {
     code: i32,
     out: String,
     error: String,
     /// Processor time in seconds.
-    took: f64,
+    cpu_seconds: f64,
 }
 
-/// Runs `--check --files-only` on a main file and one file of services, with so many megabytes of addresses.
-#[expect(clippy::disallowed_methods, reason = "this starts the program under test, and writes its files")]
-fn check(main: &[u8], services: &[u8], megabytes: usize) -> Told {
+/// Runs `--check --files-only` on a main file and one service file, with a limited address space.
+#[expect(clippy::disallowed_methods, reason = "starts the program under test and writes its files")]
+fn check(main: &[u8], services: &[u8], megabytes: usize) -> RunResult {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("d")).unwrap();
     fs::write(root.path().join("main.conf"), main).unwrap();
@@ -63,37 +64,47 @@ fn check(main: &[u8], services: &[u8], megabytes: usize) -> Told {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let (out, error) = (text(output.stdout), text(output.stderr));
     let (error, times) = error.trim_end().rsplit_once('\n').unwrap_or(("", error.trim_end()));
-    let took = times.split(' ').map(|seconds| seconds.parse::<f64>().unwrap()).sum();
-    Told { code: output.status.code().unwrap(), out, error: error.to_string(), took }
+    let cpu_seconds = times.split(' ').map(|seconds| seconds.parse::<f64>().unwrap()).sum();
+    RunResult { code: output.status.code().unwrap(), out, error: error.to_string(), cpu_seconds }
 }
 
-/// Text of two sizes, the larger twice the smaller: both get this answer, in time that grows as the text does.
-fn linear(what: &str, text: impl Fn(usize) -> String, n: usize, megabytes: usize, expected: impl Fn(&Told) -> bool) {
+/// Checks texts of two sizes, the larger twice the smaller. Both give the expected result, in
+/// linear time.
+fn linear(
+    what: &str,
+    text: impl Fn(usize) -> String,
+    n: usize,
+    megabytes: usize,
+    expected: impl Fn(&RunResult) -> bool,
+) {
     let [one, two] = [n, 2 * n].map(|n| {
         let text = text(n);
-        let told = check(b"[daemon]\n", text.as_bytes(), megabytes);
-        let start: String = told.error.chars().take(1000).collect();
-        assert!(expected(&told), "{what}, {n}: code {}, {}{start}", told.code, told.out);
-        assert!(told.error.lines().all(|line| line.chars().count() < 3000), "{what}: a line too long for any terminal");
-        println!("{what}: {} bytes took {:.2} s", text.len(), told.took);
-        told.took
+        let result = check(b"[daemon]\n", text.as_bytes(), megabytes);
+        let start: String = result.error.chars().take(1000).collect();
+        assert!(expected(&result), "{what}, {n}: code {}, {}{start}", result.code, result.out);
+        assert!(
+            result.error.lines().all(|line| line.chars().count() < 3000),
+            "{what}: a line too long for any terminal"
+        );
+        println!("{what}: {} bytes took {:.2} s", text.len(), result.cpu_seconds);
+        result.cpu_seconds
     });
-    assert!(two < START + TWICE * one, "{what}: {one:.2} s, and {two:.2} s for twice as much");
+    assert!(two < STARTUP_CPU_SECONDS + MAX_TIME_RATIO * one, "{what}: {one:.2} s, and {two:.2} s for twice as much");
 }
 
-fn is_good(told: &Told) -> bool {
-    told.code == 0 && told.out == "OK\n"
+fn is_good(result: &RunResult) -> bool {
+    result.code == 0 && result.out == "OK\n"
 }
 
-/// Refused, with a sentence that names the file.
-fn is_refused(told: &Told) -> bool {
-    told.code == 1
-        && told.out.is_empty()
-        && told.error.contains("Invalid configuration: ")
-        && told.error.contains("d/a.conf")
+/// The configuration is refused, with a message that names the file.
+fn is_refused(result: &RunResult) -> bool {
+    result.code == 1
+        && result.out.is_empty()
+        && result.error.contains("Invalid configuration: ")
+        && result.error.contains("d/a.conf")
 }
 
-/// So many addresses, none twice.
+/// Distinct addresses.
 fn addresses(n: usize) -> impl Iterator<Item = String> {
     (0..n).map(|i| {
         let [_, a, b, c] = (i as u32).to_be_bytes();
@@ -109,19 +120,19 @@ fn services(n: usize) -> String {
 }
 
 #[test]
-fn a_hundred_thousand_services() {
+fn a_hundred_thousand_services_are_read_in_linear_time() {
     linear("services", services, size(50_000), 2000, is_good);
 }
 
 #[test]
-fn a_hundred_megabytes_of_comments() {
+fn a_hundred_megabytes_of_comments_are_read_in_linear_time() {
     let text =
         |n: usize| format!("{}{}", services(1), "# nothing that matters, written out at some length\n".repeat(n));
     linear("comments", text, size(1_000_000), 2000, is_good);
 }
 
 #[test]
-fn a_hundred_megabytes_of_unknown_options() {
+fn a_hundred_megabytes_of_unknown_options_are_read_in_linear_time() {
     let text = |n: usize| {
         (0..n).fold(services(1), |mut text, i| {
             writeln!(text, "unknown_option_number_{i} = a value of no use to anybody").unwrap();
@@ -132,7 +143,7 @@ fn a_hundred_megabytes_of_unknown_options() {
 }
 
 #[test]
-fn a_line_of_ten_megabytes() {
+fn a_line_of_ten_megabytes_is_read_in_linear_time() {
     let long = |n: usize| "x".repeat(n);
     let n = size(5_000_000);
     linear("a value", |n| format!("[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true {}\n", long(n)), n, 1000, is_good);
@@ -170,7 +181,7 @@ fn a_line_of_ten_megabytes() {
 }
 
 #[test]
-fn lines_without_end() {
+fn a_million_lines_are_read_in_linear_time() {
     let n = size(1_000_000);
     linear(
         "continued lines",
@@ -184,38 +195,39 @@ fn lines_without_end() {
     linear("options twice", |n| format!("{}{}", services(1), "a = 1\n".repeat(n)), n, 1000, is_refused);
     let references =
         |n: usize| format!("[a]\nip_prefix = 10.0.0.1\nx = y\ncheck_cmd = /bin/true {}\n", "%(x)s".repeat(n));
-    linear("references", references, size(100_000), 1000, |told| is_good(told) || is_refused(told));
+    linear("references", references, size(100_000), 1000, |result| is_good(result) || is_refused(result));
 }
 
 #[test]
-fn bytes_that_are_no_text() {
+fn invalid_bytes_are_refused_with_their_line() {
     for (bytes, line) in [
         (&b"[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/\xff\xfe\n"[..], 3),
         (b"[a]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/tr\0ue\n", 3),
         (b"[a]\nip_prefix = 10.0.0.1\0\ncheck_cmd = /bin/true\n", 2),
         (b"[a\0b]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/true\n", 1),
     ] {
-        let told = check(b"[daemon]\n", bytes, 1000);
-        assert!(is_refused(&told), "{bytes:?}: {}{}", told.out, told.error);
-        assert!(told.error.contains(&format!("line {line}")), "{}", told.error);
+        let result = check(b"[daemon]\n", bytes, 1000);
+        assert!(is_refused(&result), "{bytes:?}: {}{}", result.out, result.error);
+        assert!(result.error.contains(&format!("line {line}")), "{}", result.error);
     }
 }
 
 #[test]
-fn names_of_four_thousand_characters() {
+fn names_of_four_thousand_characters_are_accepted_or_reported() {
     let name = "n".repeat(4096);
-    let told =
+    let result =
         check(b"[daemon]\n", format!("[{name}]\nip_prefix = 10.0.0.1\ncheck_cmd = /bin/{name}\n").as_bytes(), 1000);
-    assert!(is_good(&told), "{}", told.error);
+    assert!(is_good(&result), "{}", result.error);
     for option in ["bird_conf", "pidfile", "log_file", "status_socket", "bird_variable"] {
         let main = format!("[daemon]\n{option} = /{name}\n");
-        let told = check(main.as_bytes(), services(1).as_bytes(), 1000);
-        assert!(told.code == 0 || told.error.contains(option), "{option}: {}", told.error);
+        let result = check(main.as_bytes(), services(1).as_bytes(), 1000);
+        assert!(result.code == 0 || result.error.contains(option), "{option}: {}", result.error);
     }
 }
 
-/// Strings that hurt: numbers at the edge, quotation marks, control characters, other scripts, addresses that are none.
-fn nasty() -> impl Strategy<Value = String> {
+/// Difficult strings: extreme numbers, quotation marks, control characters, other scripts, invalid
+/// addresses.
+fn difficult_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~]{0,20}",
         "\\PC{0,20}",
@@ -256,10 +268,10 @@ fn nasty() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
 
-    /// Whatever the values are, there are settings, or there is a problem that says what is wrong, on a line of its own.
+    /// Any values give either settings or a problem with a one-line message.
     #[test]
     fn any_values_are_settings_or_problems(
-        values in prop::collection::vec((prop::sample::select(OPTIONS), nasty()), 1..6),
+        values in prop::collection::vec((prop::sample::select(OPTIONS), difficult_text()), 1..6),
     ) {
         let mut ini = Ini::default();
         for (section, scope) in [("DEFAULT", Scope::Service), ("daemon", Scope::Daemon)] {
@@ -280,11 +292,11 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_command_or_none(text in nasty()) {
+    fn any_text_is_a_command_or_none(text in difficult_text()) {
         if let Ok(command) = Command::parse(&text) {
             prop_assert!(!command.program().is_empty());
             prop_assert!(!command.words().iter().any(|word| word.contains('\0')));
-            // What no quotation mark or backslash is in is split at blanks and nowhere else.
+            // Text without quotation marks and backslashes is split at blanks only.
             if !text.contains(['\'', '"', '\\']) {
                 let blanks = [' ', '\t', '\r', '\n'];
                 let words: Vec<&str> = text.split(blanks).filter(|word| !word.is_empty()).collect();
@@ -294,9 +306,9 @@ proptest! {
     }
 }
 
-/// The program as a whole on random bytes: an answer with one of its two codes, whatever it reads.
+/// The whole program on random bytes: it always ends with exit code 0 or 1.
 #[test]
-fn random_files_get_an_answer() {
+fn random_files_end_with_an_answer() {
     let mut bytes = Vec::new();
     for seed in 0..20u32 {
         bytes.clear();
@@ -309,14 +321,19 @@ fn random_files_get_an_answer() {
                 [b"\n", b"[", b"]", b"=", b"daemon", b" ", b"%(", b")s", b"\0", b"\xff", b"ip_prefix", b"\r"];
             bytes.extend_from_slice(pieces[state as usize % pieces.len()]);
         }
-        let told = check(&bytes, &bytes, 1000);
-        assert!((told.code == 1 && !told.error.is_empty()) || is_good(&told), "{seed}: {} {}", told.code, told.error);
+        let result = check(&bytes, &bytes, 1000);
+        assert!(
+            (result.code == 1 && !result.error.is_empty()) || is_good(&result),
+            "{seed}: {} {}",
+            result.code,
+            result.error
+        );
     }
 }
 
-/// One service may have them all.
+/// One service with all prefixes.
 #[test]
-fn a_hundred_thousand_prefixes_of_one_service() {
+fn a_hundred_thousand_prefixes_of_one_service_are_read_in_linear_time() {
     let text =
         |n: usize| format!("[a]\ncheck_cmd = /bin/true\nip_prefix = {}\n", addresses(n).collect::<Vec<_>>().join(", "));
     linear("prefixes of one service", text, size(50_000), 2000, is_good);

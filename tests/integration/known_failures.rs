@@ -24,7 +24,7 @@
 //! | 20 | a step of the clock shifts the checks | `known_failures::failure_20_a_step_of_the_clock_stops_no_check` |
 //! | 21 | a list without fsync, unreadable for BIRD | `known_failures::failure_21_all_may_read_the_list_whatever_the_umask` `faults::the_list_is_synced_before_it_takes_the_old_ones_place` |
 //! | 22 | metrics say state 1 after the daemon's death | `known_failures::failure_22_the_metrics_end_with_the_daemon_and_tell_of_failures` |
-//! | 23 | --check runs checks and creates files | `configuration::looking_changes_nothing` |
+//! | 23 | --check runs checks and creates files | `configuration::check_and_print_change_nothing` |
 //! | 24 | "Reconfiguration in progress" is an error | `known_failures::failure_24_a_reconfigure_in_progress_is_no_error` `birdc::what_bird_says_decides_and_not_the_exit_code` |
 //! | 25 | a signal to check is missed by a check that runs | `checks::a_check_that_runs_when_the_signal_comes_is_run_again_after_it` |
 
