@@ -244,31 +244,31 @@ fn kind(kind: Kind) -> String {
 /// Tables of the fields of a module's types. The doc comment of a field is its description.
 fn fields(module: &str) -> String {
     let mut tables = String::new();
-    let (mut says, mut public) = (Vec::new(), false);
+    let (mut sentences, mut public) = (Vec::new(), false);
     for line in module.lines() {
         let line = line.trim();
         if let Some(sentence) = line.strip_prefix("///") {
-            says.push(sentence.trim());
+            sentences.push(sentence.trim());
             continue;
         }
         if line.starts_with("#[") {
             continue;
         }
         // Turns a rustdoc link into plain code.
-        let said = std::mem::take(&mut says).join(" ").replace("[`", "`").replace("`]", "`");
+        let description = std::mem::take(&mut sentences).join(" ").replace("[`", "`").replace("`]", "`");
         let item = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
         if let Some(name) = item {
             let name = name.trim_end_matches(" {");
-            tables += &format!("\n### {name}\n\n{said}\n\n| | | |\n|---|---|---|\n");
+            tables += &format!("\n### {name}\n\n{description}\n\n| | | |\n|---|---|---|\n");
             public = true;
         } else if line == "}" {
             public = false;
         } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|line| line.split_once(": ")) {
             if public {
-                tables += &format!("| `{name}` | {} | {said} |\n", json(kind.trim_end_matches(',')));
+                tables += &format!("| `{name}` | {} | {description} |\n", json(kind.trim_end_matches(',')));
             }
         } else if public {
-            tables += &format!("| `\"{}\"` | | {said} |\n", line.trim_end_matches(',').to_lowercase());
+            tables += &format!("| `\"{}\"` | | {description} |\n", line.trim_end_matches(',').to_lowercase());
         }
     }
     tables.trim_start().to_owned()

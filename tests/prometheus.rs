@@ -92,8 +92,8 @@ fn promtool(arguments: &[&str], file: &Path) -> bool {
         let _ = writeln!(io::stderr(), "SKIPPED {file}: promtool is not installed (Debian has it in prometheus)");
         return false;
     };
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}:\n{said}", file.display());
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}:\n{text}", file.display());
     true
 }
 

@@ -1,4 +1,4 @@
-//! BIRD and the way to it, failing: whatever happens, host and router agree again by themselves.
+//! Failures of BIRD and of the reconfigure command: host and router agree again without help.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::lab::Lab;
 const WEB: &str = "10.52.12.1/32";
 const OTHER: &str = "10.52.12.2/32";
 
-/// Two services, both advertised, the daemon running.
+/// Two services that are advertised, and a running daemon.
 fn lab_with(prepare: impl FnOnce(&mut Lab)) -> Lab {
     let mut lab = Lab::new([Service::new("web", WEB), Service::new("other", OTHER)]);
     prepare(&mut lab);
@@ -20,7 +20,8 @@ fn lab_with(prepare: impl FnOnce(&mut Lab)) -> Lab {
     lab
 }
 
-/// A service dies while its change cannot reach BIRD; nothing but the mending must be needed for the route to leave.
+/// A service dies while its change cannot reach BIRD. Once the damage is repaired, its route leaves
+/// without further action.
 fn is_withdrawn_after(lab: &mut Lab, damage: impl FnOnce(&mut Lab), mend: impl FnOnce(&mut Lab)) {
     let mark = lab.routes.mark();
     damage(lab);
@@ -29,12 +30,12 @@ fn is_withdrawn_after(lab: &mut Lab, damage: impl FnOnce(&mut Lab), mend: impl F
     lab.wait_runs("other", 3);
     mend(lab);
     lab.wait_withdrawn(WEB);
-    lab.routes.expect_still(OTHER, mark);
+    lab.routes.expect_unmoved(OTHER, mark);
     lab.revive("web");
     lab.wait_advertised(WEB);
 }
 
-/// The same with a reconfigure command that misbehaves while a file is there.
+/// The same with a reconfigure command that misbehaves while the file `broken` exists.
 fn is_withdrawn_though_the_command(misbehaves: &str) {
     let script = format!("if test -e broken; then : > tried; {misbehaves}; fi; $BIRDC");
     let mut lab = lab_with(|lab| lab.reconfigure_script(&script));
@@ -60,7 +61,7 @@ fn a_reconfigure_command_that_cannot_reach_bird_is_tried_again() {
 }
 
 #[test]
-fn a_reconfigure_command_whose_exit_status_lies_is_tried_again() {
+fn a_reconfigure_command_with_a_wrong_exit_status_is_tried_again() {
     is_withdrawn_though_the_command(
         "printf 'BIRD 2.0.7 ready.\\nReading configuration from /etc/bird/bird.conf\\n/etc/bird/bird.conf:3:1 syntax error\\n'; exit 0",
     );
@@ -72,13 +73,13 @@ fn a_reconfigure_command_that_hangs_is_ended_and_tried_again() {
 }
 
 #[test]
-fn a_stopped_bird_gets_the_change_when_it_goes_on() {
+fn a_frozen_bird_gets_the_change_when_it_continues() {
     let mut lab = lab_with(|_| ());
     is_withdrawn_after(&mut lab, |lab| lab.signal_bird(Signal::SIGSTOP), |lab| lab.signal_bird(Signal::SIGCONT));
 }
 
 #[test]
-fn a_broken_bird_conf_is_survived() {
+fn a_change_reaches_bird_once_a_broken_bird_conf_is_repaired() {
     let mut lab = lab_with(|_| ());
     let good = fs::read_to_string(lab.file("host.conf")).unwrap();
     let broken = format!("{good}\nprotocol nonsense {{\n");
@@ -89,8 +90,9 @@ fn a_broken_bird_conf_is_survived() {
     );
 }
 
-/// BIRD goes and comes back; what died meanwhile is not advertised, what lives is, changes go through again.
-fn bird_goes_and_comes(lab: &mut Lab) {
+/// Stops and starts BIRD. Afterwards only the live service is advertised, and further changes reach
+/// BIRD.
+fn routes_are_right_after_a_bird_restart(lab: &mut Lab) {
     lab.stop_bird();
     lab.kill("web");
     lab.wait_listed(&[OTHER]);
@@ -105,12 +107,12 @@ fn bird_goes_and_comes(lab: &mut Lab) {
 }
 
 #[test]
-fn bird_may_be_stopped_and_started() {
-    bird_goes_and_comes(&mut lab_with(|_| ()));
+fn routes_are_right_after_a_bird_restart_with_a_command() {
+    routes_are_right_after_a_bird_restart(&mut lab_with(|_| ()));
 }
 
 #[test]
-fn bird_may_be_stopped_and_started_with_its_control_socket_in_use() {
+fn routes_are_right_after_a_bird_restart_with_a_control_socket() {
     let mut lab = lab_with(|lab| {
         let socket = lab.file("host.ctl").display().to_string();
         for (option, value) in [
@@ -122,21 +124,21 @@ fn bird_may_be_stopped_and_started_with_its_control_socket_in_use() {
             lab.option(option, value);
         }
     });
-    bird_goes_and_comes(&mut lab);
-    // A BIRD that is there and says nothing.
+    routes_are_right_after_a_bird_restart(&mut lab);
+    // A BIRD that runs but does not answer.
     lab.revive("other");
     lab.wait_advertised(OTHER);
     is_withdrawn_after(&mut lab, |lab| lab.signal_bird(Signal::SIGSTOP), |lab| lab.signal_bird(Signal::SIGCONT));
 }
 
 #[test]
-fn a_change_that_bird_has_not_seen_when_the_daemon_was_killed_is_made_good_at_the_next_start() {
+fn a_change_that_bird_missed_before_the_daemon_was_killed_reaches_it_at_the_next_start() {
     let mut lab = lab_with(|lab| lab.reconfigure_script("test -e broken && exit 1; $BIRDC"));
     lab.touch("broken");
     lab.kill("web");
     lab.wait_listed(&[OTHER]);
     lab.signal(Signal::SIGKILL);
-    assert_eq!(lab.wait_exit(), None, "it was killed");
+    assert_eq!(lab.wait_exit(), None, "the daemon was killed");
     lab.remove("broken");
     assert!(lab.routes.has(WEB));
     lab.start_daemon();

@@ -1,4 +1,4 @@
-//! How services are checked: commands that hang, that leave children, that do not exist; addresses; checks on demand.
+//! How checks run: commands that hang, leave children or do not exist; addresses; checks on demand.
 
 use nix::sys::signal::Signal;
 
@@ -11,13 +11,13 @@ fn web() -> Service {
     Service::new("web", WEB)
 }
 
-/// A service that is checked once, and then only when asked.
+/// A service that is checked once, and then only on request.
 fn rarely_checked() -> Service {
     web().with("check_interval", "3600")
 }
 
 #[test]
-fn a_check_that_hangs_fails_and_is_ended_with_its_grandchildren() {
+fn a_check_that_hangs_fails_and_is_killed_with_its_grandchildren() {
     let hangs = "test -e $ALIVE && exit 0; (sleep 1001 & sleep 1002) & sleep 1003 & sleep 1004";
     let mut lab = Lab::new([web().check(hangs).with("check_timeout", "0.5")]);
     lab.start_daemon();
@@ -27,17 +27,17 @@ fn a_check_that_hangs_fails_and_is_ended_with_its_grandchildren() {
     lab.wait_runs("web", 3);
     lab.revive("web");
     lab.wait_advertised(WEB);
-    lab.wait_until("all that the checks started to be gone", |lab| lab.processes("sleep").is_empty());
+    lab.wait_until("the processes of the checks to be gone", |lab| lab.processes("sleep").is_empty());
 }
 
 #[test]
-fn a_check_that_passes_and_leaves_a_child_at_its_output_is_good() {
+fn a_check_that_passes_and_leaves_a_child_with_its_output_open_counts_as_passed() {
     let mut lab = Lab::new([web().check("sleep 1001 & exit 0").with("check_timeout", "600")]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
     lab.wait_runs("web", 3);
     lab.stop_daemon();
-    lab.wait_until("all that the checks started to be gone", |lab| lab.processes("sleep").is_empty());
+    lab.wait_until("the processes of the checks to be gone", |lab| lab.processes("sleep").is_empty());
 }
 
 #[test]
@@ -49,32 +49,32 @@ fn a_check_is_started_with_no_signal_blocked() {
 }
 
 #[test]
-fn a_check_that_passes_and_fails_in_turns_has_no_verdict_which_is_told() {
+fn a_check_that_passes_and_fails_in_turns_has_no_verdict_and_the_status_says_so() {
     let turns = "test -e $ALIVE-turn && rm $ALIVE-turn || { : > $ALIVE-turn; exit 3; }";
     let options = [("check_rise", "2"), ("check_fail", "2"), ("check_timeout", "0.5")];
     let service = options.iter().fold(web().check(turns), |service, (name, value)| service.with(name, value));
     let mut lab = Lab::advertising([service]);
     let mark = lab.routes.mark();
     lab.start_daemon();
-    let told = "neither have 2 checks in a row passed, nor have 2 failed";
-    lab.wait_until("the status to tell", |lab| lab.operate(&["--status"]).1.contains(told));
-    lab.routes.expect_still(WEB, mark);
+    let reason = "neither have 2 checks in a row passed, nor have 2 failed";
+    lab.wait_until("the reason in the status", |lab| lab.run_cli(&["--status"]).1.contains(reason));
+    lab.routes.expect_unmoved(WEB, mark);
 }
 
 #[test]
-fn a_check_that_does_not_exist_fails_and_the_others_go_on() {
+fn a_check_that_does_not_exist_fails_and_other_checks_continue() {
     let other = "10.52.12.2/32";
     let mut lab = Lab::advertising([web().with("check_cmd", "/nonexistent/check --all"), Service::new("other", other)]);
     let mark = lab.routes.mark();
     lab.start_daemon();
     lab.wait_withdrawn(WEB);
     lab.wait_runs("other", 3);
-    lab.routes.expect_still(other, mark);
+    lab.routes.expect_unmoved(other, mark);
     assert!(lab.log("daemon.log").contains("/nonexistent/check"), "the log does not name the command");
 }
 
 #[test]
-fn a_check_that_floods_its_output_is_judged_by_its_exit_code() {
+fn the_exit_code_decides_about_a_check_with_very_long_output() {
     let mut lab = Lab::new([web().check("yes 0123456789 | head -c 20000000; exit 0")]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -83,7 +83,7 @@ fn a_check_that_floods_its_output_is_judged_by_its_exit_code() {
 }
 
 #[test]
-fn each_failed_check_is_logged_and_its_output_where_it_changed() {
+fn each_failed_check_is_logged_and_its_output_if_it_changed() {
     let check = "cat output; test -e $ALIVE || exit 3";
     let gone = "10.52.12.3/32";
     let mut lab = Lab::new([web().check(check), Service::new("gone", gone)]);
@@ -106,14 +106,15 @@ fn each_failed_check_is_logged_and_its_output_where_it_changed() {
     assert_eq!(lines(&lab, "stdout from the check b'no answer'"), 1, "{}", lab.log("daemon.log"));
     std::fs::write(lab.file("output"), "wrong answer").unwrap();
     lab.wait_until("the other output", |lab| lines(lab, "stdout from the check b'wrong answer'") == 1);
-    assert_eq!(lines(&lab, "status UP"), 0, "a check that passes again is no news");
+    assert_eq!(lines(&lab, "status UP"), 0, "checks that pass are not logged at the info level");
 }
 
 #[test]
 fn a_service_whose_address_is_removed_is_withdrawn_until_it_is_added_again() {
     let services = [("web", WEB), ("web6", "2001:db8:52::1/128")];
     let mut lab = Lab::new(services.map(|(name, prefix)| Service::new(name, prefix)));
-    // The routes would stay, were it for BIRD alone: the addresses are on another interface, too.
+    // The addresses are on another interface as well. Otherwise BIRD would remove the routes by
+    // itself.
     services.iter().for_each(|(_, prefix)| lab.add_address(prefix, "alt"));
     lab.start_daemon();
     for (_, prefix) in services {
@@ -133,12 +134,12 @@ fn a_service_on_an_interface_that_does_not_exist_is_not_advertised() {
     lab.start_daemon();
     lab.wait_withdrawn(WEB);
     lab.wait_runs("other", 3);
-    lab.routes.expect_still(other, mark);
+    lab.routes.expect_unmoved(other, mark);
 }
 
-/// As in the original, which asks `ip address show dev lo:1`: no address needs to have that label.
+/// Like the original, which runs `ip address show dev lo:1`: no address needs to have that label.
 #[test]
-fn a_service_on_a_label_of_an_interface_is_one_on_the_interface() {
+fn an_interface_label_stands_for_its_interface() {
     let mut lab = Lab::new([web().with("interface", "lo:1")]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -149,20 +150,20 @@ fn a_service_on_a_label_of_an_interface_is_one_on_the_interface() {
 }
 
 #[test]
-fn an_address_of_another_length_is_not_the_service_s_unless_nobody_asks() {
-    let unasked = "10.52.13.0/24";
-    let mut lab = Lab::new([Service::new("unasked", unasked).with("ip_check_disabled", "true"), web()]);
-    lab.remove_address(unasked, "lo");
+fn an_address_of_another_length_does_not_count_unless_the_address_check_is_off() {
+    let unchecked = "10.52.13.0/24";
+    let mut lab = Lab::new([Service::new("unchecked", unchecked).with("ip_check_disabled", "true"), web()]);
+    lab.remove_address(unchecked, "lo");
     lab.remove_address(WEB, "lo");
     lab.add_address("10.52.12.1/24", "lo");
     lab.start_daemon();
-    lab.wait_listed(&[unasked]);
-    lab.wait_runs("unasked", 3);
-    lab.wait_listed(&[unasked]);
+    lab.wait_listed(&[unchecked]);
+    lab.wait_runs("unchecked", 3);
+    lab.wait_listed(&[unchecked]);
 }
 
 #[test]
-fn a_signal_has_all_services_checked_now() {
+fn sigurg_runs_all_checks_now() {
     let mut lab = Lab::new([rarely_checked()]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -177,14 +178,14 @@ fn a_signal_has_all_services_checked_now() {
 }
 
 #[test]
-fn a_check_that_runs_when_the_signal_comes_is_run_again_after_it() {
-    // Its result is settled as it starts, its end waits for the gate.
+fn a_check_that_runs_when_sigurg_arrives_is_run_again() {
+    // The result is read when the check starts. The check ends when the file `gate` is gone.
     let gated = "test -e $ALIVE; code=$?; while test -e gate; do sleep 0.05; done; exit $code";
     let mut lab = Lab::new([rarely_checked().check(gated).with("check_timeout", "600")]);
     lab.touch("gate");
     lab.start_daemon();
     lab.wait_until("the check to run", |lab| !lab.processes("checks/web").is_empty() && lab.runs("web") == 1);
-    // The script has looked at the service once it waits.
+    // The check has read the state of the service once it waits.
     lab.wait_until("the check to wait", |lab| !lab.processes("sleep").is_empty());
     lab.kill("web");
     lab.signal(Signal::SIGURG);

@@ -1,5 +1,5 @@
-//! What becomes of the routes when the daemon leaves (`on_exit`), when the machine has booted (`on_boot`), and when an
-//! operator takes everything out (`--withdraw-all`).
+//! Routes when the daemon stops (`on_exit`), after a boot (`on_boot`), and when an operator
+//! withdraws everything (`--withdraw-all`).
 
 use std::fs;
 
@@ -12,7 +12,8 @@ const WEB: &str = "10.52.12.1/32";
 const DNS: &str = "fd12:aba6:57db:ffff::1/128";
 const STAYS: &str = "10.52.12.3/32";
 
-/// `web` and `dns` with this option, and `stays` without it; all advertised, the daemon running.
+/// `web` and `dns` with this option, and `stays` without it. All are advertised, and the daemon
+/// runs.
 fn running_with(option: &str, prepare: impl FnOnce(&mut Lab)) -> Lab {
     let with = |name, prefix| Service::new(name, prefix).with(option, "withdraw");
     let mut lab = Lab::advertising([with("web", WEB), with("dns", DNS), Service::new("stays", STAYS)]);
@@ -24,23 +25,23 @@ fn running_with(option: &str, prepare: impl FnOnce(&mut Lab)) -> Lab {
 }
 
 #[test]
-fn a_clean_stop_withdraws_whom_on_exit_says_and_a_start_brings_them_back() {
+fn a_stop_withdraws_services_with_on_exit_and_a_start_advertises_them_again() {
     let mut lab = running_with("on_exit", |_| ());
     let mark = lab.routes.mark();
     lab.stop_daemon();
-    let told = lab.log("daemon.log").matches("reconfiguring BIRD by running").count();
-    assert_eq!(told, 2, "one reconfigure for both families at the start, and one at the stop");
+    let runs = lab.log("daemon.log").matches("reconfiguring BIRD by running").count();
+    assert_eq!(runs, 2, "one reconfigure for both families at the start, and one at the stop");
     lab.wait_withdrawn(WEB);
     lab.wait_withdrawn(DNS);
     lab.wait_listed(&[STAYS]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
     lab.wait_advertised(DNS);
-    lab.routes.expect_still(STAYS, mark);
+    lab.routes.expect_unmoved(STAYS, mark);
 }
 
 #[test]
-fn a_stop_waits_until_bird_took_it() {
+fn a_stop_waits_for_bird_to_take_the_list() {
     let mut lab =
         running_with("on_exit", |lab| lab.reconfigure_script("test -e broken && : > tried && exit 1; $BIRDC"));
     lab.touch("broken");
@@ -52,17 +53,17 @@ fn a_stop_waits_until_bird_took_it() {
 }
 
 #[test]
-fn a_stop_ends_though_bird_never_takes_it() {
+fn a_stop_ends_even_if_bird_never_takes_the_list() {
     let mut lab = running_with("on_exit", |lab| lab.reconfigure_script("test -e broken && exit 1; $BIRDC"));
     lab.touch("broken");
     lab.stop_daemon();
     lab.wait_listed(&[STAYS]);
-    assert!(lab.log("daemon.log").contains("BIRD has not confirmed"), "it is said");
+    assert!(lab.log("daemon.log").contains("BIRD has not confirmed"), "the log does not say so");
     assert!(lab.routes.has(WEB));
 }
 
 #[test]
-fn the_watchdogs_signal_and_quit_withdraw_nothing() {
+fn sigabrt_and_sigquit_withdraw_nothing() {
     let mut lab = running_with("on_exit", |_| ());
     let mark = lab.routes.mark();
     for signal in [Signal::SIGABRT, Signal::SIGQUIT] {
@@ -76,14 +77,14 @@ fn the_watchdogs_signal_and_quit_withdraw_nothing() {
 }
 
 #[test]
-fn after_a_boot_the_old_list_is_not_trusted_and_after_a_restart_it_is() {
+fn the_list_is_discarded_after_a_boot_and_kept_after_a_restart() {
     let mut lab = running_with("on_boot", |_| ());
     let boots = [".anycast-prefixes.conf.boot", "6/.anycast-prefixes.conf.boot"];
-    lab.wait_until("the boot to be remembered", |lab| boots.iter().all(|boot| lab.file(boot).exists()));
+    lab.wait_until("the boot markers", |lab| boots.iter().all(|boot| lab.file(boot).exists()));
     lab.wait_listed(&[WEB, DNS, STAYS]);
     lab.wait_advertised(DNS);
     lab.stop_daemon();
-    // Nothing is decided by the checks for as long as this test looks.
+    // The checks give no verdict while the file `hold` exists.
     let (hold, mark) = (lab.file("hold"), lab.routes.mark());
     for name in ["web", "dns", "stays"] {
         let check = lab.file(&format!("checks/{name}"));
@@ -91,9 +92,9 @@ fn after_a_boot_the_old_list_is_not_trusted_and_after_a_restart_it_is() {
         fs::write(&check, format!("while test -e {}; do sleep 0.02; done\n{script}", hold.display())).unwrap();
     }
     lab.touch("hold");
-    let told = lab.reconfigured();
+    let before = lab.reconfigured();
     lab.start_daemon();
-    lab.wait_until("the first reconfigure", |lab| lab.reconfigured() > told);
+    lab.wait_until("the first reconfigure", |lab| lab.reconfigured() > before);
     lab.stop_daemon();
     lab.wait_listed(&[WEB, DNS, STAYS]);
     lab.routes.expect_none_moved(mark);
@@ -107,38 +108,38 @@ fn after_a_boot_the_old_list_is_not_trusted_and_after_a_restart_it_is() {
     lab.remove("hold");
     lab.wait_advertised(WEB);
     lab.wait_advertised(DNS);
-    lab.routes.expect_still(STAYS, mark);
+    lab.routes.expect_unmoved(STAYS, mark);
 }
 
 #[test]
-fn withdraw_all_refuses_beside_a_daemon_and_leaves_the_dummies_after_it() {
+fn withdraw_all_refuses_while_a_daemon_runs_and_otherwise_keeps_only_the_dummies() {
     let mut lab = running_with("on_exit", |_| ());
     let mark = lab.routes.mark();
-    let (code, said) = lab.operate(&["--withdraw-all"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is a running anycast-healthchecker") && said.contains("--drain-host"), "{said}");
+    let (code, output) = lab.run_cli(&["--withdraw-all"]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("is a running anycast-healthchecker") && output.contains("--drain-host"), "{output}");
     lab.wait_runs("stays", 2);
     lab.routes.expect_none_moved(mark);
     lab.signal(Signal::SIGKILL);
-    assert_eq!(lab.wait_exit(), None, "it was killed");
-    // As when the configuration was being changed.
+    assert_eq!(lab.wait_exit(), None, "the daemon was killed");
+    // The operator was editing the configuration.
     fs::write(lab.file("services.d/web.conf"), "[web]\nip_prefix = nonsense\n").unwrap();
-    let (code, said) = lab.operate(&["--withdraw-all"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = lab.run_cli(&["--withdraw-all"]);
+    assert_eq!(code, Some(0), "{output}");
     let list = lab.file("anycast-prefixes.conf").display().to_string();
-    assert!(said.contains(&format!("IPv4: 2 prefixes are gone from {list}, and BIRD took it")), "{said}");
-    assert!(said.contains("IPv6: 1 prefix is gone from") && said.contains("nonsense"), "{said}");
+    assert!(output.contains(&format!("IPv4: 2 prefixes are gone from {list}, and BIRD took it")), "{output}");
+    assert!(output.contains("IPv6: 1 prefix is gone from") && output.contains("nonsense"), "{output}");
     lab.wait_listed(&[]);
     lab.wait_until("all routes to leave", |lab| lab.routes.is_empty());
 }
 
 #[test]
-fn withdraw_all_says_where_bird_cannot_be_told() {
+fn withdraw_all_reports_that_bird_cannot_be_reached() {
     let mut lab = Lab::advertising([Service::new("web", WEB)]);
     lab.stop_bird();
-    let (code, said) = lab.operate(&["--withdraw-all"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("IPv4: 1 prefix is gone from") && said.contains("BUT BIRD HAS NOT TAKEN IT"), "{said}");
+    let (code, output) = lab.run_cli(&["--withdraw-all"]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("IPv4: 1 prefix is gone from") && output.contains("BUT BIRD HAS NOT TAKEN IT"), "{output}");
     lab.wait_listed(&[]);
     lab.start_bird();
     assert!(!lab.routes.has(WEB));

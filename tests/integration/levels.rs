@@ -1,17 +1,17 @@
-//! What a service's state, the lists and BIRD must agree on whatever happened before: the daemon reads the levels, and
-//! no event that was lost, late or meant for an older configuration decides anything.
+//! Convergence: a service's state, the lists and BIRD agree in the end, whatever happened before.
+//! No lost, late or outdated event decides anything.
 //!
-//! | situation | what happened | shown by |
+//! | situation | failure of an event-driven program | shown by |
 //! |---|---|---|
-//! | a drained service gained a prefix by a reload | the prefix stayed for good | `levels::reload` |
-//! | a reload met the drain watcher in the middle of a look | the service stayed withdrawn, or advertised | `levels::reload` |
-//! | the way to BIRD was corrected by a reload | what the wrong way had confirmed counted | `levels::reload` |
-//! | a custom command failed before a restart, or was gone | the route of a dead service stayed | `levels::custom` |
-//! | two commands configured BIRD at one moment | BIRD 3 ended | `levels::configure` |
-//! | the list was a link that was replaced, or was lost with a history | routes stayed, left or came back | `levels::lists` |
-//! | a service's first verdict was not in sight | its host was held for ever, and nothing said so | `levels::lists` |
-//! | the status socket or the pidfile was deleted | the daemon that ran was said not to run | `levels::process` |
-//! | the machine stalled, was a container, limited file sizes | routes left, zombies stayed, the daemon ended | `levels::machine` |
+//! | a drained service got another prefix by a reload | the prefix stayed advertised | `levels::reload` |
+//! | a reload came while the drain watcher read the files | the service stayed withdrawn, or advertised | `levels::reload` |
+//! | a reload corrected the reconfigure command | confirmations of the wrong command still counted | `levels::reload` |
+//! | a custom command failed before a restart, or was deleted | the route of a dead service stayed | `levels::custom` |
+//! | two commands configured BIRD at the same time | BIRD 3 crashed | `levels::configure` |
+//! | the list was a replaced symbolic link, or was lost and had a history | routes stayed, left or came back | `levels::lists` |
+//! | the first verdict of a service did not come | the host's list was held forever without a message | `levels::lists` |
+//! | the status socket or the pidfile was deleted | the running daemon was reported as not running | `levels::process` |
+//! | the machine stalled, was a container, or limited file sizes | routes left, zombies stayed, the daemon ended | `levels::machine` |
 
 mod configure;
 mod custom;

@@ -1,4 +1,4 @@
-//! The lists of prefixes, damaged: they are mended, and no route of a healthy service moves.
+//! Damaged lists are repaired, and no route of a healthy service moves.
 
 use std::fs;
 
@@ -9,11 +9,14 @@ const WEB: &str = "10.52.12.1/32";
 const WEB6: &str = "2001:db8:52::1/128";
 const SLOW: &str = "10.52.12.2/32";
 
-/// Ways in which people and programs have damaged lists. `{}` is the list as it was.
+/// Ways in which people and programs have damaged lists.
 const DAMAGED: [(&str, &str); 6] = [
     ("emptied", ""),
     ("edited, the service left out", "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32 ];\n"),
-    ("given a prefix of nobody", "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, 10.52.12.1/32, 10.66.6.6/32 ];\n"),
+    (
+        "with a prefix of no service",
+        "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, 10.52.12.1/32, 10.66.6.6/32 ];\n",
+    ),
     ("torn", "# Generated\ndefine ACAST_PS_ADVERTISE =\n    [\n        10.189.200.255/32,\n        10.5"),
     ("garbled", "\u{0}\u{1}\u{fffd}]; define = [[ ,,\r\n\u{7f}"),
     ("given another variable", "define SOMETHING_ELSE = [ 10.189.200.255/32, 10.52.12.1/32 ];\n"),
@@ -24,11 +27,11 @@ fn services() -> [Service; 2] {
 }
 
 #[test]
-fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
+fn a_damaged_list_is_repaired_and_no_route_moves() {
     let mut lab = Lab::advertising(services());
     lab.start_daemon();
     lab.wait_runs("web", 3);
-    lab.wait_bird_left_alone();
+    lab.wait_bird_idle();
     let mark = lab.routes.mark();
     let damages = DAMAGED.iter().map(|(how, text)| (*how, Some(*text)));
     for (how, text) in damages.chain([("deleted", None)]) {
@@ -39,16 +42,16 @@ fn a_list_that_somebody_damages_is_mended_and_no_route_moves() {
             None => lab.remove("anycast-prefixes.conf"),
         }
         lab.wait_listed(&[WEB, WEB6]);
-        // Only then is the next damage not read by BIRD in the mended list's place.
-        lab.wait_until("BIRD to take the mended list", |lab| lab.reconfigured() > reconfigured);
-        lab.wait_bird_left_alone();
+        // Otherwise BIRD could read the next damage instead of the repaired list.
+        lab.wait_until("BIRD to take the repaired list", |lab| lab.reconfigured() > reconfigured);
+        lab.wait_bird_idle();
     }
     lab.routes.expect_none_moved(mark);
     lab.kill("web");
     lab.wait_withdrawn(WEB);
 }
 
-/// What happens to the list while the daemon is down, and to nothing else.
+/// Damages the list while the daemon is down.
 fn no_route_moves_though_the_list_was(how: &str, damage: impl Fn(&Lab)) {
     eprintln!("{how}");
     let slow = services().map(|service| service.with("check_rise", "3").with("check_fail", "3"));
@@ -81,7 +84,7 @@ fn a_list_torn_while_the_daemon_was_down_moves_no_route() {
 }
 
 #[test]
-fn a_service_that_died_with_its_list_emptied_while_the_daemon_was_down_is_withdrawn() {
+fn a_service_that_died_while_its_list_was_emptied_is_withdrawn() {
     let mut lab = Lab::advertising(services());
     lab.touch("anycast-prefixes.conf");
     lab.kill("web");
@@ -89,12 +92,12 @@ fn a_service_that_died_with_its_list_emptied_while_the_daemon_was_down_is_withdr
     lab.start_daemon();
     lab.wait_withdrawn(WEB);
     lab.wait_listed(&[WEB6]);
-    lab.routes.expect_still(WEB6, mark);
+    lab.routes.expect_unmoved(WEB6, mark);
 }
 
-/// Both families are told by the same command, so that one list that was lost keeps both from being told.
+/// Both families share a command, so that one lost list delays both.
 #[test]
-fn a_list_that_is_held_says_so_everywhere_until_each_service_had_its_verdict() {
+fn a_held_list_is_reported_until_each_service_has_a_verdict() {
     let waits = "while [ ! -e go ]; do sleep 0.05; done; test -e $ALIVE";
     let [web, web6] = services();
     let mut lab = Lab::advertising([web, web6, Service::new("slow", SLOW).check(waits)]);
@@ -106,11 +109,11 @@ fn a_list_that_is_held_says_so_everywhere_until_each_service_had_its_verdict() {
     let (mark, reconfigured) = (lab.routes.mark(), lab.reconfigured());
     lab.start_daemon();
     let held = "waiting for the first verdict of slow\n";
-    lab.wait_until("the hold in the status", |lab| lab.operate(&["-s"]).1.contains(held));
-    let (code, said) = lab.operate(&["-s"]);
-    assert!(code == Some(1) && said.matches("    held until 20").count() == 2, "{code:?} {said}");
-    assert!(!said.contains("did not take"), "{said}");
-    let (_, json) = lab.operate(&["-s", "--json"]);
+    lab.wait_until("the hold in the status", |lab| lab.run_cli(&["-s"]).1.contains(held));
+    let (code, output) = lab.run_cli(&["-s"]);
+    assert!(code == Some(1) && output.matches("    held until 20").count() == 2, "{code:?} {output}");
+    assert!(!output.contains("did not take"), "{output}");
+    let (_, json) = lab.run_cli(&["-s", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&json).unwrap();
     for family in document["families"].as_array().unwrap() {
         assert_eq!(family["hold"]["waiting_for"], serde_json::json!(["slow"]), "{family}");
@@ -123,10 +126,10 @@ fn a_list_that_is_held_says_so_everywhere_until_each_service_had_its_verdict() {
         is_said("ipv4") && is_said("ipv6")
     };
     lab.wait_until("the hold in the metrics", |lab| metric(lab, 1));
-    assert_eq!(lab.reconfigured(), reconfigured, "BIRD is told of nothing meanwhile");
+    assert_eq!(lab.reconfigured(), reconfigured, "BIRD was reconfigured during the hold");
     lab.touch("go");
-    lab.wait_until("the end of the hold", |lab| lab.operate(&["-s"]).0 == Some(0));
-    assert!(!lab.operate(&["-s"]).1.contains("held"));
+    lab.wait_until("the end of the hold", |lab| lab.run_cli(&["-s"]).0 == Some(0));
+    assert!(!lab.run_cli(&["-s"]).1.contains("held"));
     lab.wait_until("its end in the metrics", |lab| metric(lab, 0));
     lab.wait_listed(&[WEB, WEB6, SLOW]);
     lab.routes.expect_none_moved(mark);
@@ -134,7 +137,7 @@ fn a_list_that_is_held_says_so_everywhere_until_each_service_had_its_verdict() {
 
 /// What an operator withdraws leaves at once.
 #[test]
-fn a_drain_goes_through_a_hold() {
+fn a_drain_ends_a_hold_for_its_service() {
     let waits = "while [ ! -e go ]; do sleep 0.05; done; test -e $ALIVE";
     let web = Service::new("web", WEB).with("drain_file", "{lab}/drain");
     let mut lab = Lab::advertising([web, Service::new("slow", SLOW).check(waits)]);
@@ -142,18 +145,22 @@ fn a_drain_goes_through_a_hold() {
     fs::write(lab.list_path(0), torn).unwrap();
     let mark = lab.routes.mark();
     lab.start_daemon();
-    lab.wait_until("the hold", |lab| lab.operate(&["-s"]).1.contains("waiting for the first verdict of slow\n"));
-    let (code, said) = lab.operate(&["--drain", "web"]);
-    assert!(code == Some(0) && said.contains("web is drained: 10.52.12.1/32 withdrawn, and BIRD took it"), "{said}");
+    lab.wait_until("the hold", |lab| lab.run_cli(&["-s"]).1.contains("waiting for the first verdict of slow\n"));
+    let (code, output) = lab.run_cli(&["--drain", "web"]);
+    assert!(
+        code == Some(0) && output.contains("web is drained: 10.52.12.1/32 withdrawn, and BIRD took it"),
+        "{output}"
+    );
     lab.wait_withdrawn(WEB);
     lab.touch("go");
-    lab.wait_until("the first verdict of slow", |lab| lab.operate(&["-s"]).0 == Some(0));
-    lab.routes.expect_still(SLOW, mark);
+    lab.wait_until("the first verdict of slow", |lab| lab.run_cli(&["-s"]).0 == Some(0));
+    lab.routes.expect_unmoved(SLOW, mark);
 }
 
-/// The former daemon has withdrawn it: it is no reason to tell BIRD of a list that is guessed.
+/// The former daemon has already withdrawn the service, so the drain is no reason to advertise a
+/// guessed list.
 #[test]
-fn a_drain_from_before_the_start_keeps_no_list_that_was_lost_from_being_held() {
+fn a_drain_from_before_the_start_does_not_end_a_hold() {
     let waits = "while [ ! -e go ]; do sleep 0.05; done; test -e $ALIVE";
     let web = Service::new("web", WEB).with("drain_file", "{lab}/drain");
     let mut lab = Lab::advertising([web, Service::new("slow", SLOW).check(waits)]);
@@ -162,14 +169,14 @@ fn a_drain_from_before_the_start_keeps_no_list_that_was_lost_from_being_held() {
     let mark = lab.routes.mark();
     lab.start_daemon();
     lab.wait_until("the slow check to run", |lab| lab.runs("slow") > 0);
-    lab.wait_until("the drain in the status", |lab| lab.operate(&["-s"]).1.contains("drained by"));
+    lab.wait_until("the drain in the status", |lab| lab.run_cli(&["-s"]).1.contains("drained by"));
     lab.touch("go");
     lab.wait_withdrawn(WEB);
-    lab.routes.expect_still(SLOW, mark);
+    lab.routes.expect_unmoved(SLOW, mark);
 }
 
 #[test]
-fn as_many_old_lists_are_kept_as_told() {
+fn the_history_keeps_the_configured_number_of_lists() {
     let mut lab = Lab::new(services());
     lab.option("bird_keep_changes", "true");
     lab.option("bird_changes_counter", "3");
@@ -187,11 +194,11 @@ fn as_many_old_lists_are_kept_as_told() {
         let text = fs::read_to_string(&copy).unwrap();
         assert!(text.contains("define ACAST_PS_ADVERTISE") && text.trim_end().ends_with("];"), "{copy:?}: {text}");
     }
-    assert!(!lab.file("6/history").exists(), "the other family keeps none");
+    assert!(!lab.file("6/history").exists(), "the other family has a history");
 }
 
 #[test]
-fn a_vanished_history_directory_keeps_no_route_from_moving() {
+fn a_vanished_history_directory_delays_no_change() {
     let mut lab = Lab::new(services());
     lab.option("bird_keep_changes", "true");
     lab.start_daemon();
@@ -203,10 +210,10 @@ fn a_vanished_history_directory_keeps_no_route_from_moving() {
 }
 
 #[test]
-fn a_full_disk_beside_the_list_is_survived_and_made_good() {
+fn a_change_is_written_once_a_full_disk_under_the_list_has_space() {
     let mut lab = Lab::new(services());
     let directory = lab.file("6").display().to_string();
-    // Seen in the namespaces only, so the list is copied and the disk filled in there.
+    // The mount is visible only in the namespaces, so the list is copied there.
     let list = lab.list_path(1).display().to_string();
     let kept = lab.file("kept").display().to_string();
     lab.on_host("cp", &[&list, &kept]);
@@ -220,14 +227,14 @@ fn a_full_disk_beside_the_list_is_survived_and_made_good() {
     lab.kill("web6");
     lab.wait_runs("web6", 3);
     let mark = lab.routes.mark();
-    // The other family goes on meanwhile.
+    // The other family is not affected.
     lab.kill("web");
     lab.wait_withdrawn(WEB);
-    lab.routes.expect_still(WEB6, mark);
+    lab.routes.expect_unmoved(WEB6, mark);
     lab.on_host("rm", &[&format!("{directory}/fill")]);
     lab.wait_withdrawn(WEB6);
-    let left = lab.on_host("ls", &["-A", &directory]);
-    // The marker, where the disk takes no attributes.
-    let ours = |name: &&str| !["dd.err", ".anycast-prefixes.conf.boot"].contains(name);
-    assert_eq!(left.lines().filter(ours).collect::<Vec<_>>(), ["anycast-prefixes.conf"]);
+    let files = lab.on_host("ls", &["-A", &directory]);
+    // The boot marker is a file if the file system has no extended attributes.
+    let expected = |name: &&str| !["dd.err", ".anycast-prefixes.conf.boot"].contains(name);
+    assert_eq!(files.lines().filter(expected).collect::<Vec<_>>(), ["anycast-prefixes.conf"]);
 }

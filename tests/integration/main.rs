@@ -1,7 +1,8 @@
-//! The daemon between its services and a real BIRD with a BGP peer, seen from outside: which routes the router has.
+//! Integration tests: the daemon with its services, a real BIRD and a BGP peer. They check which
+//! routes the peer has.
 //!
-//! Each test has a [`lab::Lab`] of its own, so that all can run at once. `DAEMON=/path/to/another` runs the same
-//! scenarios on another daemon with the same command line, `BIRD_DIR=/path` with another BIRD 2 or 3.
+//! Each test has its own [`lab::Lab`], so that all can run in parallel. `DAEMON=/path/to/another`
+//! tests another daemon with the same command line, `BIRD_DIR=/path` uses another BIRD 2 or 3.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,7 +10,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
-    reason = "a laboratory starts programs, damages files, and gives up loudly"
+    reason = "tests start programs and damage files, and a failing step fails the test"
 )]
 
 #[cfg(target_arch = "x86_64")]

@@ -1,20 +1,19 @@
-//! The reload: another configuration without a restart. What stays the same in the files stays the same at the router.
+//! Reloads: what is unchanged in the files is unchanged at the router.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
 use nix::sys::signal::Signal;
 
 use crate::lab::service::Service;
-use crate::lab::{daemon_program, Lab};
+use crate::lab::Lab;
 
 const WEB: &str = "10.52.12.1/32";
 const WEB6: &str = "2001:db8:52::1/128";
 const DNS: &str = "10.52.12.2/32";
 const DEAD: &str = "10.52.12.3/32";
 
-/// Has the daemon read its configuration again, and waits until it has.
+/// Reloads the configuration and waits for the result, which may be a refusal.
 fn reload(lab: &Lab) {
     let done = |lab: &Lab| {
         let log = lab.log("daemon.log");
@@ -25,7 +24,8 @@ fn reload(lab: &Lab) {
     lab.wait_until("the reload", |lab| done(lab) > before);
 }
 
-/// Writes the section of a service that is none of the lab's own: its check looks for `alive/NAME`, one decides.
+/// Writes the section of a further service. Its check tests for `alive/NAME`, and each check
+/// decides.
 fn configure(lab: &Lab, name: &str, prefixes: &str, more: &str) {
     let alive = lab.file(&format!("alive/{name}"));
     let mut text = format!(
@@ -39,15 +39,8 @@ fn configure(lab: &Lab, name: &str, prefixes: &str, more: &str) {
     fs::write(lab.file(&format!("services.d/{name}.conf")), text).unwrap();
 }
 
-fn status(lab: &Lab) -> serde_json::Value {
-    let [main, services] = ["daemon.conf", "services.d"].map(|name| lab.file(name).display().to_string());
-    // It fails where something is not well, and prints what there is all the same.
-    let script = format!("{} --status --json -f {main} -d {services} || true", daemon_program());
-    serde_json::from_str(&lab.on_host("sh", &["-c", &script])).unwrap()
-}
-
-/// Fifty reloads, as fast as they are done, while services die and return, others come and go, and a hundred checks a
-/// second run besides.
+/// Fifty reloads in quick succession, while services die, return, come and go, and a hundred checks
+/// run each second.
 #[test]
 fn no_route_of_an_unchanged_service_moves_in_fifty_reloads() {
     let mut lab = Lab::new([
@@ -75,7 +68,7 @@ fn no_route_of_an_unchanged_service_moves_in_fifty_reloads() {
             1 => lab.revive("flaps"),
             _ => {}
         }
-        // The same check in other words: it starts anew, and its route knows nothing of that.
+        // The check is restarted for a changed option, and its route must not move.
         configure(&lab, "changes", "10.52.12.5/32", ["", "ip_check_disabled = true"][n % 2]);
         let comes = format!("comes{}", n % 4);
         match n % 2 {
@@ -93,28 +86,29 @@ fn no_route_of_an_unchanged_service_moves_in_fifty_reloads() {
     assert_eq!(lab.log("daemon.log").matches("the configuration is reloaded").count(), 50);
     lab.revive("flaps");
     lab.wait_listed(&[WEB, WEB6, "10.52.12.4/32", "10.52.12.5/32"]);
-    still.iter().for_each(|prefix| lab.routes.expect_still(prefix, mark));
-    lab.routes.expect_still(DEAD, mark);
-    // They are checked as ever.
+    still.iter().for_each(|prefix| lab.routes.expect_unmoved(prefix, mark));
+    lab.routes.expect_unmoved(DEAD, mark);
+    // The services are still checked.
     lab.kill("web");
     lab.wait_withdrawn(WEB);
     lab.kill("web6");
     lab.wait_withdrawn(WEB6);
     lab.revive("dead");
     lab.wait_advertised(DEAD);
-    let status = status(&lab);
+    let status = lab.status_document();
     let web = status["services"].as_array().unwrap().iter().find(|service| service["name"] == "web").unwrap();
     assert_eq!(web["transitions"], 2, "{web}");
 }
 
 #[test]
-fn services_come_and_go_and_prefixes_change_their_service() {
+fn services_and_prefixes_can_come_go_and_move() {
     let mut lab = Lab::new([Service::new("web", WEB), Service::new("dns", DNS)]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
     lab.wait_advertised(DNS);
     let mark = lab.routes.mark();
-    // `web` goes, `other` takes its prefix over and cannot tell yet; `dns` goes with its prefix; `new` comes.
+    // `web` leaves, and `other` takes its prefix over without a verdict; `dns` leaves with its
+    // prefix; `new` comes.
     lab.remove("services.d/web.conf");
     lab.remove("services.d/dns.conf");
     lab.touch("alive/new");
@@ -125,7 +119,7 @@ fn services_come_and_go_and_prefixes_change_their_service() {
     lab.wait_withdrawn(DNS);
     lab.wait_advertised("10.52.12.7/32");
     lab.wait_listed(&[WEB, "10.52.12.7/32"]);
-    lab.routes.expect_still(WEB, mark);
+    lab.routes.expect_unmoved(WEB, mark);
     configure(&lab, "other", WEB, "");
     reload(&lab);
     lab.wait_withdrawn(WEB);
@@ -133,7 +127,7 @@ fn services_come_and_go_and_prefixes_change_their_service() {
 }
 
 #[test]
-fn a_faulty_configuration_changes_nothing_and_is_told() {
+fn an_invalid_configuration_changes_nothing_and_is_reported() {
     let mut lab = Lab::new([Service::new("web", WEB)]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -145,7 +139,7 @@ fn a_faulty_configuration_changes_nothing_and_is_told() {
     for line in ["bad.conf, line 2: [bad] check_rise = none", "bad.conf, line 3: [bad] check_fail = 0"] {
         assert!(log.contains(line), "{line}");
     }
-    let error = status(&lab)["reload_error"].as_str().unwrap().to_string();
+    let error = lab.status_document()["reload_error"].as_str().unwrap().to_string();
     assert!(error.contains("bad.conf, line ") && error.ends_with("(and 1 more, see the log)"), "{error}");
     lab.wait_runs("web", 3);
     lab.routes.expect_none_moved(mark);
@@ -154,14 +148,15 @@ fn a_faulty_configuration_changes_nothing_and_is_told() {
     lab.touch("alive/bad");
     configure(&lab, "web", WEB, "");
     reload(&lab);
-    assert!(status(&lab)["reload_error"].is_null());
+    assert!(lab.status_document()["reload_error"].is_null());
     lab.wait_advertised(DNS);
-    lab.routes.expect_still(WEB, mark);
+    lab.routes.expect_unmoved(WEB, mark);
 }
 
-/// A second file with a section of the same name is taken, as the original takes it, and told.
+/// Like in the original, a section of the same name in another file is merged. Here it is also
+/// reported.
 #[test]
-fn merged_sections_are_told() {
+fn merged_sections_are_reported() {
     let mut lab = Lab::new([Service::new("web", WEB)]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -173,7 +168,7 @@ fn merged_sections_are_told() {
 }
 
 #[test]
-fn daemon_options_change_or_are_named() {
+fn daemon_options_change_or_are_reported_as_fixed() {
     let mut lab = Lab::new([Service::new("web", WEB)]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -206,18 +201,18 @@ fn daemon_options_change_or_are_named() {
     let log = lab.log("other.log");
     assert!(log.contains("[daemon] pidfile cannot change while the daemon runs"), "{log}");
     assert!(!log.contains(" DEBUG "), "{log}");
-    lab.routes.expect_still(WEB, mark);
+    lab.routes.expect_unmoved(WEB, mark);
     lab.option("prometheus_exporter", "false");
     lab.write_options();
     lab.signal(Signal::SIGHUP);
     lab.wait_until("the metrics to go", |lab| !lab.file("metrics/anycast_healthchecker.prom").exists());
     assert_eq!(reconfigures(&lab), before + 1);
     lab.stop_daemon();
-    assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is the old one");
+    assert!(!lab.file("run/daemon.pid").exists(), "the daemon did not keep its pidfile");
 }
 
 #[test]
-fn a_check_that_hangs_is_killed_when_its_service_goes() {
+fn a_check_that_hangs_is_killed_when_its_service_is_removed() {
     let hangs = "exec sleep 1004";
     let mut lab = Lab::advertising([Service::new("web", WEB).check(hangs).with("check_timeout", "900")]);
     lab.start_daemon();
@@ -229,31 +224,27 @@ fn a_check_that_hangs_is_killed_when_its_service_goes() {
     lab.stop_daemon();
 }
 
-/// Starts the daemon, and returns the socket on which it speaks to systemd.
+/// Starts the daemon and returns the socket on which it notifies systemd.
 fn start_under_systemd(lab: &mut Lab) -> UnixDatagram {
     let socket = lab.file("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     systemd.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-    let wrapper = lab.file("daemon");
-    fs::write(&wrapper, format!("#!/bin/sh\nNOTIFY_SOCKET={} exec {} \"$@\"", socket.display(), daemon_program()))
-        .unwrap();
-    fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
-    lab.start_this_daemon(&wrapper.display().to_string());
+    lab.start_daemon_after(&format!("export NOTIFY_SOCKET={}", socket.display()));
     systemd
 }
 
-fn hear(systemd: &UnixDatagram) -> String {
+fn receive(systemd: &UnixDatagram) -> String {
     let mut buffer = [0; 5000];
     let length = systemd.recv(&mut buffer).unwrap();
     String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
 #[test]
-fn systemd_shows_a_refused_reload_until_one_is_not() {
+fn systemd_shows_a_refused_reload_until_one_succeeds() {
     let mut lab = Lab::new([Service::new("web", WEB)]);
     let systemd = start_under_systemd(&mut lab);
     let wait_status =
-        |expected: &dyn Fn(&str) -> bool| while !hear(&systemd).strip_prefix("STATUS=").is_some_and(expected) {};
+        |expected: &dyn Fn(&str) -> bool| while !receive(&systemd).strip_prefix("STATUS=").is_some_and(expected) {};
     let well = "1 of 1 services up, BIRD in sync";
     wait_status(&|text| text == well);
     let file = lab.file("services.d/bad.conf").display().to_string();
@@ -269,35 +260,35 @@ fn systemd_shows_a_refused_reload_until_one_is_not() {
 }
 
 #[test]
-fn systemd_hears_when_a_reload_begins_and_when_it_is_over() {
+fn systemd_is_notified_of_the_beginning_and_the_end_of_a_reload() {
     let mut lab = Lab::new([Service::new("web", WEB)]);
     let systemd = start_under_systemd(&mut lab);
-    let hears = |expected: &str| loop {
-        let text = hear(&systemd);
+    let expect = |expected: &str| loop {
+        let text = receive(&systemd);
         if !text.starts_with("STATUS=") {
-            assert!(text.starts_with(expected), "{text} where {expected} was to come");
+            assert!(text.starts_with(expected), "{text} instead of {expected}");
             return text;
         }
     };
-    hears("READY=1");
+    expect("READY=1");
     lab.wait_advertised(WEB);
     let mut last = 0;
     for bad in ["", "check_rise = none", ""] {
         configure(&lab, "bad", DNS, bad);
         reload(&lab);
-        let text = hears("RELOADING=1\nMONOTONIC_USEC=");
+        let text = expect("RELOADING=1\nMONOTONIC_USEC=");
         let usec: u64 = text.rsplit('=').next().unwrap().parse().unwrap();
         assert!(usec > last);
         last = usec;
-        hears("READY=1");
+        expect("READY=1");
     }
     lab.stop_daemon();
-    hears("STOPPING=1");
+    expect("STOPPING=1");
 }
 
-/// One of several addresses is lost, then all, then they return.
+/// One of several addresses vanishes, then all, then they return.
 #[test]
-fn several_prefixes_on_one_check() {
+fn one_check_can_have_several_prefixes() {
     let all = [DNS, "10.52.12.8/32", "2001:db8:52::8/128"];
     let mut lab = Lab::new([Service::new("web", WEB)]);
     all.iter().for_each(|prefix| lab.add_address(prefix, "lo"));
@@ -309,10 +300,10 @@ fn several_prefixes_on_one_check() {
     let mark = lab.routes.mark();
     lab.remove_address(DNS, "lo");
     lab.wait_withdrawn(DNS);
-    all[1..].iter().for_each(|prefix| lab.routes.expect_still(prefix, mark));
+    all[1..].iter().for_each(|prefix| lab.routes.expect_unmoved(prefix, mark));
     lab.wait_listed(&[WEB, all[1], all[2]]);
     lab.wait_until("the status to have each by itself", |lab| {
-        let status = status(lab);
+        let status = lab.status_document();
         let dns = status["services"].as_array().unwrap().iter().find(|service| service["name"] == "dns").unwrap();
         let prefixes = dns["prefixes"].as_array().unwrap();
         let listed = prefixes.iter().map(|one| (one["prefix"].as_str(), one["in_file"].as_bool()));
@@ -326,25 +317,25 @@ fn several_prefixes_on_one_check() {
     });
     all.iter().for_each(|prefix| lab.add_address(prefix, "lo"));
     all.iter().for_each(|prefix| lab.wait_advertised(prefix));
-    // All of them die together: one line, and one reconfigure of BIRD for both families.
+    // All of them die together: one log line, and one reconfigure for both families.
     let before = reconfigures(&lab);
     lab.remove("alive/dns");
     all.iter().for_each(|prefix| lab.wait_withdrawn(prefix));
-    lab.routes.expect_still(WEB, mark);
+    lab.routes.expect_unmoved(WEB, mark);
     lab.wait_listed(&[WEB]);
     assert_eq!(reconfigures(&lab), before + 1);
     lab.stop_daemon();
     assert_eq!(lab.log("daemon.log").matches("changed to DOWN").count(), 1);
 }
 
-/// How often BIRD has taken the lists, once it has the last one. To be woken is none of them.
+/// How often BIRD has taken the lists, once it is in sync. Waking BIRD does not count.
 fn reconfigures(lab: &Lab) -> u64 {
-    lab.wait_until("BIRD to be in sync", |lab| status(lab)["summary"]["in_sync"] == true);
-    status(lab)["families"][0]["taken"].as_u64().unwrap()
+    lab.wait_until("BIRD to be in sync", |lab| lab.status_document()["summary"]["in_sync"] == true);
+    lab.status_document()["families"][0]["taken"].as_u64().unwrap()
 }
 
 #[test]
-fn several_checks_on_one_prefix() {
+fn several_checks_can_share_a_prefix() {
     let mut lab = Lab::new([Service::new("web", WEB)]);
     lab.add_address(DNS, "lo");
     lab.option("shared_ip_prefixes", "true");
@@ -368,13 +359,13 @@ fn several_checks_on_one_prefix() {
     lab.touch("alive/a");
     lab.touch("alive/b");
     lab.wait_advertised(DNS);
-    // The one that holds it back may go, and then it is the others' affair.
+    // When the service that failed is removed, the others decide.
     lab.remove("alive/b");
     lab.wait_withdrawn(DNS);
     lab.remove("services.d/b.conf");
     reload(&lab);
     lab.wait_advertised(DNS);
-    lab.routes.expect_still(WEB, mark);
+    lab.routes.expect_unmoved(WEB, mark);
     lab.stop_daemon();
     assert_eq!(lab.log("ran"), "up\ndown\nup\ndown\nup\n");
 }

@@ -1,4 +1,4 @@
-//! Which routes the router has: the services' states and nothing else.
+//! Routes follow the states of the services, and nothing else.
 
 use crate::lab::service::Service;
 use crate::lab::Lab;
@@ -14,18 +14,18 @@ fn web6() -> Service {
     Service::new("web6", WEB6)
 }
 
-/// A dead service's route leaves, comes back with it, and the other's never moves.
+/// A service dies and returns. Its route follows, and the other one does not move.
 fn dies_and_returns(lab: &Lab, service: &str, prefix: &str, other: &str) {
     let mark = lab.routes.mark();
     lab.kill(service);
     lab.wait_withdrawn(prefix);
     lab.revive(service);
     lab.wait_advertised(prefix);
-    lab.routes.expect_still(other, mark);
+    lab.routes.expect_unmoved(other, mark);
 }
 
 #[test]
-fn in_both_families_a_dead_service_is_withdrawn_and_a_healthy_one_advertised() {
+fn routes_of_both_families_follow_their_services() {
     let mut lab = Lab::new([web4(), web6()]);
     lab.start_daemon();
     lab.wait_advertised(WEB4);
@@ -41,7 +41,7 @@ fn in_both_families_a_dead_service_is_withdrawn_and_a_healthy_one_advertised() {
 }
 
 #[test]
-fn without_lists_they_are_written_and_routes_follow_once_bird_runs() {
+fn missing_lists_are_written_and_routes_appear_once_bird_runs() {
     let mut lab = Lab::new([web4(), web6(), Service::new("dead", "10.52.12.2/32")]);
     lab.kill("dead");
     lab.stop_bird();
@@ -70,7 +70,7 @@ fn a_start_with_lists_and_a_restart_move_no_route() {
 }
 
 #[test]
-fn flapping_below_the_thresholds_moves_no_route() {
+fn changes_below_the_thresholds_move_no_route() {
     let three = |service: Service| service.with("check_rise", "3").with("check_fail", "3");
     let up = [0, 0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1, 1, 0];
     let down = [1, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 1];
@@ -86,7 +86,7 @@ fn flapping_below_the_thresholds_moves_no_route() {
 }
 
 #[test]
-fn a_service_changes_state_with_the_last_check_that_it_takes_and_not_before() {
+fn the_state_changes_with_the_check_that_reaches_the_threshold() {
     // Up with the third result, down with the sixth.
     let results = [0, 0, 0, 1, 1, 1];
     let mut lab = Lab::new([web4().with("check_rise", "3").with("check_fail", "3").results(&results)]);
@@ -98,7 +98,7 @@ fn a_service_changes_state_with_the_last_check_that_it_takes_and_not_before() {
 }
 
 #[test]
-fn a_disabled_service_is_withdrawn_or_advertised_as_told_and_not_checked() {
+fn a_disabled_service_is_withdrawn_or_advertised_as_configured_and_not_checked() {
     let disabled = |service: Service, what| service.with("check_disabled", "true").with("on_disabled", what);
     let mut lab = Lab::new([
         disabled(web4(), "withdraw"),
@@ -125,12 +125,12 @@ fn a_prefix_of_no_service_leaves_with_the_first_verdict() {
     let mark = lab.routes.mark();
     lab.start_daemon();
     lab.wait_withdrawn("10.52.99.1/32");
-    lab.routes.expect_still(WEB4, mark);
+    lab.routes.expect_unmoved(WEB4, mark);
     lab.wait_listed(&[WEB4]);
 }
 
 #[test]
-fn a_prefix_of_no_service_stays_as_long_as_there_is_no_verdict_unless_purged() {
+fn a_prefix_of_no_service_stays_without_a_verdict_unless_purged() {
     let mut lab = Lab::new([web4().check("sleep 1000").with("check_timeout", "900")]);
     lab.add_address("10.52.99.1/32", "lo");
     lab.advertise(&[WEB4, "10.52.99.1/32"]);
@@ -140,18 +140,18 @@ fn a_prefix_of_no_service_stays_as_long_as_there_is_no_verdict_unless_purged() {
     let unmanaged = |lab: &Lab| lab.status_document()["families"][0]["unmanaged"].to_string();
     assert_eq!(unmanaged(&lab), r#"["10.52.99.1/32"]"#);
     assert!(lab.status().contains("lists 10.52.99.1/32, which no service has"), "{}", lab.status());
-    // The lists were reconciled before the first check could run; its reconfigure may still be on its way.
+    // The lists were compared before the first check. The reconfigure may still be running.
     lab.stop_daemon();
     lab.routes.expect_none_moved(mark);
     lab.option("purge_ip_prefixes", "true");
     lab.start_daemon();
     lab.wait_withdrawn("10.52.99.1/32");
     lab.wait_until("no prefix without a service", |lab| unmanaged(lab) == "[]");
-    lab.routes.expect_still(WEB4, mark);
+    lab.routes.expect_unmoved(WEB4, mark);
 }
 
 #[test]
-fn a_custom_command_runs_with_up_and_down_for_each_change_and_never_at_start() {
+fn a_custom_command_runs_at_each_change_and_not_at_the_start() {
     let mut lab = Lab::new([web4().with("custom_bird_reconfigure_cmd", "/bin/sh {lab}/custom"), web6()]);
     lab.script("custom", "echo $1 >> ran; $BIRDC");
     lab.advertise(&[WEB4]);

@@ -1,5 +1,5 @@
-//! What docs/threat-model.md promises, seen from outside: what children inherit, what a planted link leads to, what output can
-//! do to a log, and what a reader who does not read can do to the daemon.
+//! The guards in docs/threat-model.md: what children inherit, symbolic links, command output in the
+//! log, and clients that do not read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,9 +12,9 @@ use crate::lab::Lab;
 const WEB: &str = "10.52.12.1/32";
 const OTHER: &str = "10.52.12.2/32";
 
-/// A command that tells what it has inherited, in files of this name.
-fn confession(lab: &str, name: &str, then: &str) -> String {
-    // bash itself is asked, which has nothing open beside what it was given.
+/// A command that writes what it has inherited to files of this name.
+fn inheritance_report(lab: &str, name: &str, then: &str) -> String {
+    // bash itself is examined, because it has no other files open.
     format!(
         "/bin/bash -c \"ls /proc/$$/fd > {lab}/{name}-fds.$$; cat /proc/$$/environ > {lab}/{name}-environment.$$; \
          mv {lab}/{name}-environment.$$ {lab}/{name}-environment; mv {lab}/{name}-fds.$$ {lab}/{name}-fds; {then}\" {name}"
@@ -22,15 +22,18 @@ fn confession(lab: &str, name: &str, then: &str) -> String {
 }
 
 #[test]
-fn children_inherit_stdio_and_the_environment_without_what_is_systemds() {
+fn children_inherit_only_stdio_and_an_environment_without_systemds_variables() {
     let root = "{lab}";
     let web = Service::new("web", WEB)
-        .with("check_cmd", &confession(root, "check", "exit 0"))
-        .with("custom_bird_reconfigure_cmd", &confession(root, "custom", "exec birdc -s {lab}/host.ctl configure"))
-        .with("state_change_cmd", &confession(root, "hook", "exit 0"));
+        .with("check_cmd", &inheritance_report(root, "check", "exit 0"))
+        .with(
+            "custom_bird_reconfigure_cmd",
+            &inheritance_report(root, "custom", "exec birdc -s {lab}/host.ctl configure"),
+        )
+        .with("state_change_cmd", &inheritance_report(root, "hook", "exit 0"));
     let mut lab = Lab::new([web, Service::new("other", OTHER)]);
     let path = lab.path().display().to_string();
-    let reconfigure = confession(&path, "birdc", &format!("exec birdc -s {path}/host.ctl configure"));
+    let reconfigure = inheritance_report(&path, "birdc", &format!("exec birdc -s {path}/host.ctl configure"));
     lab.option("bird_reconfigure_cmd", &reconfigure);
     lab.option("bird6_reconfigure_cmd", &reconfigure);
     lab.start_daemon_after(
@@ -40,36 +43,36 @@ fn children_inherit_stdio_and_the_environment_without_what_is_systemds() {
     lab.wait_advertised(OTHER);
     lab.wait_advertised(WEB);
     for name in ["check", "custom", "hook", "birdc"] {
-        lab.wait_until("a confession", |lab| lab.file(&format!("{name}-fds")).exists());
+        lab.wait_until("a report", |lab| lab.file(&format!("{name}-fds")).exists());
         assert_eq!(lab.log(&format!("{name}-fds")).split_whitespace().collect::<Vec<_>>(), ["0", "1", "2"], "{name}");
         let environment = lab.log(&format!("{name}-environment"));
         let variables: BTreeSet<&str> = environment.split('\0').collect();
         assert!(variables.contains("KEPT=as it is"), "{name}: {variables:?}");
-        let systemds = ["NOTIFY_", "WATCHDOG_", "LISTEN_"];
-        let left = variables.iter().find(|line| systemds.iter().any(|start| line.starts_with(start)));
-        assert_eq!(left, None, "{name}");
+        let prefixes = ["NOTIFY_", "WATCHDOG_", "LISTEN_"];
+        let leaked = variables.iter().find(|line| prefixes.iter().any(|start| line.starts_with(start)));
+        assert_eq!(leaked, None, "{name}");
     }
 }
 
 #[test]
-fn no_command_goes_through_a_shell() {
-    let sly =
+fn no_command_is_run_by_a_shell() {
+    let injection =
         "/usr/bin/test -n \"$(touch {lab}/harmed)\" ; touch {lab}/harmed | touch {lab}/harmed && touch {lab}/harmed";
-    let mut lab = Lab::new([Service::new("web", WEB).with("check_cmd", sly), Service::new("other", OTHER)]);
+    let mut lab = Lab::new([Service::new("web", WEB).with("check_cmd", injection), Service::new("other", OTHER)]);
     lab.start_daemon();
     lab.wait_runs("other", 5);
     assert!(!lab.file("harmed").exists());
 }
 
 #[test]
-fn planted_links_lead_nowhere() {
+fn planted_symbolic_links_are_not_followed() {
     let mut lab = Lab::new([Service::new("web", WEB), Service::new("other", OTHER)]);
     for directory in ["precious", "history", "metrics"] {
         fs::create_dir(lab.file(directory)).unwrap();
     }
     let precious = lab.file("precious/file");
     fs::write(&precious, "precious").unwrap();
-    // Whoever may write beside the files that are handled can guess all names but the random ones.
+    // An attacker who can write to these directories can predict all names except the random ones.
     symlink(lab.file("precious"), lab.file("6/history")).unwrap();
     for n in 0..10 {
         symlink(&precious, lab.file(&format!("history/{}.{n}", 1_000_000_000 + n))).unwrap();
@@ -79,7 +82,7 @@ fn planted_links_lead_nowhere() {
     symlink(&precious, lab.file("run/daemon.pid")).unwrap();
     symlink(&precious, lab.file("run/status.sock")).unwrap();
     symlink(&precious, lab.file(".anycast-prefixes.conf.boot")).unwrap();
-    // What is no copy is not the daemon's, whatever it is called.
+    // Other files in the history directory do not belong to the daemon.
     for name in ["notes", "1000000000.1.kept", "9999999999"] {
         fs::write(lab.file("history").join(name), "mine").unwrap();
     }
@@ -97,7 +100,7 @@ fn planted_links_lead_nowhere() {
     lab.wait_advertised(WEB);
     for round in 0..6 {
         if round == 3 {
-            // The directory is changed for a link under the daemon's hands.
+            // The directory is replaced by a link while the daemon runs.
             fs::rename(lab.file("history"), lab.file("old-history")).unwrap();
             symlink(lab.file("precious"), lab.file("history")).unwrap();
         }
@@ -110,24 +113,24 @@ fn planted_links_lead_nowhere() {
     lab.stop_daemon();
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     assert_eq!(fs::read_dir(lab.file("precious")).unwrap().count(), 1, "something was written behind a link");
-    let left: Vec<_> = fs::read_dir(lab.file("old-history")).unwrap().map(Result::unwrap).collect();
+    let entries: Vec<_> = fs::read_dir(lab.file("old-history")).unwrap().map(Result::unwrap).collect();
     let of_kind =
-        |is: &dyn Fn(&fs::FileType) -> bool| left.iter().filter(|entry| is(&entry.file_type().unwrap())).count();
-    assert_eq!(of_kind(&fs::FileType::is_symlink), 10, "links in the history are not the daemon's to remove");
+        |is: &dyn Fn(&fs::FileType) -> bool| entries.iter().filter(|entry| is(&entry.file_type().unwrap())).count();
+    assert_eq!(of_kind(&fs::FileType::is_symlink), 10, "links in the history were removed");
     assert_eq!(of_kind(&fs::FileType::is_dir), 1);
-    assert_eq!(of_kind(&fs::FileType::is_file), 3 + 2, "of regular files those of others stay, and two copies");
+    assert_eq!(of_kind(&fs::FileType::is_file), 3 + 2, "other files were removed, or there are not two copies");
 }
 
-/// A service is not drained by what lies elsewhere, and nobody is held up by what stands there.
+/// A symbolic link or a FIFO in the place of a drain file drains nothing and delays nothing.
 #[test]
-fn a_drain_file_that_is_none_drains_nobody() {
+fn a_drain_file_that_is_not_a_regular_file_drains_nothing() {
     let mut lab =
         Lab::advertising([Service::new("web", WEB).with("drain_file", "{lab}/drain"), Service::new("other", OTHER)]);
     lab.start_daemon();
     lab.wait_runs("web", 3);
     let mark = lab.routes.mark();
     symlink(lab.file("daemon.conf"), lab.file("drain")).unwrap();
-    // It is looked at once a second.
+    // The daemon reads it once a second.
     let wait = |lab: &Lab| lab.wait_runs("web", 15);
     wait(&lab);
     lab.remove("drain");
@@ -139,9 +142,10 @@ fn a_drain_file_that_is_none_drains_nobody() {
     lab.wait_withdrawn(WEB);
 }
 
-/// The name that keeps two daemons apart may be taken by anybody on the host; the lock on the pidfile may not.
+/// Any user of the host can take the abstract socket name that keeps two daemons apart, but not the
+/// lock on the pidfile.
 #[test]
-fn a_name_that_somebody_has_taken_is_a_warning_and_a_second_daemon_is_refused() {
+fn a_taken_socket_name_is_a_warning_and_a_second_daemon_is_still_refused() {
     let mut lab = Lab::new([Service::new("web", WEB), Service::new("other", OTHER)]);
     let squatter = "import os, socket, time; name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
         name.bind('\\0anycast-healthchecker'); os.fork() and os._exit(0); os.closerange(0, 3); time.sleep(1000)";
@@ -151,7 +155,7 @@ fn a_name_that_somebody_has_taken_is_a_warning_and_a_second_daemon_is_refused() 
     let log = lab.log("daemon.log");
     let warned = |line: &str| line.contains(" WARNING ") && line.contains("cannot take the abstract socket");
     assert!(log.lines().any(warned), "{log}");
-    let mut second = lab.second_daemon();
+    let mut second = lab.start_second_daemon();
     lab.wait_until("the second to end", |_| second.exited().is_some());
     assert_eq!(second.exited().unwrap().code(), Some(1), "{}", lab.log("second.log"));
     assert!(lab.log("second.log").contains("is a running anycast-healthchecker"), "{}", lab.log("second.log"));
@@ -159,9 +163,9 @@ fn a_name_that_somebody_has_taken_is_a_warning_and_a_second_daemon_is_refused() 
     lab.wait_withdrawn(WEB);
 }
 
-/// What is built is what was looked at: packages of the registry, each of them with the sum that it had then.
+/// Packages come from the registry, and each has the checksum with which it was reviewed.
 #[test]
-fn packages_come_from_the_registry_and_have_their_sums() {
+fn packages_come_from_the_registry_and_have_checksums() {
     let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
     let packages: Vec<&str> = lock.split("[[package]]\n").skip(1).collect();
     assert!(packages.len() > 20);
@@ -174,7 +178,7 @@ fn packages_come_from_the_registry_and_have_their_sums() {
 }
 
 #[test]
-fn output_cannot_forge_a_line_of_the_log() {
+fn command_output_cannot_forge_a_log_line() {
     let forged = "2026-11-25 00:00:00,000 anycast-healthchecker[1] CRITICAL web      forged";
     let check = format!("printf 'x\\n{forged}\\r\\033[2J\\000\\342\\200\\250y\\n' >&2; printf '{forged}\\n'; exit 1");
     let mut lab = Lab::new([Service::new("web", WEB).check(&check), Service::new("other", OTHER)]);
@@ -183,7 +187,7 @@ fn output_cannot_forge_a_line_of_the_log() {
     lab.wait_runs("web", 3);
     lab.stop_daemon();
     let log = lab.log("daemon.log");
-    assert!(log.contains("forged"), "the output is not in the log, so this shows nothing: {log}");
+    assert!(log.contains("forged"), "the output is not in the log, so this proves nothing: {log}");
     for line in log.lines() {
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
         assert!(!line.starts_with(forged), "{line:?}");
@@ -192,7 +196,7 @@ fn output_cannot_forge_a_line_of_the_log() {
 }
 
 #[test]
-fn readers_who_do_not_read_hold_up_nobody() {
+fn clients_that_do_not_read_delay_nothing() {
     let mut lab = Lab::new([Service::new("web", WEB), Service::new("other", OTHER)]);
     lab.start_daemon();
     lab.wait_advertised(WEB);
@@ -206,57 +210,56 @@ fn readers_who_do_not_read_hold_up_nobody() {
     lab.stop_daemon();
 }
 
-/// Whatever stands in the place of a list costs little memory and time, and is put right.
+/// A huge file in the place of a list costs little memory and time, and is repaired.
 #[test]
-fn a_giant_in_the_place_of_a_list_is_put_right() {
+fn a_huge_file_in_the_place_of_a_list_is_repaired() {
     let mut lab = Lab::advertising([Service::new("web", WEB), Service::new("other", OTHER)]);
     lab.start_daemon();
     lab.wait_runs("web", 3);
     let mark = lab.routes.mark();
-    let strangers: String = (0..10_000).map(|n| format!(", 10.66.{}.{}/32", n / 256, n % 256)).collect();
+    let foreign: String = (0..10_000).map(|n| format!(", 10.66.{}.{}/32", n / 256, n % 256)).collect();
     for (what, text) in [
-        ("10,000 prefixes", format!("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, {WEB}, {OTHER}{strangers} ];\n")),
-        ("64 MB of nothing", "\0".repeat(64 << 20)),
+        ("10,000 prefixes", format!("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, {WEB}, {OTHER}{foreign} ];\n")),
+        ("64 MB of zeros", "\0".repeat(64 << 20)),
         ("a line of 10 MB", "define ACAST_PS_ADVERTISE = [ ".to_string() + &"x".repeat(10 << 20)),
     ] {
         let reconfigured = lab.reconfigured();
         fs::write(lab.list_path(0), text).unwrap();
         lab.wait_listed(&[WEB, OTHER]);
-        lab.wait_until(&format!("{what} to be put right"), |lab| lab.reconfigured() > reconfigured);
+        lab.wait_until(&format!("{what} to be repaired"), |lab| lab.reconfigured() > reconfigured);
     }
     lab.routes.expect_none_moved(mark);
     // The same at a start.
     lab.stop_daemon();
     fs::write(
         lab.list_path(0),
-        format!("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, {WEB}, {OTHER}{strangers} ];\n"),
+        format!("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, {WEB}, {OTHER}{foreign} ];\n"),
     )
     .unwrap();
     lab.start_daemon();
     lab.wait_listed(&[WEB, OTHER]);
     lab.wait_runs("web", 3);
-    lab.routes.expect_still(WEB, mark);
-    let daemon = lab.processes("daemon.conf").into_iter().min().unwrap();
-    let status = fs::read_to_string(format!("/proc/{daemon}/status")).unwrap();
+    lab.routes.expect_unmoved(WEB, mark);
+    let status = fs::read_to_string(format!("/proc/{}/status", lab.daemon_pid())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
-    assert!(peak.parse::<u64>().unwrap() < 64 * 1024, "{peak} kB at the most");
+    assert!(peak.parse::<u64>().unwrap() < 64 * 1024, "the peak was {peak} kB");
 }
 
 /// The tests that docs/threat-model.md names exist.
 #[test]
-fn each_guard_is_shown_by_a_test_that_exists() {
+fn each_guard_has_a_test_that_exists() {
     let root = env!("CARGO_MANIFEST_DIR");
     let text = fs::read_to_string(format!("{root}/docs/threat-model.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with('|'));
     let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
     let tests: Vec<(&str, &str)> = named.iter().filter_map(|name| name.rsplit_once("::")).collect();
     assert!(tests.len() > 15, "{named:?}");
-    for (room, test) in tests {
-        let path = match room.split_once("::") {
-            Some((floor, room)) => format!("{root}/src/{floor}/{room}/tests.rs"),
-            None => format!("{root}/tests/integration/{room}.rs"),
-        };
-        let text = fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
+    for (module, test) in tests {
+        let folders = module.replace("::", "/");
+        let paths = [format!("{root}/tests/integration/{folders}.rs"), format!("{root}/src/{folders}/tests.rs")];
+        let path = paths.iter().find(|path| fs::exists(path).unwrap());
+        let path = path.unwrap_or_else(|| panic!("docs/threat-model.md names {module}::{test}: no file {paths:?}"));
+        let text = fs::read_to_string(path).unwrap();
         assert!(text.contains(&format!("#[test]\nfn {test}()")), "{path} has no test {test}");
     }
     for path in named.iter().filter(|name| name.starts_with("tests/") || name.starts_with("src/")) {

@@ -1,4 +1,4 @@
-//! BIRD's control socket in place of a command: what BIRD holds is asked, and put right where it is wrong.
+//! BIRD's control socket: the daemon queries BIRD's list over it, and corrects it.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ const WEB: &str = "10.52.12.1/32";
 const OTHER: &str = "10.52.12.2/32";
 const WEB6: &str = "2001:db8:52::1/128";
 
-/// Three services, all advertised; a reconfigure command that leaves a trace.
+/// Three advertised services. The reconfigure command creates the file `ran`.
 fn lab_with(prepare: impl FnOnce(&mut Lab)) -> Lab {
     let mut lab =
         Lab::advertising([Service::new("web", WEB), Service::new("other", OTHER), Service::new("web6", WEB6)]);
@@ -21,22 +21,22 @@ fn lab_with(prepare: impl FnOnce(&mut Lab)) -> Lab {
     lab
 }
 
-/// Waits until the daemon has said this so many times.
-fn wait_said(lab: &Lab, text: &str, times: usize) {
+/// Waits until the log contains this text so many times.
+fn wait_logged(lab: &Lab, text: &str, times: usize) {
     lab.wait_until(&format!("{text:?} in the log"), |lab| lab.log("daemon.log").matches(text).count() >= times);
 }
 
 #[test]
-fn bird_is_left_alone_at_start_and_told_of_changes_without_a_command() {
+fn over_the_socket_bird_is_reconfigured_only_for_changes() {
     let mut lab = lab_with(|_| ());
     let before = lab.reconfigured();
     lab.start_daemon();
-    wait_said(&lab, "BIRD holds the list already, it is not reconfigured", 1);
-    wait_said(&lab, " was reached over ", 1);
+    wait_logged(&lab, "BIRD holds the list already, it is not reconfigured", 1);
+    wait_logged(&lab, " was reached over ", 1);
     for service in ["web", "other", "web6"] {
         lab.wait_runs(service, 3);
     }
-    assert_eq!(lab.reconfigured(), before, "nothing has changed");
+    assert_eq!(lab.reconfigured(), before, "BIRD was reconfigured without a change");
     let mark = lab.routes.mark();
     for (service, prefix) in [("web", WEB), ("web6", WEB6)] {
         lab.kill(service);
@@ -44,15 +44,15 @@ fn bird_is_left_alone_at_start_and_told_of_changes_without_a_command() {
         lab.revive(service);
         lab.wait_advertised(prefix);
     }
-    lab.routes.expect_still(OTHER, mark);
+    lab.routes.expect_unmoved(OTHER, mark);
     assert!(!lab.file("ran").exists(), "the command was run");
     lab.stop_daemon();
 }
 
 #[test]
-fn a_list_that_bird_has_not_read_is_told_at_start() {
+fn a_list_that_bird_has_not_read_is_sent_at_the_start() {
     let mut lab = lab_with(|_| ());
-    // BIRD still runs the list of before.
+    // BIRD still uses the previous list.
     lab.write_list(&[OTHER, WEB6]);
     lab.kill("web");
     assert!(lab.routes.has(WEB));
@@ -61,26 +61,26 @@ fn a_list_that_bird_has_not_read_is_told_at_start() {
 }
 
 #[test]
-fn a_bird_that_was_away_is_met_again() {
+fn a_restarted_bird_is_reached_again() {
     let mut lab = lab_with(|_| ());
     lab.start_daemon();
-    wait_said(&lab, " was reached over ", 1);
+    wait_logged(&lab, " was reached over ", 1);
     lab.stop_bird();
     lab.kill("web");
-    wait_said(&lab, "reconfiguring BIRD failed", 1);
+    wait_logged(&lab, "reconfiguring BIRD failed", 1);
     lab.start_bird();
-    wait_said(&lab, " was reached over ", 2);
+    wait_logged(&lab, " was reached over ", 2);
     lab.wait_advertised(OTHER);
     assert!(!lab.routes.has(WEB));
 }
 
-/// Takes a minute: so often BIRD is asked.
+/// Takes a minute, because BIRD is queried once a minute.
 #[test]
-fn a_bird_that_was_started_with_an_old_file_is_brought_in_line() {
+fn a_bird_that_was_started_with_an_old_list_is_corrected() {
     let mut lab = lab_with(|_| ());
     lab.start_daemon();
-    wait_said(&lab, "BIRD holds the list already, it is not reconfigured", 1);
-    // The list of long ago, restored with the rest of a directory, and put right again after BIRD was started.
+    wait_logged(&lab, "BIRD holds the list already, it is not reconfigured", 1);
+    // BIRD starts with an old list from a backup, and its configuration is then corrected.
     let good = fs::read_to_string(lab.file("host.conf")).unwrap();
     fs::write(lab.file("old.conf"), "define ACAST_PS_ADVERTISE = [ 10.189.200.255/32 ];\n").unwrap();
     fs::write(lab.file("host.conf"), good.replace("\"anycast-prefixes.conf\"", "\"old.conf\"")).unwrap();
@@ -89,7 +89,7 @@ fn a_bird_that_was_started_with_an_old_file_is_brought_in_line() {
     fs::write(lab.file("host.conf"), good).unwrap();
     lab.wait_advertised(WEB6);
     assert!(!lab.routes.has(WEB) && !lab.routes.has(OTHER));
-    wait_said(&lab, &format!("BIRD does not list {WEB}"), 1);
+    wait_logged(&lab, &format!("BIRD does not list {WEB}"), 1);
     lab.wait_advertised(WEB);
     lab.wait_advertised(OTHER);
 }
@@ -104,7 +104,7 @@ fn without_a_dummy_the_last_prefix_leaves_an_empty_list() {
     lab.wait_withdrawn(OTHER);
     let list = |lab: &Lab| fs::read_to_string(lab.list_path(0)).unwrap_or_default();
     lab.wait_until("the list to be empty", |lab| list(lab).ends_with("[ ];\n"));
-    wait_said(&lab, "reconfigured BIRD daemon", 1);
+    wait_logged(&lab, "reconfigured BIRD daemon", 1);
     lab.revive("web");
     lab.wait_advertised(WEB);
     assert!(lab.routes.has(WEB6));

@@ -1,4 +1,4 @@
-//! What `--status` shows of a daemon that runs, and of one that does not.
+//! `--status` with a running daemon and without one.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -11,71 +11,71 @@ const WEB: &str = "10.52.12.1/32";
 const DNS: &str = "10.52.12.2/32";
 const NTP: &str = "10.52.12.3/32";
 
-/// Three services that are advertised, with the daemon running.
+/// Three advertised services, and a running daemon.
 fn running(prepare: impl FnOnce(&mut Lab)) -> Lab {
     let services = [("web", WEB), ("dns", DNS), ("ntp", NTP)];
     let mut lab = Lab::advertising(services.map(|(name, prefix)| Service::new(name, prefix)));
     prepare(&mut lab);
     lab.start_daemon();
-    lab.wait_until("all to be well", |lab| lab.operate(&["-s"]).0 == Some(0));
+    lab.wait_until("exit code 0 of the status", |lab| lab.run_cli(&["-s"]).0 == Some(0));
     lab
 }
 
-/// The names in the table.
+/// The names of the services in the table.
 fn names(table: &str) -> Vec<&str> {
     let rows = table.lines().skip_while(|line| !line.starts_with("SERVICE")).skip(1);
     rows.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next()).collect()
 }
 
 #[test]
-fn what_is_down_comes_first_and_a_part_may_be_asked_for() {
+fn services_that_are_down_come_first_and_can_be_selected() {
     let lab = running(|_| ());
-    let (code, said) = lab.operate(&["-s", "web", "ntp"]);
-    assert_eq!((code, names(&said)), (Some(0), vec!["ntp", "web"]), "{said}");
-    let (code, said) = lab.operate(&["-s", "--down"]);
-    assert!(code == Some(0) && names(&said).is_empty() && said.contains("3 of 3 services up"), "{said}");
+    let (code, output) = lab.run_cli(&["-s", "web", "ntp"]);
+    assert_eq!((code, names(&output)), (Some(0), vec!["ntp", "web"]), "{output}");
+    let (code, output) = lab.run_cli(&["-s", "--down"]);
+    assert!(code == Some(0) && names(&output).is_empty() && output.contains("3 of 3 services up"), "{output}");
     lab.kill("web");
     lab.wait_withdrawn(WEB);
     let check = |arguments: &[&str], expected: &[&str]| {
-        let (code, said) = lab.operate(&[&["-s"], arguments].concat());
-        // Whatever is shown, the exit code is about all.
-        assert_eq!((code, names(&said)), (Some(1), expected.to_vec()), "{said}");
-        assert!(said.contains("2 of 3 services up"), "{said}");
-        assert!(said.lines().all(|line| line.starts_with("    ") || line.chars().count() <= 80), "{said}");
-        let (code, said) = lab.operate(&[&["-s", "--json"], arguments].concat());
-        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let (code, output) = lab.run_cli(&[&["-s"], arguments].concat());
+        // The exit code is about all services, not only those shown.
+        assert_eq!((code, names(&output)), (Some(1), expected.to_vec()), "{output}");
+        assert!(output.contains("2 of 3 services up"), "{output}");
+        assert!(output.lines().all(|line| line.starts_with("    ") || line.chars().count() <= 80), "{output}");
+        let (code, output) = lab.run_cli(&[&["-s", "--json"], arguments].concat());
+        let document: serde_json::Value = serde_json::from_str(&output).unwrap();
         let mut shown: Vec<&str> =
             document["services"].as_array().unwrap().iter().map(|service| service["name"].as_str().unwrap()).collect();
         let mut expected = expected.to_vec();
         shown.sort_unstable();
         expected.sort_unstable();
-        assert_eq!((code, shown), (Some(1), expected), "{said}");
+        assert_eq!((code, shown), (Some(1), expected), "{output}");
         assert_eq!((&document["summary"]["services"], &document["well"]), (&3.into(), &false.into()));
     };
     check(&[], &["web", "dns", "ntp"]);
     check(&["--down"], &["web"]);
     check(&["dns"], &["dns"]);
     check(&["dns", "--down"], &[]);
-    let (code, said) = lab.operate(&["-s", "dsn"]);
-    assert_eq!((code, &*said), (Some(1), "the running daemon has no service dsn; did you mean dns?\n"));
+    let (code, output) = lab.run_cli(&["-s", "dsn"]);
+    assert_eq!((code, &*output), (Some(1), "the running daemon has no service dsn; did you mean dns?\n"));
 }
 
 #[test]
-fn a_bird_that_was_only_asked_has_taken_no_reconfigure() {
+fn a_query_of_bird_does_not_count_as_a_reconfigure() {
     let lab = running(Lab::use_control_socket);
-    let said = lab.status();
-    let told = said.lines().find(|line| line.starts_with("    reconfigures: ")).unwrap();
-    assert!(told.starts_with("    reconfigures: 0 taken, 0 failed; BIRD confirmed the list "), "{said}");
+    let output = lab.status();
+    let line = output.lines().find(|line| line.starts_with("    reconfigures: ")).unwrap();
+    assert!(line.starts_with("    reconfigures: 0 taken, 0 failed; BIRD confirmed the list "), "{output}");
     lab.kill("web");
     lab.wait_withdrawn(WEB);
     lab.wait_until("a reconfigure that is counted", |lab| lab.status().contains("reconfigures: 1 taken (last "));
 }
 
 #[test]
-fn watching_goes_on_without_a_daemon_until_it_is_interrupted() {
+fn a_watch_continues_without_a_daemon_until_it_is_interrupted() {
     let mut lab = running(|_| ());
-    let mut watch = lab.start_operating(&["-s", "--watch"], "watch.log");
-    let mut documents = lab.start_operating(&["-s", "--watch", "--json"], "documents.log");
+    let mut watch = lab.start_cli(&["-s", "--watch"], "watch.log");
+    let mut documents = lab.start_cli(&["-s", "--watch", "--json"], "documents.log");
     let begins = "anycast-healthchecker 1.0.0 (pid ";
     let times = |lab: &Lab, log: &str, text: &str| lab.log(log).matches(text).count();
     let both = |lab: &Lab, table: &str, json: &str, more: [usize; 2]| {
@@ -102,7 +102,7 @@ fn watching_goes_on_without_a_daemon_until_it_is_interrupted() {
 }
 
 #[test]
-fn on_a_terminal_the_picture_is_redrawn_and_fits() {
+fn on_a_terminal_the_screen_is_redrawn_and_fits() {
     let lab = running(|_| ());
     let _watch = lab.start_on_terminal((60, 9), "-s --watch", "terminal.log");
     let home = "\u{1b}[H";

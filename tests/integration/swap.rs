@@ -1,4 +1,5 @@
-//! Swapping the Python program for ours and back: neither moves a route, either starts on what the other left.
+//! Swaps of the Python program for ours and back: no route moves, and each starts with the other's
+//! files.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::lab::Lab;
 const WEB: &str = "10.52.12.1/32";
 const WEB6: &str = "2001:db8:52::1/128";
 
-/// Both families, a history, and thresholds above one: what a site has that would notice.
+/// Both families, a history, and thresholds above one, like on a real site.
 fn lab() -> Lab {
     let slow = |service: Service| service.with("check_rise", "2").with("check_fail", "2");
     let mut lab = Lab::new([slow(Service::new("web", WEB)), slow(Service::new("web6", WEB6))]);
@@ -24,8 +25,8 @@ fn wait_checked(lab: &Lab) {
     lab.wait_runs("web6", 4);
 }
 
-/// One program takes over from the other, then has a change of its own.
-fn takes_over(lab: &mut Lab, from: &str, to: &str) {
+/// Replaces one program by the other, and checks that a change still works.
+fn replaces(lab: &mut Lab, from: &str, to: &str) {
     lab.start_this_daemon(from);
     lab.wait_advertised(WEB);
     lab.wait_advertised(WEB6);
@@ -43,20 +44,20 @@ fn takes_over(lab: &mut Lab, from: &str, to: &str) {
 }
 
 #[test]
-fn ours_takes_over_from_the_original_and_the_original_from_ours_without_a_route_moving() {
+fn swaps_between_the_original_and_ours_move_no_route() {
     let Some(original) = original() else { return };
     let ours = env!("CARGO_BIN_EXE_anycast-healthchecker");
     let original = original.to_str().unwrap();
-    takes_over(&mut lab(), original, ours);
-    takes_over(&mut lab(), ours, original);
+    replaces(&mut lab(), original, ours);
+    replaces(&mut lab(), ours, original);
 }
 
 #[test]
-fn ours_takes_over_a_list_that_the_original_left_without_a_route_moving() {
+fn ours_starts_with_files_of_a_killed_original_without_moving_a_route() {
     let mut lab = lab();
     lab.advertise(&[WEB, WEB6]);
     let mark = lab.routes.mark();
-    // What is left of an original that was killed: its pidfile, and a temporary file from before its rename.
+    // The pidfile, and a temporary file from before its rename.
     lab.touch("1795341934.116792");
     std::fs::write(lab.file("run/daemon.pid"), "4190000\n").unwrap();
     lab.start_daemon();
@@ -66,7 +67,7 @@ fn ours_takes_over_a_list_that_the_original_left_without_a_route_moving() {
     lab.wait_withdrawn(WEB);
 }
 
-/// The original: the one that `ORIGINAL` names, else installed once below the build directory.
+/// The original program: the one in `ORIGINAL`, or a copy installed once in the build directory.
 fn original() -> Option<&'static Path> {
     static ORIGINAL: OnceLock<Option<PathBuf>> = OnceLock::new();
     ORIGINAL
@@ -83,7 +84,7 @@ fn original() -> Option<&'static Path> {
         .as_deref()
 }
 
-/// Installs it into a virtual environment, unless it is there.
+/// Installs the original into a virtual environment, unless it is there.
 fn install(directory: &Path) -> Result<PathBuf, String> {
     let program = directory.join("bin/anycast-healthchecker");
     if program.exists() {
@@ -97,6 +98,6 @@ fn install(directory: &Path) -> Result<PathBuf, String> {
 
 fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let said = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.status.success().then_some(()).ok_or_else(said)
+    let message = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.status.success().then_some(()).ok_or_else(message)
 }

@@ -1,7 +1,7 @@
-//! What is done at once rather than at the next interval: a process that ends, a state about to change, a hook.
+//! Immediate actions: after the end of a watched process, at the fast interval, and by a hook.
 //!
-//! Where something is to be quick the interval is an hour, so that it can only have been quick. How quick it was is
-//! printed (`cargo test --test integration watch -- --nocapture`, `ROUNDS=30` for better figures) and judged by people.
+//! Where an action has to be immediate, the interval is an hour. The times are printed (`cargo test
+//! --test integration watch -- --nocapture`, `ROUNDS=30` for better statistics) and not checked.
 
 use std::time::{Duration, Instant};
 
@@ -14,27 +14,28 @@ use crate::lab::Lab;
 const WEB: &str = "10.52.12.1/32";
 const WEB6: &str = "2001:db8:52::1/128";
 
-/// So long after a reconfigure changes are no longer gathered. It is waited for to measure the first change of a quiet time.
-const QUIET: Duration = Duration::from_millis(100);
+/// The time after a reconfigure until changes are no longer coalesced, so that the next change is
+/// sent at once.
+const COALESCE_TIME: Duration = Duration::from_millis(100);
 
 fn rounds() -> usize {
     std::env::var("ROUNDS").map_or(3, |rounds| rounds.parse().unwrap())
 }
 
-/// A service that is checked once, and then only for a reason; its process is `sleep SECONDS`.
+/// A service that is checked once, and then only for a reason.
 fn rarely_checked(name: &'static str, prefix: &'static str) -> Service {
     Service::new(name, prefix).with("check_interval", "3600")
 }
 
-/// The same with a process, whose end its check sees and its pidfile makes known.
+/// The same with a process in a pidfile. The check fails if the process has ended.
 fn watched(name: &'static str, prefix: &'static str) -> Service {
     let pidfile = format!("{{lab}}/{name}.pid");
-    // A zombie, which it is until somebody reaps it, is dead.
+    // A zombie counts as dead.
     let check = format!("grep -q '^State:.[^Z]' /proc/$(cat {name}.pid)/status");
     rarely_checked(name, prefix).with("watch_pidfile", &pidfile).check(&check)
 }
 
-/// Starts its process, which can be told by the seconds it sleeps.
+/// Starts the process of a service: `sleep SECONDS`, by which it is found again.
 fn start(lab: &Lab, name: &str, seconds: &str) {
     let script = format!(
         "cd {}; sleep {seconds} </dev/null >/dev/null 2>&1 & echo $! >{}/{name}.pid",
@@ -44,11 +45,11 @@ fn start(lab: &Lab, name: &str, seconds: &str) {
     lab.on_host("/bin/sh", &["-c", &script]);
 }
 
-/// Kills it with -9, and says how long its route was seen at the router after that.
+/// Kills the process with SIGKILL. Returns the time until the router has lost the route.
 fn time_to_withdrawal(lab: &Lab, seconds: &str, prefix: &str) -> Duration {
     let pids = lab.processes(&format!("sleep {seconds}"));
     assert_eq!(pids.len(), 1, "{pids:?}");
-    std::thread::sleep(QUIET);
+    std::thread::sleep(COALESCE_TIME);
     let killed = Instant::now();
     kill(Pid::from_raw(pids[0]), Signal::SIGKILL).unwrap();
     lab.wait_withdrawn(prefix);
@@ -59,11 +60,11 @@ fn print_median(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let [least, median, most] = [times[0], times[times.len() / 2], times[times.len() - 1]].map(ms);
-    eprintln!("{what}: {median:.1} ms in the median of {}, {least:.1} to {most:.1} ms", times.len());
+    eprintln!("{what}: {median:.1} ms, median of {} runs, {least:.1} to {most:.1} ms", times.len());
 }
 
 #[test]
-fn a_service_killed_is_withdrawn_at_once() {
+fn a_service_whose_process_is_killed_is_withdrawn_at_once() {
     let slower = watched("web6", WEB6).with("check_fail", "3").with("check_fast_interval", "0.1");
     let mut lab = Lab::new([watched("web", WEB), slower]);
     start(&lab, "web", "7001");
@@ -86,7 +87,7 @@ fn a_service_killed_is_withdrawn_at_once() {
 }
 
 #[test]
-fn a_pidfile_of_no_use_does_no_harm() {
+fn a_useless_pidfile_does_no_harm() {
     let services = [("absent", "10.52.12.2/32"), ("foreign", "10.52.12.3/32"), ("stale", "10.52.12.4/32")];
     let service = |(name, prefix)| Service::new(name, prefix).with("watch_pidfile", &format!("{{lab}}/{name}.pid"));
     let prefixes = services.map(|(_, prefix)| prefix);
@@ -100,7 +101,7 @@ fn a_pidfile_of_no_use_does_no_harm() {
     }
     lab.routes.expect_none_moved(mark);
     let log = lab.log("daemon.log");
-    assert_eq!(log.matches("watch_pidfile is ignored").count(), 2, "each is said once");
+    assert_eq!(log.matches("watch_pidfile is ignored").count(), 2, "each is logged once");
     for (name, prefix) in services {
         lab.kill(name);
         lab.wait_withdrawn(prefix);
@@ -111,7 +112,7 @@ fn a_pidfile_of_no_use_does_no_harm() {
 }
 
 #[test]
-fn a_state_about_to_change_is_decided_at_the_fast_interval() {
+fn the_fast_interval_decides_about_a_failing_service() {
     let service = rarely_checked("web", WEB).with("check_fail", "3").with("check_fast_interval", "0.2");
     let mut lab = Lab::new([service]);
     lab.start_daemon();
@@ -120,11 +121,11 @@ fn a_state_about_to_change_is_decided_at_the_fast_interval() {
         lab.wait_advertised(WEB);
         let runs = lab.runs("web");
         lab.kill("web");
-        std::thread::sleep(QUIET);
-        let asked = Instant::now();
+        std::thread::sleep(COALESCE_TIME);
+        let start = Instant::now();
         lab.signal(Signal::SIGURG);
         lab.wait_withdrawn(WEB);
-        times.push(lab.routes.last_moved(WEB).unwrap() - asked);
+        times.push(lab.routes.last_moved(WEB).unwrap() - start);
         assert_eq!(lab.runs("web"), runs + 3, "checks");
         lab.revive("web");
         lab.signal(Signal::SIGURG);
@@ -133,7 +134,7 @@ fn a_state_about_to_change_is_decided_at_the_fast_interval() {
 }
 
 #[test]
-fn a_hook_that_hangs_delays_no_route_and_ends_with_the_daemon() {
+fn a_hook_that_hangs_delays_no_route_and_is_killed_with_the_daemon() {
     let hook = "/bin/sh {lab}/hook";
     let service = Service::new("web", WEB).with("state_change_cmd", hook).with("state_change_cmd_timeout", "900");
     let mut lab = Lab::new([service]);
@@ -148,7 +149,7 @@ fn a_hook_that_hangs_delays_no_route_and_ends_with_the_daemon() {
         lab.wait_advertised(WEB);
     }
     assert_eq!(lab.log("hooked"), format!("web unknown up {WEB}\n"));
-    // Let go of, it runs for the last change, and hangs again.
+    // Once it is killed, the hook runs for the last change and hangs again.
     kill(Pid::from_raw(lab.processes("sleep 7003")[0]), Signal::SIGKILL).unwrap();
     lab.wait_until("the hook for the last change", |lab| {
         lab.log("hooked") == format!("web unknown up {WEB}\nweb down up {WEB}\n")

@@ -1,6 +1,8 @@
-//! A control socket where the reconfigure script of a run takes the place of BIRD.
+//! A control socket that answers in the place of BIRD, with the help of the run's reconfigure
+//! script.
 //!
-//! Promises: answers as BIRD 2.0 does to what the daemon asks: whether it is busy, to reconfigure, what it holds.
+//! Guarantees: it answers the daemon's requests like BIRD 2.0: the status, `configure`, and queries
+//! of the list.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,17 +14,17 @@ use std::sync::Arc;
 
 use crate::lab::prefixes_in;
 
-/// The socket's name in the directory of a run.
+/// The name of the socket in the directory of a run.
 pub(crate) const SOCKET: &str = "bird.ctl";
 
-/// It answers as long as this lives.
+/// Answers until it is dropped.
 pub(crate) struct FakeBird {
     directory: PathBuf,
     ends: Arc<AtomicBool>,
 }
 
 impl FakeBird {
-    /// For the run in this directory.
+    /// Starts to answer for the run in this directory.
     pub(crate) fn start(directory: &Path) -> FakeBird {
         let listener = UnixListener::bind(directory.join(SOCKET)).unwrap();
         let bird = FakeBird { directory: directory.to_path_buf(), ends: Arc::default() };
@@ -30,7 +32,7 @@ impl FakeBird {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok).take_while(|_| !ended.load(Ordering::SeqCst)) {
                 let directory = directory.clone();
-                std::thread::spawn(move || talk(&directory, stream));
+                std::thread::spawn(move || serve(&directory, stream));
             }
         });
         bird
@@ -40,13 +42,13 @@ impl FakeBird {
 impl Drop for FakeBird {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::SeqCst);
-        // This wakes the one who listens; where it fails, nobody does.
+        // Wakes the listener, which may already have ended.
         let _ = UnixStream::connect(self.directory.join(SOCKET));
     }
 }
 
-/// One connection, until the other side hangs up.
-fn talk(directory: &Path, stream: UnixStream) {
+/// Serves one connection until the client closes it.
+fn serve(directory: &Path, stream: UnixStream) {
     let mut answers = stream.try_clone().unwrap();
     let greeting = "0001 BIRD 2.0.12 ready.\n".to_string();
     let requests = BufReader::new(stream).lines().map_while(Result::ok);
@@ -62,7 +64,7 @@ fn answer(directory: &Path, request: &str) -> String {
         None if request == "configure" => {
             let mut script = Command::new("/bin/sh");
             script.arg(directory.join("birdc")).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-            // What it prints is for those who run it as the command.
+            // The output matters only if the daemon runs the script as its command.
             let is_taken = script.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
             let result =
                 if is_taken.is_ok_and(|status| status.success()) { "0003 Reconfigured" } else { "8002 refused" };
@@ -73,8 +75,8 @@ fn answer(directory: &Path, request: &str) -> String {
             let Ok(taken) = fs::read_to_string(directory.join("taken")) else {
                 return "9001 syntax error, unexpected CF_SYM_UNDEFINED\n".to_string();
             };
-            let mut told = fs::OpenOptions::new().append(true).open(directory.join("told")).unwrap();
-            told.write_all(b".").unwrap();
+            let mut log = fs::OpenOptions::new().append(true).open(directory.join("reconfigures")).unwrap();
+            log.write_all(b".").unwrap();
             let taken = prefixes_in(&taken);
             let is_true = match question.split_once("=[") {
                 Some((_, list)) => prefixes_in(list) == taken,

@@ -1,8 +1,9 @@
-//! One run of the daemon with a fault: start, one service down, one up, stop; and what must be true throughout.
+//! One run of the daemon with a fault: it starts, one service dies, another one comes up, and it
+//! stops.
 //!
-//! BIRD is a script: it has the real `bird -p` judge the file, and keeps the list that it took. So a run takes a second,
-//! and each file that BIRD was ever told of has been judged. Where the daemon speaks to BIRD's control socket, a
-//! [`FakeBird`] runs that script.
+//! A script takes the place of BIRD. It lets the real `bird -p` check the file, and keeps each
+//! accepted list, so that a run takes a second and each list is checked. With a control socket, a
+//! [`FakeBird`] runs the script.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,103 +18,104 @@ use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
 use super::fake_bird::{self, FakeBird};
-use super::tracer::{trace, Deed, Fault, Seen};
+use super::tracer::{trace, Fault, FaultAction, Trace};
 use crate::lab::namespaces::{Namespaces, Running};
 use crate::lab::{logged, prefixes_in};
 
-/// The limit of every wait: only a wait that would never end gets there.
-const LIMIT: Duration = Duration::from_secs(30);
-/// Advertised at the start and alive throughout: no fault may ever take it out of what BIRD has.
+/// The timeout of every wait. Only a wait for something that never happens reaches it.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Advertised and alive throughout. No fault may remove it from BIRD's list.
 const STAYS: &str = "10.52.12.1/32";
-/// Advertised at the start, and then dies.
+/// Advertised at the start, dies during the run.
 const DIES: &str = "10.52.12.2/32";
-/// Dead at the start, and then comes.
+/// Dead at the start, comes up during the run.
 const COMES: &str = "10.52.12.3/32";
 const DUMMY: &str = "10.189.200.255/32";
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
-    /// The call was not made this time.
+    /// The run did not make the call.
     NotReached,
-    /// The daemon went on, and all came right.
-    WentOn,
-    /// It did not start, with exit code 1 and this reason; the next start was a good one.
+    /// The daemon continued, and the routes were right.
+    Continued,
+    /// The daemon did not start and exited with code 1 and this message. The next start succeeded.
     Refused(String),
-    /// It was killed; the next start was a good one.
+    /// The daemon was killed. The next start succeeded.
     Killed,
-    /// It did what it must not.
+    /// The daemon violated a guarantee.
     Broken(String),
 }
 
-/// How BIRD is told.
+/// How BIRD is reconfigured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     Command,
     Socket,
 }
 
-/// A place for runs, one at a time.
-pub(crate) struct Place {
+/// An environment for runs, one at a time.
+pub(crate) struct Sandbox {
     namespaces: Namespaces,
-    way: Way,
+    transport: Transport,
 }
 
-impl Place {
-    pub(crate) fn new(way: Way) -> Place {
-        let place = Place { namespaces: Namespaces::new(), way };
+impl Sandbox {
+    pub(crate) fn new(transport: Transport) -> Sandbox {
+        let sandbox = Sandbox { namespaces: Namespaces::new(), transport };
         for prefix in [STAYS, DIES, COMES] {
-            let mut ip = place.namespaces.host("ip");
+            let mut ip = sandbox.namespaces.host("ip");
             crate::lab::output(ip.args(["address", "add", prefix, "dev", "lo"]));
         }
-        place
+        sandbox
     }
 
-    /// One run with this fault.
-    pub(crate) fn run(&self, fault: Option<&Fault>) -> (Outcome, Seen) {
+    /// Runs the daemon once with this fault.
+    pub(crate) fn run(&self, fault: Option<&Fault>) -> (Outcome, Trace) {
         let mut run = Run::prepare(self);
         let traced = run.start(true, fault);
-        let played = run.play(true);
+        let result = run.exercise(true);
         let end = run.end.take();
         run.daemon = None;
-        let seen = traced.unwrap().join().unwrap();
-        let killed = fault.is_some_and(|fault| fault.deed == Deed::Kill) && seen.hit.is_some();
+        let trace = traced.unwrap().join().unwrap();
+        let killed = fault.is_some_and(|fault| fault.action == FaultAction::Kill) && trace.hit.is_some();
         let removing = fault.is_some_and(|fault| fault.call == "unlink");
-        let outcome = match (played, end) {
+        let outcome = match (result, end) {
             (Err(why), None) => Err(why),
-            (_, Some(None)) if killed => run.after_kill().and_then(|()| run.again(Outcome::Killed, true)),
+            (_, Some(None)) if killed => run.expect_whole_files().and_then(|()| run.restart(Outcome::Killed, true)),
             (Err(_), Some(Some(1))) => match run.reason() {
-                why if why.is_empty() => Err("it ended without a word".to_string()),
-                why => run.again(Outcome::Refused(why), true),
+                why if why.is_empty() => Err("it ended without a message".to_string()),
+                why => run.restart(Outcome::Refused(why), true),
             },
-            (Ok(()), Some(Some(0))) => run.again(Outcome::WentOn, removing),
-            (played, end) => Err(format!("it ended with {end:?} ({played:?}): {}", run.reason())),
+            (Ok(()), Some(Some(0))) => run.restart(Outcome::Continued, removing),
+            (result, end) => Err(format!("it ended with {end:?} ({result:?}): {}", run.reason())),
         };
-        let outcome = outcome.and_then(|outcome| run.bird_was_content().map(|()| outcome));
+        let outcome = outcome.and_then(|outcome| run.expect_accepted_lists().map(|()| outcome));
         let outcome = match outcome {
-            Err(why) => Outcome::Broken(format!("{why}\n{}", run.story(&seen))),
-            Ok(_) if fault.is_some() && seen.hit.is_none() => Outcome::NotReached,
+            Err(why) => Outcome::Broken(format!("{why}\n{}", run.report(&trace))),
+            Ok(_) if fault.is_some() && trace.hit.is_none() => Outcome::NotReached,
             Ok(outcome) => outcome,
         };
-        (outcome, seen)
+        (outcome, trace)
     }
 }
 
 struct Run<'p> {
-    place: &'p Place,
+    sandbox: &'p Sandbox,
     daemon: Option<Running>,
-    /// The exit code of the last daemon, nothing where a signal ended it; once it has ended.
+    /// The exit code of the last daemon, once it has ended. The inner `None` means that a signal
+    /// killed it.
     end: Option<Option<i32>>,
-    /// What answers on the control socket, where there is one.
+    /// Answers on the control socket, if it is used.
     _bird: Option<FakeBird>,
     directory: tempfile::TempDir,
 }
 
 impl Run<'_> {
-    fn prepare(place: &Place) -> Run<'_> {
+    fn prepare(sandbox: &Sandbox) -> Run<'_> {
         let directory = tempfile::Builder::new().prefix("ahc-").tempdir().unwrap();
-        let bird = (place.way == Way::Socket).then(|| FakeBird::start(directory.path()));
-        let run = Run { place, daemon: None, end: None, _bird: bird, directory };
+        let bird = (sandbox.transport == Transport::Socket).then(|| FakeBird::start(directory.path()));
+        let run = Run { sandbox, daemon: None, end: None, _bird: bird, directory };
         for name in ["alive", "run", "log", "metrics", "services.d"] {
             fs::create_dir(run.file(name)).unwrap();
         }
@@ -130,9 +132,9 @@ impl Run<'_> {
                 at("log/daemon.log"),
                 at("log/stderr.log"),
                 at("metrics"),
-                match place.way {
-                    Way::Command => String::new(),
-                    Way::Socket => format!("bird_control_socket = {}", at(fake_bird::SOCKET)),
+                match sandbox.transport {
+                    Transport::Command => String::new(),
+                    Transport::Socket => format!("bird_control_socket = {}", at(fake_bird::SOCKET)),
                 }
             ),
         )
@@ -149,15 +151,16 @@ impl Run<'_> {
                     as 64814; ipv4 { import none; export where net ~ ACAST_PS_ADVERTISE; }; }\n";
         let bird = format!("router id 192.0.2.1;\ninclude \"anycast-prefixes.conf\";\n{uses}");
         fs::write(run.file("bird.conf"), bird).unwrap();
-        // What it looks at and what it takes must be the same, or a later write would be taken for this one.
+        // The script checks and keeps the same copy, because the daemon may write the file again
+        // meanwhile.
         let birdc = format!(
-            "cd {}\ncp anycast-prefixes.conf looked-at.conf\necho 'BIRD 2.0.12 ready.'\n\
-             echo 'Reading configuration from bird.conf'\nif bird -p -c looked.conf; then cat looked-at.conf >> took.all\n\
-             mv looked-at.conf taken\nprintf . >> told\necho Reconfigured\n\
-             else cat looked-at.conf >> refused; exit 1; fi\n",
+            "cd {}\ncp anycast-prefixes.conf checked.conf\necho 'BIRD 2.0.12 ready.'\n\
+             echo 'Reading configuration from bird.conf'\nif bird -p -c bird-checked.conf; then cat checked.conf >> taken.all\n\
+             mv checked.conf taken\nprintf . >> reconfigures\necho Reconfigured\n\
+             else cat checked.conf >> refused; exit 1; fi\n",
             run.directory.path().display()
         );
-        fs::write(run.file("looked.conf"), format!("router id 192.0.2.1;\ninclude \"looked-at.conf\";\n{uses}"))
+        fs::write(run.file("bird-checked.conf"), format!("router id 192.0.2.1;\ninclude \"checked.conf\";\n{uses}"))
             .unwrap();
         fs::write(run.file("birdc"), birdc).unwrap();
         let list = format!(
@@ -184,10 +187,11 @@ impl Run<'_> {
         }
     }
 
-    /// Starts the daemon, traced where that is wanted: a shell waits for the tracer before it becomes the daemon.
-    fn start(&mut self, traced: bool, fault: Option<&Fault>) -> Option<std::thread::JoinHandle<Seen>> {
+    /// Starts the daemon. If it is traced, a shell waits for the tracer before it becomes the
+    /// daemon.
+    fn start(&mut self, traced: bool, fault: Option<&Fault>) -> Option<std::thread::JoinHandle<Trace>> {
         let gate = self.file("gate");
-        let mut command = self.place.namespaces.host("/bin/sh");
+        let mut command = self.sandbox.namespaces.host("/bin/sh");
         command.args(["-c", "test -z \"$1\" || read -r go < \"$1\"; shift; exec \"$@\"", "sh"]);
         command.arg(if traced { gate.as_os_str() } else { Path::new("").as_os_str() });
         command.arg(env!("CARGO_BIN_EXE_anycast-healthchecker"));
@@ -196,7 +200,7 @@ impl Run<'_> {
             nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
         }
         self.end = None;
-        let daemon = self.place.namespaces.start(logged(&mut command, &self.file("output")).stdin(Stdio::null()));
+        let daemon = self.sandbox.namespaces.start(logged(&mut command, &self.file("output")).stdin(Stdio::null()));
         let tracer = traced.then(|| {
             let tracer = trace(daemon.pid(), fault.cloned());
             fs::write(&gate, "go\n").unwrap();
@@ -207,11 +211,12 @@ impl Run<'_> {
         tracer
     }
 
-    /// One service down, one up, stop. Where the daemon ends before, that is an error, and [`Run::end`] is set.
-    fn play(&mut self, asked: bool) -> Result<(), String> {
+    /// Kills one service, starts another one, and stops the daemon. Fails if the daemon ends
+    /// earlier, and sets [`Run::end`].
+    fn exercise(&mut self, uses_status: bool) -> Result<(), String> {
         self.wait_for(&[STAYS, DIES])?;
-        if asked {
-            self.ask();
+        if uses_status {
+            self.query_status();
         }
         self.set_alive("dies", false);
         self.wait_for(&[STAYS])?;
@@ -220,7 +225,7 @@ impl Run<'_> {
         self.stop()
     }
 
-    /// Waits until file and BIRD hold exactly these.
+    /// Waits until the file and BIRD hold exactly these prefixes.
     fn wait_for(&mut self, prefixes: &[&str]) -> Result<(), String> {
         let wanted: BTreeSet<String> = prefixes.iter().chain([&DUMMY]).map(|prefix| prefix.to_string()).collect();
         let (file, taken) = (self.file("anycast-prefixes.conf"), self.file("taken"));
@@ -229,24 +234,24 @@ impl Run<'_> {
     }
 
     fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + WAIT_TIMEOUT;
         loop {
             if condition() {
                 return Ok(());
             }
             if let Some(status) = self.daemon.as_mut().and_then(Running::exited) {
                 self.end = Some(status.code());
-                return Err(format!("it ended while this was waited for: {what}"));
+                return Err(format!("the daemon ended while the test waited for {what}"));
             }
             if Instant::now() > end {
-                return Err(format!("waited {LIMIT:?} in vain for {what}"));
+                return Err(format!("timeout after {WAIT_TIMEOUT:?}: waited for {what}"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Asks on the status socket, so that it is used; whether that works is not the question here.
-    fn ask(&self) {
+    /// Uses the status socket once, whatever the result.
+    fn query_status(&self) {
         let sockets = fs::read_dir(self.file("run")).unwrap().flatten();
         for socket in sockets.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket())) {
             if let Ok(mut stream) = UnixStream::connect(socket.path()) {
@@ -258,9 +263,9 @@ impl Run<'_> {
 
     fn stop(&mut self) -> Result<(), String> {
         let pid = Pid::from_raw(self.daemon.as_ref().unwrap().pid());
-        // It may have been killed just now.
+        // The daemon may have been killed meanwhile.
         let _ = kill(pid, Signal::SIGTERM);
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + WAIT_TIMEOUT;
         while Instant::now() < end {
             if let Some(status) = self.daemon.as_mut().and_then(Running::exited) {
                 self.end = Some(status.code());
@@ -271,27 +276,29 @@ impl Run<'_> {
         Err("it does not stop".to_string())
     }
 
-    /// Starts it again, without a fault: everything comes right, and nothing is left that is not meant to be.
+    /// Starts the daemon again without a fault. The routes must be right, and no unexpected file
+    /// may remain.
     ///
-    /// Only where removing failed may the first run have left anything.
-    fn again(&mut self, outcome: Outcome, may_litter: bool) -> Result<Outcome, String> {
-        if outcome == Outcome::WentOn {
+    /// The first run may leave files only if `may_litter`, which is for faults of `unlink`.
+    fn restart(&mut self, outcome: Outcome, may_litter: bool) -> Result<Outcome, String> {
+        if outcome == Outcome::Continued {
             match self.litter() {
                 none if none.is_empty() => return Ok(outcome),
                 litter if !may_litter => return Err(format!("left over: {litter:?}")),
                 _ => {}
             }
         }
-        let told = self.file("told");
-        let told = move || fs::metadata(&told).map_or(0, |told| told.len());
-        let before_start = told();
+        let reconfigures = self.file("reconfigures");
+        let reconfigures = move || fs::metadata(&reconfigures).map_or(0, |reconfigures| reconfigures.len());
+        let before_start = reconfigures();
         self.start(false, None);
         let before = if self.file("alive/dies").exists() { Some(DIES) } else { None };
         let comes = if self.file("alive/comes").exists() { Some(COMES) } else { None };
         let wanted: Vec<&str> = [STAYS].into_iter().chain(before).chain(comes).collect();
-        // It tells or asks BIRD at each start. Before that, a signal might find a program that does not know it yet.
-        let started = move || told() > before_start;
-        let played = self.wait_until("BIRD to be told", started).and_then(|()| self.wait_for(&wanted)).and_then(|()| {
+        // The daemon reconfigures or queries BIRD at each start. An earlier signal might reach a
+        // program without signal handlers.
+        let started = move || reconfigures() > before_start;
+        let result = self.wait_until("a reconfigure", started).and_then(|()| self.wait_for(&wanted)).and_then(|()| {
             if before.is_some() {
                 self.set_alive("dies", false);
             }
@@ -300,7 +307,7 @@ impl Run<'_> {
             }
             self.wait_for(&[STAYS, COMES])
         });
-        played.and_then(|()| self.stop()).map_err(|why| format!("at the next start: {why}"))?;
+        result.and_then(|()| self.stop()).map_err(|why| format!("at the next start: {why}"))?;
         if self.end != Some(Some(0)) {
             return Err(format!("at the next start: it ended with {:?}: {}", self.end, self.reason()));
         }
@@ -310,8 +317,8 @@ impl Run<'_> {
         }
     }
 
-    /// Files that should not be there after a stop. The status socket may be: a stop does not wait for a thread that gets
-    /// no time in which to remove it, and the next start takes it for a stale one.
+    /// Files that must not exist after a stop. The status socket may remain, because a stop does
+    /// not wait for its thread, and the next start replaces a stale socket.
     fn litter(&self) -> Vec<String> {
         let names = |directory: &str| -> Vec<String> {
             let entries = fs::read_dir(self.file(directory)).into_iter().flatten().flatten();
@@ -328,12 +335,12 @@ impl Run<'_> {
         litter
     }
 
-    /// Every file is whole, where the daemon was killed in the middle of something.
-    fn after_kill(&self) -> Result<(), String> {
+    /// Expects that no file is torn after the daemon was killed.
+    fn expect_whole_files(&self) -> Result<(), String> {
         let read = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let list = read(self.file("anycast-prefixes.conf"));
         let checked =
-            self.place.namespaces.host("bird").arg("-p").arg("-c").arg(self.file("bird.conf")).output().unwrap();
+            self.sandbox.namespaces.host("bird").arg("-p").arg("-c").arg(self.file("bird.conf")).output().unwrap();
         if !checked.status.success() {
             return Err(format!("BIRD does not accept what is left: {list}"));
         }
@@ -355,34 +362,34 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whatever BIRD was told of, it accepted, and the service that lives was in it.
-    fn bird_was_content(&self) -> Result<(), String> {
+    /// Expects that BIRD accepted every list, and that each contained the live service.
+    fn expect_accepted_lists(&self) -> Result<(), String> {
         if let Ok(refused) = fs::read_to_string(self.file("refused")) {
             return Err(format!("BIRD refused a list: {refused}"));
         }
-        let all = fs::read_to_string(self.file("took.all")).unwrap_or_default();
+        let all = fs::read_to_string(self.file("taken.all")).unwrap_or_default();
         match all.split("define ").skip(1).find(|list| !list.contains(STAYS)) {
             Some(list) => Err(format!("BIRD took a list without the living service: {list}")),
             None => Ok(()),
         }
     }
 
-    /// Why it ended, in its own words.
+    /// The daemon's own message about its end.
     fn reason(&self) -> String {
         let text = |name: &str| String::from_utf8_lossy(&fs::read(self.file(name)).unwrap_or_default()).into_owned();
-        let said = text("output") + &text("log/stderr.log");
+        let output = text("output") + &text("log/stderr.log");
         let critical =
             text("log/daemon.log").lines().filter(|line| line.contains("CRITICAL")).map(String::from).next_back();
-        let said = said.lines().last().map(String::from).or(critical).unwrap_or_default();
-        said.replace(&self.directory.path().display().to_string(), "DIR")
+        let output = output.lines().last().map(String::from).or(critical).unwrap_or_default();
+        output.replace(&self.directory.path().display().to_string(), "DIR")
     }
 
-    /// For a failing test.
-    fn story(&self, seen: &Seen) -> String {
+    /// Logs and lists, for a failing test.
+    fn report(&self, trace: &Trace) -> String {
         let text = |name: &str| String::from_utf8_lossy(&fs::read(self.file(name)).unwrap_or_default()).into_owned();
         format!(
             "hit: {:?}\noutput: {}{}\nlist: {}\ntaken: {}\nlog: {}",
-            seen.hit,
+            trace.hit,
             text("output"),
             text("log/stderr.log"),
             text("anycast-prefixes.conf"),

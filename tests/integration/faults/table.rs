@@ -1,15 +1,16 @@
-//! Which errors Linux can return from which call: what the faults are made of.
+//! The errors that Linux can return from each system call. They are the faults to inject.
 //!
-//! Left out: errors that tell of a bug of the caller (EBADF, EINVAL, EFAULT), and want of memory inside the process
-//! (`mmap`), where Rust's allocator ends every program. Writing to an eventfd and reading from a signalfd fail only with
-//! EAGAIN, and cannot at the places where the daemon does so. docs/fault-injection.md lists the pairs that cannot occur.
+//! Out of scope: errors caused by bugs of the caller (EBADF, EINVAL, EFAULT), and a lack of memory
+//! in the process (`mmap`), at which Rust's allocator aborts. Writes to an eventfd and reads from a
+//! signalfd fail only with EAGAIN, which cannot happen where the daemon uses them.
+//! docs/fault-injection.md lists the pairs that cannot occur.
 
 use nix::errno::Errno::{self, *};
 
-/// A call and the errors it may give.
+/// A call and its possible errors.
 pub(crate) type Row = (&'static str, &'static [Errno]);
 
-/// All that are injected.
+/// All faults to inject.
 pub(crate) const TABLE: &[Row] = &[
     ("open", &[EMFILE, ENFILE, ENOMEM, EACCES, EIO, EAGAIN, EINTR]),
     ("create", &[ENOSPC, EMFILE, ENFILE, ENOMEM, EACCES, EIO, EINTR]),
@@ -49,7 +50,7 @@ pub(crate) const TABLE: &[Row] = &[
     ("kill", &[EPERM]),
 ];
 
-/// Those that the daemon makes, or makes more often, where it speaks to BIRD over its control socket.
+/// Calls that the daemon makes only or more often if it uses BIRD's control socket.
 pub(crate) const BY_SOCKET: &[Row] = &[
     ("socket", &[EMFILE, ENFILE, ENOMEM, ENOBUFS, EACCES]),
     ("connect", &[EAGAIN, ENFILE, ENOMEM, EACCES, ECONNREFUSED, EINTR]),
@@ -58,7 +59,7 @@ pub(crate) const BY_SOCKET: &[Row] = &[
     ("poll", &[EINTR, ENOMEM]),
 ];
 
-/// Calls at which the daemon is killed: before each, as what it has done until then is what is left.
+/// Calls before which the daemon is killed.
 pub(crate) const DEADLY: &[&str] = &[
     "open",
     "create",
@@ -82,5 +83,5 @@ pub(crate) const DEADLY: &[&str] = &[
     "wait",
 ];
 
-/// Those of them, and more, that matter with the control socket.
+/// The same for calls that matter with BIRD's control socket.
 pub(crate) const DEADLY_BY_SOCKET: &[&str] = &["socket", "connect", "send", "receive", "poll"];

@@ -1,12 +1,12 @@
-//! Makes one system call of the daemon fail, or kills the daemon as it makes it.
+//! Makes one system call of the daemon fail, or kills the daemon before it.
 //!
-//! `strace -e inject=` counts the calls of each thread and of each child by themselves, so that "the second write" would
-//! be one in every check command, too. This counts the calls of all threads of the daemon together, and what a new
-//! process does until it has become another program.
+//! `strace -e inject=` counts the calls of each thread and each child separately, so that "the
+//! second write" would also be one in every check command. This tracer counts the calls of all
+//! threads of the daemon together, and those of a child before its exec.
 //!
-//! Promises: counts from the first line of the program, the loader's calls left out; a call that is made to fail is not
-//! carried out; the traced daemon ends with the tracer.
-//! Leaves out: machines other than x86-64, whose registers have other names.
+//! Guarantees: counting begins with the program's own first call, after the loader; a failed call
+//! is not carried out; the daemon ends with the tracer.
+//! Out of scope: machines other than x86-64, which have other registers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -20,15 +20,15 @@ use nix::sys::signal::{kill, Signal};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
-/// A call, with the kind of what it is done to where that matters: `write file`.
+/// A call. For some calls it includes the kind of file: `write file`.
 pub(crate) type Call = String;
 
-/// What happens instead of a call, or at it.
+/// What to do instead of a call, or before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// The call is not carried out and gives this error.
+pub(crate) enum FaultAction {
+    /// The call is not carried out and returns this error.
     Fail(Errno),
-    /// The daemon is killed just before it.
+    /// The daemon is killed before the call.
     Kill,
 }
 
@@ -38,22 +38,22 @@ pub(crate) struct Fault {
     pub(crate) call: Call,
     /// Counted from 1.
     pub(crate) nth: usize,
-    pub(crate) deed: Deed,
+    pub(crate) action: FaultAction,
 }
 
-/// What was seen in a run.
+/// The calls of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Trace {
     /// How often each call was made.
     pub(crate) counts: BTreeMap<Call, usize>,
-    /// Each call and what it was done to, in the order they were made.
-    pub(crate) story: Vec<String>,
-    /// What the fault hit, once it did: the thread, and the file or the argument.
+    /// Each call and its object, in order.
+    pub(crate) calls: Vec<String>,
+    /// The thread and the object of the faulty call, once it was made.
     pub(crate) hit: Option<String>,
 }
 
-/// Traces the process `pid`, which is about to become the daemon. It is traced when this returns.
-pub(crate) fn trace(pid: i32, fault: Option<Fault>) -> JoinHandle<Seen> {
+/// Traces the process `pid`, which is about to become the daemon. Returns once it is attached.
+pub(crate) fn trace(pid: i32, fault: Option<Fault>) -> JoinHandle<Trace> {
     let (attached, is_attached) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let main = Pid::from_raw(pid);
@@ -68,23 +68,23 @@ pub(crate) fn trace(pid: i32, fault: Option<Fault>) -> JoinHandle<Seen> {
         let mut tracer = Tracer {
             main,
             fault,
-            seen: Seen::default(),
+            trace: Trace::default(),
             stage: Stage::Other,
             children: HashSet::new(),
             threads: HashSet::from([main]),
             failing: HashMap::new(),
         };
         tracer.run();
-        tracer.seen
+        tracer.trace
     });
     is_attached.recv().unwrap();
     thread
 }
 
-/// What the traced process is by now.
+/// The stage of the traced process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Another program, which is about to become the daemon.
+    /// A shell that is about to become the daemon.
     Other,
     /// The daemon, being loaded.
     Loading,
@@ -95,17 +95,17 @@ enum Stage {
 struct Tracer {
     main: Pid,
     fault: Option<Fault>,
-    seen: Seen,
+    trace: Trace,
     stage: Stage,
     threads: HashSet<Pid>,
     children: HashSet<Pid>,
-    /// Threads within a call that is to fail.
+    /// Threads in a call that is to fail.
     failing: HashMap<Pid, Errno>,
 }
 
 impl Tracer {
     fn run(&mut self) {
-        // Only what this thread traces, and all of it.
+        // Waits for all tracees of this thread and no other processes.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         loop {
             match waitpid(None, Some(flags)) {
@@ -113,7 +113,7 @@ impl Tracer {
                 Err(Errno::EINTR) => {}
                 Err(why) => panic!("waiting for the traced daemon: {why}"),
                 Ok(WaitStatus::PtraceSyscall(pid)) => {
-                    // A thread that is being killed has no registers any more; its end is reported next.
+                    // A thread that is being killed has no registers. Its end is reported next.
                     let _ = self.call(pid);
                     let _ = ptrace::syscall(pid, None);
                 }
@@ -129,7 +129,7 @@ impl Tracer {
     fn event(&mut self, pid: Pid, event: i32) {
         if event == libc::PTRACE_EVENT_EXEC {
             if !self.is_ours(pid) {
-                // It is another program now.
+                // A child has become another program.
                 let _ = ptrace::detach(pid, None);
                 return;
             }
@@ -138,7 +138,7 @@ impl Tracer {
         let _ = ptrace::syscall(pid, None);
     }
 
-    /// Whether it is a thread of the daemon, and not a child on its way to another program.
+    /// Whether this is a thread of the daemon, rather than a child before its exec.
     fn is_ours(&mut self, pid: Pid) -> bool {
         if self.threads.contains(&pid) {
             return true;
@@ -161,7 +161,7 @@ impl Tracer {
         }
         let number = registers.orig_rax as i64;
         if self.stage == Stage::Loading && number == libc::SYS_poll {
-            // Rust's runtime begins by looking at stdin, stdout and stderr.
+            // Rust's runtime begins with a poll of stdin, stdout and stderr.
             self.stage = Stage::Running;
         }
         let ours = self.is_ours(pid);
@@ -169,18 +169,18 @@ impl Tracer {
             return Ok(());
         }
         let Some((call, object)) = name(pid, &registers) else { return Ok(()) };
-        let count = self.seen.counts.entry(call.clone()).or_default();
+        let count = self.trace.counts.entry(call.clone()).or_default();
         *count += 1;
-        self.seen.story.push(format!("{call} {object}"));
+        self.trace.calls.push(format!("{call} {object}"));
         let Some(fault) = self.fault.as_ref().filter(|fault| fault.call == call && fault.nth == *count) else {
             return Ok(());
         };
         let thread = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        self.seen.hit = Some(format!("{} of thread {} on {object}", call, thread.trim()));
-        match fault.deed {
-            Deed::Kill => kill(self.main, Signal::SIGKILL),
-            Deed::Fail(errno) => {
-                // No call has this number, so nothing is done.
+        self.trace.hit = Some(format!("{} of thread {} on {object}", call, thread.trim()));
+        match fault.action {
+            FaultAction::Kill => kill(self.main, Signal::SIGKILL),
+            FaultAction::Fail(errno) => {
+                // No call has this number, so the kernel does nothing.
                 registers.orig_rax = u64::MAX;
                 self.failing.insert(pid, errno);
                 ptrace::setregs(pid, registers)
@@ -189,7 +189,7 @@ impl Tracer {
     }
 }
 
-/// The name of a call that can be made to fail, and what it is done to.
+/// The name of a call that can be made to fail, and its object.
 fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> {
     let text = |address: u64| (text_at(pid, address), ());
     let descriptor = |number: u64| kind(pid, number as i32);
@@ -204,16 +204,16 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
             ("create".into(), text(registers.rdi).0 + exclusively(registers.rsi))
         }
         libc::SYS_open => ("open".into(), text(registers.rdi).0),
-        libc::SYS_read => of("read", descriptor(registers.rdi)),
-        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => of("write", descriptor(registers.rdi)),
-        libc::SYS_fsync | libc::SYS_fdatasync => of("fsync", descriptor(registers.rdi)),
-        libc::SYS_fchmod => of("fchmod", descriptor(registers.rdi)),
-        libc::SYS_ftruncate => of("ftruncate", descriptor(registers.rdi)),
-        libc::SYS_flock => of("flock", descriptor(registers.rdi)),
-        libc::SYS_getdents64 => of("getdents", descriptor(registers.rdi)),
+        libc::SYS_read => with_kind("read", descriptor(registers.rdi)),
+        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => with_kind("write", descriptor(registers.rdi)),
+        libc::SYS_fsync | libc::SYS_fdatasync => with_kind("fsync", descriptor(registers.rdi)),
+        libc::SYS_fchmod => with_kind("fchmod", descriptor(registers.rdi)),
+        libc::SYS_ftruncate => with_kind("ftruncate", descriptor(registers.rdi)),
+        libc::SYS_flock => with_kind("flock", descriptor(registers.rdi)),
+        libc::SYS_getdents64 => with_kind("getdents", descriptor(registers.rdi)),
         libc::SYS_statx | libc::SYS_newfstatat => ("stat".into(), text(registers.rsi).0),
         libc::SYS_stat | libc::SYS_lstat => ("stat".into(), text(registers.rdi).0),
-        libc::SYS_fstat => of("fstat", descriptor(registers.rdi)),
+        libc::SYS_fstat => with_kind("fstat", descriptor(registers.rdi)),
         libc::SYS_rename | libc::SYS_renameat | libc::SYS_renameat2 => ("rename".into(), text(registers.rdi).0),
         libc::SYS_unlink => ("unlink".into(), text(registers.rdi).0),
         libc::SYS_unlinkat => ("unlink".into(), text(registers.rsi).0),
@@ -234,14 +234,14 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
         libc::SYS_inotify_init1 => ("inotify_init".into(), String::new()),
         libc::SYS_inotify_add_watch => ("inotify_add_watch".into(), text(registers.rsi).0),
         libc::SYS_socket => ("socket".into(), format!("domain {}", registers.rdi)),
-        libc::SYS_bind => of("bind", descriptor(registers.rdi)),
-        libc::SYS_listen => of("listen", descriptor(registers.rdi)),
-        libc::SYS_connect => of("connect", descriptor(registers.rdi)),
-        libc::SYS_accept4 => of("accept", descriptor(registers.rdi)),
-        // One byte is what a caught signal sends to wake the main thread, within the thread that it came to.
+        libc::SYS_bind => with_kind("bind", descriptor(registers.rdi)),
+        libc::SYS_listen => with_kind("listen", descriptor(registers.rdi)),
+        libc::SYS_connect => with_kind("connect", descriptor(registers.rdi)),
+        libc::SYS_accept4 => with_kind("accept", descriptor(registers.rdi)),
+        // The signal handler sends one byte to wake the main thread.
         libc::SYS_sendto if registers.rdx == 1 => ("wake".into(), descriptor(registers.rdi).1),
-        libc::SYS_sendto | libc::SYS_sendmsg => of("send", descriptor(registers.rdi)),
-        libc::SYS_recvfrom | libc::SYS_recvmsg => of("receive", descriptor(registers.rdi)),
+        libc::SYS_sendto | libc::SYS_sendmsg => with_kind("send", descriptor(registers.rdi)),
+        libc::SYS_recvfrom | libc::SYS_recvmsg => with_kind("receive", descriptor(registers.rdi)),
         libc::SYS_wait4 | libc::SYS_waitid => ("wait".into(), String::new()),
         libc::SYS_kill => ("kill".into(), String::new()),
         _ => return None,
@@ -249,8 +249,8 @@ fn name(pid: Pid, registers: &libc::user_regs_struct) -> Option<(Call, String)> 
     Some((call, object))
 }
 
-/// A call on a descriptor, the kind of which matters where the errors depend on it.
-fn of(call: &str, (kind, object): (&str, String)) -> (Call, String) {
+/// A call on a descriptor. Its name includes the kind of file if the errors depend on it.
+fn with_kind(call: &str, (kind, object): (&str, String)) -> (Call, String) {
     match call {
         "read" | "write" => (format!("{call} {kind}"), object),
         _ => (call.into(), object),
@@ -276,7 +276,7 @@ fn kind(pid: Pid, descriptor: i32) -> (&'static str, String) {
     (kind, link)
 }
 
-/// A path in the daemon's memory, as far as it is of interest.
+/// A string in the daemon's memory, cut to a reasonable length.
 pub(crate) fn text_at(pid: Pid, address: u64) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < 256 && !bytes.contains(&0) {

@@ -1,6 +1,7 @@
-//! What a machine does to the daemon: limits of control groups, a stall, a file system that turns read-only.
+//! Limits of the machine: control groups, stalls, and read-only file systems.
 //!
-//! Leaves out: machines without control groups of version 1, where the tests that need them are skipped.
+//! Out of scope: machines without control groups of version 1, where the tests that need them are
+//! skipped.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,14 +12,15 @@ use std::time::Duration;
 use super::namespaces::all_processes;
 use super::Lab;
 
-/// A control group of one controller, for the daemon of one test. It ends with this, and so do its programs.
+/// A control group of one controller, for the daemon of one test. Dropping it also kills its load
+/// programs.
 pub(crate) struct ControlGroup {
     path: PathBuf,
     hogs: Vec<Child>,
 }
 
 impl ControlGroup {
-    /// Makes a group, or says that the test is skipped.
+    /// Creates a group, or reports that the test is skipped.
     pub(crate) fn new(controller: &str, lab: &Lab) -> Option<ControlGroup> {
         let root = PathBuf::from("/sys/fs/cgroup").join(controller);
         let path = root.join(lab.path().file_name().unwrap());
@@ -32,23 +34,24 @@ impl ControlGroup {
         made.ok().map(|()| ControlGroup { path, hogs: Vec::new() })
     }
 
-    /// Sets one of its limits.
+    /// Sets a limit of the group.
     pub(crate) fn set(&self, name: &str, value: &str) {
         fs::write(self.path.join(name), value).unwrap();
     }
 
-    /// Moves a process with all its threads here.
+    /// Moves a process with all its threads into the group.
     pub(crate) fn enter(&self, pid: i32) {
         self.set("cgroup.procs", &pid.to_string());
     }
 
-    /// Moves it back.
+    /// Moves a process back to the parent group.
     pub(crate) fn leave(&self, pid: i32) {
-        // It may have ended.
+        // The process may have ended.
         let _ = fs::write(self.path.parent().unwrap().join("cgroup.procs"), pid.to_string());
     }
 
-    /// Has two programs use up what the group may have of the processors, which is next to nothing.
+    /// Starts two programs that use up the group's processor time, which is limited to almost
+    /// nothing.
     pub(crate) fn starve(&mut self) {
         self.set("cpu.cfs_period_us", "1000000");
         self.set("cpu.cfs_quota_us", "1000");
@@ -61,12 +64,12 @@ impl ControlGroup {
         }
     }
 
-    /// Lets a process stand still, but for a moment now and then, for so long.
+    /// Stalls a process for this time, except for short moments.
     pub(crate) fn stall(&self, pid: i32, time: Duration) {
         self.enter(pid);
         std::thread::sleep(time);
         self.leave(pid);
-        // Its children came along and would stand still for ever.
+        // Children of the process are in the group, too, and would stay stalled.
         for process in fs::read_to_string(self.path.join("cgroup.procs")).unwrap().lines() {
             let process = process.parse().unwrap();
             if !self.hogs.iter().any(|hog| hog.id() as i32 == process) {
@@ -100,7 +103,7 @@ impl Lab {
         self.on_host("mount", &["-o", &options, &path]);
     }
 
-    /// The children of a process that have ended and that it has not reaped.
+    /// The number of children that have ended and that the process has not reaped.
     pub(crate) fn zombies(&self, parent: i32) -> usize {
         let is_zombie = |pid: i32| {
             let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -109,7 +112,7 @@ impl Lab {
         children(parent).filter(|pid| is_zombie(*pid)).count()
     }
 
-    /// The one child of a process, as soon as there is one.
+    /// Waits for a process to have a child. Returns its id.
     pub(crate) fn wait_child(&self, parent: i32) -> i32 {
         let mut child = None;
         self.wait_until(&format!("process {parent} to have a child"), |_| {

@@ -1,7 +1,7 @@
-//! The namespaces of one test: network of the host and of the router, mounts, processes.
+//! The namespaces of one test: the networks of host and router, mounts, and processes.
 //!
-//! Promises: needs no root where user namespaces may be used; a bash is process 1 in there and waits on a pipe from
-//! the test, so that all of it ends with the test, also where that is killed.
+//! Guarantees: root is not needed if user namespaces are allowed; process 1 is a bash that reads a
+//! pipe from the test, so that all processes end with the test, even if it is killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use std::time::Duration;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
-/// What process 1 does: sets up the network, says so, waits for the end of the test.
+/// The script of process 1: sets up the network, reports it, and waits for the end of the test.
 const INIT: &str = concat!(include_str!("../../../examples/two-birds/network"), "\necho ready\nread -r\n");
 
-/// Namespaces that live as long as this.
+/// Namespaces, which live until this is dropped.
 pub(crate) struct Namespaces {
     holder: Child,
 }
 
-/// A program that was started in there.
+/// A program started in the namespaces.
 pub(crate) struct Running {
-    /// `nsenter`, which waits for the program and ends as it does.
+    /// `nsenter`, which waits for the program and exits with its status.
     nsenter: Child,
     pid: Option<i32>,
 }
 
-/// A process in there. Ids are those of the tests' own namespace.
+/// A process in the namespaces. Ids are those outside of them.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
@@ -54,7 +54,7 @@ impl Namespaces {
         Namespaces { holder }
     }
 
-    /// A command on the host. Its working directory is `/`.
+    /// A command on the host, with working directory `/`.
     pub(crate) fn host(&self, program: &str) -> Command {
         let holder = self.holder.id();
         let mut command = Command::new("nsenter");
@@ -74,17 +74,16 @@ impl Namespaces {
         command
     }
 
-    /// Where a file of the host is to be found by the tests, which do not see what is mounted
-    /// there.
+    /// The path by which the tests reach a file of the host, including files on mounts.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         Path::new(&format!("/proc/{}/root", self.holder.id())).join(path.strip_prefix("/").unwrap())
     }
 
-    /// Starts a command of [`Namespaces::host`] or [`Namespaces::router`].
+    /// Starts a command from [`Namespaces::host`] or [`Namespaces::router`].
     pub(crate) fn start(&self, command: &mut Command) -> Running {
         let mut running = Running { nsenter: command.spawn().unwrap(), pid: None };
         let nsenter = running.nsenter.id() as i32;
-        // The program is the one child of nsenter, there as soon as it has forked.
+        // The program is the only child of nsenter, which forks it soon.
         while running.pid.is_none() && running.exited().is_none() {
             running.pid = all_processes().find(|process| process.parent == nsenter).map(|process| process.pid);
             std::thread::sleep(Duration::from_millis(1));
@@ -92,7 +91,7 @@ impl Namespaces {
         running
     }
 
-    /// All processes in there but process 1.
+    /// All processes in the namespaces except process 1.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let holder = self.holder.id();
         let namespace = |path: String| std::fs::read_link(path).ok();
@@ -106,9 +105,9 @@ impl Namespaces {
 
 impl Drop for Namespaces {
     fn drop(&mut self) {
-        // Process 1 sees the end of its input; with it the kernel ends all others.
+        // Process 1 reaches the end of its input, and the kernel then kills all others.
         drop(self.holder.stdin.take());
-        // Nothing is left to be done where this fails.
+        // A failure cannot be handled here.
         let _ = self.holder.wait();
     }
 }
@@ -119,7 +118,7 @@ impl Running {
         self.pid.unwrap()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the program.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
         if signal == Signal::SIGCONT {
@@ -127,19 +126,19 @@ impl Running {
         }
     }
 
-    /// `nsenter` stops where the program is stopped, and does not go on with it.
+    /// Continues `nsenter`, which stops together with the program but does not continue with it.
     fn wake_nsenter(&self) {
         // It may have ended.
         let _ = kill(Pid::from_raw(self.nsenter.id() as i32), Signal::SIGCONT);
     }
 
-    /// How it ended, once it has.
+    /// The exit status of the program, or `None` while it runs.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.nsenter.try_wait().unwrap()
     }
 
-    /// Whether it is still there, and no zombie. (Its command line tells neither: it is empty while it becomes another
-    /// program, too.)
+    /// Whether the program exists and is not a zombie. The command line is no evidence: it is also
+    /// empty during an exec.
     pub(crate) fn is_running(&self) -> bool {
         let state = |pid| {
             let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -148,7 +147,7 @@ impl Running {
         self.pid.and_then(state).is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
-    /// Its standard output, where that was piped.
+    /// The standard output of the program, which has to be piped.
     pub(crate) fn output(&mut self) -> impl BufRead {
         BufReader::new(self.nsenter.stdout.take().unwrap())
     }
@@ -157,7 +156,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let (Some(pid), None) = (self.pid, self.exited()) {
-            // It may end by itself meanwhile.
+            // The program may end by itself meanwhile.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             self.wake_nsenter();
         }
@@ -165,7 +164,7 @@ impl Drop for Running {
     }
 }
 
-/// All processes of the machine that can be seen.
+/// All visible processes of the machine.
 pub(crate) fn all_processes() -> impl Iterator<Item = Process> {
     std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;

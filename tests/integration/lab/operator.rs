@@ -1,4 +1,4 @@
-//! What an operator does to the lab's daemon: another configuration, a reload, scripts, a look at the status.
+//! Operations on the lab's daemon: configuration changes, reloads, scripts, and status queries.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,13 +10,9 @@ use super::service::Service;
 use super::{daemon_program, logged, Lab};
 
 impl Lab {
-    /// Leaves an option of the `[daemon]` section to its default, from the next start or reload on.
-    pub(crate) fn clear_option(&mut self, name: &str) {
-        self.options.retain(|(option, _)| option != name);
-    }
-
-    /// Serves IPv4 only and configures no reconfigure command: custom commands alone tell BIRD.
-    pub(crate) fn leave_bird_to_custom_commands(&mut self) {
+    /// Configures IPv4 only and no reconfigure command, so that only custom commands reconfigure
+    /// BIRD.
+    pub(crate) fn use_custom_commands_only(&mut self) {
         for option in ["bird_reconfigure_cmd", "bird6_reconfigure_cmd", "bird6_conf"] {
             self.clear_option(option);
         }
@@ -30,17 +26,17 @@ impl Lab {
         self.option("bird6_control_socket", &socket);
     }
 
-    /// Writes the section of a service, which is alive from then on. The next start or reload reads it.
-    pub(crate) fn define(&self, service: &Service) {
+    /// Writes the section of a service and makes its check pass. The next start or reload reads it.
+    pub(crate) fn add_service(&self, service: &Service) {
         service.write(self.path());
     }
 
-    /// Takes a service out of the configuration.
-    pub(crate) fn undefine(&self, service: &str) {
+    /// Removes a service from the configuration.
+    pub(crate) fn remove_service(&self, service: &str) {
         self.remove(&format!("services.d/{service}.conf"));
     }
 
-    /// Has the daemon read its configuration again, and waits until it uses the new one.
+    /// Reloads the configuration and waits until the daemon uses it.
     pub(crate) fn reload(&self) {
         self.write_options();
         let reloads = |lab: &Lab| lab.log("daemon.log").matches("the configuration is reloaded").count();
@@ -52,14 +48,15 @@ impl Lab {
         });
     }
 
-    /// Writes a script that can be run by its path, which is returned. As with [`Lab::script`], it runs in the lab's
-    /// directory and `$BIRDC` is the usual reconfigure command.
+    /// Writes an executable script and returns its path. Like [`Lab::script`], it runs in the lab's
+    /// directory, with the usual reconfigure command as `$BIRDC`.
     pub(crate) fn executable(&self, path: &str, script: &str) -> String {
         let text = format!("{path}.text");
         self.script(&text, script);
         let head = "#!/bin/bash\n".to_string() + &self.log(&text);
         fs::write(self.file(&text), head).unwrap();
-        // A copy: a program that was written here may still be open in what another test has just started.
+        // Copied by another process: the file written here may still be open in a child of another
+        // test, and such a file cannot be executed.
         let [text, program] = [&*text, path].map(|name| self.file(name).display().to_string());
         self.on_host("sh", &["-c", &format!("cp {text} {program} && chmod 755 {program}")]);
         program
@@ -70,7 +67,7 @@ impl Lab {
         self.start_daemon_by(&format!("{first}\nexec {} \"$@\"", daemon_program()));
     }
 
-    /// Starts the daemon by a script, which gets the daemon's arguments.
+    /// Starts the daemon with a script, which gets the daemon's arguments.
     pub(crate) fn start_daemon_by(&mut self, script: &str) {
         let wrapper = self.executable("start-daemon", script);
         self.start_this_daemon(&wrapper);
@@ -81,14 +78,15 @@ impl Lab {
         self.daemon.as_ref().unwrap().pid()
     }
 
-    /// Starts one more of the program, which writes to the file `log`.
-    pub(crate) fn start_operating(&self, arguments: &[&str], log: &str) -> Running {
+    /// Starts the program with these arguments, and writes its output to the file `log`.
+    pub(crate) fn start_cli(&self, arguments: &[&str], log: &str) -> Running {
         self.write_options();
         let mut command = self.command(&daemon_program());
         self.namespaces.start(logged(command.args(arguments), &self.file(log)))
     }
 
-    /// Starts the program on a terminal of this size; what it sends there is written to the file `log`.
+    /// Starts the program on a terminal of this size, and writes the terminal's output to the file
+    /// `log`.
     pub(crate) fn start_on_terminal(&self, (columns, rows): (u16, u16), arguments: &str, log: &str) -> Running {
         let [main, services, log] =
             ["daemon.conf", "services.d", log].map(|name| self.file(name).display().to_string());
@@ -99,31 +97,31 @@ impl Lab {
         self.namespaces.start(&mut command)
     }
 
-    /// What `--status` prints.
+    /// The output of `--status`.
     pub(crate) fn status(&self) -> String {
-        self.operate(&["--status"]).1
+        self.run_cli(&["--status"]).1
     }
 
-    /// The status as a document.
+    /// The status document.
     pub(crate) fn status_document(&self) -> serde_json::Value {
-        let (_, said) = self.operate(&["--status", "--json"]);
-        serde_json::from_str(&said).unwrap_or_else(|why| panic!("{why}: {said}"))
+        let (_, output) = self.run_cli(&["--status", "--json"]);
+        serde_json::from_str(&output).unwrap_or_else(|why| panic!("{why}: {output}"))
     }
 
-    /// What the status says of one service.
+    /// The part of the status document about one service.
     pub(crate) fn status_of(&self, service: &str) -> serde_json::Value {
         let document = self.status_document();
         let services = document["services"].as_array().unwrap();
         services.iter().find(|one| one["name"] == service).unwrap().clone()
     }
 
-    /// Waits until the status says that BIRD holds the lists.
+    /// Waits until the status reports that BIRD is in sync.
     pub(crate) fn wait_in_sync(&self) {
         self.wait_until("the status to say that BIRD is in sync", |lab| lab.status().contains("BIRD in sync"));
     }
 
-    /// Expects the route to leave before the check of another service was started `runs` times more: for what must not
-    /// be left to the verification of each minute.
+    /// Expects the route to leave before the check of another service has run `runs` more times,
+    /// and so before the periodic verification.
     pub(crate) fn expect_withdrawn_before(&self, prefix: &str, service: &str, runs: usize) {
         let last = self.runs(service) + runs;
         let what = format!("{prefix} to be withdrawn, or {runs} checks of {service}");
@@ -131,7 +129,7 @@ impl Lab {
         assert!(!self.routes.has(prefix), "{prefix} is still advertised after {runs} checks of {service}");
     }
 
-    /// Puts the list of a family behind a symbolic link to `target`.
+    /// Replaces the list of a family by a symbolic link to `target`.
     pub(crate) fn link_list(&self, family: usize, target: &str) {
         let (link, target) = (self.list_path(family), self.file(target));
         fs::create_dir_all(target.parent().unwrap()).unwrap();

@@ -1,6 +1,6 @@
-//! What the router makes of it all: its kernel's routes from BIRD, as they come and go.
+//! The router's view: the routes that its BIRD adds to the kernel and removes from it.
 //!
-//! Promises: nothing is polled and nothing missed, so that "no route moved" can be said of a whole test.
+//! Guarantees: events are recorded without polling, so that a test can state that no route moved.
 
 use std::io::BufRead;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::namespaces::{Namespaces, Running};
 use super::output;
 
-/// A route that nobody else uses, to learn whether the monitor listens.
+/// A route that nothing else uses. It shows that the monitor is running.
 const BEACON: &str = "198.51.100.1";
 
 /// One line of `ip monitor route`.
@@ -28,12 +28,12 @@ pub(crate) struct Routes {
     _monitor: Running,
 }
 
-/// A moment in the history of the routes.
+/// A point in the history of the routes.
 #[derive(Clone, Copy)]
 pub(crate) struct Mark(usize);
 
 impl Routes {
-    /// Starts to listen; listens when this returns.
+    /// Starts the monitor and returns when it reports routes.
     pub(crate) fn watch(namespaces: &Namespaces) -> Routes {
         let mut monitor = namespaces.start(
             namespaces.router("ip").args(["-o", "monitor", "route"]).stdin(Stdio::null()).stdout(Stdio::piped()),
@@ -58,39 +58,39 @@ impl Routes {
         events.iter().rev().find(|event| event.prefix == prefix).is_some_and(|event| event.comes)
     }
 
-    /// Whether it has none.
+    /// Whether the router has no routes.
     pub(crate) fn is_empty(&self) -> bool {
         let prefixes: Vec<String> = self.events.lock().unwrap().iter().map(|event| event.prefix.clone()).collect();
         !prefixes.iter().any(|prefix| self.has(prefix))
     }
 
-    /// Now.
+    /// The current point in the history.
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.events.lock().unwrap().len())
     }
 
-    /// Expects that since then no route came or went.
+    /// Expects that no route came or went since `mark`.
     #[track_caller]
     pub(crate) fn expect_none_moved(&self, mark: Mark) {
         let moved: Vec<Event> = self.events.lock().unwrap()[mark.0..].to_vec();
         assert!(moved.is_empty(), "routes moved: {moved:?}");
     }
 
-    /// Expects that since then this route neither came nor went.
+    /// Expects that this route neither came nor went since `mark`.
     #[track_caller]
-    pub(crate) fn expect_still(&self, prefix: &str, mark: Mark) {
+    pub(crate) fn expect_unmoved(&self, prefix: &str, mark: Mark) {
         let moved: Vec<Event> = self.events.lock().unwrap()[mark.0..].to_vec();
         assert!(!moved.iter().any(|event| event.prefix == prefix), "{prefix} moved: {moved:?}");
     }
 
-    /// When this route came or went the last time.
+    /// When this route last came or went.
     pub(crate) fn last_moved(&self, prefix: &str) -> Option<Instant> {
         let events = self.events.lock().unwrap();
         events.iter().rev().find(|event| event.prefix == prefix).map(|event| event.at)
     }
 
-    /// All that happened, a line each.
-    pub(crate) fn story(&self) -> String {
+    /// All events, one a line.
+    pub(crate) fn transcript(&self) -> String {
         let events = self.events.lock().unwrap();
         let line = |event: &Event| {
             let what = if event.comes { "+" } else { "-" };
@@ -101,9 +101,9 @@ impl Routes {
 
     fn wait_for_beacon(&self, namespaces: &Namespaces) {
         let beacon = format!("{BEACON}/32");
-        let end = Instant::now() + super::LIMIT;
+        let end = Instant::now() + super::WAIT_TIMEOUT;
         while !self.events.lock().unwrap().iter().any(|event| event.prefix == beacon && !event.comes) {
-            assert!(Instant::now() < end, "`ip monitor route` shows nothing");
+            assert!(Instant::now() < end, "`ip monitor route` reports nothing");
             for action in ["add", "del"] {
                 output(namespaces.router("ip").args(["route", action, BEACON, "dev", "lo", "proto", "bird"]));
             }
@@ -112,7 +112,7 @@ impl Routes {
     }
 }
 
-/// `10.52.12.1 via 192.0.2.1 dev uplink proto bird metric 32`, or the same after `Deleted`.
+/// Parses `10.52.12.1 via 192.0.2.1 dev uplink proto bird metric 32`, or the same after `Deleted`.
 fn event(line: &str) -> Option<Event> {
     if !line.contains("proto bird") {
         return None;

@@ -1,9 +1,10 @@
-//! A service of the lab: its section of the configuration, and the script that is its check.
+//! A service of the lab: its section in the configuration and its check script.
 
 use std::fs;
 use std::path::Path;
 
-/// A service that is alive while the file `alive/NAME` exists, checked five times a second, a single check deciding.
+/// A service that is alive while the file `alive/NAME` exists. It is checked five times a second,
+/// and each check decides.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) prefix: &'static str,
@@ -25,19 +26,20 @@ impl Service {
         Service { name, prefix, options, check: "test -e $ALIVE".into() }
     }
 
-    /// The same with one more option, or another value of it, `{lab}` standing for the lab's directory.
+    /// Sets an option. `{lab}` in the value stands for the lab's directory.
     pub(crate) fn with(mut self, option: &str, value: &str) -> Service {
         set(&mut self.options, option, value);
         self
     }
 
-    /// The same with another check: a shell script, run in the lab's directory, with `$ALIVE` for its file.
+    /// Sets the check: a shell script that runs in the lab's directory, with the service's file as
+    /// `$ALIVE`.
     pub(crate) fn check(mut self, script: &str) -> Service {
         self.check = script.into();
         self
     }
 
-    /// The same with a check that gives these results in turn, and the last one for ever.
+    /// Sets a check that exits with these codes in turn, and then always with the last one.
     pub(crate) fn results(self, codes: &[u8]) -> Service {
         let cases: String = codes.iter().enumerate().map(|(n, code)| format!("{} ) exit {code} ;;\n", n + 1)).collect();
         let last = codes.last().unwrap();
@@ -45,11 +47,11 @@ impl Service {
         self.check(&format!("case {runs} in\n{cases}* ) exit {last} ;;\nesac"))
     }
 
-    /// Writes its section and its check, and brings it to life.
+    /// Writes the section and the check, and makes the check pass.
     pub(crate) fn write(&self, lab: &Path) {
         let name = self.name;
         let check = lab.join("checks").join(name);
-        // Each run is a byte in a file, so that runs can be counted.
+        // Each run appends a byte to a file, so that runs can be counted.
         let script = format!("cd {}\nALIVE=alive/{name}\nprintf . >> runs/{name}\n{}\n", lab.display(), self.check);
         fs::write(&check, script).unwrap();
         fs::write(lab.join("alive").join(name), "").unwrap();
@@ -63,7 +65,7 @@ impl Service {
     }
 }
 
-/// Gives an option another value, or its first.
+/// Sets an option, replacing an earlier value.
 pub(crate) fn set(options: &mut Vec<(String, String)>, name: &str, value: &str) {
     options.retain(|(option, _)| option != name);
     options.push((name.into(), value.into()));

@@ -1,4 +1,5 @@
-//! Who configures BIRD, and when: one at a time, whoever sends it, and once more where BIRD 2.0 would sleep.
+//! Reconfigures of BIRD by custom commands and by the family's command: one at a time, and once
+//! more to wake BIRD 2.0.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -19,19 +20,19 @@ fn with_custom_command(name: &'static str, prefix: &'static str) -> Service {
     Service::new(name, prefix).with("custom_bird_reconfigure_cmd", &format!("{{lab}}/custom {name}"))
 }
 
-/// Two services with a custom command, two without, one of either family.
+/// Two services with a custom command and two without, one of them IPv6.
 fn services() -> [Service; 4] {
     [with_custom_command("a", A), with_custom_command("c", C), Service::new("b", B), Service::new("a6", A6)]
 }
 
-/// All services die, and all come back, at one moment.
+/// Kills or revives all services at the same time.
 fn all_change_at_once(lab: &Lab, round: usize) {
     let names = ["a", "c", "b", "a6"];
     match round % 2 {
         0 => names.iter().for_each(|name| lab.kill(name)),
         _ => names.iter().for_each(|name| lab.revive(name)),
     }
-    // Twice: a check that runs by then runs again after it.
+    // Sent twice, so that a check that is running runs again.
     lab.signal(Signal::SIGURG);
     lab.signal(Signal::SIGURG);
     for prefix in [A, B, C, A6] {
@@ -40,7 +41,7 @@ fn all_change_at_once(lab: &Lab, round: usize) {
 }
 
 #[test]
-fn two_configures_are_never_under_way_at_a_time_whether_custom_or_of_a_family() {
+fn two_reconfigures_never_run_at_the_same_time() {
     let mut lab = Lab::new(services());
     let script = "echo begin $1 >> order; $BIRDC; status=$?; sleep 0.05; echo end $1 >> order; exit $status";
     lab.executable("custom", script);
@@ -59,15 +60,15 @@ fn two_configures_are_never_under_way_at_a_time_whether_custom_or_of_a_family() 
     let lines: Vec<&str> = order.lines().collect();
     for pair in lines.chunks(2) {
         let names = [pair[0].strip_prefix("begin "), pair[1].strip_prefix("end ")];
-        assert!(names[0].is_some() && names[0] == names[1], "two at a time: {order}");
+        assert!(names[0].is_some() && names[0] == names[1], "two at the same time: {order}");
     }
     for name in ["a", "c", "family"] {
         assert!(order.contains(&format!("begin {name}")), "{name} was never run: {order}");
     }
 }
 
-/// A command that does what BIRD 3 does: it is busy for three seconds after each configure, and one that comes
-/// meanwhile ends it, which leaves the file `crashed`.
+/// A command that behaves like BIRD 3: it is busy for three seconds after each configure. Another
+/// configure in this time crashes it, which is recorded in the file `crashed`.
 const LIKE_BIRD_3: &str = "
     echo $1 >> sent
     mkdir under-way || echo $1 >> crashed
@@ -78,7 +79,7 @@ const LIKE_BIRD_3: &str = "
     printf 'BIRD 3.3.2 ready.\\nReading configuration from /etc/bird/bird.conf\\nReconfiguration in progress\\n'";
 
 #[test]
-fn nobody_configures_a_bird_3_that_a_custom_command_has_left_busy() {
+fn a_bird_3_that_a_custom_command_left_busy_is_not_configured() {
     let mut lab = Lab::new(services());
     lab.executable("custom", LIKE_BIRD_3);
     lab.reconfigure_script(&format!("set family; {LIKE_BIRD_3}"));
@@ -91,9 +92,9 @@ fn nobody_configures_a_bird_3_that_a_custom_command_has_left_busy() {
 }
 
 #[test]
-fn nobody_configures_a_bird_3_that_one_of_two_custom_commands_has_left_busy() {
+fn a_bird_3_that_another_custom_command_left_busy_is_not_configured() {
     let mut lab = Lab::new([with_custom_command("a", A), with_custom_command("c", C)]);
-    lab.leave_bird_to_custom_commands();
+    lab.use_custom_commands_only();
     lab.executable("custom", LIKE_BIRD_3);
     lab.start_daemon();
     [A, C].iter().for_each(|prefix| lab.wait_advertised(prefix));
@@ -105,8 +106,8 @@ fn nobody_configures_a_bird_3_that_one_of_two_custom_commands_has_left_busy() {
     assert!(!lab.file("crashed").exists(), "sent: {}crashed by: {}", lab.log("sent"), lab.log("crashed"));
 }
 
-/// A control socket in front of the host's BIRD. It says that it is BIRD 3.3.2, and busy while the file `busy` exists;
-/// what configures BIRD over it is written to the file `sent`. It answers as long as the lab lives.
+/// A control socket in front of the host's BIRD, until the lab is dropped. It claims to be BIRD
+/// 3.3.2, busy while the file `busy` exists, and records each configure in the file `sent`.
 fn start_busy_bird(lab: &Lab) -> PathBuf {
     let socket = lab.file("busy.ctl");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -114,14 +115,14 @@ fn start_busy_bird(lab: &Lab) -> PathBuf {
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok).take_while(|_| directory.exists()) {
             let directory = directory.clone();
-            // It ends with its client.
-            std::thread::spawn(move || talk(&directory, client));
+            // The thread ends with its client.
+            std::thread::spawn(move || serve(&directory, client));
         }
     });
     socket
 }
 
-fn talk(directory: &Path, client: UnixStream) -> Option<()> {
+fn serve(directory: &Path, client: UnixStream) -> Option<()> {
     let bird = UnixStream::connect(directory.join("host.ctl")).ok()?;
     let mut answers = client.try_clone().ok()?;
     let mut requests = bird.try_clone().ok()?;
@@ -147,7 +148,7 @@ fn talk(directory: &Path, client: UnixStream) -> Option<()> {
     Some(())
 }
 
-/// All lines of one answer of BIRD's: the last one has a blank after its number.
+/// Reads all lines of one answer. The last one has a blank after its code.
 fn read_answer(bird: &mut BufReader<UnixStream>) -> Option<String> {
     let mut answer = String::new();
     loop {
@@ -163,7 +164,8 @@ fn read_answer(bird: &mut BufReader<UnixStream>) -> Option<String> {
     }
 }
 
-/// A custom command of one service leaves BIRD busy; nothing is sent until BIRD says over its socket that it is idle.
+/// A custom command leaves BIRD busy. Nothing is sent until BIRD reports over its socket that it is
+/// idle.
 fn nothing_is_sent_until_bird_is_idle(says_busy: &str) {
     let mut lab = Lab::new(services());
     let socket = start_busy_bird(&lab).display().to_string();
@@ -183,12 +185,12 @@ fn nothing_is_sent_until_bird_is_idle(says_busy: &str) {
     lab.touch("gets-busy");
     lab.kill("a");
     lab.wait_until("BIRD to be busy", |lab| lab.file("busy").exists());
-    // First the other custom command, then the families.
+    // First a custom command, then the commands of both families.
     for services in [&["c"][..], &["b", "a6"]] {
         services.iter().for_each(|service| lab.kill(service));
         services.iter().for_each(|service| lab.wait_runs(service, 15));
         let sent = lab.log("sent");
-        assert_eq!(&sent[before.len()..], "a\n", "what was sent since BIRD is busy");
+        assert_eq!(&sent[before.len()..], "a\n", "something was sent to a busy BIRD");
     }
     lab.remove("gets-busy");
     lab.remove("busy");
@@ -198,20 +200,19 @@ fn nothing_is_sent_until_bird_is_idle(says_busy: &str) {
 }
 
 #[test]
-fn bird_is_asked_over_its_socket_whether_it_is_idle_after_a_custom_command_that_says_it_is_busy() {
+fn bird_is_queried_until_it_is_idle_after_a_custom_command_that_runs_birdc() {
     nothing_is_sent_until_bird_is_idle(
         "BIRD 3.3.2 ready.\\nReading configuration from /etc/bird/bird.conf\\nReconfiguration in progress\\n",
     );
 }
 
 #[test]
-fn bird_is_asked_over_its_socket_whether_it_is_idle_after_a_custom_command_that_speaks_to_the_socket() {
+fn bird_is_queried_until_it_is_idle_after_a_custom_command_that_uses_the_socket() {
     nothing_is_sent_until_bird_is_idle("0001 BIRD 3.3.2 ready.\\n0002-Reading\\n0004 Reconfiguration in progress\\n");
 }
 
-/// A slow custom command holds up the others for its time limit at most.
 #[test]
-fn a_custom_command_that_hangs_holds_up_no_other_one_for_longer_than_its_time_limit() {
+fn a_custom_command_that_hangs_delays_others_by_its_timeout_at_most() {
     let slow = with_custom_command("a", A).with("custom_bird_reconfigure_cmd_timeout", "1");
     let mut lab = Lab::new([slow, with_custom_command("c", C), Service::new("b", B)]);
     lab.executable("custom", "test -e hangs && test $1 = a && exec sleep 1008; exec $BIRDC");
@@ -231,8 +232,8 @@ fn a_custom_command_that_hangs_holds_up_no_other_one_for_longer_than_its_time_li
 
 const NAMES: [&str; 12] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11"];
 
-/// Twelve services beside 500 other routes, all up. The reconfigure command prints `answer` in place of what
-/// BIRD says.
+/// Twelve services beside 500 other routes, all up. If `answer` is given, the reconfigure command
+/// prints it instead of BIRD's output.
 fn lab_with_long_table(answer: Option<&str>) -> Lab {
     let service = |(n, name): (usize, &&'static str)| Service::new(name, format!("10.52.13.{n}/32").leak());
     let mut lab = Lab::new(NAMES.iter().enumerate().map(service));
@@ -250,8 +251,8 @@ fn lab_with_long_table(answer: Option<&str>) -> Lab {
     lab
 }
 
-/// Changes a service again and again, more than 3 s apart, which is when BIRD 2.0 looks by itself. Expects each change
-/// to run the reconfigure command so many times.
+/// Changes a service several times, at intervals above 3 s, after which BIRD 2.0 wakes by itself.
+/// Expects each change to run the reconfigure command `times` times.
 fn each_change_configures(lab: &Lab, times: usize) {
     for round in 0..4 {
         lab.wait_runs("s11", 17);
@@ -261,26 +262,26 @@ fn each_change_configures(lab: &Lab, times: usize) {
             _ => lab.revive("s3"),
         }
         lab.wait_until("the route to follow", |lab| lab.routes.has("10.52.13.3/32") == (round % 2 == 1));
-        // Whatever else the change brings has its time.
+        // Leaves time for further reconfigures.
         lab.wait_runs("s11", 5);
         assert_eq!(lab.runs("birdc") - before, times, "reconfigures of one change");
     }
 }
 
 #[test]
-fn the_bird_of_this_machine_is_woken_after_each_change_where_its_version_is_2_0() {
+fn an_installed_bird_2_0_is_woken_after_each_change() {
     let lab = lab_with_long_table(None);
     let is_2_0 = lab.birdc(&["show", "status"]).contains("BIRD 2.0.");
     each_change_configures(&lab, if is_2_0 { 2 } else { 1 });
 }
 
 #[test]
-fn a_bird_that_does_not_tell_its_version_is_woken_after_each_change() {
+fn a_bird_of_unknown_version_is_woken_after_each_change() {
     each_change_configures(&lab_with_long_table(Some("Reading configuration from x\\nReconfigured\\n")), 2);
 }
 
 #[test]
-fn a_bird_whose_version_is_2_19_or_3_is_never_woken() {
+fn bird_2_19_and_3_are_never_woken() {
     for version in ["2.19.2", "3.3.2"] {
         eprintln!("{version}");
         let answer = format!("BIRD {version} ready.\\nReading configuration from x\\nReconfigured\\n");

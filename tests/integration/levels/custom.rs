@@ -1,5 +1,5 @@
-//! A custom command owes BIRD what it was started for until it has succeeded; where it cannot be run, the family's
-//! command tells BIRD instead.
+//! Custom commands: each is run until it has succeeded. If it cannot be started, the family's
+//! command is run instead.
 
 use crate::lab::service::Service;
 use crate::lab::Lab;
@@ -11,11 +11,11 @@ fn with_custom_command(name: &'static str, prefix: &'static str) -> Service {
     Service::new(name, prefix).with("custom_bird_reconfigure_cmd", "{lab}/custom")
 }
 
-/// One service, advertised. Its custom command is the only way to BIRD; it fails while there is a file `broken`, and
-/// hangs while there is a file `hangs`.
+/// One advertised service, whose custom command is the only way to reconfigure BIRD. The command
+/// fails while the file `broken` exists, and hangs while the file `hangs` exists.
 fn lab_with_custom_commands_only() -> Lab {
     let mut lab = Lab::new([with_custom_command("a", A)]);
-    lab.leave_bird_to_custom_commands();
+    lab.use_custom_commands_only();
     lab.executable(
         "custom",
         "echo $1 >> custom.log
@@ -28,8 +28,8 @@ fn lab_with_custom_commands_only() -> Lab {
     lab
 }
 
-/// The service dies and its command cannot tell BIRD while there is this file.
-fn dies_untold(lab: &Lab, file: &str) {
+/// Kills the service. This file keeps its command from reconfiguring BIRD.
+fn dies_without_a_reconfigure(lab: &Lab, file: &str) {
     let runs = |lab: &Lab| lab.log("custom.log").matches("down").count();
     let before = runs(lab);
     lab.touch(file);
@@ -39,18 +39,18 @@ fn dies_untold(lab: &Lab, file: &str) {
     assert!(lab.routes.has(A));
 }
 
-/// Expects that the status does not claim what BIRD has not done.
+/// Expects that the status does not report BIRD in sync.
 #[track_caller]
 fn expect_not_in_sync(lab: &Lab) {
-    let (code, said) = lab.operate(&["--status"]);
-    assert_ne!(code, Some(0), "{said}");
-    assert!(!said.contains("BIRD in sync"), "{said}");
+    let (code, output) = lab.run_cli(&["--status"]);
+    assert_ne!(code, Some(0), "{output}");
+    assert!(!output.contains("BIRD in sync"), "{output}");
 }
 
 #[test]
-fn a_custom_command_that_failed_before_a_restart_is_run_again_until_it_succeeded() {
+fn a_custom_command_that_failed_before_a_restart_is_run_until_it_succeeds() {
     let mut lab = lab_with_custom_commands_only();
-    dies_untold(&lab, "broken");
+    dies_without_a_reconfigure(&lab, "broken");
     expect_not_in_sync(&lab);
     lab.stop_daemon();
     lab.start_daemon();
@@ -62,9 +62,9 @@ fn a_custom_command_that_failed_before_a_restart_is_run_again_until_it_succeeded
 }
 
 #[test]
-fn a_custom_command_that_works_again_after_a_restart_is_run_for_what_it_failed_to_tell() {
+fn a_custom_command_that_failed_before_a_restart_is_run_after_it() {
     let mut lab = lab_with_custom_commands_only();
-    dies_untold(&lab, "broken");
+    dies_without_a_reconfigure(&lab, "broken");
     lab.stop_daemon();
     lab.remove("broken");
     lab.start_daemon();
@@ -75,9 +75,9 @@ fn a_custom_command_that_works_again_after_a_restart_is_run_for_what_it_failed_t
 }
 
 #[test]
-fn a_custom_command_that_was_under_way_at_a_restart_is_run_again() {
+fn a_custom_command_that_ran_at_a_restart_is_run_again() {
     let mut lab = lab_with_custom_commands_only();
-    dies_untold(&lab, "hangs");
+    dies_without_a_reconfigure(&lab, "hangs");
     lab.stop_daemon();
     lab.remove("hangs");
     lab.start_daemon();
@@ -86,28 +86,28 @@ fn a_custom_command_that_was_under_way_at_a_restart_is_run_again() {
 }
 
 #[test]
-fn withdraw_all_withdraws_what_a_failed_custom_command_left_advertised() {
+fn withdraw_all_withdraws_a_route_that_a_failed_custom_command_left() {
     let mut lab = lab_with_custom_commands_only();
-    dies_untold(&lab, "broken");
+    dies_without_a_reconfigure(&lab, "broken");
     lab.stop_daemon();
     lab.remove("broken");
-    let (code, said) = lab.operate(&["--withdraw-all"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = lab.run_cli(&["--withdraw-all"]);
+    assert_eq!(code, Some(0), "{output}");
     lab.wait_withdrawn(A);
 }
 
 #[test]
-fn withdraw_all_says_so_where_the_custom_command_fails() {
+fn withdraw_all_reports_a_custom_command_that_fails() {
     let mut lab = lab_with_custom_commands_only();
     lab.stop_daemon();
     lab.touch("broken");
-    let (code, said) = lab.operate(&["--withdraw-all"]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, output) = lab.run_cli(&["--withdraw-all"]);
+    assert_eq!(code, Some(1), "{output}");
     assert!(lab.routes.has(A));
 }
 
 #[test]
-fn a_service_that_died_with_its_list_lost_while_the_daemon_was_down_is_withdrawn_by_its_custom_command() {
+fn a_custom_command_withdraws_a_service_that_died_while_its_list_was_lost() {
     let mut lab = lab_with_custom_commands_only();
     lab.stop_daemon();
     lab.kill("a");
@@ -117,7 +117,7 @@ fn a_service_that_died_with_its_list_lost_while_the_daemon_was_down_is_withdrawn
     lab.wait_in_sync();
 }
 
-/// Two services, both advertised; `a` has a custom command, the family has a good one.
+/// Two advertised services. `a` has a custom command, and the family's command works.
 fn lab_with_both() -> Lab {
     let mut lab = Lab::new([with_custom_command("a", A), Service::new("b", B)]);
     lab.executable("custom", "exec $BIRDC");
@@ -128,18 +128,18 @@ fn lab_with_both() -> Lab {
 }
 
 #[test]
-fn the_route_of_a_service_that_is_uninstalled_with_its_custom_command_leaves() {
+fn the_route_of_a_service_that_is_removed_with_its_custom_command_leaves() {
     let lab = lab_with_both();
     let mark = lab.routes.mark();
     lab.remove("custom");
-    lab.undefine("a");
+    lab.remove_service("a");
     lab.reload();
     lab.wait_withdrawn(A);
     lab.wait_in_sync();
-    lab.routes.expect_still(B, mark);
+    lab.routes.expect_unmoved(B, mark);
     lab.kill("b");
     lab.wait_withdrawn(B);
-    // Nothing is left that is tried again and again.
+    // Nothing is left to retry.
     lab.wait_in_sync();
     let tries = |lab: &Lab| lab.log("daemon.log").matches("custom command").count();
     let before = tries(&lab);
@@ -154,5 +154,5 @@ fn the_route_of_a_service_whose_custom_command_has_vanished_leaves() {
     lab.remove("custom");
     lab.kill("a");
     lab.wait_withdrawn(A);
-    lab.routes.expect_still(B, mark);
+    lab.routes.expect_unmoved(B, mark);
 }

@@ -1,6 +1,6 @@
-//! A slow disk: one thread of the daemon is held at the moment when it opens a file.
+//! Simulates a slow disk: holds one thread of the daemon at its open of a file.
 //!
-//! Leaves out: machines other than x86-64, whose registers have other names.
+//! Out of scope: machines other than x86-64, which have other registers.
 
 use std::fs;
 use std::path::Path;
@@ -14,13 +14,13 @@ use nix::unistd::Pid;
 use crate::faults::tracer::text_at;
 use crate::lab::Lab;
 
-/// A thread in the middle of opening a file. It goes on when this is dropped.
+/// A thread at its open of a file. It continues when this is dropped.
 pub(crate) struct HeldOpen {
     thread: Pid,
 }
 
 impl HeldOpen {
-    /// Waits until the thread that watches the drain files opens this one.
+    /// Waits until the drain watcher opens this file.
     pub(crate) fn by_drain_watcher(lab: &Lab, file: &Path) -> HeldOpen {
         let thread = thread_named(lab.daemon_pid(), "drain");
         ptrace::seize(thread, Options::PTRACE_O_TRACESYSGOOD).unwrap();

@@ -1,4 +1,5 @@
-//! A machine that stalls, a container in which the daemon is process 1, limits, addresses that go.
+//! Machines that stall, containers in which the daemon is process 1, resource limits, and addresses
+//! that vanish.
 
 use std::fs;
 use std::time::Duration;
@@ -32,7 +33,7 @@ fn no_healthy_route_moves_when_the_machine_stalls() {
     for trial in 0..6 {
         lab.wait_runs(&last, 1);
         if trial % 2 == 0 {
-            // From just before the next checks on; else from their end.
+            // Odd trials stall during the checks, even ones just before them.
             std::thread::sleep(Duration::from_millis(4500));
         }
         group.stall(lab.daemon_pid(), Duration::from_millis(2300 + 200 * (trial % 4)));
@@ -41,23 +42,23 @@ fn no_healthy_route_moves_when_the_machine_stalls() {
     let log = lab.log("daemon.log");
     let stuck: Vec<&str> = log.lines().filter(|line| line.contains("is stuck")).collect();
     assert!(stuck.is_empty(), "{stuck:?}");
-    prefixes.iter().for_each(|prefix| lab.routes.expect_still(prefix, mark));
+    prefixes.iter().for_each(|prefix| lab.routes.expect_unmoved(prefix, mark));
 }
 
-/// Starts the daemon as process 1 of a namespace of its own, as a container's entry point is.
+/// Starts the daemon as process 1 of its own namespace, like the entry point of a container.
 fn start_as_process_1(lab: &mut Lab) -> i32 {
     let unshare = "exec unshare --pid --fork --mount-proc --kill-child";
     lab.start_daemon_by(&format!("{unshare} {} \"$@\"", daemon_program()));
     lab.wait_child(lab.daemon_pid())
 }
 
-/// A service whose check passes and leaves a child that ends soon after it.
+/// A service whose check passes and leaves a child that ends soon afterwards.
 fn leaves_children(name: &'static str, prefix: &'static str) -> Service {
     Service::new(name, prefix).check("sleep 0.05 </dev/null >/dev/null 2>&1 & test -e $ALIVE")
 }
 
-/// The service is checked as ever, and dies and comes back when it does.
-fn is_checked_as_ever(lab: &Lab, runs: usize) {
+/// Expects that the service is checked, and withdrawn and advertised as its state changes.
+fn is_checked_normally(lab: &Lab, runs: usize) {
     let mark = lab.routes.mark();
     lab.wait_runs("a", runs);
     lab.routes.expect_none_moved(mark);
@@ -70,50 +71,50 @@ fn is_checked_as_ever(lab: &Lab, runs: usize) {
 }
 
 #[test]
-fn process_1_reaps_what_checks_leave_when_they_time_out() {
+fn process_1_reaps_children_of_checks_that_time_out() {
     let hangs = Service::new("hangs", B).with("check_timeout", "0.1").check("sleep 1006; true");
     let mut lab = Lab::new([Service::new("a", A), hangs]);
     let daemon = start_as_process_1(&mut lab);
     lab.wait_advertised(A);
     lab.wait_runs("hangs", 10);
     lab.wait_until("no zombie to be left", |lab| lab.zombies(daemon) == 0);
-    // Ten more: what is reaped once is reaped always.
+    // Reaping has to go on.
     lab.wait_runs("hangs", 10);
     lab.wait_until("no zombie to be left", |lab| lab.zombies(daemon) == 0);
-    is_checked_as_ever(&lab, 5);
+    is_checked_normally(&lab, 5);
 }
 
-/// More checks than the limit has processes.
-fn goes_on_within_a_limit_of_processes(start: impl FnOnce(&mut Lab) -> i32) {
+/// Runs more checks than the limit allows processes.
+fn continues_with_a_limit_of_processes(start: impl FnOnce(&mut Lab) -> i32) {
     let a = leaves_children("a", A).with("check_interval", "0.1");
     let mut lab = Lab::new([a.with("custom_bird_reconfigure_cmd", "{lab}/custom")]);
-    // Its exit status is for the one who started it.
+    // The exit status matters to the daemon.
     lab.executable("custom", "sleep 0.05 </dev/null >/dev/null 2>&1 & $BIRDC");
     let Some(group) = ControlGroup::new("pids", &lab) else { return };
     let daemon = start(&mut lab);
     lab.wait_advertised(A);
     group.set("pids.max", "40");
     group.enter(daemon);
-    is_checked_as_ever(&lab, 100);
+    is_checked_normally(&lab, 100);
     let log = lab.log("daemon.log");
     assert!(!log.contains(" ERROR "), "{log}");
 }
 
 #[test]
-fn process_1_with_a_limit_of_40_processes_goes_on_though_its_checks_leave_children() {
-    goes_on_within_a_limit_of_processes(start_as_process_1);
+fn process_1_continues_with_a_limit_of_40_processes_and_checks_that_leave_children() {
+    continues_with_a_limit_of_processes(start_as_process_1);
 }
 
 #[test]
-fn a_daemon_with_a_limit_of_40_processes_goes_on_though_its_checks_leave_children() {
-    goes_on_within_a_limit_of_processes(|lab| {
+fn a_daemon_continues_with_a_limit_of_40_processes_and_checks_that_leave_children() {
+    continues_with_a_limit_of_processes(|lab| {
         lab.start_daemon();
         lab.daemon_pid()
     });
 }
 
 #[test]
-fn a_log_that_reaches_the_limit_of_file_sizes_loses_lines_and_does_not_end_the_daemon() {
+fn a_log_that_reaches_the_file_size_limit_loses_lines_but_the_daemon_continues() {
     let mut lab = Lab::new([Service::new("a", A).with("check_interval", "0.01"), Service::new("b", B)]);
     lab.option("log_file", &lab.file("limited.log").display().to_string());
     // In units of 1,024 bytes.
@@ -121,30 +122,30 @@ fn a_log_that_reaches_the_limit_of_file_sizes_loses_lines_and_does_not_end_the_d
     lab.wait_advertised(A);
     lab.wait_advertised(B);
     let mark = lab.routes.mark();
-    let lost = |lab: &Lab| lab.status_document()["log_lines_dropped"].as_u64().unwrap();
+    let dropped = |lab: &Lab| lab.status_document()["log_lines_dropped"].as_u64().unwrap();
     lab.wait_until("the log to be full", |lab| {
         fs::metadata(lab.file("limited.log")).is_ok_and(|log| log.len() > 63 * 1024)
     });
     lab.wait_runs("b", 5);
-    lab.wait_until("lost lines to be counted", |lab| lost(lab) > 0);
+    lab.wait_until("dropped lines to be counted", |lab| dropped(lab) > 0);
     lab.wait_runs("a", 100);
     lab.routes.expect_none_moved(mark);
     lab.kill("a");
     lab.wait_withdrawn(A);
-    lab.routes.expect_still(B, mark);
+    lab.routes.expect_unmoved(B, mark);
     lab.stop_daemon();
-    // With the full log in place from the start.
+    // Starts with a full log.
     let full = lab.routes.mark();
     lab.start_daemon_after("ulimit -f 64");
     lab.wait_runs("b", 3);
     lab.revive("a");
     lab.wait_advertised(A);
-    lab.routes.expect_still(B, full);
+    lab.routes.expect_unmoved(B, full);
     lab.stop_daemon();
 }
 
 #[test]
-fn signals_that_tell_of_limits_and_closed_pipes_do_not_end_the_daemon() {
+fn sigxfsz_and_sigpipe_do_not_end_the_daemon() {
     let mut lab = Lab::new([Service::new("a", A)]);
     lab.start_daemon();
     lab.wait_advertised(A);
@@ -158,31 +159,32 @@ fn signals_that_tell_of_limits_and_closed_pipes_do_not_end_the_daemon() {
 }
 
 #[test]
-fn sigquit_is_a_clean_end_without_on_exit() {
+fn sigquit_is_a_clean_exit_that_ignores_on_exit() {
     let mut lab = Lab::new([Service::new("a", A).with("on_exit", "withdraw")]);
     lab.start_daemon();
     lab.wait_advertised(A);
     let mark = lab.routes.mark();
     lab.signal(Signal::SIGQUIT);
     assert_eq!(lab.wait_exit(), Some(0));
-    assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is left");
+    assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is left behind");
     lab.wait_listed(&[A]);
     lab.routes.expect_none_moved(mark);
 }
 
 #[test]
-fn checks_get_the_default_dispositions_of_signals() {
+fn checks_start_with_default_signal_dispositions() {
     let check = "grep ^SigIgn: /proc/self/status > ignored.new; mv ignored.new ignored; exit 0";
     let mut lab = Lab::new([Service::new("a", A).check(check)]);
     lab.start_daemon();
     lab.wait_advertised(A);
     let log = lab.log("ignored");
     let ignored = u64::from_str_radix(log.split_whitespace().last().unwrap(), 16).unwrap();
-    // A bit for each, SIGHUP's being the lowest. The C library has two of its own above them.
+    // One bit for each signal, SIGHUP in the lowest. The C library reserves two signals above
+    // these.
     assert_eq!(ignored & 0x7fff_ffff, 0, "{ignored:#x}");
 }
 
-/// A service with three prefixes whose check hangs while there is a file `slow`.
+/// A service with three prefixes, whose check hangs while the file `slow` exists.
 fn lab_with_slow_check() -> Lab {
     let a = Service::new("a", A).with("ip_prefix", &format!("{A}, {B}, {A6}")).with("check_timeout", "900");
     let mut lab = Lab::new([a.check("test -e slow && exec sleep 1007; test -e $ALIVE")]);
@@ -198,7 +200,7 @@ fn wait_check_hangs(lab: &Lab) {
 }
 
 #[test]
-fn one_of_several_addresses_that_goes_while_the_check_hangs_is_withdrawn() {
+fn one_of_several_addresses_that_vanishes_while_the_check_hangs_is_withdrawn() {
     let lab = lab_with_slow_check();
     let mark = lab.routes.mark();
     lab.touch("slow");
@@ -206,13 +208,13 @@ fn one_of_several_addresses_that_goes_while_the_check_hangs_is_withdrawn() {
     lab.remove_address(B, "lo");
     lab.wait_withdrawn(B);
     lab.wait_listed(&[A, A6]);
-    [A, A6].iter().for_each(|prefix| lab.routes.expect_still(prefix, mark));
-    assert!(!lab.processes("sleep 1007").is_empty(), "it hangs no more");
+    [A, A6].iter().for_each(|prefix| lab.routes.expect_unmoved(prefix, mark));
+    assert!(!lab.processes("sleep 1007").is_empty(), "the check has ended");
 }
 
-/// The loss of an address has the check run at once; that one hangs.
+/// The loss of an address starts a check at once, which hangs.
 #[test]
-fn one_of_several_addresses_that_goes_is_withdrawn_though_the_check_that_follows_hangs() {
+fn one_of_several_addresses_that_vanishes_is_withdrawn_while_the_next_check_hangs() {
     let a = Service::new("a", A).with("ip_prefix", &format!("{A}, {B}")).with("check_timeout", "900");
     let a = a.with("check_interval", "3600").check("test -e slow && exec sleep 1007; test -e $ALIVE");
     let mut lab = Lab::new([a]);
@@ -222,6 +224,6 @@ fn one_of_several_addresses_that_goes_is_withdrawn_though_the_check_that_follows
     lab.wait_advertised(B);
     lab.touch("slow");
     lab.remove_address(B, "lo");
-    // BIRD knows of the address by itself; what the daemon has to do is take it out of the list.
+    // BIRD removes the route by itself, so the test checks the list.
     lab.wait_listed(&[A]);
 }

@@ -1,4 +1,4 @@
-//! What others delete is put back, and the instance lock is asked before anybody says that no daemon runs.
+//! Files that others delete are restored, and only the instance lock decides whether a daemon runs.
 
 use std::fs;
 use std::path::Path;
@@ -17,38 +17,38 @@ fn running() -> Lab {
 }
 
 #[test]
-fn a_status_socket_that_is_deleted_is_put_back() {
+fn a_deleted_status_socket_is_restored() {
     let mut lab = running();
     lab.remove("run/status.sock");
-    lab.wait_until("the status to be told again", |lab| lab.operate(&["--status"]).0 == Some(0));
+    lab.wait_until("the status again", |lab| lab.run_cli(&["--status"]).0 == Some(0));
     lab.stop_daemon();
-    assert!(!lab.file("run/status.sock").exists(), "it is left behind");
+    assert!(!lab.file("run/status.sock").exists(), "the socket is left behind");
 }
 
 #[test]
-fn a_pidfile_that_is_deleted_is_put_back() {
+fn a_deleted_pidfile_is_restored() {
     let mut lab = running();
     let pid = fs::read_to_string(lab.file("run/daemon.pid")).unwrap();
     lab.remove("run/daemon.pid");
     lab.wait_until("the pidfile", |lab| lab.log("run/daemon.pid") == pid);
-    let mut second = lab.second_daemon();
+    let mut second = lab.start_second_daemon();
     lab.wait_until("a second daemon to be refused", |_| second.exited().is_some());
     assert_eq!(second.exited().unwrap().code(), Some(1), "{}", lab.log("second.log"));
     assert_eq!(lab.log("run/daemon.pid"), pid);
     lab.stop_daemon();
-    assert!(!lab.file("run/daemon.pid").exists(), "it is left behind");
+    assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is left behind");
 }
 
 #[test]
-fn a_directory_with_socket_and_pidfile_that_is_deleted_is_put_back() {
+fn socket_and_pidfile_are_restored_after_their_directory_was_deleted() {
     let lab = running();
     fs::remove_dir_all(lab.file("run")).unwrap();
     fs::create_dir(lab.file("run")).unwrap();
-    lab.wait_until("the status to be told again", |lab| lab.operate(&["--status"]).0 == Some(0));
+    lab.wait_until("the status again", |lab| lab.run_cli(&["--status"]).0 == Some(0));
     lab.wait_until("the pidfile", |lab| lab.log("run/daemon.pid").trim().parse::<u32>().is_ok());
 }
 
-/// The daemon runs and cannot put its socket back.
+/// The daemon runs, and cannot restore its socket.
 fn without_socket() -> Lab {
     let lab = running();
     fs::rename(lab.file("run/status.sock"), lab.file("away.sock")).unwrap();
@@ -58,63 +58,63 @@ fn without_socket() -> Lab {
 }
 
 #[test]
-fn the_status_without_a_socket_does_not_say_that_no_daemon_runs() {
+fn without_a_socket_the_status_does_not_report_that_no_daemon_runs() {
     let lab = without_socket();
-    let (code, said) = lab.operate(&["--status"]);
-    assert!(code != Some(0) && code != Some(3), "exit code {code:?}: {said}");
-    assert!(!said.contains("is not running"), "{said}");
-    assert!(said.contains("status.sock"), "{said}");
+    let (code, output) = lab.run_cli(&["--status"]);
+    assert!(code != Some(0) && code != Some(3), "exit code {code:?}: {output}");
+    assert!(!output.contains("is not running"), "{output}");
+    assert!(output.contains("status.sock"), "{output}");
 }
 
 #[test]
-fn the_monitoring_plugin_without_a_socket_does_not_say_that_no_daemon_runs() {
+fn without_a_socket_the_plugin_does_not_report_that_no_daemon_runs() {
     let lab = without_socket();
     let plugin = Path::new(&daemon_program()).with_file_name("check_anycast_healthchecker").display().to_string();
     let [main, services] = ["daemon.conf", "services.d"].map(|name| lab.file(name).display().to_string());
-    let said = lab.on_host("sh", &["-c", &format!("{plugin} -f {main} -d {services} 2>&1; echo exit code $?")]);
-    assert!(!said.contains("is not running"), "{said}");
-    assert!(said.contains("status.sock") && !said.contains("exit code 0"), "{said}");
+    let output = lab.on_host("sh", &["-c", &format!("{plugin} -f {main} -d {services} 2>&1; echo exit code $?")]);
+    assert!(!output.contains("is not running"), "{output}");
+    assert!(output.contains("status.sock") && !output.contains("exit code 0"), "{output}");
 }
 
 #[test]
-fn a_drain_without_a_socket_does_not_say_that_no_daemon_runs() {
+fn without_a_socket_a_drain_does_not_report_that_no_daemon_runs() {
     let lab = without_socket();
     for (argument, drains) in [("--drain", true), ("--undrain", false)] {
-        let (_, said) = lab.operate(&[argument, "a"]);
-        assert!(!said.contains("no daemon runs"), "{argument}: {said}");
+        let (_, output) = lab.run_cli(&[argument, "a"]);
+        assert!(!output.contains("no daemon runs"), "{argument}: {output}");
         lab.wait_until("the daemon to follow", |lab| lab.routes.has(A) != drains);
     }
 }
 
 #[test]
-fn without_a_daemon_the_status_says_that_none_runs() {
+fn without_a_daemon_the_status_reports_that_none_runs() {
     let mut lab = running();
     lab.stop_daemon();
-    // A stale socket and a stale pidfile are no daemon.
+    // A stale socket and a stale pidfile do not count.
     fs::write(lab.file("run/daemon.pid"), "1\n").unwrap();
     drop(std::os::unix::net::UnixListener::bind(lab.file("run/status.sock")).unwrap());
-    let (code, said) = lab.operate(&["--status"]);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("is not running"), "{said}");
+    let (code, output) = lab.run_cli(&["--status"]);
+    assert_eq!(code, Some(3), "{output}");
+    assert!(output.contains("is not running"), "{output}");
 }
 
 #[test]
-fn a_log_behind_a_symbolic_link_is_never_rotated_by_renaming_the_link() {
+fn a_log_file_that_is_a_symbolic_link_is_rotated_at_its_target() {
     let mut lab = Lab::new([Service::new("a", A)]);
     fs::create_dir(lab.file("logs")).unwrap();
     std::os::unix::fs::symlink(lab.file("logs/real.log"), lab.file("link.log")).unwrap();
     lab.option("log_file", &lab.file("link.log").display().to_string());
     lab.option("log_maxbytes", "2000");
     lab.option("log_backups", "2");
-    let (code, said) = lab.operate(&["--check"]);
-    if code != Some(0) && said.contains("link.log") {
+    let (code, output) = lab.run_cli(&["--check"]);
+    if code != Some(0) && output.contains("link.log") {
         return;
     }
     lab.start_daemon();
     lab.wait_advertised(A);
-    // More than all the files may hold.
+    // Writes more than all log files can hold.
     lab.wait_runs("a", 50);
-    assert!(lab.file("link.log").is_symlink(), "the link is gone");
-    assert!(lab.file("logs/real.log.1").exists(), "the target is rotated");
+    assert!(lab.file("link.log").is_symlink(), "the link was replaced");
+    assert!(lab.file("logs/real.log.1").exists(), "the target was not rotated");
     lab.stop_daemon();
 }

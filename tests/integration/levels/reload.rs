@@ -1,4 +1,5 @@
-//! After a reload the state is what the new configuration and the files say, whatever was under way before it.
+//! After a reload, the state follows from the new configuration and the files, whatever was in
+//! progress before.
 
 use std::fs;
 
@@ -9,7 +10,7 @@ const A: &str = "10.52.12.1/32";
 const B: &str = "10.52.12.2/32";
 const C: &str = "10.52.12.3/32";
 
-/// Healthy throughout: its checks show that time passes.
+/// A healthy service, whose checks show that time passes.
 fn witness() -> Service {
     Service::new("witness", C)
 }
@@ -20,20 +21,20 @@ fn start(lab: &mut Lab, advertised: &[&str]) {
 }
 
 #[test]
-fn a_drained_service_that_gains_a_prefix_by_a_reload_loses_it_until_it_is_up_again() {
+fn a_prefix_that_a_drained_service_gains_by_a_reload_is_withdrawn_until_it_is_up_again() {
     let x = || Service::new("x", A).with("drain_file", "{lab}/drain-x");
     let mut lab = Lab::new([x(), Service::new("y", B), witness()]);
     start(&mut lab, &[A, B, C]);
     lab.touch("drain-x");
     lab.wait_withdrawn(A);
-    lab.undefine("y");
-    lab.define(&x().with("ip_prefix", &format!("{A}, {B}")));
+    lab.remove_service("y");
+    lab.add_service(&x().with("ip_prefix", &format!("{A}, {B}")));
     lab.reload();
     lab.wait_withdrawn(B);
     lab.wait_listed(&[C]);
     let mark = lab.routes.mark();
     lab.wait_runs("witness", 10);
-    // It dies, and only then its drain ends.
+    // The service dies before its drain ends.
     lab.kill("x");
     let runs = lab.runs("x");
     lab.remove("drain-x");
@@ -47,13 +48,13 @@ fn a_drained_service_that_gains_a_prefix_by_a_reload_loses_it_until_it_is_up_aga
 }
 
 #[test]
-fn a_service_that_is_down_and_gains_a_prefix_by_a_reload_loses_it() {
+fn a_prefix_that_a_failed_service_gains_by_a_reload_is_withdrawn() {
     let mut lab = Lab::new([Service::new("x", A), Service::new("y", B), witness()]);
     start(&mut lab, &[A, B, C]);
     lab.kill("x");
     lab.wait_withdrawn(A);
-    lab.undefine("y");
-    lab.define(&Service::new("x", A).with("ip_prefix", &format!("{A}, {B}")));
+    lab.remove_service("y");
+    lab.add_service(&Service::new("x", A).with("ip_prefix", &format!("{A}, {B}")));
     lab.kill("x");
     lab.reload();
     lab.wait_withdrawn(B);
@@ -65,22 +66,22 @@ fn a_service_that_is_down_and_gains_a_prefix_by_a_reload_loses_it() {
     lab.wait_advertised(B);
 }
 
-/// A reload that comes while the drain watcher looks at the files for the old configuration.
+/// A reload while the drain watcher reads the files for the old configuration.
 #[cfg(target_arch = "x86_64")]
-struct MeetsLook {
-    /// The `drain_file` of the service before.
+struct ReloadDuringScan {
+    /// The service's `drain_file` before the reload.
     before: Option<&'static str>,
-    /// The drain files that exist before.
+    /// The drain files that exist before the reload.
     files_before: &'static [&'static str],
-    /// Its `drain_file` after the reload.
+    /// The service's `drain_file` after the reload.
     after: Option<&'static str>,
-    /// The drain files that exist from the middle of the look on.
+    /// The drain files that exist from the middle of the scan on.
     files_after: &'static [&'static str],
 }
 
 #[cfg(target_arch = "x86_64")]
-impl MeetsLook {
-    fn ends_as_the_new_configuration_and_the_files_say(&self) {
+impl ReloadDuringScan {
+    fn ends_as_the_new_configuration_and_files_require(&self) {
         let is_drained = |file: Option<&str>, files: &[&str]| file.is_some_and(|file| files.contains(&file));
         let drained_before = is_drained(self.before, self.files_before);
         let drained = is_drained(self.after, self.files_after);
@@ -88,44 +89,44 @@ impl MeetsLook {
             Some(file) => Service::new("x", A).with("drain_file", &format!("{{lab}}/{file}")),
             None => Service::new("x", A),
         };
-        let have = |lab: &Lab, files: &[&str]| {
+        let create_files = |lab: &Lab, files: &[&str]| {
             for file in ["drain-old", "drain-new"] {
                 match files.contains(&file) {
                     true => lab.touch(file),
-                    // It may not be there.
+                    // The file may not exist.
                     false => drop(fs::remove_file(lab.file(file))),
                 }
             }
         };
-        // Its drains show that the watcher has ended the look.
-        let looked_at = Service::new("looked-at", B).with("drain_file", "{lab}/drain-looked-at");
-        let mut lab = Lab::new([x(self.before), looked_at, witness()]);
-        // The first file that is opened.
+        // The effect of this service's drains shows that the watcher has finished its scan.
+        let marker = Service::new("marker", B).with("drain_file", "{lab}/drain-marker");
+        let mut lab = Lab::new([x(self.before), marker, witness()]);
+        // The first file that a scan opens.
         let slow = lab.file("slow");
         lab.option("drain_file", &slow.display().to_string());
-        have(&lab, self.files_before);
+        create_files(&lab, self.files_before);
         start(&mut lab, &[B, C]);
         for round in 0..3 {
             eprintln!("round {round}");
             lab.wait_until("the state before", |lab| lab.routes.has(A) != drained_before);
             let held = super::held_open::HeldOpen::by_drain_watcher(&lab, &slow);
-            have(&lab, self.files_after);
-            lab.define(&x(self.after));
+            create_files(&lab, self.files_after);
+            lab.add_service(&x(self.after));
             lab.reload();
             drop(held);
             for drains in [true, false] {
                 match drains {
-                    true => lab.touch("drain-looked-at"),
-                    false => lab.remove("drain-looked-at"),
+                    true => lab.touch("drain-marker"),
+                    false => lab.remove("drain-marker"),
                 }
-                lab.wait_until("a look of the watcher", |lab| lab.routes.has(B) != drains);
+                lab.wait_until("a scan of the watcher", |lab| lab.routes.has(B) != drains);
             }
-            lab.wait_until("the state that the files ask for", |lab| lab.routes.has(A) != drained);
+            lab.wait_until("the state that the files require", |lab| lab.routes.has(A) != drained);
             lab.wait_runs("witness", 5);
             assert_eq!(lab.routes.has(A), !drained);
             assert_eq!(lab.status_of("x")["drained"].is_null(), !drained);
-            lab.define(&x(self.before));
-            have(&lab, self.files_before);
+            lab.add_service(&x(self.before));
+            create_files(&lab, self.files_before);
             lab.reload();
         }
     }
@@ -133,62 +134,67 @@ impl MeetsLook {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_drain_file_that_a_reload_takes_away_during_a_look_drains_nobody() {
-    MeetsLook { before: Some("drain-old"), files_before: &[], after: None, files_after: &["drain-old"] }
-        .ends_as_the_new_configuration_and_the_files_say();
+fn a_drain_file_that_a_reload_removes_during_a_scan_drains_nothing() {
+    ReloadDuringScan { before: Some("drain-old"), files_before: &[], after: None, files_after: &["drain-old"] }
+        .ends_as_the_new_configuration_and_files_require();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_drain_ends_with_a_reload_that_takes_its_file_away_during_a_look() {
-    MeetsLook { before: Some("drain-old"), files_before: &["drain-old"], after: None, files_after: &["drain-old"] }
-        .ends_as_the_new_configuration_and_the_files_say();
+fn a_drain_ends_with_a_reload_that_removes_its_file_during_a_scan() {
+    ReloadDuringScan {
+        before: Some("drain-old"),
+        files_before: &["drain-old"],
+        after: None,
+        files_after: &["drain-old"],
+    }
+    .ends_as_the_new_configuration_and_files_require();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_drain_ends_with_a_reload_that_names_a_file_which_is_not_there_during_a_look() {
+fn a_drain_ends_with_a_reload_that_names_a_missing_file_during_a_scan() {
     let after = Some("drain-new");
-    MeetsLook { before: Some("drain-old"), files_before: &["drain-old"], after, files_after: &["drain-old"] }
-        .ends_as_the_new_configuration_and_the_files_say();
+    ReloadDuringScan { before: Some("drain-old"), files_before: &["drain-old"], after, files_after: &["drain-old"] }
+        .ends_as_the_new_configuration_and_files_require();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_drain_file_that_a_reload_brings_during_a_look_drains_its_service() {
-    MeetsLook { before: None, files_before: &[], after: Some("drain-new"), files_after: &["drain-new"] }
-        .ends_as_the_new_configuration_and_the_files_say();
+fn a_drain_file_that_a_reload_adds_during_a_scan_drains_its_service() {
+    ReloadDuringScan { before: None, files_before: &[], after: Some("drain-new"), files_after: &["drain-new"] }
+        .ends_as_the_new_configuration_and_files_require();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_drain_goes_on_through_a_reload_that_moves_its_file_during_a_look() {
+fn a_drain_continues_through_a_reload_that_moves_its_file_during_a_scan() {
     let after = Some("drain-new");
-    MeetsLook { before: Some("drain-old"), files_before: &["drain-old"], after, files_after: &["drain-new"] }
-        .ends_as_the_new_configuration_and_the_files_say();
+    ReloadDuringScan { before: Some("drain-old"), files_before: &["drain-old"], after, files_after: &["drain-new"] }
+        .ends_as_the_new_configuration_and_files_require();
 }
 
 #[test]
-fn a_service_renamed_by_a_reload_is_checked_at_once_whatever_splay_startup_says() {
+fn a_service_renamed_by_a_reload_is_checked_without_the_startup_delay() {
     let mut lab = Lab::new([Service::new("a", A), witness()]);
     start(&mut lab, &[A, C]);
     lab.option("splay_startup", "3600");
     lab.reload();
-    lab.undefine("a");
-    lab.define(&Service::new("a2", A));
+    lab.remove_service("a");
+    lab.add_service(&Service::new("a2", A));
     lab.reload();
     lab.wait_runs("a2", 1);
     lab.kill("a2");
     lab.wait_withdrawn(A);
     let log = lab.log("daemon.log");
-    assert!(!log.contains("delaying startup"), "the splay is for the start of the daemon only");
+    assert!(!log.contains("delaying startup"), "splay_startup applies only to the start of the daemon");
 }
 
 #[test]
 fn the_route_of_the_last_service_without_a_custom_command_leaves_when_a_reload_removes_it() {
     let a = Service::new("a", A).with("custom_bird_reconfigure_cmd", "{lab}/custom");
     let mut lab = Lab::new([a, Service::new("b", B)]);
-    lab.leave_bird_to_custom_commands();
+    lab.use_custom_commands_only();
     lab.executable("custom", "exec $BIRDC");
     // The default of bird_reconfigure_cmd begins with sudo.
     fs::create_dir(lab.file("bin")).unwrap();
@@ -198,15 +204,16 @@ fn the_route_of_the_last_service_without_a_custom_command_leaves_when_a_reload_r
     lab.wait_advertised(A);
     lab.wait_advertised(B);
     let mark = lab.routes.mark();
-    lab.undefine("b");
+    lab.remove_service("b");
     lab.reload();
     lab.wait_withdrawn(B);
     lab.wait_in_sync();
-    lab.routes.expect_still(A, mark);
+    lab.routes.expect_unmoved(A, mark);
 }
 
-/// A service dies while BIRD is told in a way that looks good and tells nobody; then a reload corrects the way.
-fn a_corrected_way_is_used_at_once(correct: impl FnOnce(&mut Lab)) {
+/// A service dies while a reconfigure command succeeds without effect. Then a reload corrects the
+/// configuration.
+fn a_corrected_reconfigure_is_run_at_once(correct: impl FnOnce(&mut Lab)) {
     let mut lab = Lab::new([Service::new("a", A), Service::new("b", B)]);
     start(&mut lab, &[A, B]);
     lab.option("bird_reconfigure_cmd", "/bin/true");
@@ -216,18 +223,18 @@ fn a_corrected_way_is_used_at_once(correct: impl FnOnce(&mut Lab)) {
     lab.wait_listed(&[A]);
     lab.wait_runs("a", 5);
     let mark = lab.routes.mark();
-    assert!(lab.routes.has(B), "nobody told BIRD");
+    assert!(lab.routes.has(B), "BIRD was reconfigured");
     correct(&mut lab);
     lab.reload();
-    // Far less than the minute after which BIRD is asked anyway.
+    // Far less than the minute until the periodic verification.
     lab.expect_withdrawn_before(B, "a", 75);
     lab.wait_in_sync();
-    lab.routes.expect_still(A, mark);
+    lab.routes.expect_unmoved(A, mark);
 }
 
 #[test]
-fn a_command_that_a_reload_corrects_tells_bird_at_once() {
-    a_corrected_way_is_used_at_once(|lab| {
+fn a_reconfigure_command_corrected_by_a_reload_is_run_at_once() {
+    a_corrected_reconfigure_is_run_at_once(|lab| {
         let socket = lab.file("host.ctl");
         let command = format!("{} -s {} configure", crate::lab::bird_program("birdc"), socket.display());
         lab.option("bird_reconfigure_cmd", &command);
@@ -236,6 +243,6 @@ fn a_command_that_a_reload_corrects_tells_bird_at_once() {
 }
 
 #[test]
-fn a_control_socket_that_takes_the_place_of_a_wrong_command_tells_bird_at_once() {
-    a_corrected_way_is_used_at_once(Lab::use_control_socket);
+fn a_control_socket_that_replaces_a_wrong_command_is_used_at_once() {
+    a_corrected_reconfigure_is_run_at_once(Lab::use_control_socket);
 }

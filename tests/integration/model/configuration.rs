@@ -1,8 +1,6 @@
-//! What the daemon is configured with in the model test: services, prefixes, and the ways to tell
-//! BIRD.
+//! The daemon's configuration in the model test: services, prefixes, and how BIRD is reconfigured.
 //!
-//! Promises: pure data, drawn from the seed alone; everything drawn is a configuration that the
-//! daemon accepts.
+//! Guarantees: pure data, drawn from the seed alone; the daemon accepts every drawn configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,10 +11,10 @@ use rand::RngExt;
 
 /// The name of a service.
 pub(super) type Name = &'static str;
-/// A prefix, as the lists and the router spell it.
+/// A prefix, as lists and router spell it.
 pub(super) type Prefix = &'static str;
 
-/// Services that nothing ever touches, and their prefixes.
+/// Services that no action touches, and their prefixes.
 pub(super) const STEADY: [(Name, Prefix); 2] = [("steady4", "10.52.12.1/32"), ("steady6", "2001:db8:52::1/128")];
 /// The prefixes of all other services.
 pub(super) const PREFIXES: [Prefix; 10] = [
@@ -31,14 +29,14 @@ pub(super) const PREFIXES: [Prefix; 10] = [
     "2001:db8:52::13/128",
     "2001:db8:52::14/128",
 ];
-/// Belongs to no service, and is nevertheless in lists that somebody puts in place.
+/// A prefix of no service, which foreign lists contain.
 pub(super) const UNMANAGED: Prefix = "10.52.12.66/32";
-/// The names that services other than the steady ones may have.
+/// Names of services other than the steady ones.
 const NAMES: [Name; 12] = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibex", "jay", "kiwi", "lynx"];
-/// How many services there are besides the steady ones.
+/// The number of services besides the steady ones.
 const SERVICES: std::ops::RangeInclusive<usize> = 3..=8;
 
-/// All prefixes that the router could have.
+/// All prefixes that the router may have.
 pub(super) fn all_prefixes() -> impl Iterator<Item = Prefix> {
     STEADY.into_iter().map(|(_, prefix)| prefix).chain(PREFIXES).chain([UNMANAGED])
 }
@@ -52,15 +50,15 @@ pub(super) fn family(prefix: Prefix) -> usize {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Configuration {
     pub(super) services: BTreeMap<Name, Service>,
-    /// How BIRD is told of each family.
+    /// How BIRD is reconfigured for each family.
     pub(super) transports: [Transport; 2],
     /// `bird_keep_changes` of both families.
     pub(super) keeps_changes: bool,
-    /// `splay_startup` is set, to an hour. Only a start may heed it, and none is made with it.
+    /// Whether `splay_startup` is an hour. It affects only starts, and no start has it set.
     pub(super) splay: bool,
 }
 
-/// How BIRD is told of a family, where no custom command does it.
+/// How BIRD is reconfigured for a family without custom commands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Transport {
     /// `bird_control_socket`.
@@ -69,7 +67,7 @@ pub(super) enum Transport {
     Command,
     /// Neither is set, so `sudo birdc configure` is run.
     Default,
-    /// `bird_reconfigure_cmd` is a program that succeeds and does not tell BIRD.
+    /// `bird_reconfigure_cmd` is a program that succeeds without effect.
     Wrong,
 }
 
@@ -81,10 +79,9 @@ pub(super) struct Service {
     pub(super) fail: u32,
     /// In tenths of a second.
     pub(super) interval: u32,
-    /// A check that hangs times out and fails. Otherwise it stays undecided, as its time limit is
-    /// longer than any wait.
+    /// Whether a hanging check times out and fails. Otherwise its timeout is longer than any wait.
     pub(super) times_out: bool,
-    /// `check_disabled`, and whether `on_disabled` advertises.
+    /// `check_disabled`, and whether `on_disabled` is `advertise`.
     pub(super) disabled: Option<bool>,
     pub(super) ip_check_disabled: bool,
     pub(super) has_drain_file: bool,
@@ -92,20 +89,20 @@ pub(super) struct Service {
     pub(super) has_watch_pidfile: bool,
 }
 
-/// A kind of `custom_bird_reconfigure_cmd`, each a script that several services may have.
+/// A kind of `custom_bird_reconfigure_cmd`. Several services may share one script.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Custom {
     Fast,
-    /// Takes a while.
+    /// Takes 0.6 seconds.
     Slow,
-    /// Fails every other time.
+    /// Fails every second time.
     Flaky,
 }
 
 impl Custom {
     pub(super) const ALL: [Custom; 3] = [Custom::Fast, Custom::Slow, Custom::Flaky];
 
-    /// For the name of its script.
+    /// The suffix of its script's name.
     pub(super) fn word(self) -> &'static str {
         match self {
             Custom::Fast => "fast",
@@ -116,7 +113,7 @@ impl Custom {
 }
 
 impl Configuration {
-    /// A configuration to begin a round with.
+    /// Draws the configuration for a round.
     pub(super) fn draw(random: &mut StdRng) -> Configuration {
         let custom_only = random.random_bool(0.35);
         let steady = STEADY.into_iter().map(|(name, prefix)| (name, Service::steady(prefix, custom_only)));
@@ -142,7 +139,7 @@ impl Configuration {
         configuration
     }
 
-    /// Adds a service, where one more may be. Returns its name.
+    /// Adds a service and returns its name, unless there are enough.
     pub(super) fn add(&mut self, random: &mut StdRng) -> Option<Name> {
         let name = self.unused_name(random)?;
         loop {
@@ -153,8 +150,7 @@ impl Configuration {
         }
     }
 
-    /// Whether the daemon accepts it: services that share a prefix must have the same custom
-    /// command.
+    /// Whether the daemon accepts it: services that share a prefix need the same custom command.
     pub(super) fn is_valid(&self) -> bool {
         PREFIXES.iter().all(|prefix| {
             let mut customs = self.services_of(prefix).map(|(_, service)| service.custom);
@@ -163,35 +159,35 @@ impl Configuration {
         })
     }
 
-    /// A name for one more service, where one more may be.
+    /// A name for another service, unless there are enough.
     pub(super) fn unused_name(&self, random: &mut StdRng) -> Option<Name> {
         let unused: Vec<Name> = NAMES.into_iter().filter(|name| !self.services.contains_key(name)).collect();
         unused.choose(random).copied().filter(|_| self.services.len() < STEADY.len() + SERVICES.end())
     }
 
-    /// The services that may be touched.
+    /// The services that actions may touch.
     pub(super) fn touchable(&self) -> impl Iterator<Item = (Name, &Service)> {
         let is_steady = |name: Name| STEADY.iter().any(|(steady, _)| *steady == name);
         self.services.iter().map(|(name, service)| (*name, service)).filter(move |(name, _)| !is_steady(name))
     }
 
-    /// The services that name this prefix.
+    /// The services with this prefix.
     pub(super) fn services_of(&self, prefix: Prefix) -> impl Iterator<Item = (Name, &Service)> {
         let named = move |service: &Service| service.prefixes.contains(prefix);
         self.services.iter().map(|(name, service)| (*name, service)).filter(move |(_, service)| named(service))
     }
 
-    /// Whether a service has a custom command of this kind.
+    /// Whether any service has a custom command of this kind.
     pub(super) fn has_custom(&self, custom: Custom) -> bool {
         self.services.values().any(|service| service.custom == Some(custom))
     }
 
-    /// Whether the steady services have custom commands, and most of the others too.
+    /// Whether the steady services, and most others, have custom commands.
     fn is_custom_only(&self) -> bool {
         self.services[STEADY[0].0].custom.is_some()
     }
 
-    /// What differs from another configuration, for a person to read.
+    /// The differences from another configuration, to be printed.
     pub(super) fn difference_from(&self, old: Option<&Configuration>) -> String {
         let mut text = String::new();
         for (name, service) in &self.services {
@@ -220,8 +216,8 @@ impl Transport {
 }
 
 impl Service {
-    /// A service with this prefix and a check that decides at once. It has everything for which the
-    /// daemon begins a thread that stays, so that the number of threads tells of leaks only.
+    /// A service with this prefix, whose checks decide at once. It uses every option that starts a
+    /// permanent thread, so that the number of threads only grows by leaks.
     pub(super) fn steady(prefix: Prefix, has_custom: bool) -> Service {
         Service {
             prefixes: [prefix].into(),

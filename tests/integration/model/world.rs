@@ -1,29 +1,30 @@
-//! The model: what the lists and the router hold once everything that was done has had its effect.
+//! The model: the contents of lists and router once all actions have taken effect.
 //!
 //! ```text
-//!   checks, drains, addresses -> verdicts of services -> decision on prefixes -> in list -> at router
+//!   checks, drains, addresses -> verdicts of services -> decision on prefixes -> in list -> at
+//! router
 //! ```
 //!
-//! Promises: pure; knows nothing of the daemon but what its documentation says; where that leaves
-//! it open whether a prefix is there, so does the model ([`Expected::Either`]).
-//! Leaves out: how long it takes, and how it is done and observed (`host`).
+//! Guarantees: pure; it uses only documented behavior; where that allows both, so does the model
+//! ([`Expected::Either`]).
+//! Out of scope: durations, and how actions are performed and observed (`host`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::act::{Act, Reload};
+use super::action::{Action, Reload};
 use super::configuration::{all_prefixes, family, Configuration, Name, Prefix, Service, Transport, PREFIXES};
 
-/// What is expected of a prefix in its list, or at the router.
+/// The expected state of a prefix in its list, or at the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Present,
     Absent,
-    /// Both are right.
+    /// Both are allowed.
     Either,
 }
 
 impl Expected {
-    /// Whether this is as expected.
+    /// Whether the actual state is allowed.
     pub(super) fn allows(self, is_present: bool) -> bool {
         match self {
             Expected::Present => is_present,
@@ -33,23 +34,23 @@ impl Expected {
     }
 }
 
-/// What the daemon thinks of a service once it had time to.
+/// The daemon's state of a service, once settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Up,
     Down,
-    /// No check has ended since the daemon or the service is there.
+    /// No check has ended since the start of the daemon or the service.
     Unknown,
-    /// The model cannot tell: something happened while the check was hanging.
+    /// The model cannot tell, because something happened while the check was hanging.
     Unsure,
 }
 
-/// What becomes of a prefix. For a shared prefix the smallest decision of its services holds.
+/// The decision about a prefix. For a shared prefix the smallest decision wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Decision {
     Withdraw,
     Unsure,
-    /// It stays as it was.
+    /// The prefix stays as it was.
     Keep,
     Advertise,
 }
@@ -62,16 +63,16 @@ pub(super) enum Bird {
     Stopped,
 }
 
-/// What comes of running a command that tells BIRD.
+/// The behavior of a reconfigure command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Works,
     Fails,
     Hangs,
-    /// Exits with 0 and an output that says nothing.
+    /// Exits with 0 and a meaningless output.
     Lies,
     Babbles,
-    /// The program is not there. Custom commands only.
+    /// The program does not exist. Custom commands only.
     Missing,
 }
 
@@ -83,22 +84,22 @@ pub(super) enum Disk {
     ReadOnly,
 }
 
-/// Everything that matters to the routes.
+/// Everything that affects the routes.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) configuration: Configuration,
     /// Services whose check passes.
     pub(super) alive: BTreeSet<Name>,
-    /// Services whose check does not end.
+    /// Services whose check hangs.
     pub(super) hanging: BTreeSet<Name>,
-    /// Services whose drain file exists, be it configured or not.
+    /// Services whose drain file exists, configured or not.
     pub(super) drained: BTreeSet<Name>,
     /// Prefixes whose address is not assigned.
     pub(super) unassigned: BTreeSet<Prefix>,
     pub(super) bird: Bird,
-    /// `bird.conf` has a mistake.
+    /// `bird.conf` has a syntax error.
     pub(super) bird_conf_broken: bool,
-    /// The family's command, whether it is configured or the default.
+    /// The families' command, configured or default.
     pub(super) command: Mode,
     pub(super) custom: Mode,
     pub(super) disk: Disk,
@@ -107,12 +108,12 @@ pub(super) struct World {
     verdicts: BTreeMap<Name, Verdict>,
     listed: BTreeMap<Prefix, Expected>,
     routed: BTreeMap<Prefix, Expected>,
-    /// Prefixes on which something had an effect since everything was settled.
+    /// Prefixes that an action may have affected since everything was settled.
     touched: BTreeSet<Prefix>,
 }
 
 impl World {
-    /// The daemon and BIRD run, nothing is advertised, all services are alive.
+    /// A running daemon and BIRD, with nothing advertised and all services alive.
     pub(super) fn new(configuration: Configuration) -> World {
         let absent: BTreeMap<Prefix, Expected> = all_prefixes().map(|prefix| (prefix, Expected::Absent)).collect();
         World {
@@ -134,17 +135,17 @@ impl World {
         }
     }
 
-    /// What its list holds, once settled.
+    /// The expected state in the list, once settled.
     pub(super) fn listed(&self, prefix: Prefix) -> Expected {
         self.listed[prefix]
     }
 
-    /// What the router has, once settled.
+    /// The expected state at the router, once settled.
     pub(super) fn routed(&self, prefix: Prefix) -> Expected {
         self.routed[prefix]
     }
 
-    /// What the daemon thinks of a service, once settled.
+    /// The daemon's state of a service, once settled.
     pub(super) fn verdict(&self, name: Name) -> Verdict {
         self.verdicts[name]
     }
@@ -155,27 +156,27 @@ impl World {
             && self.configuration.services.get(name).is_some_and(|service| service.has_drain_file)
     }
 
-    /// Something is done. What comes of it is known with [`World::settle`].
-    pub(super) fn apply(&mut self, act: &Act) {
-        match act {
-            Act::Dies(name) => self.change_check(name, |world| world.alive.remove(name)),
-            Act::Revives(name) => self.change_check(name, |world| world.alive.insert(name)),
-            Act::Hangs(name) => self.change_check(name, |world| world.hanging.insert(name)),
-            Act::HangEnds(name) => self.change_check(name, |world| world.hanging.remove(name)),
-            Act::AddressGoes(prefix) => {
+    /// Applies an action. [`World::settle`] computes its effect.
+    pub(super) fn apply(&mut self, action: &Action) {
+        match action {
+            Action::Dies(name) => self.change_check(name, |world| world.alive.remove(name)),
+            Action::Revives(name) => self.change_check(name, |world| world.alive.insert(name)),
+            Action::Hangs(name) => self.change_check(name, |world| world.hanging.insert(name)),
+            Action::HangEnds(name) => self.change_check(name, |world| world.hanging.remove(name)),
+            Action::AddressGoes(prefix) => {
                 self.unassigned.insert(prefix);
                 self.touch_address(prefix);
             }
-            Act::AddressComes(prefix) => {
+            Action::AddressComes(prefix) => {
                 self.unassigned.remove(prefix);
                 self.touch_address(prefix);
             }
-            Act::Drains(name) | Act::DrainsByCommand(name) => {
+            Action::Drains(name) | Action::DrainsByCommand(name) => {
                 self.drained.insert(name);
                 self.touch_service(name);
             }
-            Act::Undrains(name) | Act::UndrainsByCommand(name) => {
-                // It comes back as one that was down.
+            Action::Undrains(name) | Action::UndrainsByCommand(name) => {
+                // The service begins as one that is down.
                 if self.is_drained(name) {
                     let verdict = if self.is_touched(name) { Verdict::Unsure } else { Verdict::Down };
                     self.verdicts.insert(name, verdict);
@@ -183,10 +184,10 @@ impl World {
                 self.drained.remove(name);
                 self.touch_service(name);
             }
-            Act::Reload(reload) => self.reload(reload),
-            Act::Restart { damage, .. } => {
+            Action::Reload(reload) => self.reload(reload),
+            Action::Restart { damage, .. } => {
                 if damage.is_some() {
-                    // The list that it finds may have had any of them, or none.
+                    // The damaged list may have contained any of them.
                     self.touch(&PREFIXES.into());
                 }
                 for name in self.configuration.services.keys().copied().collect::<Vec<_>>() {
@@ -195,33 +196,33 @@ impl World {
                 }
                 self.configuration.splay = false;
             }
-            Act::BirdStops => self.bird = Bird::Stopped,
-            Act::BirdStarts => {
+            Action::BirdStops => self.bird = Bird::Stopped,
+            Action::BirdStarts => {
                 self.bird = Bird::Runs;
                 self.bird_conf_broken = false;
-                // It reads the lists.
+                // BIRD reads the lists.
                 self.routed.clone_from(&self.listed);
             }
-            Act::BirdFreezes => self.bird = Bird::Frozen,
-            Act::BirdGoesOn => self.bird = Bird::Runs,
-            Act::BirdConfBreaks => self.bird_conf_broken = true,
-            Act::BirdConfMended => self.bird_conf_broken = false,
-            Act::Command(mode) => self.command = *mode,
-            Act::Custom(mode) => self.custom = *mode,
-            Act::Disk(disk) => self.disk = *disk,
-            Act::Relinked(linked) => self.linked = *linked,
-            Act::Floods(..)
-            | Act::LeavesChildren(..)
-            | Act::WatchedProcess(_)
-            | Act::ListDamaged(..)
-            | Act::RefusedReload
-            | Act::Reloads(_)
-            | Act::ChecksNow(_)
-            | Act::Pause(_) => {}
+            Action::BirdFreezes => self.bird = Bird::Frozen,
+            Action::BirdContinues => self.bird = Bird::Runs,
+            Action::BirdConfBreaks => self.bird_conf_broken = true,
+            Action::BirdConfRepaired => self.bird_conf_broken = false,
+            Action::Command(mode) => self.command = *mode,
+            Action::Custom(mode) => self.custom = *mode,
+            Action::Disk(disk) => self.disk = *disk,
+            Action::LinkReplaced(linked) => self.linked = *linked,
+            Action::Floods(..)
+            | Action::LeavesChildren(..)
+            | Action::WatchedProcess(_)
+            | Action::ListDamaged(..)
+            | Action::ReloadRefused
+            | Action::Reloads(_)
+            | Action::ChecksNow(_)
+            | Action::Pause(_) => {}
         }
     }
 
-    /// Everything that was done so far has had its effect.
+    /// Lets all actions take effect.
     pub(super) fn settle(&mut self) {
         for (name, service) in &self.configuration.services {
             if let Some(verdict) = self.next_verdict(name, service) {
@@ -239,7 +240,7 @@ impl World {
 
     // --- levels ---
 
-    /// The verdict of a service that has one; nothing where it stays as it was.
+    /// The next verdict of a service, or `None` if it stays the same.
     fn next_verdict(&self, name: Name, service: &Service) -> Option<Verdict> {
         let up_or_down = |is_up| Some(if is_up { Verdict::Up } else { Verdict::Down });
         if self.is_drained(name) {
@@ -289,32 +290,32 @@ impl World {
     fn next_routed(&self, prefix: Prefix) -> Expected {
         let before = self.routed[prefix];
         let is_assigned = !self.unassigned.contains(prefix);
-        // BIRD exports nothing that is not assigned.
+        // BIRD does not export an address that is not assigned.
         let wanted = if is_assigned { self.listed[prefix] } else { Expected::Absent };
-        let takes = match self.bird {
+        let is_read = match self.bird {
             Bird::Stopped => return Expected::Absent,
             Bird::Frozen => false,
             Bird::Runs => !is_assigned || self.can_tell(prefix, before == Expected::Either),
         };
-        if takes || self.is_unmoved(prefix, before, wanted) {
+        if is_read || self.is_unmoved(prefix, before, wanted) {
             wanted
         } else {
             Expected::Either
         }
     }
 
-    /// It has been like this all the time.
+    /// Whether the state was the same all the time.
     fn is_unmoved(&self, prefix: Prefix, before: Expected, wanted: Expected) -> bool {
         before == wanted && !self.touched.contains(prefix)
     }
 
-    /// Whether the daemon can tell BIRD of this prefix. Where it is open what BIRD has, any of the
-    /// ways may be the one that is still to tell it, so all of them have to work.
-    fn can_tell(&self, prefix: Prefix, is_open: bool) -> bool {
+    /// Whether the daemon can reconfigure BIRD for this prefix. If BIRD's state is open, any of the
+    /// commands may still have to run, so all of them have to work.
+    fn can_tell(&self, prefix: Prefix, is_uncertain: bool) -> bool {
         let can_family = match self.configuration.transports[family(prefix)] {
             Transport::Socket => true,
             Transport::Command | Transport::Default => self.command == Mode::Works,
-            // The daemon believes that BIRD knows, whoever else might have told it.
+            // The daemon believes this command, so BIRD stays out of date.
             Transport::Wrong => return false,
         };
         let can_custom = match self.custom {
@@ -325,8 +326,8 @@ impl World {
         let customs: Vec<bool> =
             self.configuration.services_of(prefix).map(|(_, service)| service.custom.is_some()).collect();
         let needs_custom = customs.contains(&true);
-        // It tells of a service that is gone, too.
-        let needs_family = is_open || customs.is_empty() || customs.contains(&false);
+        // The family's command also covers removed services.
+        let needs_family = is_uncertain || customs.is_empty() || customs.contains(&false);
         !self.bird_conf_broken && (can_custom || !needs_custom) && (can_family || !needs_family)
     }
 
@@ -353,7 +354,7 @@ impl World {
     }
 
     fn change_check(&mut self, name: Name, change: impl FnOnce(&mut World) -> bool) {
-        // Which check was the last that ended before it began to hang?
+        // The model does not know which check ended last before the hang.
         if self.is_touched(name) {
             self.verdicts.insert(name, Verdict::Unsure);
         }
@@ -376,13 +377,13 @@ impl World {
         }
     }
 
-    /// Something has an effect on these prefixes. Who keeps one of them may keep what was, or what
-    /// is.
+    /// An action affects these prefixes. A service without a verdict may keep the old or the new
+    /// state.
     fn touch(&mut self, prefixes: &BTreeSet<Prefix>) {
         for (name, verdict) in &mut self.verdicts {
             let service = self.configuration.services.get(name);
-            let is_concerned = service.is_some_and(|service| !service.prefixes.is_disjoint(prefixes));
-            if *verdict == Verdict::Unknown && is_concerned {
+            let is_affected = service.is_some_and(|service| !service.prefixes.is_disjoint(prefixes));
+            if *verdict == Verdict::Unknown && is_affected {
                 *verdict = Verdict::Unsure;
             }
         }
