@@ -1,3 +1,4 @@
 #!/bin/sh
-# The name under which existing NRPE configurations call the plugin, also through a link. It is no Python.
+# The name of the plugin in existing NRPE configurations. It also works through a link, and is not
+# Python.
 exec "$(dirname "$(readlink -f "$0")")/check_anycast_healthchecker" "$@"

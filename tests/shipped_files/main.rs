@@ -235,7 +235,7 @@ fn is_installed(program: &Path, argument: &str, package: &str) -> bool {
     let mut command = tool(program);
     let is_installed = command.arg(argument).stdin(Stdio::null()).output().is_ok();
     if !is_installed {
-        skipped(&format!("{} is not here: see {package}", program.display()));
+        skipped(&format!("{} is not installed: see {package}", program.display()));
     }
     is_installed
 }
