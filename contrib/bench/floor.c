@@ -1,10 +1,10 @@
-/* The floor: the least that any program has to do for the same result. No configuration, no time limits, no log.
+/* The floor: the least work with which any program gets the same result. No configuration, no timeouts, no log.
  *
  * floor checks N INTERVAL LOG FLAG PROBE
- *     Runs the probe for N services every INTERVAL seconds, evenly spread, output captured.
+ *     Runs the probe for N services every INTERVAL seconds, evenly spread, and captures its output.
  * floor failover INTERVAL LOG FLAG PROBE FILE UP DOWN COMMAND...
- *     Runs one probe every INTERVAL seconds. When its result changes, FILE becomes a copy of UP or DOWN, whole and on
- *     the disk, and COMMAND is run. */
+ *     Runs one probe every INTERVAL seconds. When its result changes, replaces FILE atomically by a copy of UP or
+ *     DOWN, syncs it, and runs COMMAND. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
@@ -45,7 +45,7 @@ static void need(int good, const char *what)
     }
 }
 
-/* Runs a program, reads its output to the end and throws it away. Returns its exit code. */
+/* Runs a program and discards its output. Returns its exit code. */
 static int run(char **argv)
 {
     int out[2], err[2], status;
@@ -74,7 +74,7 @@ static int run(char **argv)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* One of the workers: every WORKERS-th check is its own. */
+/* A worker thread, which runs every WORKERS-th check. */
 static void *work(void *first)
 {
     char id[16];

@@ -1,7 +1,7 @@
-"""Measures whole runs: the floor, this daemon and the original, one after the other, several times over.
+"""Measures the floor, this daemon and the original in several rounds.
 
-Each round measures every program once, so that what else the machine does meanwhile hits all alike. The times of all
-rounds count together; other figures are the medians of the rounds. Started by `run`, which see.
+Each round measures each program once, so that other load on the machine affects all of them. Times of all rounds are
+combined; other figures are medians of the rounds. Started by `run`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PREFIXES = 10000        # in the large list
 
 
 class Bench:
-    """The world, the programs, and what has been found."""
+    """The world, the programs, and the results."""
 
     def __init__(self, options):
         self.options, self.found = options, {}
@@ -39,7 +39,7 @@ class Bench:
         self.socket = Daemon("this daemon, control socket", options.daemon, **socket)
         self.watch = Daemon("this daemon, watch_pidfile", options.daemon, watch)
         self.watch_socket = Daemon("this daemon, watch_pidfile, control socket", options.daemon, watch, **socket)
-        # At its quietest level: at others it says so much that this alone would be measured.
+        # At the lowest log level, because otherwise logging would dominate.
         self.original = [Daemon("original", options.original, loglevel="error")] if options.original else []
 
     def run(self):
@@ -52,9 +52,9 @@ class Bench:
             subjects = [self.floor, self.ours]
             if (count, interval) == (self.many, 1):
                 subjects += [self.debug, self.splay]
-            # With more services it needs more CPU than there is.
+            # More services would need more CPU time than there is.
             subjects += self.original if count <= 100 else []
-            # Children's CPU time is told in hundredths of a second, as much as a dozen checks need.
+            # The CPU time of children has a resolution of 0.01 s, which a dozen checks use.
             seconds = max(self.options.seconds * (4 if count < 10 else 2 if count < 100 else 1), 5 * interval)
             self.measure("steady", count, subjects, scenarios.steady, interval, seconds)
 
@@ -83,7 +83,7 @@ class Bench:
         self.measure("large", 100, [self.ours], scenarios.large_list, PREFIXES)
 
     def measure(self, part, count, subjects, scenario, *arguments, rounds=None):
-        """All subjects in turn, in each round."""
+        """Measures all subjects in turn, in each round."""
         rounds = rounds or self.options.rounds
         results = {subject.name: [] for subject in subjects}
         for n in range(rounds):
@@ -147,7 +147,7 @@ def arguments():
 
 
 def setting(options):
-    """What it was measured on."""
+    """The machine and the versions."""
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown CPU")
     bird = subprocess.run(["bird", "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode()

@@ -1,7 +1,7 @@
 /* probe LOG FLAG ID: the check of the benchmark.
  *
- * Notes in LOG who was checked, what came out, and when it was started (CLOCK_MONOTONIC, as early as a program can
- * tell), in one write, so that records of probes that run at once stay whole. Passes while FLAG exists. */
+ * Records in LOG which service was checked, the result, and the time of its start (CLOCK_MONOTONIC, as early as
+ * possible), in one write, so that records of concurrent probes do not mix. Passes while FLAG exists. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>

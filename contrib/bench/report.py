@@ -1,4 +1,4 @@
-"""What was found, as tables in Markdown and a plot in SVG."""
+"""The results, as tables in Markdown and a plot in SVG."""
 
 import math
 import os
@@ -9,7 +9,7 @@ PAGE, PLOT = os.path.join(HERE, "../../docs/performance.md"), os.path.join(HERE,
 COLOURS = {"floor": "#888888", "this daemon": "#1f77b4", "original": "#d62728"}
 
 SPREAD = ["median", "99 %", "most"]
-# Of each part: what happens, the columns, and the figures of a row.
+# Each part: its description, the columns, and the figures of a row.
 TABLES = {
     "steady": ("All is well",
                ["checks run, %", "advertised, %", "CPU per check, ms", "of the floor", "own", "checks'", "kernel",
@@ -37,12 +37,12 @@ TABLES = {
 
 
 def show(setting, found):
-    """Everything that was measured, to read."""
+    """All results as text."""
     return setting + "\n" + "".join(f"\n### {TABLES[part][0]}\n\n{table(part, found[part])}" for part in found)
 
 
 def publish(setting, found):
-    """Puts what was measured between its marks in docs/performance.md, and draws the plot anew."""
+    """Writes the results between their marks in docs/performance.md, and draws the plot."""
     with open(PAGE) as file:
         text = file.read()
     for mark, new in {"setting": setting + "\n", **{part: table(part, found[part]) for part in found}}.items():
@@ -73,7 +73,7 @@ def ratio(found, floor):
 
 
 def spread(times):
-    """Median, 99th percentile and greatest."""
+    """Median, 99th percentile and maximum."""
     times = sorted(times)
     if not times:
         return ["", "", ""]
@@ -93,7 +93,7 @@ def number(value):
 
 
 def plot(steady):
-    """Cost and lateness against the number of services that are checked once a second, all axes logarithmic."""
+    """CPU time and lateness by the number of services that are checked once a second, on logarithmic axes."""
     steady = {count: results for (count, interval), results in steady.items() if interval == 1}
     values = {"CPU per check, ms": lambda found: found["cpu"],
               "resident memory, MiB": lambda found: found["memory"],

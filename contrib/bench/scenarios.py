@@ -1,6 +1,6 @@
-"""What is measured of each program: one function a scenario, from a world just reset to its figures.
+"""The scenarios: one function each, which starts from a reset world and returns figures.
 
-A figure is a number, or a list of times of which the report gives the median, the 99th percentile and the greatest.
+A figure is a number, or a list of times of which the report shows the median, the 99th percentile and the maximum.
 Times are milliseconds."""
 
 import os
@@ -16,7 +16,7 @@ SETTLE = 3          # seconds after that, before anything is measured
 
 
 def steady(world, services, subject, interval, seconds):
-    """What checks cost, and how punctual they are, while all is well."""
+    """CPU time and lateness of checks while all services are healthy."""
     with subject.start(world, services, interval) as program:
         try:
             settle(world, program, services, subject)
@@ -35,7 +35,7 @@ def steady(world, services, subject, interval, seconds):
 
 
 def idle(world, services, subject, seconds):
-    """How often a program wakes that has hardly anything to do."""
+    """How often an almost idle program wakes."""
     with subject.start(world, services, 10) as program:
         settle(world, program, services, subject)
         begin, before = time.monotonic(), used(program)
@@ -46,7 +46,7 @@ def idle(world, services, subject, seconds):
 
 
 def failover(world, services, subject, cycles):
-    """The route of one service, down and up at random moments."""
+    """The route of one service, which goes down and up at random moments."""
     found, interval = {"down": [], "up": []}, 0.5
     with subject.start_failover(world, interval) as program:
         wait_advertised(world, program, services)
@@ -60,7 +60,7 @@ def failover(world, services, subject, cycles):
 
 
 def crash(world, services, subject, cycles):
-    """A service is killed at random moments: from then until its route is gone."""
+    """Kills a service at random moments, and measures the time until its route is gone."""
     gone = []
 
     def begin_service():
@@ -98,7 +98,7 @@ def mass_failover(world, services, subject):
 
 
 def start_up(world, services, subject):
-    """From the launch to the first check and to the last route; then a planned restart."""
+    """The time from the launch to the first check and to the last route, and a planned restart."""
     with subject.start(world, services) as program:
         wait_advertised(world, program, services)
         routes = [when for when, _, _ in world.moved(program.launched)]
@@ -112,7 +112,7 @@ def start_up(world, services, subject):
 
 
 def large_list(world, services, subject, prefixes):
-    """One service of several changes while the list is long: its prefixes are `prefixes / services` of the list."""
+    """One of several services changes while the list is long: `prefixes / services` of its prefixes."""
     each = prefixes // services
     number = iter(range(prefixes))
     sections = [{"ip_prefix": ", ".join(f"10.{128 + n // 65536}.{n // 256 % 256}.{n % 256}/32"
@@ -133,7 +133,7 @@ def large_list(world, services, subject, prefixes):
 
 
 def traced(world, program, changed):
-    """How often it opens the list to read, and replaces it, for the change back: as strace says, where there is one."""
+    """How often it opens the list to read and replaces it for one change, according to strace if it is installed."""
     if not shutil.which("strace"):
         return {"reads": None, "writes": None}
     trace = world.spawn(["strace", "-f", "-e", "trace=openat,/^rename", "-o", world.file("trace"),
@@ -150,7 +150,7 @@ def traced(world, program, changed):
 
 
 def used(program):
-    """All that it has used so far, in the units of the report."""
+    """All resources used so far, in the units of the report."""
     own, children, kernel = (seconds * 1e3 for seconds in program.cpu())
     sleeps, interrupted = program.switches()
     return {"own": own, "children": children, "kernel": kernel, "faults": program.faults(), "sleeps": sleeps,
@@ -158,7 +158,7 @@ def used(program):
 
 
 def settle(world, program, services, subject):
-    """Waits until it does what it will go on doing."""
+    """Waits for a steady state."""
     if subject.has_routes:
         wait_advertised(world, program, services)
     time.sleep(SETTLE)
@@ -174,9 +174,9 @@ def wait_advertised(world, program, services):
 
 
 def lateness(checks, interval):
-    """How long after its service's beat each check began: that is the start of the most punctual check of all.
+    """The delay of each check after its service's beat, which is the start of the earliest check.
 
-    On the circle of one interval the beat is where the longest time without any check ends."""
+    On the circle of one interval, the beat is at the end of the longest time without a check."""
     by_service = {}
     for when, service in checks:
         by_service.setdefault(service, []).append(when % interval)
@@ -197,7 +197,7 @@ def first_notices(checks):
 
 
 def overheads(world, since, failed, services):
-    """From the start of the check that saw the change to the move of the route, for each service."""
+    """The time from the start of the check that saw the change to the move of the route, for each service."""
     noticed = first_notices(check for check in world.checks(since) if check[2] == failed)
     moved = {prefix: when for when, prefix, came in world.moved(since) if came != failed}
     return [(moved[world.prefixes[n]] - noticed[n]) * 1e3 for n in range(services)
@@ -205,7 +205,7 @@ def overheads(world, since, failed, services):
 
 
 def flip(world, failed):
-    """From now on every check fails, or passes again."""
+    """Makes every check fail, or pass again."""
     since = time.monotonic()
     if failed:
         os.remove(world.file("flag"))

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Runs the daemon for minutes on many services that come and go, and judges whether it stays as small as it was.
+"""Runs the daemon for minutes with many services that come and go, and checks that its resource use stays flat.
 
-  contrib/bench/soak.py [--minutes 10] [--services 1000] [--flap 30] [--daemon PROGRAM]      --help says it all
+  contrib/bench/soak.py [--minutes 10] [--services 1000] [--flap 30] [--daemon PROGRAM]      see --help
 
-Every service is checked once a second; each dies or returns every so many seconds, at random, so that BIRD is told many
-times a second. Every five seconds it is looked how much the daemon holds. The table that comes of it has the median
-of the first minute and of the last, the slope between, and a verdict; the exit code is 0 where everything is flat and
-the router has in the end the routes of all that are healthy.
+Every service is checked once a second; each dies or returns at random intervals, so that BIRD is reconfigured many
+times a second. The resources of the daemon are sampled every five seconds. The table shows the medians of the first and
+the last minute, the slope, and a verdict. The exit code is 0 if everything is flat and the router has the routes of all
+healthy services in the end.
 
-Needs what `run` needs. Everything happens in namespaces of its own; nothing is left of it.
+Needs what `run` needs. It runs in its own namespaces and leaves nothing behind.
 """
 
 import argparse
@@ -29,8 +29,9 @@ SETTLE = 120        # seconds after all routes are there, before the first: each
 START = 120         # seconds for all routes to be there
 LOG = 1 << 20       # bytes of a log file, of which there are three
 
-# What is looked at: its unit, and by how much of the first median, or by how many units, the last one may be more. What
-# runs at a moment differs with what else the machine does; the memory of a process is steady within a few pages.
+# The quantities: unit, and by what part of the first median or by how many units the last median
+# may exceed it. Momentary counts vary with the load of the machine; the memory of a process is
+# steady within a few pages.
 QUANTITIES = {
     "resident memory": ("kB", 0.03, 512),
     "proportional memory (PSS)": ("kB", 0.03, 512),
@@ -59,7 +60,7 @@ def main():
 
 
 def outside(options):
-    """Builds what is missing, and starts this program again in namespaces of its own."""
+    """Builds the program if necessary, and restarts this script in its own namespaces."""
     root = os.path.join(HERE, "../..")
     if not options.daemon:
         subprocess.run(["cargo", "build", "--release", "--bin", "anycast-healthchecker"], cwd=root, check=True)
@@ -108,7 +109,7 @@ def say(text):
 
 
 def configure(world, probe):
-    """Each service has a flag of its own; its check passes while that is there."""
+    """Each service has its own flag file, and its check passes while the file exists."""
     daemon = {
         "pidfile": world.file("daemon.pid"), "bird_conf": world.file("anycast-prefixes.conf"), "ipv6": "false",
         "bird_reconfigure_cmd": " ".join(world.reconfigure()), "loglevel": "info", "log_file": world.file("log/daemon.log"),
@@ -135,14 +136,14 @@ def routes_are(world, program, alive):
 
 
 def flap(world, program, options, alive):
-    """Services die and return; `alive` follows. What was seen every `EVERY` seconds, with the time."""
+    """Lets services die and return, and updates `alive`. Returns a sample for every `EVERY` seconds, with its time."""
     samples, begin = [], time.monotonic()
     pause = options.flap / options.services
     flips, looks = begin, begin
     while (now := time.monotonic()) < begin + options.minutes * 60:
         if now >= looks:
             samples.append((now - begin, look(world, program)))
-            # Not in step with the checks, or it would always be the same few that run.
+            # Not in step with the checks, which would always catch the same ones.
             looks = begin + len(samples) * EVERY + random.random()
             if len(samples) % (60 // EVERY) == 1:
                 say(f"{now - begin:4.0f} s: " + ", ".join(f"{value:.0f}" for value in samples[-1][1]))
@@ -159,7 +160,7 @@ def flap(world, program, options, alive):
 
 
 def look(world, program):
-    """What the daemon holds now, in the order of the quantities."""
+    """A sample of the daemon's resources, in the order of the quantities."""
     if program.ended():
         raise GaveUp("it ended: " + world.read("program.log")[-300:])
     with open(f"/proc/{program.pid}/smaps_rollup") as rollup:
@@ -171,7 +172,7 @@ def look(world, program):
 
 
 def descendants(pid):
-    """How many processes there are below it, and how many zombies."""
+    """The number of processes below it, and of zombies."""
     parents, states = {}, {}
     for stat in glob.glob("/proc/[0-9]*/stat"):
         try:
@@ -192,7 +193,7 @@ def ancestors(child, parents):
 
 
 def judge(samples):
-    """Prints the table; whether everything is flat."""
+    """Prints the table. Returns whether everything is flat."""
     minute = min(60, samples[-1][0] / 3)
     first = [values for when, values in samples if when <= minute]
     last = [values for when, values in samples if when >= samples[-1][0] - minute]

@@ -1,4 +1,4 @@
-"""What is measured: the floor, this daemon and the original, each with the options that a figure asks for."""
+"""The programs to measure: the floor, this daemon and the original, with options for each figure."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from world import Program
 
 
 class Floor:
-    """The least that any program has to do for the same result. Its checks move no routes, but for a failover's."""
+    """The least work with which any program gets the same result. Its checks move routes only in a failover."""
 
     has_routes = False
 
@@ -15,12 +15,12 @@ class Floor:
         self.name, self.program = name, program
 
     def start(self, world, services, interval=1):
-        """Starts it on the first `services` services."""
+        """Starts it with the first `services` services."""
         return Program(world, [self.program, "checks", str(services), str(interval),
                                *map(world.file, ("checks", "flag", "probe"))])
 
     def start_failover(self, world, interval):
-        """Starts it on the first service, so that it moves the route."""
+        """Starts it with the first service, so that it moves the route."""
         world.list(world.prefixes[:1], "up.conf")
         world.list([], "down.conf")
         files = map(world.file, ("checks", "flag", "probe", "anycast-prefixes.conf", "up.conf", "down.conf"))
@@ -28,7 +28,7 @@ class Floor:
 
 
 class Daemon:
-    """This daemon or the original: options of its own for the section [daemon], and for each service."""
+    """This daemon or the original, with its own options for the section [daemon] and for each service."""
 
     has_routes = True
 
@@ -36,7 +36,7 @@ class Daemon:
         self.name, self.program, self.service, self.daemon = name, program, service or {}, daemon
 
     def start(self, world, services, interval=1):
-        """Starts it on the first `services` services."""
+        """Starts it with the first `services` services."""
         return self.start_on(world, [{"ip_prefix": prefix, "check_interval": interval}
                                      for prefix in world.prefixes[:services]])
 
@@ -44,7 +44,7 @@ class Daemon:
         return self.start(world, 1, interval)
 
     def start_on(self, world, services):
-        """Starts it on services that have these options beside the usual ones."""
+        """Starts it with services that have these additional options."""
         daemon = {
             "pidfile": world.file("daemon.pid"), "bird_conf": world.file("anycast-prefixes.conf"),
             "bird_reconfigure_cmd": " ".join(world.reconfigure()), "ipv6": "false", "loglevel": "info",

@@ -1,6 +1,6 @@
-"""The world of the benchmark: the host's BIRD, the router's BIRD beyond a BGP session, and the programs to be measured.
+"""The world of the benchmark: the host's BIRD, the router's BIRD with a BGP session, and the programs to measure.
 
-`run` has put this process on the host: into namespaces of its own, with a router beside it, all gone when it ends.
+`run` has put this process on the host: its own namespaces, with a router beside it, which vanish when it ends.
 Times are seconds on CLOCK_MONOTONIC.
 """
 
@@ -20,11 +20,11 @@ DUMMIES = {"anycast-prefixes.conf": ("ACAST_PS_ADVERTISE", "10.189.200.255/32"),
 
 
 class GaveUp(Exception):
-    """Something did not come about in time."""
+    """A wait has timed out."""
 
 
 def wait_for(what, condition, limit, pause=0.05):
-    """Waits until `condition()` holds, and says what was waited for where it never does."""
+    """Waits until `condition()` is true. Names what it waited for if it times out."""
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
@@ -54,7 +54,7 @@ class World:
         threading.Thread(target=self.keep_awake, args=("router",), daemon=True).start()
 
     def address(self, services):
-        """Has the loopback interface carry the addresses of that many services: more would slow down who reads them."""
+        """Assigns the addresses of that many services to the loopback interface. More would slow down their readers."""
         few, many = sorted((services, self.addressed))
         word = "add" if services > self.addressed else "del"
         self.write("addresses", "".join(f"address {word} {prefix} dev lo\n" for prefix in self.prefixes[few:many]))
@@ -62,9 +62,9 @@ class World:
         self.addressed = services
 
     def keep_awake(self, side):
-        """Asks a BIRD for its status a hundred times a second: 2.0 else may sit on a route for up to three seconds.
+        """Queries a BIRD's status a hundred times a second, because BIRD 2.0 may delay a route for up to three seconds.
 
-        The router's alone, the instrument. The host's is left as it would be on any host."""
+        Only for the router's BIRD, which is part of the instrument. The host's BIRD is left alone."""
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(self.file(f"{side}.ctl"))
             while control.recv(65536):
@@ -86,7 +86,7 @@ class World:
         self.write(name, "")
 
     def spawn(self, argv, output):
-        """Starts a program in the world's directory, its output in that file."""
+        """Starts a program in the world's directory, with its output in that file."""
         with open(self.file(output), "wb") as file:
             return subprocess.Popen(argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
@@ -94,7 +94,7 @@ class World:
         return ["bird", "-f", "-c", self.file(f"{side}.conf"), "-s", self.file(f"{side}.ctl")]
 
     def reconfigure(self):
-        """The command that has the host's BIRD read its files again."""
+        """The command that reconfigures the host's BIRD."""
         return ["/usr/sbin/birdc", "-s", self.file("host.ctl"), "configure"]
 
     def birdc(self, *words):
@@ -102,13 +102,13 @@ class World:
         return done.stdout.decode()
 
     def list(self, prefixes, name=None):
-        """Writes the prefix files, or a copy of the first under another name, with these prefixes."""
+        """Writes the prefix files with these prefixes, or a copy of the first under another name."""
         for file, (variable, dummy) in list(DUMMIES.items())[:1 if name else 2]:
             entries = ",\n        ".join([dummy] + (prefixes if variable == "ACAST_PS_ADVERTISE" else []))
             self.write(name or file, f"define {variable} =\n    [\n        {entries}\n    ];\n")
 
     def reset(self, services=None):
-        """Nothing advertised, every check passing, no notes of earlier checks, addresses for that many services."""
+        """Nothing advertised, all checks passing, no records of earlier checks, addresses for that many services."""
         self.touch("flag")
         self.address(self.addressed if services is None else services)
         self.list([])
@@ -117,16 +117,16 @@ class World:
         self.touch("checks")
 
     def reconfigured(self):
-        """How often the host's BIRD has taken a configuration so far."""
+        """How often the host's BIRD has reconfigured."""
         return self.read("host.log").count("Reconfigured")
 
     def moved(self, since=0.0):
-        """What happened to the router's routes: (when, prefix, whether it came), in order."""
+        """The router's route events in order: (time, prefix, whether the route came)."""
         self.read_moves()
         return [move for move in self.moves if move[0] >= since]
 
     def advertised(self):
-        """The prefixes that the router has now."""
+        """The router's current prefixes."""
         self.read_moves()
         return set(self.now)
 
@@ -148,14 +148,14 @@ class World:
             (self.now.discard if gone else self.now.add)(prefix)
 
     def checks(self, since=0.0):
-        """The checks that began since then: (when, which service, whether it failed)."""
+        """The checks that began since then: (time, service, whether it failed)."""
         with open(self.file("checks"), "rb") as log:
             records = struct.iter_unpack("=QQ", log.read())
             return [(ns / 1e9, word >> 1, bool(word & 1)) for ns, word in records if ns / 1e9 >= since]
 
 
 class Program:
-    """A running program that is measured."""
+    """A running program to measure."""
 
     def __init__(self, world, argv):
         self.launched = time.monotonic()
@@ -163,7 +163,7 @@ class Program:
         self.pid = self.popen.pid
 
     def cpu(self):
-        """CPU time so far in seconds: its own, its children's that ended, and how much of both the kernel used."""
+        """CPU seconds so far: its own, those of ended children, and the kernel's part of both."""
         with open(f"/proc/{self.pid}/stat") as stat:
             user, system, children, children_system = map(int, stat.read().rsplit(")", 1)[1].split()[11:15])
         own = 0
@@ -180,7 +180,7 @@ class Program:
         return int(words[7]) + int(words[9])
 
     def switches(self):
-        """How often its threads have slept so far, and how often they have been interrupted."""
+        """How often its threads have slept and have been preempted so far."""
         slept = interrupted = 0
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with open(f"/proc/{self.pid}/task/{task}/status") as status:
@@ -189,7 +189,7 @@ class Program:
         return slept, interrupted
 
     def status(self, field):
-        """A number of /proc/PID/status."""
+        """A number in /proc/PID/status."""
         with open(f"/proc/{self.pid}/status") as status:
             lines = dict(line.split(":", 1) for line in status)
         return int(lines[field].split()[0])

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::control(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::bird::control(bytes));
