@@ -1,7 +1,7 @@
 //! Time and allocations of the modules between a check and a route.
 //!
-//! `cargo bench` runs all benchmarks, `cargo bench -- routes` those with `routes` in their name. `contrib/bench/run`
-//! measures the whole daemon.
+//! `cargo bench` runs all benchmarks, `cargo bench -- routes` those with `routes` in their name.
+//! `contrib/bench/run` measures the whole daemon.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up fails")]
 #![allow(missing_docs, reason = "divan's generated code has no documentation")]
@@ -95,7 +95,8 @@ fn routes_next(bencher: Bencher<'_, '_>, count: u32) {
     bencher.bench(|| routes::next(black_box(&listed), &known, None, UnmanagedPrefixes::Remove));
 }
 
-/// Everything that the writer does for one change: reads the file, decides, and replaces it (in memory, without a disk).
+/// Everything that the writer does for one change: reads the file, decides, and replaces it (in
+/// memory, without a disk).
 #[divan::bench(args = SIZES)]
 fn list_one_change(bencher: Bencher<'_, '_>, count: u32) {
     let mut bench = ListBench::new(count);

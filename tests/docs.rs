@@ -1,7 +1,9 @@
-//! The pages for people: every relative link leads to a file, every anchor to a heading, and the README stays short.
+//! The Markdown pages: every relative link leads to a file, every anchor to a heading, and the
+//! README stays short.
 //!
-//! Leaves out: links to other sites, which a test cannot rely on; the generated parts (`tests/generated.rs`).
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! Out of scope: links to other sites, which a test cannot rely on, and generated parts
+//! (`tests/generated.rs`).
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,7 +27,7 @@ fn pages() -> Vec<PathBuf> {
     [beside.to_vec(), docs()].concat()
 }
 
-/// The lines of a page outside its blocks of code.
+/// The lines of a page outside code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut in_code = false;
     text.lines().filter(move |line| {
@@ -35,16 +37,16 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The targets of the links in a text, pictures included.
+/// The targets of the links in a text, including pictures.
 fn links(text: &str) -> Vec<String> {
-    // Links may be broken across lines; nothing between backticks is a link.
+    // A link may span several lines. Text between backticks contains no links.
     let joined = prose(text).collect::<Vec<_>>().join("\n");
     let outside_code: String = joined.split('`').step_by(2).collect();
     let targets = outside_code.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
     targets.collect()
 }
 
-/// The anchors that forges make of the headings of a page.
+/// The anchors that forges generate from the headings of a page.
 fn anchors(text: &str) -> HashSet<String> {
     let mut anchors = HashSet::new();
     for line in prose(text) {
@@ -61,7 +63,7 @@ fn anchors(text: &str) -> HashSet<String> {
     anchors
 }
 
-/// What is wrong with a link of `page`; none where it leads somewhere.
+/// The problem of a link of `page`, or `None` if it leads somewhere.
 fn problem(page: &Path, target: &str) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
@@ -109,7 +111,7 @@ fn broken_links_are_found() {
 fn the_readme_is_short_and_links_to_every_page() {
     let text = fs::read_to_string(root().join("README.md")).unwrap();
     let lines = text.lines().count();
-    assert!(lines <= 200, "README.md has {lines} lines: move what is not for everyone to docs/");
+    assert!(lines <= 200, "README.md has {lines} lines: move details to docs/");
     let linked: HashSet<String> =
         links(&text).into_iter().map(|target| target.split('#').next().unwrap().into()).collect();
     for page in pages().into_iter().skip(1) {
@@ -119,16 +121,20 @@ fn the_readme_is_short_and_links_to_every_page() {
 }
 
 #[test]
-fn each_page_says_first_who_needs_it() {
+fn each_page_begins_with_its_audience() {
     for page in docs() {
         let text = fs::read_to_string(&page).unwrap();
         let opening = text.lines().nth(2).unwrap();
-        assert!(text.starts_with("# ") && opening.starts_with("For "), "{}: {opening}", page.display());
+        assert!(
+            text.starts_with("# ") && opening.starts_with("For "),
+            "{}: begin the page with \"For …\", not: {opening}",
+            page.display()
+        );
     }
 }
 
 #[test]
 fn the_security_policy_is_short() {
     let lines = fs::read_to_string(root().join("SECURITY.md")).unwrap().lines().count();
-    assert!(lines <= 30, "SECURITY.md has {lines} lines: docs/threat-model.md is for the rest");
+    assert!(lines <= 30, "SECURITY.md has {lines} lines: move details to docs/threat-model.md");
 }

@@ -1,10 +1,10 @@
-//! The layers of the program: a module uses only modules of lower layers, and the modules of a folder do not use each
-//! other in a circle.
+//! The layers of the program: a module uses only modules of lower layers, and the modules of a
+//! folder do not use each other in a circle.
 //!
-//! Guarantees: the order is read from the paths in the source, `crate::…` and `super::…`, wherever they stand; a module
-//! or folder without a layer fails the test.
-//! Out of scope: tests, which may use anything; the file of a folder (`check.rs` of `check/`), because it names its
-//! modules and they use it in turn.
+//! Guarantees: the order is read from the paths in the source, `crate::…` and `super::…`, wherever
+//! they stand; a module or folder without a layer fails the test.
+//! Out of scope: tests, which may use anything; the file of a folder (`check.rs` of `check/`),
+//! because it names its modules and they use it in turn.
 
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// All modules of the crate's root, from the top layer to the bottom layer. Modules of one layer do not use each other.
+/// All modules of the crate's root, from the top layer to the bottom layer. Modules of one layer do
+/// not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
     // Only tests use it.
@@ -98,7 +99,8 @@ fn modules_of_a_folder_do_not_use_each_other_in_a_circle() {
     );
 }
 
-/// One cycle, if there is one. Removes modules that use nothing until only modules on the way to a cycle remain.
+/// One cycle, if there is one. Removes modules that use nothing until only modules on the way to a
+/// cycle remain.
 fn cycle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut remaining = edges.clone();
     loop {
@@ -179,7 +181,8 @@ fn test_modules(parent: &[String], text: &str) -> Vec<Module> {
     names.map(|(_, name)| [parent, &[name.to_string()]].concat()).collect()
 }
 
-/// The code without comments and without items under `#[cfg(test)]`. It relies on the layout of rustfmt.
+/// The code without comments and without items under `#[cfg(test)]`. It relies on the layout of
+/// rustfmt.
 fn without_tests(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
