@@ -4,8 +4,6 @@
 use std::fs;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use crate::lab::machine::ControlGroup;
 use crate::lab::service::Service;
 use crate::lab::{daemon_program, Lab};
@@ -142,33 +140,6 @@ fn a_log_that_reaches_the_file_size_limit_loses_lines_but_the_daemon_continues()
     lab.wait_advertised(A);
     lab.routes.expect_unmoved(B, full);
     lab.stop_daemon();
-}
-
-#[test]
-fn sigxfsz_and_sigpipe_do_not_end_the_daemon() {
-    let mut lab = Lab::new([Service::new("a", A)]);
-    lab.start_daemon();
-    lab.wait_advertised(A);
-    let mark = lab.routes.mark();
-    for signal in [Signal::SIGXFSZ, Signal::SIGPIPE] {
-        lab.signal(signal);
-        lab.wait_runs("a", 3);
-    }
-    lab.routes.expect_none_moved(mark);
-    lab.stop_daemon();
-}
-
-#[test]
-fn sigquit_is_a_clean_exit_that_ignores_on_exit() {
-    let mut lab = Lab::new([Service::new("a", A).with("on_exit", "withdraw")]);
-    lab.start_daemon();
-    lab.wait_advertised(A);
-    let mark = lab.routes.mark();
-    lab.signal(Signal::SIGQUIT);
-    assert_eq!(lab.wait_exit(), Some(0));
-    assert!(!lab.file("run/daemon.pid").exists(), "the pidfile is left behind");
-    lab.wait_listed(&[A]);
-    lab.routes.expect_none_moved(mark);
 }
 
 #[test]

@@ -185,17 +185,7 @@ impl World {
                 self.touch_service(name);
             }
             Action::Reload(reload) => self.reload(reload),
-            Action::Restart { damage, .. } => {
-                if damage.is_some() {
-                    // The damaged list may have contained any of them.
-                    self.touch(&PREFIXES.into());
-                }
-                for name in self.configuration.services.keys().copied().collect::<Vec<_>>() {
-                    let verdict = if self.is_touched(name) { Verdict::Unsure } else { Verdict::Unknown };
-                    self.verdicts.insert(name, verdict);
-                }
-                self.configuration.splay = false;
-            }
+            Action::Restart { damage, .. } => self.restart(damage.is_some()),
             Action::BirdStops => self.bird = Bird::Stopped,
             Action::BirdStarts => {
                 self.bird = Bird::Runs;
@@ -332,6 +322,18 @@ impl World {
     }
 
     // --- changes ---
+
+    fn restart(&mut self, list_is_damaged: bool) {
+        if list_is_damaged {
+            // The damaged list may have contained any of them.
+            self.touch(&PREFIXES.into());
+        }
+        for name in self.configuration.services.keys().copied().collect::<Vec<_>>() {
+            let verdict = if self.is_touched(name) { Verdict::Unsure } else { Verdict::Unknown };
+            self.verdicts.insert(name, verdict);
+        }
+        self.configuration.splay = false;
+    }
 
     fn reload(&mut self, Reload { configuration, newcomer, .. }: &Reload) {
         match *newcomer {
