@@ -12,6 +12,7 @@ mod operator;
 pub(crate) mod router;
 pub(crate) mod service;
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,6 +37,8 @@ pub(crate) struct Lab {
     daemon: Option<Running>,
     host_bird: Option<Running>,
     router_bird: Running,
+    /// How often the test itself has had the host's BIRD reconfigure.
+    own_reconfigures: Cell<usize>,
     namespaces: Namespaces,
     services: Vec<Service>,
     options: Vec<(String, String)>,
@@ -62,6 +65,7 @@ impl Lab {
             daemon: None,
             host_bird: None,
             router_bird,
+            own_reconfigures: Cell::new(0),
             namespaces,
             services: services.into_iter().collect(),
             options: Vec::new(),

@@ -36,7 +36,13 @@ impl Lab {
 
     /// Runs a command of birdc on the host. Returns its output.
     pub(crate) fn birdc(&self, command: &[&str]) -> String {
-        ask_bird(&self.namespaces, self.path(), "host", command)
+        let before = self.reconfigured();
+        let output = ask_bird(&self.namespaces, self.path(), "host", command);
+        if output.contains("Reconfigured") {
+            self.wait_until("the reconfigure in BIRD's log", |lab| lab.reconfigured() > before);
+            self.own_reconfigures.set(self.own_reconfigures.get() + 1);
+        }
+        output
     }
 
     /// How often the host's BIRD has reconfigured.
@@ -53,7 +59,7 @@ impl Lab {
             let last = |text: &str| log.rfind(text);
             let runs = ["reconfiguring BIRD by", "waking BIRD"].map(|text| log.matches(text).count());
             let is_woken = !log.contains("BIRD 2.0.") || last("waking BIRD") > last("reconfiguring BIRD by");
-            is_woken && lab.reconfigured() >= runs.iter().sum()
+            is_woken && lab.reconfigured() >= lab.own_reconfigures.get() + runs.iter().sum::<usize>()
         });
     }
 }
