@@ -27,17 +27,17 @@ pub fn birdc(bytes: &[u8]) {
     let ends =
         [CommandEnd::Code(0), CommandEnd::Code(1), CommandEnd::Signal(15), CommandEnd::Limit(Duration::from_secs(2))];
     for end in ends {
-        let reply = birdc::read(out, error, end);
+        let reply = birdc::parse(out, error, end);
         is_well_formed(&reply);
-        assert!(!reply.outcome.is_taken() || !matches!(end, CommandEnd::Limit(_)));
+        assert!(!reply.outcome.is_accepted() || !matches!(end, CommandEnd::Limit(_)));
         let text = [out, b"\n", error].concat();
         let contains = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
         let has_begun = text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Reading configuration from "));
-        if reply.outcome.is_taken() && has_begun {
+        if reply.outcome.is_accepted() && has_begun {
             assert!(contains(b"Reconfigur") || contains(b"0003 ") || contains(b"0004 "));
         }
-        let refused = birdc::read(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
-        assert!(!refused.outcome.is_taken(), "{refused:?}");
+        let refused = birdc::parse(&[out, b"\n/etc/bird/bird.conf:1:1 syntax error\n"].concat(), error, end);
+        assert!(!refused.outcome.is_accepted(), "{refused:?}");
     }
 }
 
@@ -62,7 +62,7 @@ pub fn framing(bytes: &[u8]) {
         let version = reply.greeting().flatten();
         is_well_formed(&reply.configured(version));
         reply.activity();
-        let _ = query.truth(reply);
+        let _ = query.parse_answer(reply);
     }
 }
 
@@ -101,18 +101,18 @@ pub fn control(bytes: &[u8]) {
         assert_eq!(at.checked_sub(1).and_then(answer).map(Response::activity), Some(Activity::Idle));
         assert!(requests[at + 1..].iter().all(|request| *request != "configure"));
     }
-    if reply.outcome.is_taken() {
+    if reply.outcome.is_accepted() {
         let at = configure.unwrap();
         let meaning = answer(at).unwrap().configured(None).outcome;
         let idle = || answer(requests.len() - 1).map(Response::activity) == Some(Activity::Idle);
-        assert!(meaning == reply.outcome || meaning == Outcome::Pending && idle(), "{meaning:?}");
+        assert!(meaning == reply.outcome || meaning == Outcome::Queued && idle(), "{meaning:?}");
     }
 
     let (answer, _) = connect(bytes, |control| control.ask(&[query()], LIMIT, &stop));
     if let Ok((results, _)) = answer {
         let [result] = &results[..] else { panic!("one query, {} results", results.len()) };
         let all_well = result.difference.is_none();
-        assert!(!all_well || *result == query().all_well());
+        assert!(!all_well || *result == query().expected_result());
         assert!(!all_well || replies.iter().any(|reply| reply.result().text == "TRUE"));
         assert!(result.list.len() <= 3);
     }

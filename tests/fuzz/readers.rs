@@ -75,7 +75,7 @@ pub fn ini(bytes: &[u8]) {
     let mut text = String::new();
     for section in sections(&ini) {
         text += &format!("[{}]\n", section.name);
-        for entry in section.own() {
+        for entry in section.own_entries() {
             text += &format!("{} = {}\n", entry.name, entry.raw.replace('\n', "\n\t"));
             assert!(!entry.raw.ends_with(is_space) && trim(&entry.name) == &*entry.name);
             if let Ok(value) = ini.value(section, entry) {
@@ -83,7 +83,7 @@ pub fn ini(bytes: &[u8]) {
             }
         }
     }
-    let kept = sections(&ini).flat_map(Section::own);
+    let kept = sections(&ini).flat_map(Section::own_entries);
     // Lower-casing can turn one byte into three.
     assert!(kept.map(|entry| entry.name.len() + entry.raw.len()).sum::<usize>() <= 3 * bytes.len());
     if faults.is_empty() {
@@ -102,7 +102,9 @@ fn sections(ini: &Ini) -> impl Iterator<Item = &Section> {
 /// Name and value of each option, section by section.
 fn values(ini: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
     sections(ini)
-        .map(|section| (&*section.name, section.own().iter().map(|entry| (&*entry.name, &*entry.raw)).collect()))
+        .map(|section| {
+            (&*section.name, section.own_entries().iter().map(|entry| (&*entry.name, &*entry.raw)).collect())
+        })
         .collect()
 }
 
@@ -130,7 +132,7 @@ pub fn settings(bytes: &[u8]) {
             // used.
             let mut ini = Ini::default();
             ini.read(&sources.main, bytes);
-            let mut written = sections(&ini).flat_map(Section::own);
+            let mut written = sections(&ini).flat_map(Section::own_entries);
             if text.contains('%') || written.any(|entry| entry.raw.contains('\n')) {
                 return;
             }
@@ -142,8 +144,8 @@ pub fn settings(bytes: &[u8]) {
         Err(problems) => {
             assert!(problems.iter().any(Diagnostic::is_error));
             problems.iter().for_each(|problem| is_one_line(&problem.to_string()));
-            let salvaged = files::salvage(&sources, problems);
-            assert!(salvaged.settings.is_none_or(|settings| settings.services.is_empty()));
+            let recovered = files::recover(&sources, problems);
+            assert!(recovered.settings.is_none_or(|settings| settings.services.is_empty()));
         }
     }
 }
@@ -187,10 +189,14 @@ pub fn prefix_file(bytes: &[u8]) {
         for dummy in [None, Some(&dummy)] {
             let mut text = prefix_file::render(variable, dummy, &next, "2026-11-22 08:41:54.123456", 1);
             assert!(prefix_file::is_canonical(text.as_bytes(), false, variable, dummy, &next));
-            let written =
-                |held| PrefixFile { variable: Some(variable.clone()), prefixes: next.clone(), flaw: None, held };
+            let written = |held| PrefixFile {
+                variable: Some(variable.clone()),
+                prefixes: next.clone(),
+                flaw: None,
+                provisional: held,
+            };
             assert_eq!(prefix_file::parse(text.as_bytes(), family), written(false));
-            prefix_file::mark_held(&mut text);
+            prefix_file::mark_provisional(&mut text);
             assert_eq!(prefix_file::parse(text.as_bytes(), family), written(true));
         }
         let at = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % bytes.len();
@@ -269,7 +275,7 @@ pub fn history(bytes: &[u8]) {
     put(&conf, text);
     if let Some(list) = history::newest_good(&conf, Family::V4) {
         let found = prefix_file::parse(text, Family::V4);
-        assert_eq!((found.flaw, found.held, found.prefixes), (None, false, list));
+        assert_eq!((found.flaw, found.provisional, found.prefixes), (None, false, list));
     }
     History::new(&conf, Family::V4, 1).archive();
     let is_time = name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
@@ -282,15 +288,15 @@ pub fn history(bytes: &[u8]) {
 
 /// A drain file: a rendered drain parses to the same time, to the second.
 pub fn drain(bytes: &[u8]) {
-    let end = drain_file::read(&bytes[..bytes.len().min(drain_file::LONGEST)]);
-    let text = drain_file::text(end);
-    assert!(text.len() <= drain_file::LONGEST);
-    match (end, drain_file::read(text.as_bytes())) {
-        (drain_file::End::At(time), drain_file::End::At(written)) if time >= UNIX_EPOCH => {
+    let end = drain_file::parse(&bytes[..bytes.len().min(drain_file::MAX_LEN)]);
+    let text = drain_file::format(end);
+    assert!(text.len() <= drain_file::MAX_LEN);
+    match (end, drain_file::parse(text.as_bytes())) {
+        (drain_file::DrainEnd::At(time), drain_file::DrainEnd::At(written)) if time >= UNIX_EPOCH => {
             assert!(time.duration_since(written).unwrap() < Duration::from_secs(1));
         }
-        (drain_file::End::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
-        (drain_file::End::Never, written) => assert_eq!(written, end),
+        (drain_file::DrainEnd::At(time), _) => assert!(time < UNIX_EPOCH, "{text:?}"),
+        (drain_file::DrainEnd::Never, written) => assert_eq!(written, end),
     }
     is_one_line(&end.to_string());
 }
@@ -304,7 +310,7 @@ pub fn pidfile(bytes: &[u8]) {
     let check = Arc::new(Check::new(Arc::new(service::service("a", "10.0.0.1/32"))));
     let look = |bytes: &[u8]| {
         put(&path, bytes);
-        Pidfile::new(path.clone(), watcher.clone(), check.clone()).look()
+        Pidfile::new(path.clone(), watcher.clone(), check.clone()).refresh()
     };
     let first = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().trim().to_string();
     if let Some(pid) = look(bytes) {
