@@ -211,7 +211,7 @@ fn a_missing_program_or_directory_is_an_error_unless_only_files_are_checked() {
     let text = fs::read_to_string(&main).unwrap();
     let pidfile = text.lines().nth(1).unwrap();
     put(&main, &text.replace(pidfile, "pidfile = /nonexistent/pid"));
-    let stderr = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must lie in a directory that exists, but '/nonexistent' is none; create it\n";
+    let stderr = "Invalid configuration: main.conf, line 2: [daemon] pidfile = /nonexistent/pid: must be in an existing directory, but '/nonexistent' is not one; create it\n";
     for arguments in ["-c", "-P", ""] {
         assert_eq!(result(&run(root.path(), &format!("{FILES} {arguments}"))), (1, "", stderr), "{arguments}");
     }
