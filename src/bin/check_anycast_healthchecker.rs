@@ -1,8 +1,10 @@
-//! The monitoring plugin: asks the running daemon how it is and answers as Nagios, Icinga and NRPE want it.
+//! The monitoring plugin: asks the running daemon for its status and reports it to Nagios, Icinga or NRPE.
 //!
-//! Promises: one line on standard output whatever happens, with `-v` more lines behind it; exit code 0 OK, 1 WARNING,
-//! 2 CRITICAL, 3 UNKNOWN, the last also for a wrong command line, `--help` and `--version`; an end within the time-out.
-//! Leaves out: the verdict (`report::nagios`).
+//! Guarantees: it prints one line to standard output in every case, and more lines after it with `-v`. It exits with
+//! 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN; a wrong command line, `--help` and `--version` are UNKNOWN too. It ends
+//! within the time-out.
+//!
+//! Out of scope: the judgment of the status (`report::nagios`).
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -54,30 +56,31 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // A failure to print leaves the exit code to tell.
+    // If printing fails, the exit code still reports the result.
     let mut out = std::io::stdout();
-    let (verdict, verbose) = match Arguments::try_parse() {
-        Ok(arguments) => (verdict(&arguments), arguments.verbose),
-        Err(asked) if !asked.use_stderr() => {
-            let _ = write!(out, "{asked}");
+    let (result, verbose) = match Arguments::try_parse() {
+        Ok(arguments) => (query(&arguments), arguments.verbose),
+        Err(help_or_version) if !help_or_version.use_stderr() => {
+            let _ = write!(out, "{help_or_version}");
             return ExitCode::from(unknown("").status.exit_code());
         }
-        Err(wrong) => {
-            let text = wrong.to_string();
+        Err(error) => {
+            let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             (unknown(&format!("{first}; see --help")), false)
         }
     };
-    let _ = writeln!(out, "{verdict}");
-    for detail in verdict.details.iter().filter(|_| verbose) {
+    let _ = writeln!(out, "{result}");
+    for detail in result.details.iter().filter(|_| verbose) {
         let _ = writeln!(out, "{detail}");
     }
-    ExitCode::from(verdict.status.exit_code())
+    ExitCode::from(result.status.exit_code())
 }
 
-fn verdict(arguments: &Arguments) -> PluginResult {
+/// Asks the daemon and judges its answer, or the lack of one.
+fn query(arguments: &Arguments) -> PluginResult {
     let sources = sources(arguments);
-    let socket = match arguments.socket.clone().map_or_else(|| configured(&sources), Ok) {
+    let socket = match arguments.socket.clone().map_or_else(|| configured_socket(&sources), Ok) {
         Ok(socket) => socket,
         Err(why) => return unknown(&why),
     };
@@ -89,7 +92,7 @@ fn verdict(arguments: &Arguments) -> PluginResult {
     match ask(&socket, arguments.timeout) {
         Ok(document) => judge(&document, &thresholds),
         Err(why) => {
-            // Of another daemon, perhaps, where the socket was given.
+            // With --socket the daemon may be another than the configured one, so the pidfile says nothing about it.
             let pidfile = arguments.socket.is_none().then(|| files::pidfile(&sources)).flatten();
             judge_failure(&why.confirmed(pidfile.as_deref()))
         }
@@ -104,8 +107,8 @@ fn sources(arguments: &Arguments) -> Sources {
     Sources { main: arguments.file.clone(), services }
 }
 
-/// The socket of the daemon that this configuration is for, whatever else is wrong with it.
-fn configured(sources: &Sources) -> Result<PathBuf, String> {
+/// Returns the socket that the configuration names, even if other options in it are wrong.
+fn configured_socket(sources: &Sources) -> Result<PathBuf, String> {
     files::status_socket(sources).map_err(|problems| {
         let first = problems.iter().find(|problem| problem.is_error()).map(ToString::to_string).unwrap_or_default();
         format!("the configuration does not tell where the status socket is: {first}; mend it, or give --socket")
