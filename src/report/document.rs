@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::health::State;
+pub use crate::check::health::State;
+pub use crate::check::state::{Counts, HookRuns};
 
 /// Value of [`Document::schema`]; a change that old readers cannot understand increases it.
 pub const SCHEMA: u32 = 1;
@@ -76,25 +77,13 @@ pub struct Summary {
     pub in_sync: bool,
 }
 
-/// The last verdict on a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Condition {
-    /// The service is healthy, and its prefixes are to be advertised.
-    Up,
-    /// The service is not healthy, and its prefixes are to be withdrawn.
-    Down,
-    /// There is no verdict so far; the route stays as it was.
-    Unknown,
-}
-
 /// One service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Name of the section.
     pub name: String,
     /// State by the last verdict.
-    pub state: Condition,
+    pub state: State,
     /// When the service entered this state.
     pub since: Moment,
     /// `on_disabled` (`withdraw` or `advertise`) if the check is disabled, else null.
@@ -117,7 +106,7 @@ pub struct ServiceStatus {
     /// Number of changes of state, the first verdict included.
     pub transitions: u64,
     /// Number of runs, by result.
-    pub checks: Checks,
+    pub checks: Counts,
     /// Seconds by which the check's thread is overdue, beyond interval and timeout; null if it is
     /// not.
     pub overdue_s: Option<f64>,
@@ -133,19 +122,6 @@ pub struct ServiceStatus {
     /// Results of `state_change_cmd`; null if the service has none.
     #[serde(default)]
     pub state_change_cmd: Option<HookRuns>,
-}
-
-/// Changes of state, by the result of `state_change_cmd`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookRuns {
-    /// Runs with exit code 0.
-    pub succeeded: u64,
-    /// Runs with another exit code, ended by a signal, timed out, or not started.
-    pub failed: u64,
-    /// Changes for which the command did not run, because a later change came first.
-    pub skipped: u64,
-    /// Why the last run failed; null if it did not.
-    pub problem: Option<String>,
 }
 
 /// A drain: the check does not run, and the prefixes are withdrawn.
@@ -180,7 +156,7 @@ pub struct LastRun {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steps {
     /// The other state.
-    pub towards: Condition,
+    pub towards: State,
     /// Consecutive runs so far.
     pub n: u32,
     /// Consecutive runs needed: `check_rise` or `check_fail`.
@@ -201,19 +177,6 @@ pub struct PrefixStatus {
     pub in_bird: Option<bool>,
     /// Whether the prefix is withdrawn because it is not assigned to its interface.
     pub missing: bool,
-}
-
-/// Number of runs, by result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checks {
-    /// Runs with exit code 0.
-    pub passed: u64,
-    /// Runs with another exit code, ended by a signal, or not started.
-    pub failed: u64,
-    /// Runs that exceeded `check_timeout`.
-    pub timed_out: u64,
-    /// Checks that did not run because no address was assigned.
-    pub not_assigned: u64,
 }
 
 /// The prefix file of one address family, and BIRD.
@@ -302,7 +265,7 @@ impl ServiceStatus {
     pub fn is_well(&self) -> bool {
         self.disabled.is_some()
             || self.drained.is_some()
-            || self.state == Condition::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|on| !on.missing)
+            || self.state == State::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|on| !on.missing)
     }
 }
 
@@ -310,15 +273,5 @@ impl PrefixStatus {
     /// Whether the prefix file or BIRD differs from what is wanted.
     pub fn is_out_of_sync(&self) -> bool {
         self.in_file != self.wanted || self.in_bird != self.wanted
-    }
-}
-
-impl From<State> for Condition {
-    fn from(state: State) -> Condition {
-        match state {
-            State::Up => Condition::Up,
-            State::Down => Condition::Down,
-            State::Unknown => Condition::Unknown,
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crate::report::client::AskError;
-use crate::report::document::{shortened, Condition, Document, FamilyStatus, ServiceStatus};
+use crate::report::document::{shortened, State, Document, FamilyStatus, ServiceStatus};
 use crate::report::table::printable;
 
 /// How many problems the first line names.
@@ -222,7 +222,7 @@ fn services_down(document: &Document, thresholds: &Thresholds) -> Option<(Status
 /// A service that is up without one of its addresses has a prefix that is withdrawn.
 fn is_down(service: &ServiceStatus) -> bool {
     let withdrawn = service.prefixes.iter().any(|prefix| prefix.missing);
-    service.disabled.is_none() && service.drained.is_none() && (service.state == Condition::Down || withdrawn)
+    service.disabled.is_none() && service.drained.is_none() && (service.state == State::Down || withdrawn)
 }
 
 fn perfdata(document: &Document, thresholds: &Thresholds) -> String {
@@ -257,9 +257,9 @@ fn service_line(service: &ServiceStatus) -> String {
     let state = match (&service.disabled, service.state) {
         _ if service.drained.is_some() => "drained",
         (Some(_), _) => "disabled",
-        (None, Condition::Up) => "up",
-        (None, Condition::Down) => "down",
-        (None, Condition::Unknown) => "unknown",
+        (None, State::Up) => "up",
+        (None, State::Down) => "down",
+        (None, State::Unknown) => "unknown",
     };
     let why = service.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
     one_line(&format!("{} {state} since {}{why}", service.name, service.since.text))

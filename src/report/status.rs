@@ -10,16 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::tz::TimeZone;
 
 use crate::bird::state::{FamilyState, Hold};
-use crate::check::health::Progress;
-use crate::check::state::{self, CheckState, Drained, Run, RunResult};
+use crate::check::health::{Progress, State};
+use crate::check::state::{CheckState, Drained, Run, RunResult};
 use crate::check::Check;
 use crate::config::settings::{OnDisabled, Service};
 use crate::daemon_state::DaemonState;
 use crate::drain_file::DrainEnd;
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
-    Checks, Condition, Document, DrainStatus, FamilyStatus, HoldStatus, HookRuns, LastRun, Moment, PrefixStatus,
-    ServiceStatus, Steps, Summary, SCHEMA,
+    Document, DrainStatus, FamilyStatus, HoldStatus, LastRun, Moment, PrefixStatus, ServiceStatus, Steps, Summary,
+    SCHEMA,
 };
 use crate::report::levels::Levels;
 use crate::report::seconds;
@@ -76,7 +76,7 @@ pub fn summary(state: &DaemonState) -> Summary {
     let checks = state.checks.lock().clone();
     let of_service = |check: &Arc<Check>| {
         let state = check.state();
-        (check.service.disabled.is_some(), state.drained().is_some(), state.state().into())
+        (check.service.disabled.is_some(), state.drained().is_some(), state.state())
     };
     summarize(checks.iter().map(of_service), in_sync)
 }
@@ -95,15 +95,15 @@ pub fn line(state: &DaemonState) -> String {
 }
 
 /// For each service: whether it is disabled, whether it is drained, and its state.
-fn summarize(services: impl Iterator<Item = (bool, bool, Condition)>, in_sync: bool) -> Summary {
+fn summarize(services: impl Iterator<Item = (bool, bool, State)>, in_sync: bool) -> Summary {
     let mut summary = Summary { in_sync, ..Summary::default() };
     for (disabled, drained, state) in services {
         let count = match state {
             _ if disabled => &mut summary.disabled,
             _ if drained => &mut summary.drained,
-            Condition::Up => &mut summary.up,
-            Condition::Down => &mut summary.down,
-            Condition::Unknown => &mut summary.unknown,
+            State::Up => &mut summary.up,
+            State::Down => &mut summary.down,
+            State::Unknown => &mut summary.unknown,
         };
         *count += 1;
     }
@@ -118,10 +118,9 @@ fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: 
     });
     let overdue_s = overdue(report.deadline(), now);
     let verdict_overdue_s = overdue(report.verdict_due(), now);
-    let counts = &report.counts;
     ServiceStatus {
         name: service.name.clone(),
-        state: report.state().into(),
+        state: report.state(),
         since: moment(report.since, zone),
         disabled,
         drained: report.drained().map(|drained| drain_status(drained, zone)),
@@ -129,27 +128,19 @@ fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: 
         timeout_s: service.check_timeout.as_secs_f64(),
         last: report.last.as_ref().map(|run| last_run(run, zone)),
         progress: match report.progress {
-            Some(Progress::GoingUp { n, of }) => Some(Steps { towards: Condition::Up, n, of }),
-            Some(Progress::GoingDown { n, of }) => Some(Steps { towards: Condition::Down, n, of }),
+            Some(Progress::GoingUp { n, of }) => Some(Steps { towards: State::Up, n, of }),
+            Some(Progress::GoingDown { n, of }) => Some(Steps { towards: State::Down, n, of }),
             Some(Progress::Changed(_) | Progress::Confirmed(_)) | None => None,
         },
         why: why(service, report, overdue_s, verdict_overdue_s),
         prefixes: service.prefixes.iter().map(|prefix| prefix_status(prefix, report, levels)).collect(),
         transitions: report.transitions,
-        checks: Checks {
-            passed: counts.passed,
-            failed: counts.failed,
-            timed_out: counts.timed_out,
-            not_assigned: counts.not_assigned,
-        },
+        checks: report.counts.clone(),
         overdue_s,
         verdict_overdue_s,
         problem: report.problem.clone(),
         watched_pid: report.watched,
-        state_change_cmd: service.state_change.as_ref().map(|_| {
-            let state::HookRuns { succeeded, failed, skipped, problem } = report.hook.clone();
-            HookRuns { succeeded, failed, skipped, problem }
-        }),
+        state_change_cmd: service.state_change.as_ref().map(|_| report.hook.clone()),
     }
 }
 

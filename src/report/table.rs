@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::report::document::{
-    shortened, Condition, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, Steps,
+    shortened, State, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, Steps,
 };
 use crate::report::table::layout::Cell;
 use crate::report::table::paint::{Color, Paint};
@@ -171,14 +171,14 @@ fn state(service: &ServiceStatus) -> Cell {
         (Some(_), _, _) => ("disabled", Color::Yellow),
         (None, Some(_), _) => ("STUCK", Color::Red),
         (None, None, _) if service.drained.is_some() => ("drained", Color::Yellow),
-        (None, None, Condition::Up) => ("up", Color::Green),
-        (None, None, Condition::Down) => ("DOWN", Color::Red),
-        (None, None, Condition::Unknown) => ("unknown", Color::Yellow),
+        (None, None, State::Up) => ("up", Color::Green),
+        (None, None, State::Down) => ("DOWN", Color::Red),
+        (None, None, State::Unknown) => ("unknown", Color::Yellow),
     };
     let progress = match (&service.disabled, &service.progress) {
         (Some(decision), _) => format!(", {}", printable(decision)),
         (None, Some(Steps { towards, n, of })) => {
-            let towards = if *towards == Condition::Up { "up" } else { "down" };
+            let towards = if *towards == State::Up { "up" } else { "down" };
             format!(", {n}/{of} {towards}")
         }
         (None, None) => String::new(),

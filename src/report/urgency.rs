@@ -3,7 +3,7 @@
 //! Promises: pure; one order for the table, for `--down` and for whoever lists services.
 //! Leaves out: how a state is worded (`report::table`), and exit codes, which are about the whole daemon.
 
-use crate::report::document::{Condition, PrefixStatus, ServiceStatus};
+use crate::report::document::{State, PrefixStatus, ServiceStatus};
 
 /// The classes of services, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +32,13 @@ impl Urgency {
         let is_checked = service.disabled.is_none() && service.drained.is_none();
         if service.disabled.is_none() && service.overdue_s.is_some() {
             Urgency::Stuck
-        } else if is_checked && service.state == Condition::Down {
+        } else if is_checked && service.state == State::Down {
             Urgency::Down
         } else if is_checked && (service.problem.is_some() || service.prefixes.iter().any(|prefix| prefix.missing)) {
             Urgency::Impaired
         } else if service.prefixes.iter().any(PrefixStatus::is_out_of_sync) {
             Urgency::OutOfSync
-        } else if is_checked && service.state == Condition::Unknown {
+        } else if is_checked && service.state == State::Unknown {
             Urgency::Unknown
         } else if service.drained.is_some() {
             Urgency::Drained

@@ -49,7 +49,7 @@ fn well(services: usize) -> Document {
 }
 
 fn down(service: &mut ServiceStatus, why: &str) {
-    service.state = Condition::Down;
+    service.state = State::Down;
     service.why = Some(why.to_string());
 }
 
@@ -105,10 +105,10 @@ fn each_problem_has_its_status() {
         "WARNING - down: s1 (exit code 3); SUMMARY",
     );
     check(|document| document.services[1].prefixes[0].missing = true, usual, "WARNING - down: s1; SUMMARY");
-    check(|document| document.services[1].state = Condition::Unknown, usual, "OK - SUMMARY");
+    check(|document| document.services[1].state = State::Unknown, usual, "OK - SUMMARY");
     let no_verdict = |document: &mut Document| {
         let service = &mut document.services[1];
-        (service.state, service.verdict_overdue_s) = (Condition::Unknown, Some(4.0));
+        (service.state, service.verdict_overdue_s) = (State::Unknown, Some(4.0));
         service.why = Some("there is no first verdict, which was due 4 s ago".into());
     };
     check(no_verdict, usual, "WARNING - s1: there is no first verdict, which was due 4 s ago; SUMMARY");
@@ -199,7 +199,7 @@ fn thresholds_count_services_that_are_down() {
     let some = |count: usize| {
         move |document: &mut Document| {
             for service in &mut document.services[..count] {
-                service.state = Condition::Down;
+                service.state = State::Down;
             }
         }
     };

@@ -5,11 +5,9 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::bird::state::{self as bird, BirdState};
-use crate::check::health::State;
 use crate::check::state::{Counts, HookRuns};
 use crate::command::Command;
 use crate::config::settings::TimedCommand;
-use crate::report::document;
 use crate::testing::sample;
 
 /// A daemon in which a service is up, one went down, one is on its way, one is disabled.
@@ -81,9 +79,9 @@ fn the_document_says_what_is_known() {
     assert_eq!(down.why.as_deref(), Some("the check failed with exit code 3"));
     let last = down.last.as_ref().unwrap();
     assert_eq!((last.took_ms, &*last.result, last.code, &*last.output), (Some(12.345), "failed", 3, "first\nsecond\n"));
-    assert_eq!(down.checks, Checks { passed: 1, failed: 2, timed_out: 3, not_assigned: 4 });
-    assert_eq!(new.progress, Some(Steps { towards: Condition::Up, n: 1, of: 2 }));
-    let runs = document::HookRuns { succeeded: 1, failed: 2, skipped: 3, problem: Some("exit code 1".into()) };
+    assert_eq!(down.checks, Counts { passed: 1, failed: 2, timed_out: 3, first_time_out: None, not_assigned: 4 });
+    assert_eq!(new.progress, Some(Steps { towards: State::Up, n: 1, of: 2 }));
+    let runs = HookRuns { succeeded: 1, failed: 2, skipped: 3, problem: Some("exit code 1".into()) };
     assert_eq!((new.watched_pid, &new.state_change_cmd), (Some(4711), &Some(runs)));
     assert_eq!((down.watched_pid, &down.state_change_cmd), (None, &None));
     assert_eq!(off.disabled.as_deref(), Some("withdraw"));

@@ -43,18 +43,18 @@ fn document(services: Vec<ServiceStatus>) -> Document {
 
 #[test]
 fn a_table_at_a_glance() {
-    let up = service("foo.bar.com", Condition::Up, &[("10.0.0.1/32", true), ("fd12:aba6:57db:ffff::1/128", true)]);
-    let mut down = service("b", Condition::Down, &[("10.0.0.2/32", false)]);
+    let up = service("foo.bar.com", State::Up, &[("10.0.0.1/32", true), ("fd12:aba6:57db:ffff::1/128", true)]);
+    let mut down = service("b", State::Down, &[("10.0.0.2/32", false)]);
     down.why = Some("the check failed with exit code 3".into());
     let problem = Some("exit code 1, stderr b'no'".into());
     down.state_change_cmd = Some(HookRuns { succeeded: 1, failed: 2, skipped: 3, problem });
-    down.progress = Some(Steps { towards: Condition::Up, n: 1, of: 2 });
+    down.progress = Some(Steps { towards: State::Up, n: 1, of: 2 });
     down.prefixes[0].in_bird = Some(true);
     down.last.as_mut().unwrap().output = "1\n2\n3\n4\n5\n\u{1b}[31mred\u{202e}\n7\n\n".into();
-    let mut new = service("new", Condition::Unknown, &[("10.0.0.3/32", false)]);
+    let mut new = service("new", State::Unknown, &[("10.0.0.3/32", false)]);
     new.last = None;
     new.prefixes[0].missing = true;
-    let mut off = service("off", Condition::Down, &[("10.0.0.4/32", false)]);
+    let mut off = service("off", State::Down, &[("10.0.0.4/32", false)]);
     off.disabled = Some("withdraw".into());
     off.last = None;
     let document = document(vec![up, down, new, off]);
@@ -105,7 +105,7 @@ foo.bar.com  up                  08:41:54  3s ago, 12ms  10.0.0.1/32            
 
 #[test]
 fn a_drained_service_is_neither_up_nor_down() {
-    let mut out = service("a", Condition::Down, &[("10.0.0.1/32", false)]);
+    let mut out = service("a", State::Down, &[("10.0.0.1/32", false)]);
     out.drained =
         Some(DrainStatus { file: "/run/a".into(), since: moment("2026-11-22T08:41:54Z", 1000.0), until: None });
     assert!(out.is_well());
@@ -185,9 +185,9 @@ fn without_colours(text: &str) -> String {
 
 #[test]
 fn colours_only_add() {
-    let mut down = service("b", Condition::Down, &[("10.0.0.2/32", false)]);
+    let mut down = service("b", State::Down, &[("10.0.0.2/32", false)]);
     down.prefixes[0].in_bird = Some(true);
-    let document = document(vec![service("a", Condition::Up, &[("10.0.0.1/32", true)]), down]);
+    let document = document(vec![service("a", State::Up, &[("10.0.0.1/32", true)]), down]);
     let coloured = render(&document, true, 80);
     assert_ne!(coloured, render(&document, false, 80));
     assert_eq!(without_colours(&coloured), render(&document, false, 80));
@@ -210,7 +210,7 @@ fn spans_in_their_largest_units() {
 proptest::proptest! {
     #[test]
     fn no_text_drives_the_terminal(name: String, output: String, prefix: String, why: String) {
-        let mut service = service(&name, Condition::Down, &[(&prefix, false)]);
+        let mut service = service(&name, State::Down, &[(&prefix, false)]);
         service.why = Some(why);
         service.last.as_mut().unwrap().output = output;
         let text = render(&document(vec![service]), false, 80);
@@ -222,8 +222,8 @@ proptest::proptest! {
 #[test]
 fn nothing_in_a_document_fills_the_screen_or_drives_it() {
     let name = "n".repeat(100_000);
-    let services = (0..100).map(|_| service("a", Condition::Up, &[("10.0.0.1/32", true)]));
-    let mut document = document(services.chain([service(&name, Condition::Up, &[("10.0.0.2/32", true)])]).collect());
+    let services = (0..100).map(|_| service("a", State::Up, &[("10.0.0.1/32", true)]));
+    let mut document = document(services.chain([service(&name, State::Up, &[("10.0.0.2/32", true)])]).collect());
     document.families[0].family = "\u{1b}[2J".into();
     let shown = render(&document, false, 80);
     assert!(shown.lines().all(|line| line.chars().count() <= 80) && shown.len() < 2 * name.len());
@@ -233,19 +233,19 @@ fn nothing_in_a_document_fills_the_screen_or_drives_it() {
 
 #[test]
 fn what_needs_attention_comes_first_and_the_order_of_the_configuration_second() {
-    let mut drained = service("drained", Condition::Down, &[("10.0.0.1/32", false)]);
+    let mut drained = service("drained", State::Down, &[("10.0.0.1/32", false)]);
     drained.drained = Some(DrainStatus { file: "/d".into(), since: drained.since.clone(), until: None });
-    let mut stuck = service("stuck", Condition::Up, &[("10.0.0.2/32", true)]);
+    let mut stuck = service("stuck", State::Up, &[("10.0.0.2/32", true)]);
     stuck.overdue_s = Some(1.0);
     let named = |name: &str, state| service(name, state, &[("10.0.0.3/32", true)]);
     let document = document(vec![
-        named("z", Condition::Up),
-        named("y", Condition::Down),
+        named("z", State::Up),
+        named("y", State::Down),
         drained,
-        named("new", Condition::Unknown),
-        named("a", Condition::Up),
+        named("new", State::Unknown),
+        named("a", State::Up),
         stuck,
-        named("b", Condition::Down),
+        named("b", State::Down),
     ]);
     let text = render(&document, false, 80);
     let rows = text.lines().skip_while(|line| !line.starts_with("SERVICE")).skip(1);
@@ -256,7 +256,7 @@ fn what_needs_attention_comes_first_and_the_order_of_the_configuration_second() 
 #[test]
 fn ordinary_services_take_a_line_of_80_columns_each() {
     let names = ["www.example.org", "dns", "ntp"];
-    let services = names.map(|name| service(name, Condition::Up, &[("198.51.100.123/32", true)]));
+    let services = names.map(|name| service(name, State::Up, &[("198.51.100.123/32", true)]));
     let mut document = document(services.to_vec());
     // A week later.
     document.time = moment("2026-11-29T08:41:57.123+01:00", 1600.0);

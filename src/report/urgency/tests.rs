@@ -5,17 +5,17 @@ use crate::testing::sample;
 #[test]
 fn the_most_urgent_class_that_fits() {
     let check = |expected: Urgency, change: fn(&mut ServiceStatus)| {
-        let mut service = sample::service_status("a", Condition::Up, &[("10.0.0.1/32", true), ("::1/128", true)]);
+        let mut service = sample::service_status("a", State::Up, &[("10.0.0.1/32", true), ("::1/128", true)]);
         change(&mut service);
         assert_eq!(Urgency::of(&service), expected, "{service:?}");
         assert_eq!(expected.is_well(), matches!(expected, Urgency::Up | Urgency::Disabled | Urgency::Drained));
     };
     fn drain(service: &mut ServiceStatus) {
-        service.state = Condition::Down;
+        service.state = State::Down;
         service.drained = Some(DrainStatus { file: "/d".into(), since: service.since.clone(), until: None });
     }
     fn disable(service: &mut ServiceStatus) {
-        service.state = Condition::Down;
+        service.state = State::Down;
         service.disabled = Some("withdraw".into());
     }
     check(Urgency::Up, |_| ());
@@ -27,28 +27,28 @@ fn the_most_urgent_class_that_fits() {
         disable(service);
         drain(service);
     });
-    check(Urgency::Unknown, |service| service.state = Condition::Unknown);
+    check(Urgency::Unknown, |service| service.state = State::Unknown);
     for change in [disable, drain] {
-        let mut service = sample::service_status("a", Condition::Up, &[("10.0.0.1/32", true)]);
+        let mut service = sample::service_status("a", State::Up, &[("10.0.0.1/32", true)]);
         change(&mut service);
         service.prefixes[0].wanted = Some(false);
         assert_eq!(Urgency::of(&service), Urgency::OutOfSync);
     }
     check(Urgency::OutOfSync, |service| {
-        service.state = Condition::Unknown;
+        service.state = State::Unknown;
         service.prefixes[1].in_bird = Some(false);
     });
     check(Urgency::OutOfSync, |service| service.prefixes[1].in_file = Some(false));
     check(Urgency::Impaired, |service| service.prefixes[1].missing = true);
     check(Urgency::Impaired, |service| {
-        service.state = Condition::Unknown;
+        service.state = State::Unknown;
         service.problem = Some("no thread".into());
     });
     check(Urgency::Down, |service| {
-        service.state = Condition::Down;
+        service.state = State::Down;
         service.problem = Some("no thread".into());
     });
-    check(Urgency::Stuck, |service| (service.state, service.overdue_s) = (Condition::Down, Some(1.0)));
+    check(Urgency::Stuck, |service| (service.state, service.overdue_s) = (State::Down, Some(1.0)));
     check(Urgency::Stuck, |service| {
         drain(service);
         service.overdue_s = Some(1.0);

@@ -1,12 +1,12 @@
 use super::*;
-use crate::report::document::Condition;
+use crate::report::document::State;
 use crate::testing::sample;
 
 fn document() -> Document {
     let daemon = sample::daemon_state(vec![]);
     let mut document =
         crate::report::status::document(&daemon, crate::sys::clock::Now::read(), &jiff::tz::TimeZone::UTC);
-    document.services = [("web", Condition::Up), ("dns", Condition::Down), ("new", Condition::Unknown)]
+    document.services = [("web", State::Up), ("dns", State::Down), ("new", State::Unknown)]
         .map(|(name, state)| sample::service_status(name, state, &[("10.0.0.1/32", true)]))
         .to_vec();
     document
