@@ -1,397 +1,215 @@
-//! The daemon: starts every thread, sleeps on signals, and ends them.
+//! The daemon: starts every thread, sleeps until a signal arrives, and stops the threads.
 //!
 //! ```text
-//!   thread        owns                              may block on            is stopped by
-//!   main          signals, the pidfile              signals                 TERM, INT, QUIT, ABRT; a thread that died
-//!   one a check   nothing                           its own check           its check's trigger
-//!   bird-writer   prefix files, BIRD                disk, birdc             Event::Stop; cut short by the give-up line
-//!   addresses     the assigned addresses            netlink                 the stop line
-//!   processes     the pidfds of watch_pidfile       the end of a process    the stop line; there where one is watched
-//!   hook, 0 to 8  one run of state_change_cmd       that command            the stop line
-//!   drain_watcher        nothing                           the drain files         the drop of DrainWatcher
-//!   files         nothing                           inotify                 the stop line
-//!   status        the status socket                 those who ask           the stop line
-//!   custom-bird   one run of a custom command       that command            its time-out; the give-up line; 1 at most
-//!   metrics       the metrics file                  disk                    the end of its orders
-//!   reload        nothing                           disk                    its own end
-//!   join          the threads that are ending       their ends              those; the main thread goes on after a moment
-//!   log targets   files and sockets of the log      disk, network, pipes    the end of the log
+//!   thread         owns                             may block on            is stopped by
+//!   main           signals, the pidfile             signals                 TERM, INT, QUIT, ABRT; a thread that died
+//!   one per check  nothing                          its own check           its check's trigger
+//!   bird-writer    prefix files, BIRD               disk, birdc             Event::Stop; its abort token cuts it short
+//!   addresses      the assigned addresses           netlink                 the stop token
+//!   processes      the pidfds of watch_pidfile      the end of a process    the stop token; exists if one is watched
+//!   hook, 0 to 8   one run of state_change_cmd      that command            the stop token
+//!   drains         nothing                          the drain files         the drop of DrainWatcher
+//!   files          nothing                          inotify                 the stop token
+//!   status         the status socket                its readers             the stop token
+//!   custom-bird    one run of a custom command      that command            its time-out; the abort token; 1 at most
+//!   metrics        the metrics file                 disk                    the drop of its channel
+//!   reload         nothing                          disk                    its own end
+//!   join           the threads that are ending      their ends              their ends; main waits LAST_WAIT at most
+//!   log targets    files and sockets of the log     disk, network, pipes    the end of the log
 //! ```
 //!
-//! Promises: the process ends by a signal or by a bug, and by nothing else; by a signal with everything killed that may
-//! be killed, verdicts that wait applied, and within two seconds whatever hangs (ten where `on_exit` has a service leave);
-//! a bug in a thread is a critical log line.
-//! Leaves out: what the threads do.
+//! Guarantees: only a signal or a bug ends the process. After a signal, all programs that the daemon may kill are killed,
+//! queued verdicts are applied, and the process ends within two seconds, even if something hangs (within ten seconds if
+//! services leave because of `on_exit`). A bug in a thread becomes a critical log line.
+//!
+//! Out of scope: what the threads do.
 
 use std::io;
-use std::sync::mpsc::{channel, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
 use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::bird::file_watch;
-use crate::bird::writer::{Writer, WriterEnd};
-use crate::check::addresses::AddressWatcher;
-use crate::check::announcer::Announcer;
+use crate::bird::writer::WriterEnd;
 use crate::check::drain_watcher::DrainWatcher;
 use crate::check::event::Event;
 use crate::check::hook::Hooks;
-use crate::check::start_limiter::StartLimiter;
 use crate::check::supervisor::Supervisor;
-use crate::check::worker::Context;
 use crate::config::files::{Configuration, Sources};
 use crate::config::settings::{Prometheus, Settings};
 use crate::daemon_state::DaemonState;
-use crate::log::targets::{self, Dropped, LogHandle};
-use crate::report::{exporter, server, status};
-use crate::sys::mutex::Mutex;
-use crate::sys::orphans::Orphans;
-use crate::sys::pidfd::Watcher;
+use crate::log::targets::{self, LogHandle};
 use crate::sys::sd_notify::ServiceManager;
 use crate::sys::signals::{Signal, Signals, Wake};
 use crate::sys::single_instance::{AlreadyRunning, Instance, InstanceProblem};
 use crate::sys::startup;
-use crate::sys::stop_token::{Stop, StopToken};
+use crate::sys::stop_token::StopToken;
+use pidfile::Pidfile;
+use status_line::StatusLine;
 
+mod pidfile;
 mod reload;
+mod shutdown;
+mod start;
+mod status_line;
 
-/// How long a stop may take where a reconfigure runs.
-const STOP: Duration = Duration::from_millis(1600);
-/// How long it may take where services leave (`on_exit`) and BIRD has to confirm that.
-const LEAVE: Duration = Duration::from_millis(9600);
-/// How often it is looked whether the pidfile is in its place.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long to wait before the pidfile is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How long what was cut short, and the check commands that were killed, have to end.
-const LAST_WAIT: Duration = Duration::from_millis(150);
-
-/// Why the daemon did not start, or ended by itself. The exit code is 1 in each case.
+/// Why the daemon did not start, or why it ended by itself. The exit code is 1 in each case.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// Another one runs.
+    /// Another daemon is running.
     #[error(transparent)]
     AlreadyRunning(#[from] AlreadyRunning),
-    /// The machine is out of descriptors, threads or memory at the very start.
+    /// The machine was out of descriptors, threads or memory during the start.
     #[error("cannot start: {what}: {source}{}", remedy(source))]
     Start {
         /// What failed.
         what: &'static str,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// A bug: a thread ended that never should. It is in the log, too.
+    /// A bug: a thread ended that never should. The log has it, too.
     #[error("{0}")]
     Died(String),
 }
 
-/// Runs in the foreground until a signal asks for the end. `configuration` was read from `sources`, which are read again
-/// for a reload.
+/// Runs in the foreground until a signal stops it. `configuration` was read from `sources`; a reload reads them again.
 pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
     startup::restore_sigchld().map_err(cannot_start(
         "SIGCHLD must not be ignored, which is looked up in /proc/self/status and, where it is, undone by \
          `env --default-signal=CHLD` (coreutils 8.31); one of the two failed",
     ))?;
     startup::close_descriptors().map_err(cannot_start("the open files in /proc/self/fd cannot be listed"))?;
-    let (notify, no_systemd) = match ServiceManager::from_environment() {
+    let (notify, notify_error) = match ServiceManager::from_environment() {
         Ok(notify) => (notify, None),
         Err(why) => (ServiceManager::default(), Some(why)),
     };
     let mut signals = Signals::catch().map_err(cannot_start("signals cannot be caught"))?;
     let (settings, warnings) = configuration.into_parts();
-    let (mut instance, findings) = Instance::take(&settings.daemon.pidfile)?;
+    let (instance, problems) = Instance::take(&settings.daemon.pidfile)?;
     let (lines, mut log) = targets::start(&settings.daemon.log);
     log.redirect_panics();
-    // It fails where there is a subscriber already, which is a test's.
+    // It fails if there is a subscriber already: that of a test.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     warnings.iter().for_each(|warning| warn!("{warning}"));
     drop(warnings);
-    findings.iter().for_each(|finding| warn!("{finding}"));
+    problems.iter().for_each(|problem| warn!("{problem}"));
     allow_descriptors(&settings);
-    if let Some(why) = no_systemd {
+    if let Some(why) = notify_error {
         warn!("cannot tell systemd anything: NOTIFY_SOCKET is of no use: {why}");
     }
+    let is_written = !problems.iter().any(|problem| matches!(problem, InstanceProblem::Pidfile { .. }));
+    let mut pidfile = Pidfile::new(instance, is_written);
     let mut daemon = Daemon::start(sources, &settings, Arc::new(notify), log.dropped())?;
-    let unwritten = findings.iter().any(|finding| matches!(finding, InstanceProblem::Pidfile { .. }));
-    let end = daemon.sleep(&mut signals, &mut log, &mut instance, unwritten);
-    let stopped = daemon.stop();
-    info!("going to remove pidfile {}", settings.daemon.pidfile.display());
-    if let Err(why) = instance.release() {
-        warn!("failed to remove pidfile {}: {why}", settings.daemon.pidfile.display());
-    }
+    let cause = daemon.run_until_signal(&mut signals, &mut log, &mut pidfile);
+    // After the watchdog's ABRT, after QUIT and after a bug, on_exit does not apply.
+    let is_regular = matches!(cause, Ok(signal) if !matches!(signal, Signal::SIGABRT | Signal::SIGQUIT));
+    let stopped = daemon.stop(is_regular);
+    pidfile.remove(&settings.daemon.pidfile);
     info!("shutdown is complete");
     drop(log);
-    end.and(stopped)
+    cause.and(stopped)
 }
 
-/// The line of `systemctl status`. The bird-writer tells it after each step, the main thread after each reload.
-struct StatusLine {
-    state: Arc<DaemonState>,
-    notify: Arc<ServiceManager>,
-    /// What systemd took. Locked until it has, so that what is told last is what is so.
-    last: Mutex<String>,
-}
-
-impl StatusLine {
-    fn new(state: Arc<DaemonState>, notify: Arc<ServiceManager>) -> StatusLine {
-        StatusLine { state, notify, last: Mutex::default() }
-    }
-
-    /// Where it has changed. What systemd does not take is told again the next time.
-    fn tell(&self) {
-        let mut last = self.last.lock();
-        let line = status::line(&self.state);
-        if line != *last && self.notify.status(&line).is_ok() {
-            *last = line;
-        }
-    }
-}
-
-/// What runs, and the lines that end it.
+/// The running threads, and what reloads and stops them.
 struct Daemon {
     sources: Sources,
-    /// What runs.
+    /// The settings in force.
     settings: Settings,
-    /// The reload under way.
+    /// The reload in progress.
     reading: Option<reload::Reading>,
     supervisor: Supervisor,
     hooks: Hooks,
     drain_watcher: DrainWatcher,
-    /// The threads that end by the stop line and have a last thing to do: a file or a socket to mind.
+    /// Threads that the stop token ends and that have a file or a socket to clean up.
     others: Vec<JoinHandle<()>>,
     exporter: Option<Sender<Option<Prometheus>>>,
     events: Sender<Event>,
-    writer: Option<JoinHandle<WriterEnd>>,
+    writer: WriterThread,
     state: Arc<DaemonState>,
     notify: Arc<ServiceManager>,
     status_line: Arc<StatusLine>,
-    /// Pulled to end all threads but the writer.
+    /// Ends all threads but the bird-writer.
     stop: StopToken,
-    /// Pulled to cut short what the writer runs.
-    give_up: StopToken,
-    /// Pulled when the writer has ended.
+}
+
+/// The bird-writer thread.
+struct WriterThread {
+    /// None once it was joined.
+    handle: Option<JoinHandle<WriterEnd>>,
+    /// Cuts short what the writer runs.
+    abort: StopToken,
+    /// Triggered when the thread ends.
     ended: StopToken,
-    /// A signal asked for the end, and neither the watchdog's nor QUIT.
-    clean: bool,
 }
 
 impl Daemon {
-    fn start(
-        sources: Sources,
-        settings: &Settings,
-        notify: Arc<ServiceManager>,
-        lines_dropped: Dropped,
-    ) -> Result<Daemon, DaemonError> {
-        let line = || StopToken::new().map_err(cannot_start("no eventfd can be made"));
-        let (stop, give_up, ended) = (line()?, line()?, line()?);
-        info!("initialize healthchecker");
-        info!("starting {} version {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let state = DaemonState { lines_dropped: Box::new(move || lines_dropped.get()), ..DaemonState::new(settings) };
-        let state = Arc::new(state);
-        let checks = state.checks.lock().clone();
-        let (events, received) = channel();
-        let orphans = Arc::<Orphans>::default();
-        let (bird, limit) = (state.bird.clone(), give_up.clone());
-        let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, limit);
-        let files = state.files.clone();
-        let status_line = Arc::new(StatusLine::new(state.clone(), notify.clone()));
-        let (at_end, line, told) = (TriggerAtEnd(ended.clone()), status_line.clone(), notify.clone());
-        let writer = thread("bird-writer", move || {
-            let _at_end = at_end;
-            let mut ready = false;
-            writer.run(&received, || {
-                // The first step has tried to reconfigure BIRD. What systemd does not take is told again with the next.
-                ready = ready || told.ready().is_ok();
-                line.tell();
-            })
-        })?;
-        let hooks = Hooks::new(orphans.clone(), stop.clone());
-        let announcer = Announcer { events: events.clone(), hooks: hooks.clone() };
-        let (address_watcher, addresses) = AddressWatcher::start(announcer.clone(), stop.clone())
-            .map_err(cannot_start("the assigned addresses cannot be watched"))?;
-        let mut drain_watcher = DrainWatcher::new(announcer.clone());
-        drain_watcher
-            .follow(settings.daemon.drain_file.as_deref(), checks.clone())
-            .map_err(cannot_start("no thread can look at the drain files"))?;
-        let process_watcher = Watcher::new(stop.clone());
-        let mut supervisor = Supervisor::new(Context {
-            announcer,
-            address_watcher,
-            process_watcher,
-            orphans,
-            start_limiter: StartLimiter::new(),
-        });
-        supervisor.start(&checks, settings.daemon.splay_startup);
-        let watch = file_watch::start(files, events.clone(), stop.clone())
-            .map_err(cannot_start("the prefix files cannot be watched"))?;
-        let mut others = vec![addresses, watch];
-        match server::start(state.clone(), &settings.daemon.status_socket, stop.clone()) {
-            Ok(thread) => others.push(thread),
-            Err(why) => warn!("{why}"),
-        }
-        let mut exporter = None;
-        if let Some(prometheus) = &settings.daemon.prometheus {
-            let (orders, receiver) = channel();
-            let thread = exporter::start(state.clone(), prometheus, receiver);
-            others.push(thread.map_err(cannot_start("no thread can export the metrics"))?);
-            exporter = Some(orders);
-        }
-        Ok(Daemon {
-            sources,
-            settings: settings.clone(),
-            reading: None,
-            supervisor,
-            hooks,
-            drain_watcher,
-            others,
-            exporter,
-            events,
-            writer: Some(writer),
-            state,
-            notify,
-            status_line,
-            stop,
-            give_up,
-            ended,
-            clean: false,
-        })
-    }
-
-    /// Until a signal asks for the end, or a bug brings it.
-    ///
-    /// `unwritten` says that the pidfile could not be written, which was told.
-    fn sleep(
+    /// Sleeps until a signal asks for the stop, and returns that signal. Fails if a thread died.
+    fn run_until_signal(
         &mut self,
         signals: &mut Signals,
         log: &mut LogHandle,
-        instance: &mut Instance,
-        mut unwritten: bool,
-    ) -> Result<(), DaemonError> {
-        let (mut feeding, mut look) = (None, Instant::now());
+        pidfile: &mut Pidfile,
+    ) -> Result<Signal, DaemonError> {
+        let mut next_keepalive = None;
         loop {
             let now = Instant::now();
-            if feeding.is_none_or(|at| at <= now) {
-                feeding = self.notify.watchdog().map(|interval| now + interval / 2);
-                if feeding.is_some() && self.writer_makes_progress(now) {
-                    // A systemd that does not listen does not expect it either.
-                    let _ = self.notify.alive();
-                }
+            if next_keepalive.is_none_or(|at| at <= now) {
+                next_keepalive = self.feed_watchdog(now);
             }
-            if look <= now {
-                let restored = instance.restore();
-                match &restored {
-                    Ok(true) if unwritten => info!("the pidfile is written now"),
-                    Ok(true) => warn!("the pidfile was deleted or replaced; it is put back"),
-                    Err(why) if !unwritten => warn!("{why}"),
-                    Ok(false) | Err(_) => {}
-                }
-                unwritten = restored.is_err();
-                look = now + if unwritten { AGAIN } else { LOOK };
-            }
+            pidfile.restore_if_due(now);
             if let Some(name) = panicked(&mut self.others) {
                 return Err(bug(&format!("the thread {name} died")));
             }
-            let until = self.supervisor.poll(now).into_iter().chain(feeding).chain([look]).min();
-            let lines: Vec<&StopToken> =
-                std::iter::once(&self.ended).chain(self.reading.as_ref().map(|reading| &reading.done)).collect();
-            match signals.wait(until, &lines) {
+            let next_check = self.supervisor.look(now);
+            let deadline = next_check.into_iter().chain(next_keepalive).chain([pidfile.next_check()]).min();
+            let reload_done = self.reading.as_ref().map(|reading| &reading.done);
+            let tokens: Vec<&StopToken> = std::iter::once(&self.writer.ended).chain(reload_done).collect();
+            match signals.wait(deadline, &tokens) {
                 Wake::Signal(Signal::SIGURG) => self.supervisor.check_now(),
                 Wake::Signal(Signal::SIGHUP) => self.begin_reload(),
                 Wake::Signal(signal) => {
                     info!("received {signal}");
-                    self.clean = !matches!(signal, Signal::SIGABRT | Signal::SIGQUIT);
-                    return Ok(());
+                    return Ok(signal);
                 }
-                Wake::Token(0) => {
-                    return Err(bug_of(self.writer.take()).unwrap_or_else(|| bug("the bird-writer ended")))
+                Wake::Line(0) => {
+                    let died = writer_failure(self.writer.handle.take());
+                    return Err(died.unwrap_or_else(|| bug("the bird-writer ended")));
                 }
-                Wake::Token(_) => self.finish_reload(log),
-                Wake::Deadline => {}
+                Wake::Line(_) => self.finish_reload(log),
+                Wake::Time => {}
             }
         }
     }
 
-    /// Whether the step that the writer is in, if it is in one, is not overdue.
+    /// Feeds systemd's watchdog if the writer makes progress, and returns when to do so again. None if there is no
+    /// watchdog.
+    fn feed_watchdog(&self, now: Instant) -> Option<Instant> {
+        let interval = self.notify.watchdog()?;
+        if self.writer_makes_progress(now) {
+            // If systemd does not listen, it does not expect a keepalive either.
+            let _ = self.notify.alive();
+        }
+        Some(now + interval / 2)
+    }
+
+    /// Returns whether the writer is idle, or in a step that is not overdue.
     fn writer_makes_progress(&self, now: Instant) -> bool {
         self.state.bird.lock().due.is_none_or(|due| due > now)
     }
-
-    /// Has the services leave for which `on_exit` says so, where the end is one at which they do. Whether there are any.
-    fn withdraw_leaving(&self) -> bool {
-        let checks = self.state.checks.lock().clone();
-        let leaving: Vec<_> = checks.iter().filter(|check| self.clean && check.service.withdraw_on_exit).collect();
-        if leaving.is_empty() {
-            return false;
-        }
-        let names: Vec<&str> = leaving.iter().map(|check| check.name()).collect();
-        info!("going to withdraw {}, as on_exit says", names.join(","));
-        // All at once, so that one reconfigure tells of all.
-        leaving.iter().for_each(|check| check.leave());
-        for check in leaving {
-            // Without a receiver the writer has ended.
-            let _ = self.events.send(Event::Changed(check.clone()));
-        }
-        true
-    }
-
-    /// Ends all threads, in the order that lets what waits be applied. Fails where a bug came to light meanwhile.
-    fn stop(mut self) -> Result<(), DaemonError> {
-        let leaving = self.withdraw_leaving();
-        drop(self.drain_watcher);
-        // As above.
-        let _ = self.notify.stopping();
-        self.stop.trigger();
-        self.supervisor.stop();
-        self.exporter = None;
-        // Without a receiver the writer has ended.
-        let _ = self.events.send(Event::Stop { leaving });
-        if !self.ended.wait(if leaving { LEAVE } else { STOP }) {
-            match leaving {
-                true => error!("BIRD has not confirmed in {LEAVE:?} that services left, as on_exit says"),
-                false => warn!(
-                    "the bird-writer is cut short by the stop after {STOP:?}: a reconfigure, a custom command or the disk \
-                     takes longer"
-                ),
-            }
-            self.give_up.trigger();
-            self.ended.wait(LAST_WAIT);
-        }
-        self.hooks.wait(LAST_WAIT);
-        let threads = self.supervisor.into_threads().into_iter().chain(self.others);
-        join(threads.collect(), LAST_WAIT);
-        // A writer that hangs is not waited for.
-        bug_of(self.writer.filter(|_| self.ended.stop_requested())).map_or(Ok(()), Err)
-    }
 }
 
-/// Waits for the end of threads that were told to stop, no longer than that; what is stuck ends with the process.
-fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
-    let (all_ended, ended) = channel::<()>();
-    let join = move || {
-        for thread in threads {
-            // A panic was told by the thread itself.
-            let _ = thread.join();
-        }
-        drop(all_ended);
-    };
-    if std::thread::Builder::new().name("join".to_string()).spawn(join).is_ok() {
-        // Both the dropped sender and the time-out end the wait.
-        let _ = ended.recv_timeout(timeout);
-    }
-}
-
-/// Has as many checks run at the same time as there are services.
+/// Raises the limit of open files, so that all checks can run at the same time.
 fn allow_descriptors(settings: &Settings) {
-    if let Err(why) = startup::raise_descriptor_limit(settings.services.len()) {
+    if let Err(why) = startup::allow_descriptors(settings.services.len()) {
         warn!("{why}");
     }
 }
 
-/// Pulled whatever ends the thread that holds it.
+/// Triggers a token when the thread that holds this ends, also by a panic.
 struct TriggerAtEnd(StopToken);
 
 impl Drop for TriggerAtEnd {
@@ -400,8 +218,9 @@ impl Drop for TriggerAtEnd {
     }
 }
 
-/// The writer ends of its own accord only where a thread panicked: a check's, or its own.
-fn bug_of(writer: Option<JoinHandle<WriterEnd>>) -> Option<DaemonError> {
+/// Joins the bird-writer and returns the bug that ended it, if one did. Without a stop event the writer ends only if a
+/// thread panicked: a check thread, or its own.
+fn writer_failure(writer: Option<JoinHandle<WriterEnd>>) -> Option<DaemonError> {
     let why = match writer?.join() {
         Ok(WriterEnd::Stopped) => return None,
         Ok(WriterEnd::Died { service, why }) => format!("the check thread of {service} died: {why}"),
@@ -410,7 +229,7 @@ fn bug_of(writer: Option<JoinHandle<WriterEnd>>) -> Option<DaemonError> {
     Some(bug(&why))
 }
 
-/// The name of a thread that died of a panic, where one did. Those that have ended are let go of.
+/// Returns the name of a thread that panicked, if one did. Drops all threads that have ended.
 fn panicked(threads: &mut Vec<JoinHandle<()>>) -> Option<String> {
     let (ended, running) = threads.drain(..).partition(JoinHandle::is_finished);
     *threads = running;
@@ -420,23 +239,14 @@ fn panicked(threads: &mut Vec<JoinHandle<()>>) -> Option<String> {
     })
 }
 
+/// Logs a bug and returns it as an error.
 fn bug(why: &str) -> DaemonError {
     let why = format!("{why}. This is a bug, and the only way to recover is to start again");
     error!(critical = true, "{why}");
     DaemonError::Died(why)
 }
 
-fn thread<T: Send + 'static>(
-    name: &'static str,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, DaemonError> {
-    std::thread::Builder::new()
-        .name(name.to_string())
-        .spawn(run)
-        .map_err(cannot_start("no thread can be made for the bird-writer"))
-}
-
-/// What may be done where the kernel says no more than that there is no more.
+/// Says which limit to raise if the kernel only says that a resource is exhausted.
 fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::AGAIN) => "; more processes and threads must be allowed (systemd: TasksMax=; else: ulimit -u)",
@@ -455,10 +265,10 @@ mod tests {
     use crate::testing::isolated::wait_until;
 
     #[test]
-    fn a_bug_of_the_writer_or_of_a_check_is_told_whoever_asked_for_the_end() {
+    fn a_bug_in_the_writer_or_in_a_check_is_reported() {
         let check = |end: fn() -> WriterEnd, expected: &str| {
-            let found = bug_of(Some(std::thread::spawn(end))).map_or_else(String::new, |bug| bug.to_string());
-            assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{found}");
+            let result = writer_failure(Some(std::thread::spawn(end))).map_or_else(String::new, |bug| bug.to_string());
+            assert!(result.starts_with(expected) && result.is_empty() == expected.is_empty(), "{result}");
         };
         check(|| WriterEnd::Stopped, "");
         check(
@@ -466,7 +276,7 @@ mod tests {
             "the check thread of a died: x. This is a bug",
         );
         check(|| panic!("a bug, for this test"), "the bird-writer died. This is a bug");
-        assert!(bug_of(None).is_none());
+        assert!(writer_failure(None).is_none());
     }
 
     #[test]
@@ -490,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_is_found_and_one_that_ends_is_let_go_of() {
+    fn a_thread_that_panicked_is_named_and_one_that_ended_is_dropped() {
         let start = |name: &str, run: fn()| std::thread::Builder::new().name(name.to_string()).spawn(run).unwrap();
         let mut threads = vec![start("ends", || ()), start("stays", std::thread::park)];
         wait_until("the end of the first", || threads[0].is_finished());

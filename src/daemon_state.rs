@@ -1,4 +1,4 @@
-//! What is known of the daemon as a whole. The main thread writes it; reports read it, and through it the states of
+//! The state of the daemon as a whole. The main thread writes it. Reports read it and, through it, the states of the
 //! checks and of BIRD, each of which belongs to its owner.
 
 use std::path::PathBuf;
@@ -16,23 +16,26 @@ use crate::sys::mutex::Mutex;
 pub struct DaemonState {
     /// When the daemon started.
     pub started: Now,
-    /// The check of each configured service, in the order of the configuration. A reload puts another list in its place.
+    /// The check of each configured service, in the order of the configuration. A reload replaces the list.
     pub checks: Mutex<Arc<[Arc<Check>]>>,
-    /// The bird-writer's.
+    /// The state that the bird-writer publishes.
     pub bird: Arc<Mutex<BirdState>>,
-    /// The prefix file of each family that is on, as configured.
+    /// The prefix file of each enabled family, as configured.
     pub files: Vec<(Family, PathBuf)>,
-    /// How many log lines were lost so far. Asked whenever someone wants to know.
-    pub lines_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Returns how many log lines were lost so far.
+    pub lines_dropped: LinesDropped,
     /// When the running configuration was read.
     pub configured: Mutex<SystemTime>,
-    /// Why the last reload of the configuration was refused; the running one is an older one then.
+    /// Why the last reload was refused; None if it was not.
     pub reload_error: Mutex<Option<String>>,
 }
 
+/// A function that returns how many log lines were lost so far.
+pub type LinesDropped = Box<dyn Fn() -> u64 + Send + Sync>;
+
 impl DaemonState {
-    /// A daemon that starts: nothing is known of its services, and no log line is lost.
-    pub fn new(settings: &Settings) -> DaemonState {
+    /// The state of a daemon that starts: its services have no verdict yet.
+    pub fn new(settings: &Settings, lines_dropped: LinesDropped) -> DaemonState {
         let checks = settings.services.iter().map(|service| Arc::new(Check::new(service.clone())));
         let files = Family::BOTH.into_iter().filter_map(|family| Some((family, settings.daemon.bird(family)?)));
         let started = Now::read();
@@ -41,7 +44,7 @@ impl DaemonState {
             checks: Mutex::new(checks.collect()),
             bird: Arc::default(),
             files: files.map(|(family, bird)| (family, bird.conf.clone())).collect(),
-            lines_dropped: Box::new(|| 0),
+            lines_dropped,
             configured: Mutex::new(started.wall),
             reload_error: Mutex::default(),
         }

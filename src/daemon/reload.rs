@@ -6,9 +6,12 @@
 //!                             +--> compared with what runs --> log, check threads, bird-writer, exporter
 //! ```
 //!
-//! Promises: all or nothing; the main thread waits for no disk (but a second at most for drain files) and for no thread, and a stop that comes while the files
-//! are read is not held up by that; a HUP that comes meanwhile has them read once more.
-//! Leaves out: what changes (`config::diff`), and how each room changes it.
+//! Guarantees: a reload is all or nothing. A stop during a reload is not delayed by it. A HUP during a reload starts
+//! another one after it.
+//!
+//! Blocking: the main thread waits at most one second for drain files, and for no other disk access and no thread.
+//!
+//! Out of scope: what changes (`config::diff`), and how each module adopts its change.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -28,40 +31,41 @@ use crate::log::targets::LogHandle;
 use crate::report::exporter;
 use crate::sys::stop_token::StopToken;
 
-/// The thread that reads the files. It is not waited for at a stop.
+/// The thread that reads the files. A stop does not wait for it.
 pub(super) struct Reading {
-    /// Pulled when it has.
+    /// Triggered when the files are read.
     pub(super) done: StopToken,
     thread: JoinHandle<Result<Configuration, Vec<Diagnostic>>>,
-    /// Another HUP came since it began.
-    again: bool,
+    /// Whether another HUP arrived since it began.
+    is_outdated: bool,
 }
 
 impl Reading {
     fn start(sources: &Sources) -> io::Result<Reading> {
-        let (done, sources) = (StopToken::new()?, sources.clone());
+        let done = StopToken::new()?;
         let at_end = TriggerAtEnd(done.clone());
+        let sources = sources.clone();
         let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
             let _at_end = at_end;
             let mut configuration = files::load(&sources)?;
-            // As at the start: what may come right while the daemon runs is no reason to refuse.
-            let found = preflight::check(&configuration, Severity::Warning);
-            configuration.warnings.extend(found);
+            // As at the start: a problem of the machine that can be fixed while the daemon runs refuses nothing.
+            let problems = preflight::judge(&configuration, Severity::Warning);
+            configuration.warnings.extend(problems);
             Ok(configuration)
         })?;
-        Ok(Reading { done, thread, again: false })
+        Ok(Reading { done, thread, is_outdated: false })
     }
 }
 
 impl Daemon {
-    /// HUP came.
+    /// Handles HUP.
     pub(super) fn begin_reload(&mut self) {
         info!("received SIGHUP, reading the configuration again");
         if let Some(reading) = &mut self.reading {
-            reading.again = true;
+            reading.is_outdated = true;
             return;
         }
-        // Before the start is over READY=1 would say that it is. A systemd that does not listen does not wait either.
+        // The READY=1 that ends a reload would end the start early. If systemd does not listen, it does not wait either.
         if self.state.bird.lock().ready {
             let _ = self.notify.reloading();
         }
@@ -74,21 +78,21 @@ impl Daemon {
         }
     }
 
-    /// The files are read.
+    /// Adopts or refuses the configuration that was read.
     pub(super) fn finish_reload(&mut self, log: &mut LogHandle) {
-        let Some(Reading { thread, again, .. }) = self.reading.take() else { return };
+        let Some(Reading { thread, is_outdated, .. }) = self.reading.take() else { return };
         match thread.join() {
             Ok(Ok(configuration)) => {
                 configuration.warnings.iter().for_each(|warning| warn!("{warning}"));
                 match diff::diff(&self.settings, configuration.settings) {
-                    Ok(change) => self.adopt(change, log),
+                    Ok(plan) => self.adopt(plan, log),
                     Err(why) => self.refuse(&[Diagnostic::error(why.to_string())]),
                 }
             }
             Ok(Err(problems)) => self.refuse(&problems),
             Err(_) => self.refuse(&[Diagnostic::error("the thread that read the configuration died, which is a bug")]),
         }
-        if again {
+        if is_outdated {
             self.begin_reload();
         } else {
             self.end_reload();
@@ -97,13 +101,13 @@ impl Daemon {
 
     fn end_reload(&self) {
         if self.state.bird.lock().ready {
-            self.status_line.tell();
+            self.status_line.update();
             // As above.
             let _ = self.notify.ready();
         }
     }
 
-    /// The running configuration stays.
+    /// Logs why, and keeps the running configuration.
     fn refuse(&mut self, problems: &[Diagnostic]) {
         for problem in problems {
             match problem.severity {
@@ -120,58 +124,58 @@ impl Daemon {
         });
     }
 
-    /// Goes on with another configuration.
-    fn adopt(&mut self, change: ReloadPlan, log: &mut LogHandle) {
-        if change.settings.daemon.log != self.settings.daemon.log {
-            log.reconfigure(&change.settings.daemon.log);
+    /// Replaces the running configuration.
+    fn adopt(&mut self, plan: ReloadPlan, log: &mut LogHandle) {
+        if plan.settings.daemon.log != self.settings.daemon.log {
+            log.reconfigure(&plan.settings.daemon.log);
         }
-        for option in &change.kept {
+        for option in &plan.kept {
             warn!("[daemon] {option} cannot change while the daemon runs, it keeps its value until the next start");
         }
-        allow_descriptors(&change.settings);
-        // In this order: the checks that go on or end are settled, the writer hears of the reload, drain_watcher are looked at, and
-        // the threads of new checks begin (with the next look at them).
+        allow_descriptors(&plan.settings);
+        // The order matters: first the checks are replaced, then the writer learns of the reload, then drain files are read.
+        // The supervisor starts the threads of new checks the next time that it polls.
         let old = self.state.checks.lock().clone();
-        let checks = self.supervisor.replace(&old, &change);
+        let checks = self.supervisor.replace(&old, &plan);
         *self.state.checks.lock() = checks.clone();
         *self.state.configured.lock() = SystemTime::now();
         *self.state.reload_error.lock() = None;
-        let reload = Reload { settings: change.settings.clone(), checks: checks.clone() };
-        // Without a receiver the writer has ended, which the main thread is about to see.
+        let reload = Reload { settings: plan.settings.clone(), checks: checks.clone() };
+        // Without a receiver the writer has ended; the main thread notices that next.
         let _ = self.events.send(Event::Reload(Box::new(reload)));
-        if let Err(why) = self.drain_watcher.follow(change.settings.daemon.drain_file.as_deref(), checks) {
+        if let Err(why) = self.drain_watcher.follow(plan.settings.daemon.drain_file.as_deref(), checks) {
             error!("cannot look at the drain files: {why}; it is tried again with the next reload");
         }
-        self.export(change.settings.daemon.prometheus.as_ref());
-        info!("the configuration is reloaded: {}", summary(&change));
-        self.settings = change.settings;
+        self.export(plan.settings.daemon.prometheus.as_ref());
+        info!("the configuration is reloaded: {}", summary(&plan));
+        self.settings = plan.settings;
     }
 
-    /// Has the exporter go on with other settings, begin, or end.
+    /// Starts, changes or ends the export of metrics.
     fn export(&mut self, prometheus: Option<&Prometheus>) {
         if self.settings.daemon.prometheus.as_ref() == prometheus && self.exporter.is_some() == prometheus.is_some() {
             return;
         }
-        // With a thread, or one that cannot be reached any more because it has ended.
+        // If sending fails, the thread has ended: start another one.
         if self.exporter.as_ref().is_some_and(|exporter| exporter.send(prometheus.cloned()).is_ok()) {
             self.exporter = self.exporter.take().filter(|_| prometheus.is_some());
             return;
         }
         let Some(prometheus) = prometheus else { return };
-        let (orders, receiver) = channel();
+        let (updates, receiver) = channel();
         match exporter::start(self.state.clone(), prometheus, receiver) {
             Ok(thread) => {
                 self.others.push(thread);
-                self.exporter = Some(orders);
+                self.exporter = Some(updates);
             }
             Err(why) => error!("cannot export metrics: {why}; it is tried again with the next reload"),
         }
     }
 }
 
-/// `3 services unchanged, 1 changed, 0 new, 0 gone`
-fn summary(ReloadPlan { service_changes, gone, .. }: &ReloadPlan) -> String {
-    let count = |which: fn(&ServiceChange) -> bool| service_changes.iter().filter(|fate| which(fate)).count();
+/// Returns `3 services unchanged, 1 changed, 0 new, 0 gone`.
+fn summary(ReloadPlan { fates, gone, .. }: &ReloadPlan) -> String {
+    let count = |which: fn(&ServiceChange) -> bool| fates.iter().filter(|fate| which(fate)).count();
     format!(
         "{} services unchanged, {} changed, {} new, {} gone",
         count(|fate| matches!(fate, ServiceChange::Unchanged)),

@@ -1,0 +1,91 @@
+//! The stop: ends all threads in the order that lets queued verdicts be applied.
+//!
+//! Guarantees: ends within the time that the header of `daemon` promises; what hangs ends with the process.
+//!
+//! Blocking: on the bird-writer, for [`STOP_TIMEOUT`] or [`LEAVE_TIMEOUT`] at most, and on other threads for
+//! [`LAST_WAIT`].
+//!
+//! Out of scope: the pidfile and the log, which outlive the threads (`daemon`).
+
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::{writer_failure, Daemon, DaemonError};
+use crate::check::event::Event;
+use crate::sys::stop_token::Stop;
+
+/// How long the bird-writer may take to stop, as a reconfigure may be running.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1600);
+/// How long it may take if services leave (`on_exit`) and BIRD has to confirm that.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(9600);
+/// How long programs that were cut short and killed check commands have to end.
+const LAST_WAIT: Duration = Duration::from_millis(150);
+
+impl Daemon {
+    /// Ends all threads. `on_exit` applies if `is_regular`. Fails if a bug came to light during the stop.
+    pub(super) fn stop(self, is_regular: bool) -> Result<(), DaemonError> {
+        let leaving = is_regular && self.withdraw_leaving();
+        drop(self.drain_watcher);
+        // If systemd does not listen, it does not wait either.
+        let _ = self.notify.stopping();
+        self.stop.trigger();
+        self.supervisor.stop();
+        drop(self.exporter);
+        // Without a receiver the writer has ended.
+        let _ = self.events.send(Event::Stop { leaving });
+        if !self.writer.ended.wait(if leaving { LEAVE_TIMEOUT } else { STOP_TIMEOUT }) {
+            match leaving {
+                true => error!("BIRD has not confirmed in {LEAVE_TIMEOUT:?} that services left, as on_exit says"),
+                false => warn!(
+                    "the bird-writer is cut short by the stop after {STOP_TIMEOUT:?}: a reconfigure, a custom command or \
+                     the disk takes longer"
+                ),
+            }
+            self.writer.abort.trigger();
+            self.writer.ended.wait(LAST_WAIT);
+        }
+        self.hooks.wait(LAST_WAIT);
+        let threads = self.supervisor.into_threads().into_iter().chain(self.others);
+        join(threads.collect(), LAST_WAIT);
+        // A writer that hangs is not waited for.
+        let ended = self.writer.handle.filter(|_| self.writer.ended.stop_requested());
+        writer_failure(ended).map_or(Ok(()), Err)
+    }
+
+    /// Withdraws the services with `on_exit = withdraw`, and returns whether there are any.
+    fn withdraw_leaving(&self) -> bool {
+        let checks = self.state.checks.lock().clone();
+        let leaving: Vec<_> = checks.iter().filter(|check| check.service.withdraw_on_exit).collect();
+        if leaving.is_empty() {
+            return false;
+        }
+        let names: Vec<&str> = leaving.iter().map(|check| check.name()).collect();
+        info!("going to withdraw {}, as on_exit says", names.join(","));
+        // All states change before the first event, so that one reconfigure withdraws all of them.
+        leaving.iter().for_each(|check| check.leave());
+        for check in leaving {
+            // Without a receiver the writer has ended.
+            let _ = self.events.send(Event::Changed(check.clone()));
+        }
+        true
+    }
+}
+
+/// Waits at most `timeout` for threads that are stopping. Threads that hang end with the process.
+fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
+    let (all_ended, ended) = channel::<()>();
+    let join = move || {
+        for thread in threads {
+            // A thread that panicked has logged that.
+            let _ = thread.join();
+        }
+        drop(all_ended);
+    };
+    if std::thread::Builder::new().name("join".to_string()).spawn(join).is_ok() {
+        // Both the dropped sender and the time-out end the wait.
+        let _ = ended.recv_timeout(timeout);
+    }
+}
