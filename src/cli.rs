@@ -1,9 +1,10 @@
-//! The command line: the original's, letter for letter, and what is new.
+//! The command line: that of the original, letter for letter, and new options.
 //!
-//! Promises: everything that the original accepts is accepted with the same meaning, abbreviated long options and
-//! combined short ones too; a wrong command line is told with the usage, and changes nothing. A closed pipe behind
-//! standard output is no panic.
-//! Leaves out: exit codes (`main`), and all the work.
+//! Guarantees: every command line that the original accepts has the same meaning here, also with abbreviated long options
+//! and combined short ones. A wrong command line changes nothing; the error shows the usage. A closed pipe at standard
+//! output causes no panic.
+//!
+//! Out of scope: exit codes (`main`), and the work behind each option.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -12,11 +13,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{Args, CommandFactory, Parser};
 use strsim::damerau_levenshtein;
 
 use crate::cli::drain::{DrainError, DrainTarget};
-use crate::cli::withdraw_all::Done;
+use crate::cli::withdraw_all::Withdrawal;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::files::{self, ServiceFiles, Sources};
 use crate::config::lint;
@@ -34,14 +35,14 @@ mod status;
 mod tests;
 mod withdraw_all;
 
-/// What the process ends with.
+/// The result of a command line. `main` turns it into an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// What was asked for is done, or all is well.
+    /// The request was carried out; for `--status`, all is well.
     Success,
-    /// It failed, or something is not well.
+    /// The request failed; for `--status`, something is not well.
     Failed,
-    /// The daemon that was asked about does not run.
+    /// `--status` found no running daemon.
     NotRunning,
 }
 
@@ -54,10 +55,35 @@ const USAGE: &str = "anycast-healthchecker [ -f <file> -c -p -P ] [ -d <director
        anycast-healthchecker --withdraw-all";
 
 /// Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the healthy ones.
-// The hidden aliases are abbreviations which the original understands, but which newer options would make ambiguous.
+// The hidden aliases are abbreviations that the original understands but that newer options would make ambiguous.
 #[derive(Debug, Parser)]
 #[command(name = "anycast-healthchecker", override_usage = USAGE, infer_long_args = true, disable_version_flag = true)]
 pub struct Arguments {
+    #[command(flatten)]
+    sources: SourceArguments,
+    #[command(flatten)]
+    check: CheckArguments,
+    #[command(flatten)]
+    status: StatusArguments,
+    #[command(flatten)]
+    drain: DrainArguments,
+    /// Remove every configured prefix from BIRD's lists while no daemon runs
+    #[arg(long, group = "action")]
+    withdraw_all: bool,
+    /// Show the version
+    #[arg(short, long)]
+    version: bool,
+    /// With --status: show these services only; the summary stays that of all
+    #[arg(value_name = "service")]
+    services: Vec<String>,
+}
+
+// A doc comment on one of these structs would replace the first line of the help.
+
+// Where the configuration is.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct SourceArguments {
     /// Read settings from this file
     #[arg(short, long, value_name = "file", aliases = ["f", "fi", "fil"], allow_hyphen_values = true)]
     #[arg(default_value = "/etc/anycast-healthchecker.conf")]
@@ -69,6 +95,12 @@ pub struct Arguments {
     /// Read the services from this file
     #[arg(short = 'F', long, value_name = "file", aliases = ["s"], allow_hyphen_values = true)]
     service_file: Option<PathBuf>,
+}
+
+// What to check or print instead of starting the daemon.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct CheckArguments {
     /// Check the configuration and this machine; print OK or all problems
     #[arg(short, long, conflicts_with = "action")]
     check: bool,
@@ -84,6 +116,12 @@ pub struct Arguments {
     /// With --check: check the files only, not this machine
     #[arg(long, requires = "check")]
     files_only: bool,
+}
+
+// How to show the status.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct StatusArguments {
     /// Show the status of the running daemon, problems first; the exit code is about all services
     #[arg(short, long, group = "action")]
     status: bool,
@@ -96,6 +134,12 @@ pub struct Arguments {
     /// With --status: repeat every second until interrupted
     #[arg(long, requires = "status")]
     watch: bool,
+}
+
+// What to drain, and for how long.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct DrainArguments {
     /// Withdraw a service through its drain_file
     #[arg(long, value_name = "service", groups = ["action", "start"])]
     drain: Option<String>,
@@ -111,50 +155,40 @@ pub struct Arguments {
     /// End the drain of all services
     #[arg(long, group = "action")]
     undrain_host: bool,
-    /// Remove every configured prefix from BIRD's lists while no daemon runs
-    #[arg(long, group = "action")]
-    withdraw_all: bool,
-    /// Show the version
-    #[arg(short, long)]
-    version: bool,
-    /// With --status: show these services only; the summary stays that of all
-    #[arg(value_name = "service")]
-    services: Vec<String>,
 }
 
-/// Does what the arguments ask for. Where they ask for several things, the original's order decides.
+/// Carries out a command line. If it asks for several things, the original's order decides.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let arguments = match Arguments::parse_line(arguments) {
         Ok(arguments) => arguments,
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(error),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return print(error),
         Err(mut error) => {
             suggest(&mut error);
-            return wrong(&error);
+            return usage_error(&error);
         }
     };
-    if arguments.version {
-        return say(concat!(env!("CARGO_PKG_VERSION"), "\n"));
-    }
-    if arguments.print {
-        return say(options::print());
-    }
     let sources = arguments.sources();
-    if let Some(service) = &arguments.drain {
-        drain(&sources, Some(service), arguments.duration)
-    } else if let Some(service) = &arguments.undrain {
-        undrain(&sources, Some(service))
-    } else if arguments.drain_host {
-        drain(&sources, None, arguments.duration)
-    } else if arguments.undrain_host {
-        undrain(&sources, None)
+    let Arguments { check: checking, status, drain: draining, .. } = arguments;
+    if arguments.version {
+        print(concat!(env!("CARGO_PKG_VERSION"), "\n"))
+    } else if checking.print {
+        print(options::print())
+    } else if let Some(service) = &draining.drain {
+        drain(&sources, DrainTarget::Service(service), draining.duration)
+    } else if let Some(service) = &draining.undrain {
+        undrain(&sources, DrainTarget::Service(service))
+    } else if draining.drain_host {
+        drain(&sources, DrainTarget::Host, draining.duration)
+    } else if draining.undrain_host {
+        undrain(&sources, DrainTarget::Host)
     } else if arguments.withdraw_all {
         withdraw_all(&sources)
-    } else if arguments.status {
-        let (json, down, services) = (arguments.json, arguments.down, arguments.services);
-        status::run(&sources, &View { json, down, services }, arguments.watch)
-    } else if arguments.check {
-        check(&sources, arguments.strict, arguments.files_only)
-    } else if arguments.print_conf {
+    } else if status.status {
+        let view = View { json: status.json, down: status.down, services: arguments.services };
+        status::run(&sources, &view, status.watch)
+    } else if checking.check {
+        check(&sources, checking.strict, checking.files_only)
+    } else if checking.print_conf {
         print_conf(&sources)
     } else {
         start(sources)
@@ -166,8 +200,8 @@ impl Arguments {
     fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
         let arguments = Arguments::try_parse_from(line)?;
         match arguments.services.first() {
-            // clap could require --status, but would ask for it where no service was meant.
-            Some(word) if !arguments.status => {
+            // clap could require --status for a service name, but would then suggest --status for every stray word.
+            Some(word) if !arguments.status.status => {
                 let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(&Arguments::command());
                 error.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
                 Err(error)
@@ -177,40 +211,41 @@ impl Arguments {
     }
 
     fn sources(&self) -> Sources {
-        let services = match &self.service_file {
+        let SourceArguments { file, dir, service_file } = &self.sources;
+        let services = match service_file {
             Some(file) => ServiceFiles::File(file.clone()),
-            None => ServiceFiles::Directory(self.dir.clone()),
+            None => ServiceFiles::Directory(dir.clone()),
         };
-        Sources { main: self.file.clone(), services }
+        Sources { main: file.clone(), services }
     }
 }
 
 /// `--check`.
 fn check(sources: &Sources, strict: bool, files_only: bool) -> ExitStatus {
-    let checked = files::check(sources);
+    let examined = files::examine(sources);
     let mut problems = if files_only {
-        checked.problems
+        examined.problems
     } else {
-        checked.check_machine(|configuration| {
-            let of_machine = preflight::check(configuration, Severity::Error);
-            [of_machine, lint::check_machine(&Machine::new(configuration))].concat()
+        examined.with_machine(|configuration| {
+            let errors = preflight::judge(configuration, Severity::Error);
+            [errors, lint::judge_machine(&Machine::new(configuration))].concat()
         })
     };
     if strict {
         problems.iter_mut().for_each(|problem| problem.severity = Severity::Error);
     }
-    tell(&problems);
+    print_problems(&problems);
     if problems.iter().any(Diagnostic::is_error) {
         return ExitStatus::Failed;
     }
-    say("OK\n")
+    print("OK\n")
 }
 
 /// `--print-conf`.
 fn print_conf(sources: &Sources) -> ExitStatus {
     let text = files::load(sources).and_then(|configuration| {
         let errors: Vec<Diagnostic> =
-            preflight::check(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
+            preflight::judge(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
         if errors.is_empty() {
             configuration.print()
         } else {
@@ -218,83 +253,79 @@ fn print_conf(sources: &Sources) -> ExitStatus {
         }
     });
     match text {
-        Ok(text) => say(text),
+        Ok(text) => print(text),
         Err(problems) => {
-            tell(&problems);
+            print_problems(&problems);
             ExitStatus::Failed
         }
     }
 }
 
-/// The daemon itself. What is not right on this machine, but may come right, it is told as warnings.
+/// Runs the daemon. Problems of this machine that can be fixed while it runs are warnings.
 fn start(sources: Sources) -> ExitStatus {
     let mut configuration = match files::load(&sources) {
         Ok(configuration) => configuration,
         Err(problems) => {
-            tell(&problems);
+            print_problems(&problems);
             return ExitStatus::Failed;
         }
     };
     if let Some(problem) = preflight::pidfile_directory(&configuration) {
-        tell(&[problem]);
+        print_problems(&[problem]);
         return ExitStatus::Failed;
     }
-    configuration.warnings.extend(preflight::check(&configuration, Severity::Warning));
+    configuration.warnings.extend(preflight::judge(&configuration, Severity::Warning));
     match daemon::run(sources, configuration) {
         Ok(()) => ExitStatus::Success,
         Err(error) => fail(&error),
     }
 }
 
-/// `--drain` of one service, `--drain-host` of none in particular; without a time until it is ended.
-fn drain(sources: &Sources, service: Option<&str>, time: Option<Duration>) -> ExitStatus {
-    with_settings(sources, |settings| drain::begin(settings, whom(service), time))
+/// `--drain` and `--drain-host`. Without a time the drain lasts until it is ended.
+fn drain(sources: &Sources, target: DrainTarget<'_>, time: Option<Duration>) -> ExitStatus {
+    with_settings(sources, |settings| drain::begin(settings, target, time))
 }
 
-/// `--undrain` of one service, `--undrain-host` of none in particular.
-fn undrain(sources: &Sources, service: Option<&str>) -> ExitStatus {
-    with_settings(sources, |settings| drain::end(settings, whom(service)))
+/// `--undrain` and `--undrain-host`.
+fn undrain(sources: &Sources, target: DrainTarget<'_>) -> ExitStatus {
+    with_settings(sources, |settings| drain::end(settings, target))
 }
 
-fn whom(service: Option<&str>) -> DrainTarget<'_> {
-    service.map_or(DrainTarget::Host, DrainTarget::Service)
-}
-
-/// Does something that the configuration has to be good for.
-fn with_settings(sources: &Sources, act: impl FnOnce(&Settings) -> Result<String, DrainError>) -> ExitStatus {
+/// Runs a command that needs a valid configuration, and prints its result.
+fn with_settings(sources: &Sources, command: impl FnOnce(&Settings) -> Result<String, DrainError>) -> ExitStatus {
     match files::load(sources) {
-        Ok(configuration) => match act(&configuration.settings) {
-            Ok(done) => say(done + "\n"),
+        Ok(configuration) => match command(&configuration.settings) {
+            Ok(done) => print(done + "\n"),
             Err(why) => fail(why),
         },
         Err(problems) => {
-            tell(&problems);
+            print_problems(&problems);
             ExitStatus::Failed
         }
     }
 }
 
-/// `--withdraw-all`. Errors in the configuration are told, and passed over where that can be.
+/// `--withdraw-all`. Errors in the configuration are printed, and ignored if possible.
 fn withdraw_all(sources: &Sources) -> ExitStatus {
     match withdraw_all::run(sources) {
-        Ok(Done { sentences, problems, findings, well }) => {
-            tell(&problems);
-            findings.iter().for_each(|finding| _ = fail(finding));
-            let said = say(sentences.join("\n") + "\n");
-            if well {
-                said
+        Ok(Withdrawal { sentences, problems, warnings, is_complete }) => {
+            print_problems(&problems);
+            warnings.iter().for_each(|warning| _ = fail(warning));
+            let printed = print(sentences.join("\n") + "\n");
+            if is_complete {
+                printed
             } else {
                 ExitStatus::Failed
             }
         }
         Err((why, problems)) => {
-            tell(&problems);
+            print_problems(&problems);
             fail(why)
         }
     }
 }
 
-/// Parses a time above zero such as `30m`, `2h 30m` or `1d`. A day has 24 hours.
+/// Parses a time above zero, such as `30m`, `2h 30m` or `1d`. A day has 24 hours.
 fn time(text: &str) -> Result<Duration, String> {
     let span = text.parse::<jiff::Span>();
     let time = span.and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
@@ -303,8 +334,7 @@ fn time(text: &str) -> Result<Duration, String> {
     time.filter(|time| !time.is_zero()).ok_or_else(|| "it must be above zero".to_string())
 }
 
-/// Replaces clap's tip for an unknown option, which may name a hidden abbreviation, by the nearest
-/// option of `--help`.
+/// Replaces clap's tip for an unknown option, which may name a hidden abbreviation, by the nearest option of `--help`.
 fn suggest(error: &mut clap::Error) {
     let given = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(given)) if error.kind() == ErrorKind::UnknownArgument => given.clone(),
@@ -332,41 +362,41 @@ fn suggest(error: &mut clap::Error) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
-/// A wrong command line: what is wrong, and the usage.
-fn wrong(error: &clap::Error) -> ExitStatus {
+/// Prints what is wrong with a command line, and the usage.
+fn usage_error(error: &clap::Error) -> ExitStatus {
     let text = error.to_string();
     let usage = if text.contains("Usage:") { "" } else { USAGE };
     let before = if usage.is_empty() { "" } else { "\nUsage: " };
     fail(format_args!("{}{before}{usage}", text.trim_end()))
 }
 
-/// Writes to standard output; a failure is told, unless nobody reads any more.
-fn say(text: impl Display) -> ExitStatus {
+/// Writes to standard output. A failure is reported, unless the reader is gone.
+fn print(text: impl Display) -> ExitStatus {
     let mut out = io::stdout().lock();
-    written(write!(out, "{text}").and_then(|()| out.flush()))
+    output_status(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
-/// What came of writing to standard output.
-fn written(done: io::Result<()>) -> ExitStatus {
-    match done {
+/// Returns the status for the result of writing to standard output.
+fn output_status(written: io::Result<()>) -> ExitStatus {
+    match written {
         Ok(()) => ExitStatus::Success,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Failed,
         Err(error) => fail(format_args!("cannot write to standard output: {error}")),
     }
 }
 
-/// Writes problems to standard error, one a line.
-fn tell(problems: &[Diagnostic]) {
+/// Writes problems to standard error, one per line.
+fn print_problems(problems: &[Diagnostic]) {
     let mut err = BufWriter::new(io::stderr().lock());
     for problem in problems {
         let head = if problem.is_error() { "Invalid configuration" } else { "Warning" };
-        // Where nobody reads, nothing can be told.
+        // If standard error is closed, there is no other place for them.
         let _ = writeln!(err, "{head}: {problem}");
     }
     let _ = err.flush();
 }
 
-/// Says on standard error why it failed.
+/// Writes to standard error why it failed.
 fn fail(why: impl Display) -> ExitStatus {
     let _ = writeln!(io::stderr(), "{why}");
     ExitStatus::Failed

@@ -1,4 +1,4 @@
-//! The door: arguments in, exit code out.
+//! The entry point: passes the arguments to [`cli::run`] and turns its result into the exit code.
 
 use std::process::ExitCode;
 

@@ -1,25 +1,28 @@
-//! `--status`: once, or again and again.
+//! `--status`: shows the status once, or every second.
 //!
-//! Promises: the exit code is about the whole daemon, whatever is shown of it; colors are for terminals, and not where
-//! `NO_COLOR` is set. `--watch` goes on when the daemon goes away, and ends with its reader or a signal.
-//! Leaves out: the document (`report::document`), what is shown of it (`report::view`).
+//! Guarantees: the exit code is about the whole daemon, whatever part of the status is shown. Colors are for terminals, and
+//! only if `NO_COLOR` is not set. `--watch` keeps running if the daemon stops; it ends with its reader or by a signal.
+//!
+//! Blocking: on the daemon, for [`ANSWER_TIMEOUT`] at most.
+//!
+//! Out of scope: the document (`report::document`), what is shown of it (`report::view`).
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::cli::{fail, screen, tell, written, ExitStatus};
+use crate::cli::{fail, output_status, print_problems, screen, ExitStatus};
 use crate::config::files::{self, Sources};
 use crate::report::client::{self, AskError};
 use crate::report::view::{NoService, Style, View};
 
 /// How long the daemon has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between two pictures.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often `--watch` refreshes.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why there is nothing to show.
+/// Why there is no status to show.
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
     #[error(transparent)]
@@ -28,37 +31,37 @@ enum StatusError {
     NoService(#[from] NoService),
 }
 
-/// DrainTarget to ask, and what for.
-struct Status<'a> {
+/// A request for the status.
+struct StatusRequest<'a> {
     socket: PathBuf,
     pidfile: Option<PathBuf>,
     view: &'a View,
     is_terminal: bool,
 }
 
-/// Shows the status, every second where `watch` is set.
+/// Shows the status; every second if `watch` is set.
 pub(super) fn run(sources: &Sources, view: &View, watch: bool) -> ExitStatus {
     let socket = match files::status_socket(sources) {
         Ok(socket) => socket,
         Err(problems) => {
-            tell(&problems);
+            print_problems(&problems);
             return ExitStatus::Failed;
         }
     };
     let is_terminal = io::stdout().is_terminal();
-    let status = Status { socket, pidfile: files::pidfile(sources), view, is_terminal };
+    let request = StatusRequest { socket, pidfile: files::pidfile(sources), view, is_terminal };
     if watch {
-        status.watch()
+        request.watch()
     } else {
-        status.show()
+        request.show()
     }
 }
 
-impl Status<'_> {
+impl StatusRequest<'_> {
     fn show(&self) -> ExitStatus {
         match self.ask() {
             Ok((text, well)) => {
-                // A reader that went away changes nothing.
+                // The exit code is the same if the reader is gone.
                 let mut out = io::stdout().lock();
                 let _ = out.write_all(&text).and_then(|()| out.flush());
                 match well {
@@ -76,14 +79,14 @@ impl Status<'_> {
         }
     }
 
-    /// Shows it until standard output takes no more, or a signal ends the process.
+    /// Shows the status until writing to standard output fails, or a signal ends the process.
     fn watch(&self) -> ExitStatus {
         let is_drawn = self.is_terminal && !self.view.json;
-        let mut between = "";
+        let mut separator = "";
         loop {
             let text = match self.ask() {
                 Ok((text, _)) => Some(text),
-                // Who reads documents reads nothing else.
+                // A program that reads JSON expects nothing else on standard output.
                 Err(why) if self.view.json => {
                     fail(&why);
                     None
@@ -93,21 +96,21 @@ impl Status<'_> {
             if let Some(text) = text {
                 let text = String::from_utf8_lossy(&text);
                 let text = match is_drawn {
-                    true => screen::picture(&text, screen::size()),
-                    false => format!("{between}{text}"),
+                    true => screen::frame(&text, screen::size()),
+                    false => format!("{separator}{text}"),
                 };
                 let mut out = io::stdout().lock();
-                let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-                if done.is_err() {
-                    return written(done);
+                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                if written.is_err() {
+                    return output_status(written);
                 }
-                between = "\n";
+                separator = "\n";
             }
-            thread::sleep(EVERY);
+            thread::sleep(REFRESH_INTERVAL);
         }
     }
 
-    /// What to show, and whether all is well.
+    /// Returns the text to show, and whether all is well.
     fn ask(&self) -> Result<(Vec<u8>, bool), StatusError> {
         let asked = client::ask_whole(&self.socket, ANSWER_TIMEOUT);
         let (document, answer) = asked.map_err(|why| why.confirmed(self.pidfile.as_deref()))?;

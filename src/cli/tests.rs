@@ -1,4 +1,4 @@
-//! Tests of the command line as it is parsed; what comes of it is tested on the program.
+//! Tests of the parser. The integration tests run the program with these options.
 
 use super::*;
 
@@ -7,10 +7,13 @@ fn parse(line: &str) -> Result<Arguments, clap::Error> {
 }
 
 #[test]
-fn the_originals_spellings_are_understood() {
-    let flags = |arguments: &Arguments| (arguments.check, arguments.print, arguments.print_conf, arguments.version);
+fn every_spelling_of_the_original_is_accepted() {
+    let flags = |arguments: &Arguments| {
+        let check = &arguments.check;
+        (check.check, check.print, check.print_conf, arguments.version)
+    };
     fn file(arguments: &Arguments) -> &str {
-        arguments.file.to_str().unwrap()
+        arguments.sources.file.to_str().unwrap()
     }
     for (line, expected) in [
         ("-cp", (true, true, false, false)),
@@ -73,7 +76,7 @@ fn wrong_command_lines_are_refused() {
 }
 
 #[test]
-fn times_are_read() {
+fn times_are_parsed() {
     for (text, seconds) in [
         ("30m", 1800),
         ("2h", 7200),
@@ -85,14 +88,14 @@ fn times_are_read() {
     ] {
         assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
     }
-    assert_eq!(parse("--drain-host --for 30m").unwrap().duration, Some(Duration::from_secs(1800)));
+    assert_eq!(parse("--drain-host --for 30m").unwrap().drain.duration, Some(Duration::from_secs(1800)));
     for text in ["30", "x", "", "1", "m", "1y", "1mo"] {
         assert!(time(text).unwrap_err().contains("s, m, h or d"), "{text}");
     }
 }
 
 #[test]
-fn what_was_probably_meant_is_suggested() {
+fn the_nearest_option_is_suggested() {
     let tip = |line: &str| {
         let mut error = parse(line).unwrap_err();
         suggest(&mut error);
@@ -111,12 +114,12 @@ fn what_was_probably_meant_is_suggested() {
 }
 
 #[test]
-fn the_status_takes_services() {
+fn status_accepts_service_names() {
     for line in ["-s a b", "a -s b", "--status a b", "-s --down a --watch b", "-sf /x a b", "-s --json -- a b"] {
         let arguments = parse(line).unwrap();
-        assert!(arguments.status && arguments.services == ["a", "b"], "{line}");
+        assert!(arguments.status.status && arguments.services == ["a", "b"], "{line}");
     }
     let arguments = parse("-s --down --wat").unwrap();
-    assert!(arguments.down && arguments.watch && arguments.services.is_empty());
+    assert!(arguments.status.down && arguments.status.watch && arguments.services.is_empty());
     assert_eq!(parse("x").unwrap_err().to_string().lines().next(), Some("error: unexpected argument 'x' found"));
 }

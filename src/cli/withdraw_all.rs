@@ -1,11 +1,15 @@
-//! `--withdraw-all`: no prefix of any service is left in the lists, and BIRD knows it.
+//! `--withdraw-all`: removes the prefixes of all services from the lists, and has BIRD read them.
 //!
-//! Promises: refuses while a daemon runs, and keeps one from starting meanwhile; works where a service's section is
-//! broken, or even `[daemon]` in part (the program's defaults stand in for what is wrong there, and the exit code tells);
-//! ends within ten seconds and a little. The dummies stay; where there is none the list is empty.
-//! It is the bird-writer with every service down, so all that this promises holds: the history, links, a BIRD that is busy,
-//! both families told at once, custom commands run with `down`.
-//! Leaves out: the exit code (`cli`).
+//! It runs the bird-writer with every service down. So everything that the writer guarantees holds here too: the history,
+//! links, a busy BIRD, one reconfigure for both families, and custom commands that run with `down`.
+//!
+//! Guarantees: refuses while a daemon runs, and keeps one from starting meanwhile. Works if a service's section is broken,
+//! or even part of `[daemon]`: the defaults replace what is wrong there, and the exit code says so. The dummies stay; a
+//! list without one becomes empty.
+//!
+//! Blocking: for [`CONFIRM_TIMEOUT`] and [`LAST_WAIT`] at most.
+//!
+//! Out of scope: the exit code (`cli`).
 
 use std::io;
 use std::path::PathBuf;
@@ -27,41 +31,41 @@ use crate::sys::mutex::Mutex;
 use crate::sys::single_instance::{AlreadyRunning, Instance};
 use crate::sys::stop_token::{Stop, StopToken};
 
-/// How long BIRD has to take the lists.
-const LIMIT: Duration = Duration::from_secs(10);
-/// How long what was cut short then has to end.
+/// How long BIRD has to confirm the lists.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the writer has to end after it was aborted.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why nothing was withdrawn.
 #[derive(Debug, thiserror::Error)]
 pub enum WithdrawError {
-    /// The daemon would put them in again.
+    /// A daemon is running, and would list the prefixes again.
     #[error("{0}; a daemon that runs withdraws by --drain-host")]
     AlreadyRunning(#[from] AlreadyRunning),
     /// The main file cannot be read.
     #[error("nothing is withdrawn: without its main file nothing says where the lists are")]
     Unreadable,
-    /// The machine is out of descriptors or threads.
+    /// The machine has no descriptor or thread left.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
 }
 
-/// What was done.
+/// The result of `--withdraw-all`.
 #[derive(Debug)]
-pub struct Done {
-    /// One sentence for each family that is on.
+pub struct Withdrawal {
+    /// One sentence for each enabled family.
     pub sentences: Vec<String>,
-    /// What is wrong with the configuration, and was passed over.
+    /// Problems of the configuration that were ignored.
     pub problems: Vec<Diagnostic>,
-    /// Other findings on the way.
-    pub findings: Vec<String>,
-    /// Whether all lists are empty, BIRD took them, and they are certain to be the right ones.
-    pub well: bool,
+    /// Problems of the pidfile and the lock.
+    pub warnings: Vec<String>,
+    /// Whether all lists are empty, BIRD took them, and they are certainly the configured ones.
+    pub is_complete: bool,
 }
 
-/// Withdraws.
-pub fn run(sources: &Sources) -> Result<Done, (WithdrawError, Vec<Diagnostic>)> {
-    let (mut settings, sound, problems) = match files::load(sources) {
+/// Withdraws all prefixes.
+pub fn run(sources: &Sources) -> Result<Withdrawal, (WithdrawError, Vec<Diagnostic>)> {
+    let (mut settings, is_sound, problems) = match files::load(sources) {
         Ok(configuration) => (configuration.settings, true, Vec::new()),
         Err(problems) => {
             let recovered = files::recover(sources, problems);
@@ -71,58 +75,55 @@ pub fn run(sources: &Sources) -> Result<Done, (WithdrawError, Vec<Diagnostic>)> 
             (settings, recovered.sound, recovered.problems)
         }
     };
-    // What no service names goes too.
+    // Prefixes that no service has are removed, too.
     settings.daemon.purge_ip_prefixes = true;
-    let (instance, findings) = match Instance::take(&settings.daemon.pidfile) {
+    let (instance, instance_problems) = match Instance::take(&settings.daemon.pidfile) {
         Ok(taken) => taken,
         Err(running) => return Err((running.into(), problems)),
     };
-    let done = withdraw(&settings);
-    let mut findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    findings.extend(instance.release().err().map(|why| format!("the pidfile cannot be removed: {why}")));
-    match done {
-        Ok((sentences, well)) => Ok(Done { sentences, problems, findings, well: well && sound }),
+    let withdrawn = withdraw(&settings);
+    let mut warnings: Vec<String> = instance_problems.iter().map(ToString::to_string).collect();
+    warnings.extend(instance.release().err().map(|why| format!("the pidfile cannot be removed: {why}")));
+    match withdrawn {
+        Ok((sentences, in_sync)) => Ok(Withdrawal { sentences, problems, warnings, is_complete: in_sync && is_sound }),
         Err(why) => Err((why.into(), problems)),
     }
 }
 
-/// Runs the writer to its end; a sentence a family, and whether all went well.
+/// Runs the writer to its end. Returns one sentence per family, and whether all families are in sync.
 fn withdraw(settings: &Settings) -> io::Result<(Vec<String>, bool)> {
-    let (give_up, ended) = (StopToken::new()?, StopToken::new()?);
-    let report: Arc<Mutex<BirdState>> = Arc::default();
-    let before = listed(settings);
+    let abort = StopToken::new()?;
+    let ended = StopToken::new()?;
+    let state: Arc<Mutex<BirdState>> = Arc::default();
+    let before = count_listed(settings);
     let (events, received) = channel();
     let checks: Arc<[Arc<Check>]> =
         settings.services.iter().map(|service| Arc::new(Check::new(service.clone()))).collect();
     checks.iter().for_each(|check| check.leave());
-    let (orphans, state) = (Arc::default(), report.clone());
-    let writer = Writer::new(settings, checks, orphans, events.clone(), state, give_up.clone());
-    // The receiver is here.
+    let writer = Writer::new(settings, checks, Arc::default(), events.clone(), state.clone(), abort.clone());
+    // The receiver exists, so sending cannot fail.
     let _ = events.send(Event::Stop { leaving: true });
     let at_end = ended.clone();
     std::thread::Builder::new().name("bird-writer".into()).spawn(move || {
         writer.run(&received, || ());
         at_end.trigger();
     })?;
-    let in_time = ended.wait(LIMIT);
-    // Before the end is forced, as what that does to a try that is under way would be taken for the reason.
-    let report = report.lock().clone();
+    let in_time = ended.wait(CONFIRM_TIMEOUT);
+    // Read before the abort, which would replace the actual problem by its own.
+    let state = state.lock().clone();
     if !in_time {
-        give_up.trigger();
+        abort.trigger();
         ended.wait(LAST_WAIT);
     }
     let sentences = before.iter().map(|(family, file, count)| {
-        let found = report.families.iter().find(|found| found.family == *family);
-        sentence(*family, file, *count, found)
+        sentence(*family, file, *count, state.families.iter().find(|state| state.family == *family))
     });
-    Ok((
-        sentences.collect(),
-        report.families.len() == before.len() && report.families.iter().all(|found| found.in_sync),
-    ))
+    let in_sync = state.families.len() == before.len() && state.families.iter().all(|state| state.in_sync);
+    Ok((sentences.collect(), in_sync))
 }
 
-/// Each family that is on, its file, and how many prefixes besides the dummy that lists.
-fn listed(settings: &Settings) -> Vec<(Family, PathBuf, usize)> {
+/// Returns each enabled family, its file, and how many prefixes besides the dummy the file lists.
+fn count_listed(settings: &Settings) -> Vec<(Family, PathBuf, usize)> {
     let families = Family::BOTH.into_iter().filter_map(|family| Some((family, settings.daemon.bird(family)?)));
     let count = |(family, bird): (Family, &crate::config::settings::Bird)| {
         let text = atomic_file::read(&bird.conf, prefix_file::MAX_LEN).ok().flatten();
@@ -133,21 +134,22 @@ fn listed(settings: &Settings) -> Vec<(Family, PathBuf, usize)> {
     families.map(count).collect()
 }
 
-fn sentence(family: Family, file: &std::path::Path, count: usize, found: Option<&FamilyState>) -> String {
+/// Says what happened to the list of a family that listed `count` prefixes before.
+fn sentence(family: Family, file: &std::path::Path, count: usize, state: Option<&FamilyState>) -> String {
     let file = file.display();
     let gone = match count {
         0 => format!("{file} lists no prefix of a service"),
         1 => format!("1 prefix is gone from {file}"),
         n => format!("{n} prefixes are gone from {file}"),
     };
-    match found {
-        Some(found) if found.in_sync => format!("{family}: {gone}, and BIRD took it"),
-        Some(found) if *found.wanted == *found.in_file => {
-            let why = found.problem.as_deref().unwrap_or("it has not answered yet");
+    match state {
+        Some(state) if state.in_sync => format!("{family}: {gone}, and BIRD took it"),
+        Some(state) if *state.wanted == *state.in_file => {
+            let why = state.problem.as_deref().unwrap_or("it has not answered yet");
             format!("{family}: {gone}, BUT BIRD HAS NOT TAKEN IT: {why}")
         }
         _ => {
-            let why = found.and_then(|found| found.problem.as_deref()).unwrap_or("it took too long");
+            let why = state.and_then(|state| state.problem.as_deref()).unwrap_or("it took too long");
             format!("{family}: NOTHING IS WITHDRAWN, {file} is as it was: {why}")
         }
     }

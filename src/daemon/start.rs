@@ -54,8 +54,7 @@ impl Daemon {
         let status_line = Arc::new(StatusLine::new(state.clone(), notify.clone()));
 
         let bird = state.bird.clone();
-        let writer =
-            Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, writer_abort.clone());
+        let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, writer_abort.clone());
         let handle = spawn_writer(writer, received, writer_ended.clone(), notify.clone(), status_line.clone())?;
         let writer = WriterThread { handle: Some(handle), abort: writer_abort, ended: writer_ended };
 

@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crate::report::client::AskError;
-use crate::report::document::{shortened, State, Document, FamilyStatus, ServiceStatus};
+use crate::report::document::{shortened, Document, FamilyStatus, ServiceStatus, State};
 use crate::report::table::printable;
 
 /// How many problems the first line names.

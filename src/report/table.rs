@@ -6,9 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::document::{
-    shortened, State, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, Steps,
-};
+use crate::report::document::{shortened, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, State, Steps};
 use crate::report::table::layout::Cell;
 use crate::report::table::paint::{Color, Paint};
 use crate::report::urgency::Urgency;

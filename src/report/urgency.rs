@@ -3,7 +3,7 @@
 //! Promises: pure; one order for the table, for `--down` and for whoever lists services.
 //! Leaves out: how a state is worded (`report::table`), and exit codes, which are about the whole daemon.
 
-use crate::report::document::{State, PrefixStatus, ServiceStatus};
+use crate::report::document::{PrefixStatus, ServiceStatus, State};
 
 /// The classes of services, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! What is refused, and what is written where no daemon runs. With a daemon and a BIRD it is tested as a whole.
+//! Refusals, and files that are written while no daemon runs. The integration tests drain with a daemon and a BIRD.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::sys::atomic_file::replace;
 use crate::sys::clock::Now;
 use crate::testing::sample;
 
-/// The services `own`, `none`, `one`, `two` (which share a file) and `host` (whose file is the host's).
+/// Settings with the services `own`, `none`, `one` and `two` (which share a file) and `host` (whose file is the host's).
 fn settings(dir: &Path, host: &str) -> Settings {
     let at = |text: &str| text.replace("DIR", dir.to_str().unwrap());
     let put = |name: &str, text: &str| {
@@ -31,11 +31,11 @@ fn settings(dir: &Path, host: &str) -> Settings {
 const HOST: &str = "drain_file = DIR/host";
 
 #[test]
-fn what_concerns_more_than_was_asked_for_is_refused_and_says_what_to_do() {
+fn a_drain_file_that_is_missing_or_shared_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let check = |host: &str, whom: DrainTarget<'_>, expected: &str| {
+    let check = |host: &str, target: DrainTarget<'_>, expected: &str| {
         let settings = settings(dir.path(), host);
-        for result in [begin(&settings, whom, None), end(&settings, whom)] {
+        for result in [begin(&settings, target, None), end(&settings, target)] {
             assert_eq!(result.unwrap_err().to_string().replace(dir.path().to_str().unwrap(), "DIR"), expected);
         }
     };
@@ -63,63 +63,63 @@ fn what_concerns_more_than_was_asked_for_is_refused_and_says_what_to_do() {
 }
 
 #[test]
-fn without_a_daemon_the_file_is_for_the_next_start() {
+fn without_a_daemon_the_file_applies_to_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), HOST);
     let before = SystemTime::now();
-    for (whom, file) in [(DrainTarget::Service("own"), "own"), (DrainTarget::Host, "host")] {
+    for (target, file) in [(DrainTarget::Service("own"), "own"), (DrainTarget::Host, "host")] {
         let path = dir.path().join(file);
-        let said = begin(&settings, whom, None).unwrap();
+        let message = begin(&settings, target, None).unwrap();
         let expected = "is written, until it is ended; no daemon runs: it drains from the daemon's next start on";
-        assert_eq!(said, format!("{} {expected}", path.display()));
-        assert_eq!(drain_file::parse(&fs::read(&path).unwrap()), DrainEnd::Never);
+        assert_eq!(message, format!("{} {expected}", path.display()));
+        assert_eq!(drain_file::read(&fs::read(&path).unwrap()), End::Never);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
-        begin(&settings, whom, Some(Duration::from_secs(1800))).unwrap();
-        let DrainEnd::At(end) = drain_file::parse(&fs::read(&path).unwrap()) else { panic!("no end") };
-        // To the second.
+        begin(&settings, target, Some(Duration::from_secs(1800))).unwrap();
+        let End::At(end) = drain_file::read(&fs::read(&path).unwrap()) else { panic!("no end") };
+        // The file has whole seconds.
         assert!(end >= before + Duration::from_secs(1799) && end <= SystemTime::now() + Duration::from_secs(1800));
-        begin(&settings, whom, Some(Duration::MAX)).unwrap();
-        assert_eq!(drain_file::parse(&fs::read(&path).unwrap()), DrainEnd::Never);
-        assert!(super::end(&settings, whom).unwrap().contains("is removed"));
+        begin(&settings, target, Some(Duration::MAX)).unwrap();
+        assert_eq!(drain_file::read(&fs::read(&path).unwrap()), End::Never);
+        assert!(super::end(&settings, target).unwrap().contains("is removed"));
         let nothing = format!("{} was not there; no daemon runs: nothing to do", path.display());
-        assert_eq!(super::end(&settings, whom).unwrap(), nothing);
+        assert_eq!(super::end(&settings, target).unwrap(), nothing);
         assert!(!path.exists());
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_written_or_removed_is_told() {
+fn a_file_that_cannot_be_written_or_removed_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), "drain_file = DIR/missing/host");
-    let said = begin(&settings, DrainTarget::Host, None).unwrap_err().to_string();
-    assert!(said.starts_with("nothing is drained: cannot create a temporary file in"), "{said}");
+    let message = begin(&settings, DrainTarget::Host, None).unwrap_err().to_string();
+    assert!(message.starts_with("nothing is drained: cannot create a temporary file in"), "{message}");
     fs::create_dir(dir.path().join("own")).unwrap();
-    let said = begin(&settings, DrainTarget::Service("own"), None).unwrap_err().to_string();
-    assert!(said.starts_with("nothing is drained: cannot put"), "{said}");
-    let said = end(&settings, DrainTarget::Service("own")).unwrap_err().to_string();
-    assert!(said.starts_with("nothing is changed: cannot remove"), "{said}");
+    let message = begin(&settings, DrainTarget::Service("own"), None).unwrap_err().to_string();
+    assert!(message.starts_with("nothing is drained: cannot put"), "{message}");
+    let message = end(&settings, DrainTarget::Service("own")).unwrap_err().to_string();
+    assert!(message.starts_with("nothing is changed: cannot remove"), "{message}");
 }
 
-/// What is said of a service that is drained by a file or not, with its family in this state.
+/// Checks both messages for a service that a file drains or not, with its family in this state.
 fn check_state(drained: Option<&str>, family: FamilyState, begun: &str, ended: &str) {
     let service = sample::service("a", "10.0.0.1/32");
     let daemon = sample::daemon_state(vec![service.clone()]);
     if let Some(file) = drained {
-        let _ = sample::check(&daemon, 0).state_mut().drain(file.into(), DrainEnd::Never);
+        let _ = sample::check(&daemon, 0).state_mut().drain(file.into(), End::Never);
     }
     *daemon.bird.lock() = BirdState { families: vec![family], ..BirdState::default() };
     let document = status::document(&daemon, Now::read(), &jiff::tz::TimeZone::UTC);
-    let text = |found: Result<String, String>| found.unwrap_or_else(|what| format!("not yet: {what}"));
+    let text = |result: Result<String, String>| result.unwrap_or_else(|what| format!("not yet: {what}"));
     let until = document.families[0].hold.as_ref().map_or(String::new(), |hold| hold.until.text.clone());
-    assert_eq!(text(out(&document, &service, Path::new("/d"))), begun.replace("UNTIL", &until));
-    assert_eq!(text(back(&document, &service, Path::new("/d"))), ended);
-    let stranger = sample::service("b", "10.0.0.2/32");
+    assert_eq!(text(check_drained(&document, &service, Path::new("/d"))), begun.replace("UNTIL", &until));
+    assert_eq!(text(check_undrained(&document, &service, Path::new("/d"))), ended);
+    let unknown_service = sample::service("b", "10.0.0.2/32");
     let unknown = Err("the running daemon has no service b: it needs a reload".to_string());
-    assert_eq!(out(&document, &stranger, Path::new("/d")), unknown);
-    assert_eq!(back(&document, &stranger, Path::new("/d")), unknown);
+    assert_eq!(check_drained(&document, &unknown_service, Path::new("/d")), unknown);
+    assert_eq!(check_undrained(&document, &unknown_service, Path::new("/d")), unknown);
 }
 
-/// Its family, with the service listed in the file and BIRD or not.
+/// The family of the service, which the file and BIRD list or not.
 fn family(in_file: bool, in_bird: bool) -> FamilyState {
     let list = |on: bool| -> Arc<[_]> {
         if on {
@@ -135,14 +135,14 @@ fn family(in_file: bool, in_bird: bool) -> FamilyState {
     }
 }
 
-/// What is said of a service that is drained by `file`, listed in the file and BIRD or not, BIRD in sync or not.
+/// Checks both messages for a service that the prefix file and BIRD list or not.
 fn check(drained: Option<&str>, in_file: bool, in_bird: bool, in_sync: bool, begun: &str, ended: &str) {
     let problem = (!in_sync).then(|| "BIRD is down".to_string());
     check_state(drained, FamilyState { in_sync, problem, ..family(in_file, in_bird) }, begun, ended);
 }
 
 #[test]
-fn what_the_daemon_has_done_by_now() {
+fn the_message_says_what_the_daemon_has_done() {
     let on = "not yet: the daemon has not noticed that a is not drained any more";
     let off = "a is not drained: it is advertised once 2 checks have passed";
     let none = "not yet: the daemon has not drained a: does it know of /d, or need a reload?";
@@ -150,16 +150,16 @@ fn what_the_daemon_has_done_by_now() {
     check(None, false, false, true, none, off);
     let listed = "not yet: a is drained and 10.0.0.1/32 is still in the prefix file";
     check(Some("/d"), true, true, true, listed, on);
-    let told = "not yet: a is drained and BIRD has not taken the prefix file without 10.0.0.1/32";
-    check(Some("/d"), false, true, true, told, on);
-    check(Some("/d"), false, false, false, &format!("{told}: BIRD is down"), on);
+    let not_taken = "not yet: a is drained and BIRD has not taken the prefix file without 10.0.0.1/32";
+    check(Some("/d"), false, true, true, not_taken, on);
+    check(Some("/d"), false, false, false, &format!("{not_taken}: BIRD is down"), on);
     let done = "a is drained: 10.0.0.1/32 withdrawn, and BIRD took it";
     check(Some("/d"), false, false, true, done, on);
     check(Some("/host"), false, false, true, done, "a is still drained, by /host");
 }
 
 #[test]
-fn a_hold_is_said_rather_than_that_bird_did_not_take_the_list() {
+fn a_hold_is_named_as_the_reason() {
     let on = "not yet: the daemon has not noticed that a is not drained any more";
     let held = |problem: Option<&str>, family: FamilyState| FamilyState {
         in_sync: false,
@@ -179,20 +179,20 @@ fn a_hold_is_said_rather_than_that_bird_did_not_take_the_list() {
 }
 
 #[test]
-fn where_no_file_was_nothing_is_to_do() {
-    let check = |whom: DrainTarget<'_>, drained: &[(usize, &str)], expected: Result<&[&str], &str>| {
+fn without_a_drain_file_there_is_nothing_to_do() {
+    let check = |target: DrainTarget<'_>, drained: &[(usize, &str)], expected: Result<&[&str], &str>| {
         let services = [sample::service("a", "10.0.0.1/32"), sample::service("b", "10.0.0.2/32")];
         let daemon = sample::daemon_state(services.to_vec());
         for (place, file) in drained {
-            let _ = sample::check(&daemon, *place).state_mut().drain(file.into(), DrainEnd::Never);
+            let _ = sample::check(&daemon, *place).state_mut().drain(file.into(), End::Never);
         }
         let document = status::document(&daemon, Now::read(), &jiff::tz::TimeZone::UTC);
-        let concerned: Vec<&Service> = match whom {
+        let concerned: Vec<&Service> = match target {
             DrainTarget::Service(name) => services.iter().filter(|service| service.name == name).collect(),
             DrainTarget::Host => services.iter().collect(),
         };
-        let said = idle(&document, whom, &concerned, Path::new("/d"));
-        assert_eq!(said, expected.map(|all| all.iter().map(|one| one.to_string()).collect()).map_err(String::from));
+        let message = check_not_drained(&document, target, &concerned, Path::new("/d"));
+        assert_eq!(message, expected.map(|all| all.iter().map(|one| one.to_string()).collect()).map_err(String::from));
     };
     let unnoticed = Err("the daemon has not noticed that a is not drained any more");
     let (a, host) = (DrainTarget::Service("a"), "the host is not drained; nothing to do");
