@@ -1,4 +1,4 @@
-//! What is known, and how it is shown. Reports only read: each state belongs to its owner.
+//! Reports: status document, table, metrics, monitoring plugin. They only read; each piece of state belongs to its owner.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ pub mod table;
 pub mod urgency;
 pub mod view;
 
-/// Seconds since 1970; a clock that stands before that counts as standing there.
+/// Returns the seconds since 1970; zero for a time before that.
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -31,7 +31,7 @@ mod tests {
     use crate::testing::sample::{prefixes, MANY};
 
     #[test]
-    fn a_service_may_have_very_many_prefixes() {
+    fn a_service_can_have_very_many_prefixes() {
         let n = MANY;
         let service = Service { prefixes: prefixes(n), ..sample::service("a", "10.0.0.1/32") };
         let daemon = sample::daemon_state(vec![service.clone()]);
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_of_any_clock() {
+    fn a_time_before_1970_counts_as_1970() {
         assert_eq!(seconds(UNIX_EPOCH + Duration::from_millis(1500)), 1.5);
         assert_eq!(seconds(UNIX_EPOCH - Duration::from_millis(1500)), 0.0);
     }

@@ -112,7 +112,7 @@ impl StatusRequest<'_> {
 
     /// Returns the text to show, and whether all is well.
     fn ask(&self) -> Result<(Vec<u8>, bool), StatusError> {
-        let asked = client::ask_whole(&self.socket, ANSWER_TIMEOUT);
+        let asked = client::ask_raw(&self.socket, ANSWER_TIMEOUT);
         let (document, answer) = asked.map_err(|why| why.confirmed(self.pidfile.as_deref()))?;
         let well = document.well;
         let colors = self.is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -1,9 +1,12 @@
-//! Asking the running daemon for its status document.
+//! The client of the status socket: asks the running daemon for its status document.
 //!
-//! Promises: ends within the time given and holds [`MAX_DOCUMENT_LEN`] bytes at most, whatever answers; an
-//! error tells "not running" from "not allowed" from "no sensible answer", and with
-//! [`AskError::confirmed`] from "runs without its socket".
-//! Leaves out: the document (`report::document`), the table (`report::table`).
+//! Guarantees: whatever answers, asking ends within the timeout and holds at most [`MAX_DOCUMENT_LEN`] bytes. Errors
+//! distinguish a daemon that does not run, a socket that may not be opened, an answer that is no document and, with
+//! [`AskError::confirmed`], a daemon that runs without its socket.
+//!
+//! Blocking: on the daemon, for the timeout.
+//!
+//! Out of scope: the document (`report::document`), the table (`report::table`).
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -15,44 +18,44 @@ use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFla
 use serde::Deserialize;
 
 use crate::report::document::{Document, SCHEMA};
-use crate::report::server::LOOK;
-use crate::sys::single_instance::{find_running, RunningDaemon};
+use crate::report::server::RECHECK_INTERVAL;
+use crate::sys::single_instance::{find_running, Found};
 use crate::sys::unix_socket::group_of;
 
-/// A longer answer is none of the daemon's: 10,000 services need some 10 MB.
+/// Upper bound on a document: 10,000 services need about 10 MB.
 pub const MAX_DOCUMENT_LEN: usize = 64 * 1024 * 1024;
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// No socket, or nobody behind it.
+    /// There is no socket, or no process listens on it.
     #[error("anycast-healthchecker is not running: nobody answers on {path}: {source}", path = .path.display())]
     NotRunning {
         /// The socket.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// The daemon's lock or its name is held, but there is no socket, or nobody behind it.
+    /// A daemon holds the lock or the abstract name, but no process listens on the socket.
     #[error(
         "anycast-healthchecker runs{pid}, but nobody answers on {path}: {source}; a status socket that was deleted is put \
-         back within {LOOK:?}",
+         back within {RECHECK_INTERVAL:?}",
         pid = .pid.map_or_else(String::new, |pid| format!(" (process {pid})")), path = .path.display()
     )]
     Unreachable {
-        /// The daemon's process, where that can be told.
+        /// The daemon's process; None if it is not known.
         pid: Option<u32>,
         /// The socket.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// The socket may not be opened.
+    /// This user may not open the socket.
     #[error("may not open {path}: it is for members of group {group} and root; join the group, or use sudo", path = .path.display())]
     Denied {
         /// The socket.
         path: PathBuf,
-        /// DrainTarget it is for: a name, or a number without one.
+        /// The group that may open it: its name, or its number if it has no name.
         group: String,
     },
     /// The daemon took too long: it is stopped, or the machine is overloaded.
@@ -60,34 +63,34 @@ pub enum AskError {
     TimedOut {
         /// The socket.
         path: PathBuf,
-        /// The time given.
+        /// The timeout.
         limit: Duration,
     },
-    /// What answers is no anycast-healthchecker of a version that is understood.
+    /// The answer is no document of a known schema.
     #[error("the answer of {path} is no status document: {why}", path = .path.display())]
     Garbage {
         /// The socket.
         path: PathBuf,
-        /// Where it went wrong.
+        /// What is wrong with it.
         why: String,
     },
-    /// Something else failed.
+    /// Another error.
     #[error("cannot ask {path}: {source}", path = .path.display())]
     Io {
         /// The socket.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
 }
 
 impl AskError {
-    /// The same; but where nobody answers the daemon's locks are asked as well whether it runs.
-    /// Without a pidfile this is its name alone.
+    /// Replaces [`AskError::NotRunning`] by [`AskError::Unreachable`] if the locks say that a daemon runs. Without a pidfile
+    /// only the abstract name is examined.
     pub fn confirmed(self, pidfile: Option<&Path>) -> AskError {
         match self {
             AskError::NotRunning { path, source } => match find_running(pidfile) {
-                Some(RunningDaemon { pid }) => AskError::Unreachable { pid, path, source },
+                Some(Found { pid }) => AskError::Unreachable { pid, path, source },
                 None => AskError::NotRunning { path, source },
             },
             other => other,
@@ -95,20 +98,20 @@ impl AskError {
     }
 }
 
-/// The document of the daemon that listens at `path`, which has `limit` to answer.
+/// Returns the document of the daemon that listens at `path`, which has `limit` to answer.
 pub fn ask(path: &Path, limit: Duration) -> Result<Document, AskError> {
-    ask_whole(path, limit).map(|(document, _)| document)
+    ask_raw(path, limit).map(|(document, _)| document)
 }
 
-/// The same with the answer as it came.
-pub fn ask_whole(path: &Path, limit: Duration) -> Result<(Document, Vec<u8>), AskError> {
+/// Returns the document together with the bytes of the answer.
+pub fn ask_raw(path: &Path, limit: Duration) -> Result<(Document, Vec<u8>), AskError> {
     let answer = fetch(path, limit)?;
     Ok((parse(path, &answer)?, answer))
 }
 
-/// The document in an answer of the daemon at `path`.
+/// Parses the answer of the daemon at `path`.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Document, AskError> {
-    /// What documents of every schema have.
+    /// What documents of all schemas have in common.
     #[derive(Deserialize)]
     struct Head {
         schema: u32,
@@ -129,7 +132,7 @@ fn fetch(path: &Path, limit: Duration) -> Result<Vec<u8>, AskError> {
             io::ErrorKind::PermissionDenied => {
                 AskError::Denied { group: group_of(&path).unwrap_or_else(|| "root".into()), path }
             }
-            // What a time limit of a socket ends with.
+            // These are the errors after a timeout of the socket.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { path, limit },
             io::ErrorKind::FileTooLarge => {
                 AskError::Garbage { path, why: format!("it is longer than {MAX_DOCUMENT_LEN} bytes") }
@@ -139,18 +142,18 @@ fn fetch(path: &Path, limit: Duration) -> Result<Vec<u8>, AskError> {
     })
 }
 
-fn exchange(path: &Path, until: Instant) -> io::Result<Vec<u8>> {
+fn exchange(path: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
     let address = SocketAddrUnix::new(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // Where many wait already, connecting waits too, for as long as sending may.
-    set_socket_timeout(&socket, Timeout::Send, Some(left(until)?))?;
+    // If the queue of the listener is full, connect blocks for the send timeout.
+    set_socket_timeout(&socket, Timeout::Send, Some(remaining(deadline)?))?;
     connect(&socket, &address)?;
     let mut stream = UnixStream::from(socket);
     let mut answer = Vec::new();
     let mut part = vec![0; 64 * 1024];
     loop {
-        // Once a part, so that who sends drop by drop does not hold us either.
-        stream.set_read_timeout(Some(left(until)?))?;
+        // Re-armed on every read, so that a trickling peer cannot exceed the deadline.
+        stream.set_read_timeout(Some(remaining(deadline)?))?;
         match stream.read(&mut part) {
             Ok(0) => return Ok(answer),
             Ok(read) => answer.extend_from_slice(&part[..read]),
@@ -163,13 +166,13 @@ fn exchange(path: &Path, until: Instant) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The time that is left; zero would mean for ever to a socket.
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+/// Returns the remaining time. It is never zero, which would mean "no timeout" for a socket.
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    Ok(left)
+    Ok(remaining)
 }
 
 #[cfg(test)]

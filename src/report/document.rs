@@ -1,8 +1,10 @@
-//! The status document: what the running daemon knows, as one JSON object. The types are its schema.
+//! The status document: the state of the running daemon as one JSON object. The types are its schema, and their doc
+//! comments become `docs/status.md`.
 //!
-//! Promises: pure; a program written for one schema can read every later document of that schema, as fields are only
-//! added; durations are in the unit that a field's name ends in, moments are given twice (see [`Moment`]).
-//! Leaves out: where it comes from (`report::status`).
+//! Guarantees: pure. A program written for one schema can read every later document of that schema, because fields are
+//! only added. Durations are in the unit that the field's name ends in; points in time are given twice (see [`Moment`]).
+//!
+//! Out of scope: how a document is made (`report::status`).
 
 use std::fmt;
 
@@ -230,7 +232,7 @@ pub struct HoldStatus {
     pub waiting_for: Vec<String>,
 }
 
-/// For a sentence.
+/// Writes the hold as part of a sentence.
 impl fmt::Display for HoldStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "held until {}", self.until.text)?;
@@ -249,28 +251,27 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The first five of these texts: `a, b, c, d, e and 7 more`.
+/// Joins the first five texts: `a, b, c, d, e and 7 more`.
 pub fn shortened(texts: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = texts.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match texts.len().saturating_sub(SHOWN) {
+    const MAX_SHOWN: usize = 5;
+    let shown = texts.iter().take(MAX_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match texts.len().saturating_sub(MAX_SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
 }
 
 impl ServiceStatus {
-    /// Whether nothing is to be said about it: it is up with all its addresses, or out because
-    /// someone wants it so.
+    /// Returns whether the service is up with all its addresses, or is disabled or drained.
     pub fn is_well(&self) -> bool {
         self.disabled.is_some()
             || self.drained.is_some()
-            || self.state == State::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|on| !on.missing)
+            || self.state == State::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|prefix| !prefix.missing)
     }
 }
 
 impl PrefixStatus {
-    /// Whether the prefix file or BIRD differs from what is wanted.
+    /// Returns whether the prefix file or BIRD differs from what is wanted.
     pub fn is_out_of_sync(&self) -> bool {
         self.in_file != self.wanted || self.in_bird != self.wanted
     }

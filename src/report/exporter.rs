@@ -1,10 +1,15 @@
-//! The thread that keeps node_exporter's text file fresh.
+//! The metrics exporter: a thread that writes the file for node_exporter's textfile collector.
 //!
-//! Promises: a reader sees a whole file, old or new; a failure is logged when it begins and when it ends and is tried
-//! again at the next time; the last word is `anycast_healthchecker_state 0`, written when the daemon stops. A file that is
-//! written no longer, as a reload says so, is removed: else it would tell of that moment for ever.
-//! Who may block: only this thread, on the disk. What stops it: the end of its orders, or the order to end.
-//! Leaves out: the text (`report::metrics`). That a killed daemon leaves its last file behind shows in the file's age.
+//! Guarantees: a reader sees a whole file, old or new. A failure is logged when it begins and when it ends, and writing is
+//! tried again at the next interval. When the daemon stops, the file gets `anycast_healthchecker_state 0`. A file that a
+//! reload abandons is removed, because stale metrics would remain in it. A killed daemon leaves its last file behind, which
+//! shows in the file's age.
+//!
+//! Blocking: only this thread, on the disk.
+//!
+//! Shutdown: the drop of its sender, or the update `None`.
+//!
+//! Out of scope: the text (`report::metrics`).
 
 use std::io;
 use std::path::PathBuf;
@@ -20,43 +25,44 @@ use crate::daemon_state::DaemonState;
 use crate::report::metrics::{render, Process};
 use crate::sys::atomic_file::{remove_leftovers, replace, Durability};
 use crate::sys::clock::Now;
+use crate::sys::log_once::LogOnce;
 
-/// The file's name, which is the original's.
+/// The name of the file, as in the original.
 pub const FILE: &str = "anycast_healthchecker.prom";
 
-/// Starts the thread; the file is written at once and then every interval. Each message in `orders` is what a reload
-/// makes of it: other settings, or the end. Their end is that of the daemon.
+/// Starts the thread, which writes the file at once and then every interval. A reload sends new settings in `updates`, or
+/// None to end the export. The daemon drops the sender when it stops.
 ///
 /// # Errors
-/// The thread cannot be created (EAGAIN: no more threads): to be tried again.
+/// The thread cannot be spawned (EAGAIN: no more threads). The caller may try again.
 pub fn start(
     state: Arc<DaemonState>,
     prometheus: &Prometheus,
-    orders: Receiver<Option<Prometheus>>,
+    updates: Receiver<Option<Prometheus>>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut exporter = Exporter { state, path: prometheus.dir.join(FILE), failing: None };
+    let mut exporter = Exporter { state, path: prometheus.dir.join(FILE), failure: LogOnce::new() };
     let interval = prometheus.interval;
-    std::thread::Builder::new().name("metrics".into()).spawn(move || exporter.run(interval, &orders))
+    std::thread::Builder::new().name("metrics".into()).spawn(move || exporter.run(interval, &updates))
 }
 
 struct Exporter {
     state: Arc<DaemonState>,
     path: PathBuf,
-    /// The failure that was logged and still stands.
-    failing: Option<String>,
+    /// The failure that persists.
+    failure: LogOnce,
 }
 
 impl Exporter {
-    fn run(&mut self, mut interval: Duration, orders: &Receiver<Option<Prometheus>>) {
-        // A directory that is not there is told of by the first write.
+    fn run(&mut self, mut interval: Duration, updates: &Receiver<Option<Prometheus>>) {
+        // If the directory does not exist, the first write reports that.
         let _ = remove_leftovers(&self.path);
         let mut next = Instant::now();
         loop {
-            match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            match updates.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Timeout) => {
                     self.write(Process::Up);
                     let now = Instant::now();
-                    // Times that the disk made us miss are left out.
+                    // Skips the intervals that a slow disk made the thread miss.
                     while next <= now {
                         next += interval;
                     }
@@ -66,7 +72,7 @@ impl Exporter {
                     let path = prometheus.dir.join(FILE);
                     if path != self.path {
                         self.remove();
-                        *self = Exporter { state: self.state.clone(), path, failing: None };
+                        *self = Exporter { state: self.state.clone(), path, failure: LogOnce::new() };
                         let _ = remove_leftovers(&self.path);
                     }
                     (interval, next) = (prometheus.interval, Instant::now());
@@ -76,7 +82,7 @@ impl Exporter {
         }
     }
 
-    /// Nobody writes the file any more.
+    /// Removes the file, because it is not written any more.
     fn remove(&self) {
         let path = self.path.display();
         match std::fs::remove_file(&self.path) {
@@ -91,15 +97,14 @@ impl Exporter {
         match replace(&self.path, text.as_bytes(), Durability::Unsynced) {
             Ok(_) => {
                 debug!("dumped Prometheus metrics to {path}");
-                if self.failing.take().is_some() {
+                if self.failure.clear() {
                     info!("metrics can be written to {path} again");
                 }
             }
             Err(why) => {
                 let why = why.to_string();
-                if self.failing.as_ref() != Some(&why) {
+                if self.failure.set(&why) {
                     error!("failed to write metrics to {path}: {why}; it is tried again every interval");
-                    self.failing = Some(why);
                 }
             }
         }

@@ -1,22 +1,22 @@
-//! Where one prefix stands: wanted, in the file, in BIRD.
+//! The levels of each prefix: wanted, in the file, in BIRD.
 
 use std::collections::HashSet;
 
 use crate::bird::state::BirdState;
 use crate::prefix::{Family, Prefix};
 
-/// Where one prefix stands.
+/// The levels of one prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// The services' states say that it is to be advertised.
+    /// The states of the services ask for it.
     pub wanted: bool,
     /// The prefix file lists it.
     pub in_file: bool,
-    /// BIRD took a file that lists it.
+    /// The file that BIRD took last lists it.
     pub in_bird: bool,
 }
 
-/// Where all prefixes stand, to be looked up one by one.
+/// The levels of all prefixes, for lookups.
 #[derive(Debug, Default)]
 pub struct Levels {
     families: HashSet<Family>,
@@ -26,7 +26,7 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// The lists of both families.
+    /// Collects the lists of all families.
     pub fn new(state: &BirdState) -> Levels {
         let mut levels = Levels::default();
         for family in &state.families {
@@ -38,7 +38,7 @@ impl Levels {
         levels
     }
 
-    /// Where `prefix` stands; nothing where the writer has said nothing of its family yet.
+    /// Returns the levels of `prefix`. None if the writer has not published its family yet.
     pub fn of(&self, prefix: &Prefix) -> Option<Level> {
         self.families.contains(&prefix.family()).then(|| Level {
             wanted: self.wanted.contains(prefix),
@@ -57,12 +57,12 @@ mod tests {
     use crate::testing::sample;
 
     #[test]
-    fn levels_of_a_prefix() {
+    fn a_prefix_has_the_levels_of_its_family() {
         let [a, b, c]: [Prefix; 3] = ["10.0.0.1", "10.0.0.2", "fd00::1"].map(|text| text.parse().unwrap());
         let family = FamilyState { in_bird: Arc::new([b]), ..sample::family(Family::V4, Arc::new([a])) };
         let levels = Levels::new(&BirdState { families: vec![family], ..BirdState::default() });
         assert_eq!(levels.of(&a), Some(Level { wanted: true, in_file: true, in_bird: false }));
         assert_eq!(levels.of(&b), Some(Level { wanted: false, in_file: false, in_bird: true }));
-        assert_eq!(levels.of(&c), None, "nothing was said of its family");
+        assert_eq!(levels.of(&c), None, "its family is not published");
     }
 }

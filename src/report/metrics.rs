@@ -1,9 +1,10 @@
-//! The metrics as text for node_exporter's textfile collector.
+//! The metrics, as text for node_exporter's textfile collector.
 //!
-//! Promises: pure; the original's series keep their names, labels, types, numbers and the circumstances under which they exist
-//! (no `service_state` before the first verdict, no `service_check_timeout_total` before the first time-out, none of both where
-//! the check is disabled); each state is looked at once; a service with several prefixes has one series for each.
-//! Leaves out: writing the file (`report::exporter`).
+//! Guarantees: pure. The series of the original keep their names, labels, types and number format, and exist in the same
+//! cases: `service_state` from the first verdict on, `service_check_timeout_total` from the first time-out on, neither if
+//! the check is disabled. Each state is read once. A service with several prefixes has one series for each.
+//!
+//! Out of scope: writing the file (`report::exporter`).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -19,16 +20,16 @@ use crate::report::levels::{Level, Levels};
 use crate::report::seconds;
 use crate::sys::clock::Now;
 
-/// What `anycast_healthchecker_state` says.
+/// The value of `anycast_healthchecker_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
-    /// The daemon runs: 1.
+    /// The daemon is running: 1.
     Up,
-    /// It is about to end, this is its last word: 0.
+    /// The daemon is stopping: 0.
     Down,
 }
 
-/// The whole text: the original's metrics first, in its order, then ours.
+/// Returns the whole text: first the metrics of the original, in its order, then ours.
 pub fn render(state: &DaemonState, process: Process, now: Now) -> String {
     let bird = state.bird.lock().clone();
     let levels = Levels::new(&bird);
@@ -48,7 +49,7 @@ pub fn render(state: &DaemonState, process: Process, now: Now) -> String {
 /// One metric and its series.
 struct Metric {
     name: &'static str,
-    /// Lines of `# HELP` and `# TYPE`.
+    /// The lines `# HELP` and `# TYPE`.
     head: String,
     series: String,
 }
@@ -67,7 +68,7 @@ impl Metric {
         Metric { name, head, series: String::new() }
     }
 
-    /// Adds a series; `labels` come with their braces.
+    /// Adds a series. `labels` includes the braces.
     fn add(&mut self, labels: &str, value: f64) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.series, "{NAMESPACE}{}{labels} {}", self.name, number(value));
@@ -76,7 +77,7 @@ impl Metric {
 
 const NAMESPACE: &str = "anycast_healthchecker_";
 
-/// What there is of each service.
+/// The metrics that each service has.
 struct ServiceMetrics {
     state: Metric,
     duration: Metric,
@@ -132,21 +133,21 @@ impl ServiceMetrics {
         }
     }
 
-    fn add(&mut self, service: &Service, prefix: &Prefix, report: &CheckState, level: Option<Level>) {
+    fn add(&mut self, service: &Service, prefix: &Prefix, state: &CheckState, level: Option<Level>) {
         let text = prefix.to_string();
         let plain = labels(&[("ip_prefix", &text), ("service_name", &service.name)]);
-        // With one prefix the original shows it as it is written in the configuration.
+        // A single prefix is written as in the configuration, like in the original.
         let written = if service.prefixes.len() == 1 { &service.prefix_text } else { &text };
         self.configured.add(&labels(&[("ip_prefix", written), ("service_name", &service.name)]), 1.0);
         if let Some(level) = level {
             self.advertised.add(&plain, flag(level.in_file));
         }
-        self.drained.add(&plain, flag(report.drained().is_some()));
+        self.drained.add(&plain, flag(state.drained().is_some()));
         if service.disabled.is_some() {
             return;
         }
-        self.add_verdict(&plain, prefix, report);
-        let counts = &report.counts;
+        self.add_verdict(&plain, prefix, state);
+        let counts = &state.counts;
         for (result, runs) in [
             ("passed", counts.passed),
             ("failed", counts.failed),
@@ -156,40 +157,40 @@ impl ServiceMetrics {
             let labels = labels(&[("ip_prefix", &text), ("result", result), ("service_name", &service.name)]);
             self.checks.add(&labels, runs as f64);
         }
-        self.transitions.add(&plain, report.transitions as f64);
+        self.transitions.add(&plain, state.transitions as f64);
         if let Some(first) = counts.first_time_out {
             self.timeouts.add(&plain, counts.timed_out as f64);
             self.timeouts_created.add(&plain, seconds(first));
         }
-        if let Some(last) = &report.last {
+        if let Some(last) = &state.last {
             self.last_check.add(&plain, seconds(last.began));
             if service.assigned_to.is_some() {
-                self.assignment.add(&plain, flag(!report.missing().contains(prefix)));
+                self.assignment.add(&plain, flag(!state.missing().contains(prefix)));
             }
         }
-        if let Some(took) = report.duration {
-            self.duration.add(&plain, took.as_nanos() as f64 / 1e6);
+        if let Some(duration) = state.duration {
+            self.duration.add(&plain, duration.as_nanos() as f64 / 1e6);
         }
     }
 
-    fn add_verdict(&mut self, labels: &str, prefix: &Prefix, report: &CheckState) {
-        let code = match report.code {
-            _ if report.is_stuck() => Some(RunResult::TimedOut.code()),
-            // A prefix without an address is withdrawn though its service is up.
-            Some(0) if report.missing().contains(prefix) => Some(RunResult::NotAssigned.code()),
+    fn add_verdict(&mut self, labels: &str, prefix: &Prefix, state: &CheckState) {
+        let code = match state.code {
+            _ if state.is_stuck() => Some(RunResult::TimedOut.code()),
+            // A prefix without an address is withdrawn although its service is up.
+            Some(0) if state.missing().contains(prefix) => Some(RunResult::NotAssigned.code()),
             code => code,
         };
         if let Some(code) = code {
             self.state.add(labels, code.into());
         }
-        match report.state() {
+        match state.state() {
             State::Unknown => {}
             State::Up => self.up.add(labels, 1.0),
             State::Down => self.up.add(labels, 0.0),
         }
     }
 
-    /// What comes before the metrics of the process, and what comes after them.
+    /// Returns the text before the metrics of the process, and the text after them.
     fn into_texts(self) -> (String, String) {
         let (created, configured) = (self.timeouts_created, self.configured);
         let mut original = concat([self.state, self.duration, self.assignment, self.timeouts]);
@@ -222,7 +223,7 @@ fn process_metrics(state: &DaemonState, process: Process, now: Now) -> String {
     concat([uptime, state, version])
 }
 
-/// Nothing where no service has a hook.
+/// Returns the metrics of `state_change_cmd`. The text is empty if no service has one.
 fn hook_metrics(checks: &[Arc<Check>]) -> String {
     let mut hooks = Metric::counter(
         "state_change_cmd_total",
@@ -260,19 +261,19 @@ fn bird_metrics(state: &DaemonState, bird: &BirdState) -> String {
         "prefixes_unmanaged",
         "The number of prefixes that the prefix file lists although no service has them",
     );
-    for report in &bird.families {
-        let family = match report.family {
+    for family in &bird.families {
+        let name = match family.family {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
         };
-        for (result, times) in [("taken", report.counts.taken), ("failed", report.counts.failed)] {
-            reconfigures.add(&labels(&[("family", family), ("result", result)]), times as f64);
+        for (result, times) in [("taken", family.counts.taken), ("failed", family.counts.failed)] {
+            reconfigures.add(&labels(&[("family", name), ("result", result)]), times as f64);
         }
-        let labels = labels(&[("family", family)]);
-        in_sync.add(&labels, flag(report.in_sync));
-        held.add(&labels, flag(report.hold.is_some()));
-        unmanaged.add(&labels, report.unmanaged.len() as f64);
-        if let Some(last) = report.counts.last_success {
+        let labels = labels(&[("family", name)]);
+        in_sync.add(&labels, flag(family.in_sync));
+        held.add(&labels, flag(family.hold.is_some()));
+        unmanaged.add(&labels, family.unmanaged.len() as f64);
+        if let Some(last) = family.counts.last_success {
             success.add(&labels, seconds(last));
         }
     }
@@ -303,7 +304,7 @@ fn flag(on: bool) -> f64 {
     }
 }
 
-/// `{a="x",b="y"}`; a backslash, a quote and a newline in a value are escaped.
+/// Returns `{a="x",b="y"}`. Backslashes, quotes and newlines in values are escaped.
 fn labels(pairs: &[(&str, &str)]) -> String {
     let mut text = String::from("{");
     for (n, (name, value)) in pairs.iter().enumerate() {
@@ -323,11 +324,11 @@ fn labels(pairs: &[(&str, &str)]) -> String {
     text
 }
 
-/// A number as Python's prometheus_client writes it: always with a point or an exponent, the latter from a million on.
+/// Formats a number like Python's prometheus_client: with a point, or with an exponent from a million on.
 fn number(value: f64) -> String {
     let text = format!("{value:?}");
     match (text.split_once('e'), text.find('.')) {
-        // Python shows the exponent's sign, and two digits at least.
+        // Python writes the sign of the exponent, and at least two digits.
         (Some((digits, exponent)), _) => match exponent.strip_prefix('-') {
             Some(exponent) => format!("{digits}e-{exponent:0>2}"),
             None => format!("{digits}e+{exponent:0>2}"),

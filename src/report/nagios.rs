@@ -1,8 +1,9 @@
-//! The verdict of the monitoring plugin: OK, WARNING, CRITICAL or UNKNOWN, with performance data, from the status document.
+//! The monitoring plugin's judgment of a status document: OK, WARNING, CRITICAL or UNKNOWN, with performance data.
 //!
-//! Promises: pure; output and exit codes follow the Monitoring Plugins guidelines; the first line names the worst
-//! first, and nothing that a service is called can end it early or be taken for performance data.
-//! Leaves out: asking the daemon (`report::client`) and the command line (the plugin itself).
+//! Guarantees: pure. Output and exit codes follow the Monitoring Plugins guidelines. The first line names the worst problem
+//! first. No service name can end that line early or be mistaken for performance data.
+//!
+//! Out of scope: asking the daemon (`report::client`), and the command line (the plugin itself).
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -12,23 +13,23 @@ use crate::report::document::{shortened, Document, FamilyStatus, ServiceStatus, 
 use crate::report::table::printable;
 
 /// How many problems the first line names.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
-/// The four states of a plugin, from the best to the worst.
+/// The four results of a plugin, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// Nothing is wrong.
+    /// No problem.
     Ok,
-    /// Someone should look at it.
+    /// An operator should look at it.
     Warning,
-    /// It cannot be told.
+    /// The plugin cannot tell.
     Unknown,
-    /// Someone should look at it now.
+    /// An operator should look at it now.
     Critical,
 }
 
 impl Status {
-    /// What the plugin exits with.
+    /// Returns the exit code of the plugin.
     pub fn exit_code(self) -> u8 {
         match self {
             Status::Ok => 0,
@@ -60,7 +61,7 @@ pub struct Range {
     text: String,
 }
 
-/// Why a text is no range.
+/// The error for a text that is no range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no threshold range: write 5 (alert above 5), 5: (below 5), 5:10 (outside) or @5:10 (inside)")]
 pub struct RangeError(String);
@@ -83,38 +84,38 @@ impl FromStr for Range {
 }
 
 impl Range {
-    /// Whether `value` is to be alerted on.
+    /// Returns whether `value` raises an alert.
     pub fn alerts(&self, value: f64) -> bool {
         (self.low <= value && value <= self.high) == self.inside
     }
 }
 
-/// From where on what is bad.
+/// The limits that the operator sets.
 #[derive(Clone, Debug)]
 pub struct Thresholds {
-    /// For the number of services that are down.
+    /// WARNING for the number of services that are down.
     pub warning: Option<Range>,
-    /// The same.
+    /// CRITICAL for the number of services that are down.
     pub critical: Option<Range>,
-    /// For how many seconds BIRD may be behind before it is critical.
+    /// CRITICAL if BIRD has been behind for this many seconds.
     pub behind_s: f64,
 }
 
-/// What the plugin says.
+/// The output of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginResult {
-    /// It exits with this.
+    /// Gives the exit code.
     pub status: Status,
-    /// One line.
+    /// The first line, without the status.
     pub text: String,
-    /// Performance data, blank where there is none.
+    /// Performance data; empty if there is none.
     pub perfdata: String,
-    /// A line for each service and family, for those who want more.
+    /// One line for each service and family, for `-v`.
     pub details: Vec<String>,
 }
 
 impl fmt::Display for PluginResult {
-    /// The first line.
+    /// Writes the first line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} - {}", self.status, self.text)?;
         if !self.perfdata.is_empty() {
@@ -124,16 +125,16 @@ impl fmt::Display for PluginResult {
     }
 }
 
-/// The verdict on a daemon that answered.
+/// Judges the answer of a daemon.
 pub fn judge(document: &Document, thresholds: &Thresholds) -> PluginResult {
     let mut problems = problems(document, thresholds);
-    // A stable sort: the worst first, otherwise in the order of the document.
+    // The sort is stable: problems of the same status stay in the order of the document.
     problems.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
     let status = problems.first().map_or(Status::Ok, |(status, _)| *status);
     let summary = format!("{} (pid {})", document.summary, document.pid);
-    let mut sentences: Vec<String> = problems.iter().take(NAMED).map(|(_, sentence)| one_line(sentence)).collect();
-    if problems.len() > NAMED {
-        sentences.push(format!("{} more problems", problems.len() - NAMED));
+    let mut sentences: Vec<String> = problems.iter().take(MAX_NAMED).map(|(_, sentence)| one_line(sentence)).collect();
+    if problems.len() > MAX_NAMED {
+        sentences.push(format!("{} more problems", problems.len() - MAX_NAMED));
     }
     sentences.push(summary);
     let details = document.families.iter().map(family_line).chain(document.services.iter().map(service_line));
@@ -145,7 +146,7 @@ pub fn judge(document: &Document, thresholds: &Thresholds) -> PluginResult {
     }
 }
 
-/// The verdict where no document is to be had.
+/// Judges a daemon that gave no document.
 pub fn judge_failure(why: &AskError) -> PluginResult {
     let status = match why {
         AskError::NotRunning { .. } | AskError::TimedOut { .. } => Status::Critical,
@@ -156,7 +157,7 @@ pub fn judge_failure(why: &AskError) -> PluginResult {
     PluginResult { status, text: one_line(&why.to_string()), perfdata: String::new(), details: Vec::new() }
 }
 
-/// The verdict on a plugin that could not do its work.
+/// Returns UNKNOWN, for a plugin that could not ask the daemon.
 pub fn unknown(why: &str) -> PluginResult {
     PluginResult { status: Status::Unknown, text: one_line(why), perfdata: String::new(), details: Vec::new() }
 }
@@ -179,10 +180,10 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
         problems.push((status, format!("{}: {why}", service.name)));
     }
     for family in document.families.iter().filter(|family| !family.in_sync) {
-        // Where nobody knows since when, it is since the start.
+        // A family that was never in sync has been out of sync since the start.
         let behind = family.out_of_sync_s.unwrap_or(document.uptime_s);
         if behind >= thresholds.behind_s {
-            // A hold is bounded, and keeps the routes as they were.
+            // A hold ends by itself and keeps the routes as they were, so it is no more than a warning.
             let (status, why) = match (&family.problem, &family.hold) {
                 (Some(problem), _) => (Status::Critical, problem.clone()),
                 (None, Some(hold)) => (Status::Warning, hold.to_string()),
@@ -202,7 +203,7 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
     problems
 }
 
-/// One sentence for all, with the names of the first.
+/// Returns one problem for all services that are down, which names the first of them.
 fn services_down(document: &Document, thresholds: &Thresholds) -> Option<(Status, String)> {
     let down: Vec<&ServiceStatus> = document.services.iter().filter(|service| is_down(service)).collect();
     let alerts = |range: &Option<Range>| range.as_ref().is_some_and(|range| range.alerts(down.len() as f64));
@@ -219,10 +220,10 @@ fn services_down(document: &Document, thresholds: &Thresholds) -> Option<(Status
     Some((status, format!("down: {named}")))
 }
 
-/// A service that is up without one of its addresses has a prefix that is withdrawn.
+/// Returns whether a prefix of the service is withdrawn by its check or for a missing address.
 fn is_down(service: &ServiceStatus) -> bool {
-    let withdrawn = service.prefixes.iter().any(|prefix| prefix.missing);
-    service.disabled.is_none() && service.drained.is_none() && (service.state == State::Down || withdrawn)
+    let is_missing = service.prefixes.iter().any(|prefix| prefix.missing);
+    service.disabled.is_none() && service.drained.is_none() && (service.state == State::Down || is_missing)
 }
 
 fn perfdata(document: &Document, thresholds: &Thresholds) -> String {
@@ -265,7 +266,7 @@ fn service_line(service: &ServiceStatus) -> String {
     one_line(&format!("{} {state} since {}{why}", service.name, service.since.text))
 }
 
-/// Without line ends, and without the character that performance data begin with.
+/// Escapes line ends, and the `|` that performance data begin with.
 fn one_line(text: &str) -> String {
     printable(text).replace('|', "\\u{7c}")
 }

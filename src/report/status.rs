@@ -1,8 +1,9 @@
-//! The status document as it is made: from the states of the checks and of BIRD.
+//! Makes the status document from the states of the checks and of BIRD.
 //!
-//! Promises: it changes nothing; each state is looked at once, and locked no longer than it takes to read it.
-//! Leaves out: what the fields mean (`report::document`), how the document travels (`report::server`, `report::client`)
-//! and how people see it (`report::table`).
+//! Guarantees: changes nothing. Each state is read once, and locked only while it is read.
+//!
+//! Out of scope: what the fields mean (`report::document`), how the document reaches a reader (`report::server`,
+//! `report::client`), and how it looks as a table (`report::table`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,10 +26,10 @@ use crate::report::levels::Levels;
 use crate::report::seconds;
 use crate::sys::clock::Now;
 
-/// The most characters of a problem that stand in [`line()`]: systemd takes 4 KiB in all.
-const SHOWN: usize = 300;
+/// How many characters of an error [`line()`] shows: systemd accepts 4 KiB in all.
+const MAX_ERROR_LEN: usize = 300;
 
-/// The document of this moment; `zone` is that of the texts.
+/// Makes the document of this moment. Texts show times in `zone`.
 pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
     let bird = state.bird.lock().clone();
     let levels = Levels::new(&bird);
@@ -39,8 +40,8 @@ pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
         .files
         .iter()
         .map(|(family, file)| {
-            let report = bird.families.iter().find(|report| report.family == *family);
-            family_status(*family, file.display().to_string(), report, now, zone)
+            let state = bird.families.iter().find(|state| state.family == *family);
+            family_status(*family, file.display().to_string(), state, now, zone)
         })
         .collect();
     let summary = summarize(
@@ -67,7 +68,7 @@ pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
     }
 }
 
-/// The numbers alone; as a text they are one line: `17 of 18 services up, BIRD in sync`.
+/// Returns the totals. As a text they are one line: `17 of 18 services up, BIRD in sync`.
 pub fn summary(state: &DaemonState) -> Summary {
     let in_sync = {
         let bird = state.bird.lock();
@@ -81,20 +82,20 @@ pub fn summary(state: &DaemonState) -> Summary {
     summarize(checks.iter().map(of_service), in_sync)
 }
 
-/// How the daemon is in one line, for `systemctl status`: the numbers, and a reload that was refused.
+/// Returns one line for `systemctl status`: the totals, and why a reload was refused.
 pub fn line(state: &DaemonState) -> String {
-    let numbers = summary(state);
+    let totals = summary(state);
     match &*state.reload_error.lock() {
         Some(why) => {
-            let shown: String = why.chars().take(SHOWN).collect();
+            let shown: String = why.chars().take(MAX_ERROR_LEN).collect();
             let cut = if shown.len() < why.len() { " …" } else { "" };
-            format!("{numbers}; reload refused: {shown}{cut}")
+            format!("{totals}; reload refused: {shown}{cut}")
         }
-        None => numbers.to_string(),
+        None => totals.to_string(),
     }
 }
 
-/// For each service: whether it is disabled, whether it is drained, and its state.
+/// Counts services. Each item says whether a service is disabled, whether it is drained, and its state.
 fn summarize(services: impl Iterator<Item = (bool, bool, State)>, in_sync: bool) -> Summary {
     let mut summary = Summary { in_sync, ..Summary::default() };
     for (disabled, drained, state) in services {
@@ -111,56 +112,56 @@ fn summarize(services: impl Iterator<Item = (bool, bool, State)>, in_sync: bool)
     summary
 }
 
-fn service_status(service: &Service, report: &CheckState, levels: &Levels, now: Now, zone: &TimeZone) -> ServiceStatus {
+fn service_status(service: &Service, state: &CheckState, levels: &Levels, now: Now, zone: &TimeZone) -> ServiceStatus {
     let disabled = service.disabled.map(|decision| match decision {
         OnDisabled::Withdraw => "withdraw".to_string(),
         OnDisabled::Advertise => "advertise".to_string(),
     });
-    let overdue_s = overdue(report.deadline(), now);
-    let verdict_overdue_s = overdue(report.verdict_due(), now);
+    let overdue_s = overdue(state.deadline(), now);
+    let verdict_overdue_s = overdue(state.verdict_due(), now);
     ServiceStatus {
         name: service.name.clone(),
-        state: report.state(),
-        since: moment(report.since, zone),
+        state: state.state(),
+        since: moment(state.since, zone),
         disabled,
-        drained: report.drained().map(|drained| drain_status(drained, zone)),
+        drained: state.drained().map(|drained| drain_status(drained, zone)),
         interval_s: service.check_interval.as_secs_f64(),
         timeout_s: service.check_timeout.as_secs_f64(),
-        last: report.last.as_ref().map(|run| last_run(run, zone)),
-        progress: match report.progress {
+        last: state.last.as_ref().map(|run| last_run(run, zone)),
+        progress: match state.progress {
             Some(Progress::GoingUp { n, of }) => Some(Steps { towards: State::Up, n, of }),
             Some(Progress::GoingDown { n, of }) => Some(Steps { towards: State::Down, n, of }),
             Some(Progress::Changed(_) | Progress::Confirmed(_)) | None => None,
         },
-        why: why(service, report, overdue_s, verdict_overdue_s),
-        prefixes: service.prefixes.iter().map(|prefix| prefix_status(prefix, report, levels)).collect(),
-        transitions: report.transitions,
-        checks: report.counts.clone(),
+        why: why(service, state, overdue_s, verdict_overdue_s),
+        prefixes: service.prefixes.iter().map(|prefix| prefix_status(prefix, state, levels)).collect(),
+        transitions: state.transitions,
+        checks: state.counts.clone(),
         overdue_s,
         verdict_overdue_s,
-        problem: report.problem.clone(),
-        watched_pid: report.watched,
-        state_change_cmd: service.state_change.as_ref().map(|_| report.hook.clone()),
+        problem: state.problem.clone(),
+        watched_pid: state.watched,
+        state_change_cmd: service.state_change.as_ref().map(|_| state.hook.clone()),
     }
 }
 
-/// The most telling thing that is wrong.
+/// Returns the most important problem of the service.
 fn why(
     service: &Service,
-    report: &CheckState,
+    state: &CheckState,
     overdue_s: Option<f64>,
     verdict_overdue_s: Option<f64>,
 ) -> Option<String> {
-    if let Some(problem) = &report.problem {
+    if let Some(problem) = &state.problem {
         return Some(problem.clone());
     }
     if let Some(overdue) = overdue_s {
         return Some(format!("the check is stuck, it should have reported {overdue} s ago"));
     }
-    if let Some(Drained { file, end, .. }) = report.drained() {
+    if let Some(Drained { file, end, .. }) = state.drained() {
         return Some(format!("drained by {} {end}", file.display()));
     }
-    let last = last_fault(service, report);
+    let last = last_fault(service, state);
     let Some(overdue) = verdict_overdue_s else { return last };
     let last = last.map_or(String::new(), |last| format!("; {last}"));
     let (rise, fail) = (service.check_rise, service.check_fail);
@@ -170,13 +171,13 @@ fn why(
     ))
 }
 
-/// What is wrong as of the last run.
-fn last_fault(service: &Service, report: &CheckState) -> Option<String> {
-    if !report.missing().is_empty() {
-        let missing: Vec<String> = report.missing().iter().map(ToString::to_string).collect();
+/// Returns the problem that the last run found.
+fn last_fault(service: &Service, state: &CheckState) -> Option<String> {
+    if !state.missing().is_empty() {
+        let missing: Vec<String> = state.missing().iter().map(ToString::to_string).collect();
         return Some(format!("{} not assigned to interface {}", missing.join(", "), service.interface));
     }
-    match &report.last.as_ref()?.result {
+    match &state.last.as_ref()?.result {
         RunResult::Exited(0) => None,
         RunResult::Exited(code) => Some(format!("the check failed with exit code {code}")),
         RunResult::Signaled(signal) => Some(format!("the check was ended by signal {signal}")),
@@ -215,50 +216,45 @@ fn last_run(run: &Run, zone: &TimeZone) -> LastRun {
     }
 }
 
-fn prefix_status(prefix: &Prefix, report: &CheckState, levels: &Levels) -> PrefixStatus {
+fn prefix_status(prefix: &Prefix, state: &CheckState, levels: &Levels) -> PrefixStatus {
     let level = levels.of(prefix);
     PrefixStatus {
         prefix: prefix.to_string(),
         wanted: level.map(|level| level.wanted),
         in_file: level.map(|level| level.in_file),
         in_bird: level.map(|level| level.in_bird),
-        missing: report.missing().contains(prefix),
+        missing: state.missing().contains(prefix),
     }
 }
 
-fn family_status(
-    family: Family,
-    file: String,
-    report: Option<&FamilyState>,
-    now: Now,
-    zone: &TimeZone,
-) -> FamilyStatus {
-    let since = report.and_then(|report| report.out_of_sync_since);
+fn family_status(family: Family, file: String, state: Option<&FamilyState>, now: Now, zone: &TimeZone) -> FamilyStatus {
+    let since = state.and_then(|state| state.out_of_sync_since);
     FamilyStatus {
         family: family.to_string(),
         file,
-        in_sync: report.is_some_and(|report| report.in_sync),
+        in_sync: state.is_some_and(|state| state.in_sync),
         out_of_sync_s: since.map(|since| rounded(now.monotonic.saturating_duration_since(since))),
-        problem: report.and_then(|report| report.problem.clone()),
-        hold: report.and_then(|report| report.hold.as_ref()).map(|hold| hold_status(hold, now, zone)),
-        wanted: report.map_or(0, |report| report.wanted.len()),
-        in_file: report.map_or(0, |report| report.in_file.len()),
-        in_bird: report.map_or(0, |report| report.in_bird.len()),
-        asks_bird: report.is_some_and(|report| report.asks_bird),
-        unmanaged: report.map_or_else(Vec::new, |report| report.unmanaged.iter().map(Prefix::to_string).collect()),
-        taken: report.map_or(0, |report| report.counts.taken),
-        failed: report.map_or(0, |report| report.counts.failed),
-        last_success: report.and_then(|report| report.counts.last_success).map(|last| moment(last, zone)),
-        last_taken: report.and_then(|report| report.counts.last_taken).map(|last| moment(last, zone)),
+        problem: state.and_then(|state| state.problem.clone()),
+        hold: state.and_then(|state| state.hold.as_ref()).map(|hold| hold_status(hold, now, zone)),
+        wanted: state.map_or(0, |state| state.wanted.len()),
+        in_file: state.map_or(0, |state| state.in_file.len()),
+        in_bird: state.map_or(0, |state| state.in_bird.len()),
+        asks_bird: state.is_some_and(|state| state.asks_bird),
+        unmanaged: state.map_or_else(Vec::new, |state| state.unmanaged.iter().map(Prefix::to_string).collect()),
+        taken: state.map_or(0, |state| state.counts.taken),
+        failed: state.map_or(0, |state| state.counts.failed),
+        last_success: state.and_then(|state| state.counts.last_success).map(|last| moment(last, zone)),
+        last_taken: state.and_then(|state| state.counts.last_taken).map(|last| moment(last, zone)),
     }
 }
 
 fn hold_status(hold: &Hold, now: Now, zone: &TimeZone) -> HoldStatus {
-    let left = hold.until.saturating_duration_since(now.monotonic);
+    let remaining = hold.until.saturating_duration_since(now.monotonic);
     let waiting_for = hold.waiting_for.iter().map(ToString::to_string).collect();
-    HoldStatus { until: moment(now.wall + left, zone), waiting_for }
+    HoldStatus { until: moment(now.wall + remaining, zone), waiting_for }
 }
 
+/// Returns by how many seconds a deadline is exceeded; None if it is not.
 fn overdue(due: Option<Instant>, now: Now) -> Option<f64> {
     let late = now.monotonic.checked_duration_since(due?)?;
     (!late.is_zero()).then(|| rounded(late))
@@ -270,7 +266,7 @@ fn moment(time: SystemTime, zone: &TimeZone) -> Moment {
     Moment { text, unix: (seconds(time) * 1e3).round() / 1e3 }
 }
 
-/// Seconds, to the millisecond.
+/// Returns seconds, rounded to the millisecond.
 fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e3).round() / 1e3
 }

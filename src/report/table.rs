@@ -1,8 +1,9 @@
-//! The status document as a table that a person reads at a glance.
+//! The status document as a table for people.
 //!
-//! Promises: pure; what needs attention comes first; rows fit the width that is asked for; no control character of the
-//! document reaches the terminal; colors only add, nothing is told by them alone.
-//! Leaves out: the terminal's width (`cli`), and characters that are two columns wide.
+//! Guarantees: pure. Services that need attention come first. Rows fit the requested width. No control character of the
+//! document reaches the terminal. Colors only add: the text without them has the same information.
+//!
+//! Out of scope: the width of the terminal (`cli`), and characters that are two columns wide.
 
 use std::fmt::Write as _;
 
@@ -18,8 +19,8 @@ mod paint;
 const OUTPUT_LINES: usize = 5;
 const OUTPUT_WIDTH: usize = 200;
 
-/// The table, ended by a newline. Its rows are at most `width` characters wide, see [`layout`]; a sentence is one line,
-/// however long it is.
+/// Renders the table, with a newline at the end. Rows are at most `width` characters wide, see [`layout`]; a sentence is one
+/// line, whatever its length.
 pub fn render(document: &Document, colors: bool, width: usize) -> String {
     let paint = Paint(colors);
     let mut text = String::new();
@@ -41,11 +42,11 @@ pub fn render(document: &Document, colors: bool, width: usize) -> String {
     text
 }
 
-/// `text` without anything that drives a terminal or breaks a line; such characters are shown as escapes.
+/// Returns `text` with escapes in place of characters that control a terminal or break a line.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // The second kind are invisible, and some turn the direction of what follows.
+        // The second group is invisible, and some of it changes the direction of the text after it.
         match c {
             c if c.is_control() => shown.extend(c.escape_default()),
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
@@ -73,12 +74,12 @@ fn warnings(document: &Document, paint: Paint, text: &mut String) {
 }
 
 fn family_lines(family: &FamilyStatus, document: &Document, paint: Paint) -> String {
-    // A hold is wanted, as long as nothing else is wrong.
-    let alarm = if family.hold.is_some() && family.problem.is_none() { Color::Yellow } else { Color::Red };
+    // A hold without a problem is intended, so it is yellow.
+    let color = if family.hold.is_some() && family.problem.is_none() { Color::Yellow } else { Color::Red };
     let sync = match family.out_of_sync_s {
         _ if family.in_sync => paint.with(Color::Green, "in sync"),
-        Some(seconds) => paint.with(alarm, &format!("NOT IN SYNC for {}", age(seconds))),
-        None => paint.with(alarm, "NOT IN SYNC"),
+        Some(seconds) => paint.with(color, &format!("NOT IN SYNC for {}", age(seconds))),
+        None => paint.with(color, "NOT IN SYNC"),
     };
     let mut lines = format!(
         "{} {sync}: {} wanted, {} in file, {} in BIRD\n    file: {}\n    {}\n",
@@ -102,14 +103,14 @@ fn family_lines(family: &FamilyStatus, document: &Document, paint: Paint) -> Str
     lines
 }
 
-/// What came of telling BIRD. Where BIRD has answered since that it holds the list, that is said, too.
+/// Describes the reconfigures, and BIRD's later confirmation of the list if there is one.
 fn reconfigures(family: &FamilyStatus, document: &Document) -> String {
     let ago = |moment: &Moment| format!("{} ago", age(document.time.unix - moment.unix));
     let last = family.last_taken.as_ref().map_or(String::new(), |last| format!(" (last {})", ago(last)));
-    let told = family.last_taken.as_ref().map_or(f64::NEG_INFINITY, |last| last.unix);
-    // An older daemon does not tell when a reconfigure was taken.
-    let is_told = family.taken == 0 || family.last_taken.is_some();
-    let confirmed = family.last_success.as_ref().filter(|confirmed| is_told && confirmed.unix > told);
+    let last_taken = family.last_taken.as_ref().map_or(f64::NEG_INFINITY, |last| last.unix);
+    // An older daemon does not say when BIRD took a reconfigure.
+    let is_known = family.taken == 0 || family.last_taken.is_some();
+    let confirmed = family.last_success.as_ref().filter(|confirmed| is_known && confirmed.unix > last_taken);
     let since = match confirmed {
         Some(last) => format!("; BIRD confirmed the list {}", ago(last)),
         None if !family.asks_bird && !last.is_empty() => "; BIRD was not asked since".to_string(),
@@ -119,8 +120,8 @@ fn reconfigures(family: &FamilyStatus, document: &Document) -> String {
 }
 
 const HEADINGS: [&str; 6] = ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PREFIX", "IN BIRD"];
-/// The columns in the order in which they are narrowed: those first where only the heading or unusual rows are too long.
-const NARROWED: [usize; 6] = [5, 4, 0, 1, 3, 2];
+/// The order in which columns are narrowed. The first ones are too wide only for their heading or for unusual rows.
+const NARROW_ORDER: [usize; 6] = [5, 4, 0, 1, 3, 2];
 
 type Row = [Cell; HEADINGS.len()];
 
@@ -133,18 +134,18 @@ fn services(document: &Document, paint: Paint, width: usize, text: &mut String) 
     services.sort_by_key(|service| Urgency::of(service));
     let headings = HEADINGS.map(|heading| (heading.to_string(), None));
     let tables: Vec<Vec<Row>> = services.iter().map(|service| rows(service, document)).collect();
-    let widths = layout::widths(std::iter::once(&headings).chain(tables.iter().flatten()), NARROWED, width);
+    let widths = layout::widths(std::iter::once(&headings).chain(tables.iter().flatten()), NARROW_ORDER, width);
     layout::write_row(&headings, &widths, paint, text);
     for (service, rows) in services.into_iter().zip(&tables) {
         rows.iter().for_each(|row| layout::write_row(row, &widths, paint, text));
-        reason(service, paint, text);
+        details(service, paint, text);
     }
 }
 
-/// One row a prefix; what is about the service stands in the first.
+/// Returns one row per prefix. The first one also has the columns about the service.
 fn rows(service: &ServiceStatus, document: &Document) -> Vec<Row> {
     let plain = |text: String| (text, None);
-    let mut about = [
+    let mut service_cells = [
         plain(printable(&service.name)),
         state(service),
         plain(since(&service.since, &document.time)),
@@ -152,7 +153,7 @@ fn rows(service: &ServiceStatus, document: &Document) -> Vec<Row> {
     ];
     let mut rows = Vec::with_capacity(service.prefixes.len());
     for prefix in &service.prefixes {
-        let [name, state, since, last] = std::mem::take(&mut about);
+        let [name, state, since, last] = std::mem::take(&mut service_cells);
         let missing = if prefix.missing { " (not assigned)" } else { "" };
         let shown = plain(format!("{}{missing}", printable(&prefix.prefix)));
         let in_bird = (word(prefix.in_bird).to_string(), prefix.is_out_of_sync().then_some(Color::Red));
@@ -161,7 +162,7 @@ fn rows(service: &ServiceStatus, document: &Document) -> Vec<Row> {
     rows
 }
 
-/// The state, and how far it is to the next one.
+/// Returns the state, and the progress to the next one.
 fn state(service: &ServiceStatus) -> Cell {
     let (word, color) = match (&service.disabled, service.overdue_s, service.state) {
         // A drain wins over on_disabled.
@@ -188,13 +189,13 @@ fn last_check(service: &ServiceStatus, document: &Document) -> String {
     let Some(last) = &service.last else { return "-".to_string() };
     let ago = short_age(document.time.unix - last.began.unix);
     match last.took_ms {
-        Some(took) if took < 10.0 => format!("{ago} ago, {took:.1}ms"),
-        Some(took) => format!("{ago} ago, {took:.0}ms"),
+        Some(duration) if duration < 10.0 => format!("{ago} ago, {duration:.1}ms"),
+        Some(duration) => format!("{ago} ago, {duration:.0}ms"),
         None => format!("{ago} ago, not run"),
     }
 }
 
-/// A level as a word.
+/// Returns a level as a word.
 fn word(level: Option<bool>) -> &'static str {
     match level {
         Some(true) => "yes",
@@ -203,7 +204,7 @@ fn word(level: Option<bool>) -> &'static str {
     }
 }
 
-/// The levels of a prefix that is not everywhere as it is wanted; a level that differs is red.
+/// Describes the levels of a prefix that is out of sync. A level that differs from the wanted one is red.
 fn levels(prefix: &PrefixStatus, paint: Paint) -> String {
     let [in_file, in_bird] = [prefix.in_file, prefix.in_bird].map(|level| match level == prefix.wanted {
         true => word(level).to_string(),
@@ -213,8 +214,8 @@ fn levels(prefix: &PrefixStatus, paint: Paint) -> String {
     format!("{prefix}: wanted {wanted}, in file {in_file}, in BIRD {in_bird}")
 }
 
-/// Why the service is not well, and the end of what its check printed.
-fn reason(service: &ServiceStatus, paint: Paint, text: &mut String) {
+/// Appends why the service is not well, and the end of its check's output.
+fn details(service: &ServiceStatus, paint: Paint, text: &mut String) {
     for prefix in service.prefixes.iter().filter(|prefix| prefix.is_out_of_sync()) {
         let _ = writeln!(text, "    {}", levels(prefix, paint));
     }
@@ -232,33 +233,34 @@ fn reason(service: &ServiceStatus, paint: Paint, text: &mut String) {
     }
 }
 
-/// Date and time of day, as the daemon's host has them: `2026-11-22 08:41:54`.
+/// Returns date and time in the zone of the daemon's host: `2026-11-22 08:41:54`.
 fn clock(moment: &Moment) -> String {
     let text: String = printable(&moment.text).chars().take(19).collect();
     text.replacen('T', " ", 1)
 }
 
-/// The same without the date where that is today's, and without the year where that is this year.
+/// Returns date and time without the parts that equal those of `now`: without the date for today, without the year for this
+/// year.
 fn since(moment: &Moment, now: &Moment) -> String {
     const YEAR: usize = "2026-".len();
     const DATE: usize = "2026-11-22 ".len();
     let (text, now) = (clock(moment), clock(now));
-    let known = [DATE, YEAR].into_iter().find(|end| text.get(..*end).is_some_and(|start| now.starts_with(start)));
-    known.and_then(|end| text.get(end..)).unwrap_or(&text).to_string()
+    let equal = [DATE, YEAR].into_iter().find(|end| text.get(..*end).is_some_and(|start| now.starts_with(start)));
+    equal.and_then(|end| text.get(end..)).unwrap_or(&text).to_string()
 }
 
-/// A time span in one word, in its two largest units.
+/// Formats a time span as one word, in its two largest units.
 fn short_age(seconds: f64) -> String {
     age(seconds).replace(" min", "m").replace(' ', "")
 }
 
-/// A time span in its two largest units. A clock that was set back makes it zero.
+/// Formats a time span in its two largest units. It is zero if the clock was set back.
 fn age(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
-    let (days, hours, minutes, rest) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60, whole % 60);
+    let (days, hours, minutes, seconds) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60, whole % 60);
     match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest} s"),
-        (0, 0, _) => format!("{minutes} min {rest} s"),
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {seconds} s"),
         (0, _, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }

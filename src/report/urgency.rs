@@ -1,33 +1,34 @@
 //! How much attention a service needs.
 //!
-//! Promises: pure; one order for the table, for `--down` and for whoever lists services.
-//! Leaves out: how a state is worded (`report::table`), and exit codes, which are about the whole daemon.
+//! Guarantees: pure. The table and `--down` use the same order.
+//!
+//! Out of scope: the text for a state (`report::table`), and exit codes, which are about the whole daemon.
 
 use crate::report::document::{PrefixStatus, ServiceStatus, State};
 
 /// The classes of services, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Its check should have reported by now.
+    /// Its check thread is overdue.
     Stuck,
     /// It is withdrawn because its check failed.
     Down,
-    /// It is not checked, or one of its addresses is not assigned.
+    /// Its check cannot run, or one of its addresses is not assigned.
     Impaired,
-    /// The prefix file or BIRD has not followed.
+    /// The prefix file or BIRD differs from what is wanted.
     OutOfSync,
-    /// There was no verdict yet.
+    /// It has no verdict so far.
     Unknown,
-    /// Its operator took it out.
+    /// The operator drained it.
     Drained,
     /// Its check is disabled.
     Disabled,
-    /// Nothing is to be said about it.
+    /// It is up, without a problem.
     Up,
 }
 
 impl Urgency {
-    /// The class of a service: the most urgent one that fits.
+    /// Returns the most urgent class that fits a service.
     pub fn of(service: &ServiceStatus) -> Urgency {
         let is_checked = service.disabled.is_none() && service.drained.is_none();
         if service.disabled.is_none() && service.overdue_s.is_some() {
@@ -49,7 +50,7 @@ impl Urgency {
         }
     }
 
-    /// Whether nobody has to act: the service is up, or out because its operator wants that.
+    /// Returns whether no action is needed: the service is up, drained or disabled.
     pub fn is_well(self) -> bool {
         self >= Urgency::Drained
     }

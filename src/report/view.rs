@@ -1,8 +1,9 @@
-//! What an operator asked to see of a status document.
+//! The part of a status document that an operator asked to see.
 //!
-//! Promises: pure; `services` alone is filtered: the summary, the families and whether all is well stay those of the whole
-//! daemon. A document of which nothing is left out is shown as it came.
-//! Leaves out: how the table looks (`report::table`), where it is shown (`cli`).
+//! Guarantees: pure. Only `services` is filtered; the summary, the families and `well` stay those of the whole daemon. An
+//! unfiltered JSON document is shown byte by byte as the daemon sent it.
+//!
+//! Out of scope: how the table looks (`report::table`), and where it is shown (`cli`).
 
 use std::collections::HashSet;
 
@@ -11,45 +12,45 @@ use crate::report::document::Document;
 use crate::report::table;
 use crate::report::urgency::Urgency;
 
-/// What is asked for.
+/// What to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    /// The JSON document rather than the table.
+    /// Show the JSON document instead of the table.
     pub json: bool,
-    /// Only what is not well.
+    /// Show only services that are not well.
     pub down: bool,
-    /// Only these services; all where there are none.
+    /// Show only these services; all if the list is empty.
     pub services: Vec<String>,
 }
 
-/// How the table is to look.
+/// The look of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     /// Whether colors are wanted.
     pub colors: bool,
-    /// How wide a row may be.
+    /// The maximum width of a row.
     pub width: usize,
 }
 
-/// The daemon has no service of this name.
+/// The error for a name that no service of the daemon has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the running daemon has no service {service}{}", .nearest.as_ref().map_or(String::new(), |name| format!("; did you mean {name}?")))]
 pub struct NoService {
-    /// The service that was meant.
+    /// The name.
     service: String,
-    /// The nearest name.
+    /// The name of a service nearest to it.
     nearest: Option<String>,
 }
 
 impl View {
-    /// The text to show of a document that came as `answer`.
+    /// Returns the text to show of a document, which was parsed from `answer`.
     pub fn show(&self, mut document: Document, answer: Vec<u8>, style: Style) -> Result<Vec<u8>, NoService> {
         if self.json && !self.down && self.services.is_empty() {
             return Ok(answer);
         }
         self.filter(&mut document)?;
         if self.json {
-            // The document consists of texts and finite numbers, which serde_json always writes.
+            // Serializing cannot fail: the document consists of texts and finite numbers.
             let mut text = serde_json::to_vec(&document).unwrap_or_default();
             text.push(b'\n');
             return Ok(text);
@@ -57,7 +58,7 @@ impl View {
         Ok(table::render(&document, style.colors, style.width).into_bytes())
     }
 
-    /// Takes the services out that are not asked for.
+    /// Removes the services that are not shown.
     fn filter(&self, document: &mut Document) -> Result<(), NoService> {
         let known: HashSet<&str> = document.services.iter().map(|service| &*service.name).collect();
         if let Some(unknown) = self.services.iter().find(|name| !known.contains(name.as_str())) {

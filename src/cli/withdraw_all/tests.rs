@@ -60,7 +60,7 @@ impl Host {
 
 #[test]
 fn only_the_dummy_stays_and_bird_is_reconfigured_once() {
-    if !in_own_network("withdraw_all::tests::only_the_dummy_stays_and_bird_is_reconfigured_once") {
+    if !in_own_network("cli::withdraw_all::tests::only_the_dummy_stays_and_bird_is_reconfigured_once") {
         return;
     }
     let host = Host::new("bird_keep_changes = true", WEB);
@@ -78,7 +78,7 @@ fn only_the_dummy_stays_and_bird_is_reconfigured_once() {
 
 #[test]
 fn without_a_dummy_the_list_is_empty_and_custom_commands_run() {
-    if !in_own_network("withdraw_all::tests::without_a_dummy_the_list_is_empty_and_custom_commands_run") {
+    if !in_own_network("cli::withdraw_all::tests::without_a_dummy_the_list_is_empty_and_custom_commands_run") {
         return;
     }
     let host = Host::new("dummy_ip_prefix =", &format!("{WEB}custom_bird_reconfigure_cmd = DIR/birdc custom\n"));
@@ -96,7 +96,8 @@ fn without_a_dummy_the_list_is_empty_and_custom_commands_run() {
 /// If a custom command cannot be run, the command of the family runs instead, even if it is the default.
 #[test]
 fn the_command_of_the_family_replaces_a_custom_command_that_cannot_run() {
-    if !in_own_network("withdraw_all::tests::the_command_of_the_family_replaces_a_custom_command_that_cannot_run") {
+    if !in_own_network("cli::withdraw_all::tests::the_command_of_the_family_replaces_a_custom_command_that_cannot_run")
+    {
         return;
     }
     let services = format!("{WEB}custom_bird_reconfigure_cmd = /nonexistent/birdc custom\n");
@@ -110,7 +111,7 @@ fn the_command_of_the_family_replaces_a_custom_command_that_cannot_run() {
 /// A problem with the file of one family does not affect the other family.
 #[test]
 fn a_custom_command_does_not_wait_for_the_file_of_the_other_family() {
-    if !in_own_network("withdraw_all::tests::a_custom_command_does_not_wait_for_the_file_of_the_other_family") {
+    if !in_own_network("cli::withdraw_all::tests::a_custom_command_does_not_wait_for_the_file_of_the_other_family") {
         return;
     }
     let six = "ipv6 = true\nbird6_conf = DIR/missing/prefixes6\nbird6_reconfigure_cmd = DIR/birdc six";
@@ -125,7 +126,7 @@ fn a_custom_command_does_not_wait_for_the_file_of_the_other_family() {
 /// The hold after a lost list waits for verdicts, which do not matter here.
 #[test]
 fn a_lost_list_is_not_held() {
-    if !in_own_network("withdraw_all::tests::a_lost_list_is_not_held") {
+    if !in_own_network("cli::withdraw_all::tests::a_lost_list_is_not_held") {
         return;
     }
     let host = Host::new("", WEB);
@@ -138,7 +139,7 @@ fn a_lost_list_is_not_held() {
 
 #[test]
 fn a_broken_configuration_is_ignored_where_possible() {
-    let name = "withdraw_all::tests::a_broken_configuration_is_ignored_where_possible";
+    let name = "cli::withdraw_all::tests::a_broken_configuration_is_ignored_where_possible";
     if !in_own_network(name) {
         return;
     }
@@ -171,7 +172,7 @@ fn without_the_main_file_nothing_changes() {
 
 #[test]
 fn it_refuses_while_a_daemon_runs() {
-    if !in_own_network("withdraw_all::tests::it_refuses_while_a_daemon_runs") {
+    if !in_own_network("cli::withdraw_all::tests::it_refuses_while_a_daemon_runs") {
         return;
     }
     let host = Host::new("", BROKEN);
@@ -187,7 +188,7 @@ fn it_refuses_while_a_daemon_runs() {
 
 #[test]
 fn a_failure_of_one_family_is_reported_and_the_other_is_withdrawn() {
-    if !in_own_network("withdraw_all::tests::a_failure_of_one_family_is_reported_and_the_other_is_withdrawn") {
+    if !in_own_network("cli::withdraw_all::tests::a_failure_of_one_family_is_reported_and_the_other_is_withdrawn") {
         return;
     }
     let host =

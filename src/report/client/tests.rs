@@ -17,41 +17,41 @@ use crate::testing::sample;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// What asking someone comes to who accepts one connection and does `behave` with it.
+/// Checks the version or the error that `ask` returns if `behave` serves the only connection.
 fn check(behave: impl FnOnce(UnixStream) + Send + 'static, limit: Duration, expected: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
     let thread = std::thread::spawn(move || behave(listener.accept().unwrap().0));
-    let said = ask(&path, limit).map(|document| document.version).unwrap_or_else(|why| why.to_string());
-    assert_eq!(said.replace(dir.path().to_str().unwrap(), "DIR"), expected);
+    let message = ask(&path, limit).map(|document| document.version).unwrap_or_else(|why| why.to_string());
+    assert_eq!(message.replace(dir.path().to_str().unwrap(), "DIR"), expected);
     thread.join().unwrap();
 }
 
-fn says(text: &'static str) -> impl FnOnce(UnixStream) + Send {
+fn send_text(text: &'static str) -> impl FnOnce(UnixStream) + Send {
     move |mut stream| stream.write_all(text.as_bytes()).unwrap()
 }
 
 #[test]
-fn whatever_answers() {
+fn an_answer_that_is_no_document_is_an_error() {
     let no_document = |why: &str| format!("the answer of DIR/s is no status document: {why}");
-    check(says(""), LONG, &no_document("EOF while parsing a value at line 1 column 0"));
-    check(says("hello"), LONG, &no_document("expected value at line 1 column 1"));
-    check(says("{\"schema\": 2, \"all\": \"else\"}"), LONG, &no_document("its schema is 2, known is 1"));
-    check(says("{\"schema\": 1"), LONG, &no_document("EOF while parsing an object at line 1 column 12"));
-    check(says("{\"schema\": 1}"), LONG, &no_document("missing field `version` at line 1 column 13"));
+    check(send_text(""), LONG, &no_document("EOF while parsing a value at line 1 column 0"));
+    check(send_text("hello"), LONG, &no_document("expected value at line 1 column 1"));
+    check(send_text("{\"schema\": 2, \"all\": \"else\"}"), LONG, &no_document("its schema is 2, known is 1"));
+    check(send_text("{\"schema\": 1"), LONG, &no_document("EOF while parsing an object at line 1 column 12"));
+    check(send_text("{\"schema\": 1}"), LONG, &no_document("missing field `version` at line 1 column 13"));
     let deep: &'static str = "[".repeat(1_000_000).leak();
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(parse(dir.path(), deep.as_bytes()), Err(AskError::Garbage { .. })));
 }
 
 #[test]
-fn who_does_not_answer_in_time() {
+fn a_slow_answer_is_a_timeout() {
     let late = "DIR/s gave no whole answer in 50ms: anycast-healthchecker is stopped or the machine overloaded";
     let short = Duration::from_millis(50);
-    let until_we_leave = |mut stream: UnixStream| drop(stream.read(&mut [0; 1]));
-    check(until_we_leave, short, late);
-    // Drop by drop.
+    let silent_until_disconnect = |mut stream: UnixStream| drop(stream.read(&mut [0; 1]));
+    check(silent_until_disconnect, short, late);
+    // One byte at a time.
     check(
         |mut stream| {
             while stream.write_all(b" ").is_ok() {
@@ -64,17 +64,17 @@ fn who_does_not_answer_in_time() {
 }
 
 #[test]
-fn who_never_ends() {
+fn an_endless_answer_is_refused() {
     let flood = |mut stream: UnixStream| while stream.write_all(&[b' '; 1 << 16]).is_ok() {};
     check(flood, LONG, "the answer of DIR/s is no status document: it is longer than 67108864 bytes");
 }
 
 #[test]
-fn nobody_there() {
+fn an_error_says_that_no_daemon_listens() {
     let dir = tempfile::tempdir().unwrap();
     let check = |name: &str, expected: &str| {
-        let said = ask(&dir.path().join(name), LONG).unwrap_err().to_string();
-        assert_eq!(said.replace(dir.path().to_str().unwrap(), "DIR"), expected);
+        let message = ask(&dir.path().join(name), LONG).unwrap_err().to_string();
+        assert_eq!(message.replace(dir.path().to_str().unwrap(), "DIR"), expected);
     };
     check(
         "none",
@@ -90,7 +90,7 @@ fn nobody_there() {
     check(&long, &format!("cannot ask DIR/{long}: File name too long (os error 36)"));
 }
 
-/// In a network of its own, as the daemon's abstract name is one a network.
+/// Runs in a network of its own, because the daemon's abstract name is unique per network.
 #[test]
 fn a_daemon_that_runs_without_its_socket() {
     use std::os::linux::net::SocketAddrExt;
@@ -104,21 +104,21 @@ fn a_daemon_that_runs_without_its_socket() {
     assert!(matches!(ask(), AskError::NotRunning { .. }));
     let _name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name("anycast-healthchecker").unwrap()).unwrap();
     let why = ask();
-    let said = why.to_string().replace(dir.path().to_str().unwrap(), "DIR");
+    let message = why.to_string().replace(dir.path().to_str().unwrap(), "DIR");
     assert_eq!(
-        said,
+        message,
         "anycast-healthchecker runs, but nobody answers on DIR/none: No such file or directory (os error 2); a status \
          socket that was deleted is put back within 5s"
     );
     assert_eq!(crate::report::nagios::judge_failure(&why).status, crate::report::nagios::Status::Unknown);
     let denied = AskError::Denied { path: socket.clone(), group: "x".into() }.confirmed(Some(&pidfile));
-    assert!(matches!(denied, AskError::Denied { .. }), "nothing else is changed");
+    assert!(matches!(denied, AskError::Denied { .. }), "other errors stay as they are");
 }
 
-/// Root may open everything, so this runs as another user.
+/// Runs as another user, because root may open everything.
 #[test]
-fn who_may_not_is_told_whom_to_ask() {
-    let name = "report::client::tests::who_may_not_is_told_whom_to_ask";
+fn a_denied_user_is_told_the_group_of_the_socket() {
+    let name = "report::client::tests::a_denied_user_is_told_the_group_of_the_socket";
     let dir = tempfile::tempdir().unwrap();
     let test = dir.path().join("test");
     if rustix::process::geteuid().is_root() {
@@ -132,23 +132,23 @@ fn who_may_not_is_told_whom_to_ask() {
     let gid = fs::metadata(&path).unwrap().gid();
     let group = Group::from_gid(Gid::from_raw(gid)).unwrap().map_or(gid.to_string(), |group| group.name);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-    let said = ask(&path, LONG).unwrap_err().to_string();
+    let message = ask(&path, LONG).unwrap_err().to_string();
     let expected = format!(
         "may not open {}: it is for members of group {group} and root; join the group, or use sudo",
         path.display()
     );
-    assert_eq!(said, expected);
-    // Where not even the socket can be seen, its directory tells.
+    assert_eq!(message, expected);
+    // If the socket is not visible either, its directory gives the group.
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
-    let said = ask(&path, LONG).unwrap_err().to_string();
+    let message = ask(&path, LONG).unwrap_err().to_string();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(said, expected);
+    assert_eq!(message, expected);
 }
 
-/// What `--status` comes to, and what it writes.
+/// Returns whether all is well, and the text that `--status` writes.
 fn status(path: &Path, json: bool) -> (Result<bool, AskError>, String) {
-    let (document, answer) = match ask_whole(path, LONG) {
-        Ok(asked) => asked,
+    let (document, answer) = match ask_raw(path, LONG) {
+        Ok(answer) => answer,
         Err(why) => return (Err(why), String::new()),
     };
     let well = document.well;
@@ -157,7 +157,7 @@ fn status(path: &Path, json: bool) -> (Result<bool, AskError>, String) {
 }
 
 #[test]
-fn what_status_shows() {
+fn status_shows_the_running_daemon() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let (well, out) = status(&path, false);
@@ -167,7 +167,7 @@ fn what_status_shows() {
     let stop = StopToken::new().unwrap();
     let thread = server::start(daemon.clone(), &path, stop.clone()).unwrap();
     let (well, out) = status(&path, false);
-    assert!(matches!(well, Ok(false)), "nothing is known yet: {well:?}");
+    assert!(matches!(well, Ok(false)), "the service is unknown: {well:?}");
     assert!(out.contains("0 of 1 services up, BIRD not in sync") && out.contains("unknown"), "{out}");
 
     let check = sample::check(&daemon, 0);
@@ -186,9 +186,9 @@ fn what_status_shows() {
 }
 
 proptest::proptest! {
-    /// Whatever a document is garbled to, it is refused or shown.
+    /// A document with a changed byte is refused or shown, without a panic.
     #[test]
-    fn a_garbled_document_is_survived(at in 0usize..100_000, byte: u8) {
+    fn a_garbled_document_is_refused_or_shown(at in 0usize..100_000, byte: u8) {
         let daemon = sample::daemon_state(vec![sample::service("a", "10.0.0.1/32")]);
         let document = crate::report::status::document(&daemon, daemon.started, &jiff::tz::TimeZone::UTC);
         let mut json = serde_json::to_vec(&document).unwrap();

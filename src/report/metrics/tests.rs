@@ -15,7 +15,7 @@ fn check_number(value: f64, expected: &str) {
 }
 
 #[test]
-fn numbers_of_python() {
+fn numbers_are_formatted_as_in_python() {
     check_number(0.0, "0.0");
     check_number(1.0, "1.0");
     check_number(126.0, "126.0");
@@ -58,7 +58,7 @@ proptest::proptest! {
     }
 }
 
-/// The services of a run of the original, and what it wrote then.
+/// The services of a recorded run of the original.
 fn original_daemon(at: SystemTime) -> DaemonState {
     let mut services = Vec::new();
     for (name, prefix) in [
@@ -82,8 +82,8 @@ fn original_daemon(at: SystemTime) -> DaemonState {
         let took = ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
         let missing = check.service.prefixes.iter().copied().filter(|_| result == RunResult::NotAssigned).collect();
         let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
-        let found = CheckResult { outcome, duration: took, ..CheckResult::failed(result) };
-        check.state_mut().finish(&check.service, at, missing, &found).unwrap();
+        let result = CheckResult { outcome, took, ..CheckResult::failed(result) };
+        check.state_mut().finish(&check.service, at, missing, &result).unwrap();
     };
     verdict(0, RunResult::Exited(0), Some(0.0625));
     verdict(1, RunResult::Exited(3), Some(0.1875));
@@ -94,7 +94,7 @@ fn original_daemon(at: SystemTime) -> DaemonState {
     daemon
 }
 
-/// The lines about one metric: head and series.
+/// Returns the lines of one metric: head and series.
 fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     let name = format!("{NAMESPACE}{name}");
     let is_of = |line: &&str| {
@@ -105,7 +105,7 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_originals_series_in_its_bytes_and_order() {
+fn the_series_of_the_original_keep_their_bytes_and_order() {
     let daemon = original_daemon(SystemTime::now());
     let later = daemon.started.monotonic + Duration::from_millis(5700);
     let text = render(&daemon, Process::Up, Now { wall: SystemTime::now(), monotonic: later });
@@ -155,7 +155,7 @@ anycast_healthchecker_service{{ip_prefix="10.52.12.5/32",service_name="off.bar.c
 }
 
 #[test]
-fn what_is_not_known_has_no_series() {
+fn unknown_values_have_no_series() {
     let daemon = sample::daemon_state(vec![sample::service("a", "10.0.0.1/32")]);
     let text = render(&daemon, Process::Down, daemon.started);
     for name in [
@@ -173,7 +173,7 @@ fn what_is_not_known_has_no_series() {
     assert_eq!(lines(&text, "service_check_total").len(), 6, "zeros from the start, for rates");
 }
 
-/// The values of the series of one metric, in their order.
+/// Checks the values of all series of one metric, in their order.
 fn check(daemon: &DaemonState, name: &str, expected: &str) {
     let text = render(daemon, Process::Up, daemon.started);
     let values: Vec<&str> = lines(&text, name)[2..].iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
@@ -181,7 +181,7 @@ fn check(daemon: &DaemonState, name: &str, expected: &str) {
 }
 
 #[test]
-fn our_series() {
+fn our_series_have_the_values_of_the_state() {
     let mut two = sample::service("two", "10.0.0.1/32");
     two.prefixes.push("fd00::1/128".parse().unwrap());
     two.check_rise = NonZeroU32::MIN;
@@ -193,10 +193,10 @@ fn our_series() {
     let at = UNIX_EPOCH + Duration::from_millis(1500);
     {
         sample::decide(&check_of_two, State::Up);
-        sample::unassign(&check_of_two, &service.prefixes[1..]);
+        sample::lose(&check_of_two, &service.prefixes[1..]);
         let mut report = check_of_two.state_mut();
         (report.code, report.transitions) = (Some(0), 7);
-        report.last = Some(Run { began: at, duration: None, result: RunResult::Exited(0), output: String::new() });
+        report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });
         report.hook = HookRuns { succeeded: 8, failed: 9, skipped: 10, problem: None };
         report.counts = Counts { passed: 1, failed: 2, not_assigned: 4, ..Counts::default() };
     }
@@ -230,9 +230,9 @@ fn our_series() {
     check(&daemon, "prefixes_unmanaged", "1.0 0.0");
     check(&daemon, "bird_last_success_timestamp_seconds", "1.5");
     check(&daemon, "service_drained", "0.0 0.0");
-    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::DrainEnd::Never);
+    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::End::Never);
     check(&daemon, "service_drained", "1.0 1.0");
-    // As where it is withdrawn for its addresses. What alerts on these two has to look at `service_drained`.
+    // As if its addresses were missing. Alerts on these two metrics must also read `service_drained`.
     check(&daemon, "service_state", "1.0 1.0");
     check(&daemon, "service_up", "0.0 0.0");
     check(&daemon, "config_reload_success", "1.0");
@@ -248,9 +248,9 @@ fn our_series() {
     check(&daemon, "service_up", "0.0 0.0");
 }
 
-/// Each metric is headed once and its series stand together, as the format wants it.
+/// The text format requires one head per metric, followed by all its series.
 #[test]
-fn series_of_a_metric_stand_together() {
+fn the_series_of_a_metric_are_contiguous() {
     let daemon = original_daemon(SystemTime::now());
     let text = render(&daemon, Process::Up, Now { wall: SystemTime::now(), monotonic: Instant::now() });
     let mut headed = Vec::new();

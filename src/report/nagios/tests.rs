@@ -18,7 +18,7 @@ fn check_range(text: &str, alerts: &[f64], silent: &[f64]) {
 }
 
 #[test]
-fn ranges_of_the_guidelines() {
+fn ranges_follow_the_guidelines() {
     check_range("10", &[-1.0, 10.5], &[0.0, 10.0]);
     check_range("0", &[1.0, -1.0], &[0.0]);
     check_range("10:", &[9.0], &[10.0, 1e9]);
@@ -38,8 +38,8 @@ fn thresholds(warning: Option<&str>, critical: Option<&str>) -> Thresholds {
     Thresholds { warning: warning.map(range), critical: critical.map(range), behind_s: 10.0 }
 }
 
-/// A daemon on which all is well, with so many services.
-fn well(services: usize) -> Document {
+/// Returns the document of a daemon with this many services, all of which are up.
+fn all_up(services: usize) -> Document {
     let service = |n| sample::service(&format!("s{n}"), &format!("10.0.0.{n}/32"));
     let daemon = sample::daemon_state((0..services).map(service).collect());
     daemon.checks.lock().iter().for_each(|check| sample::decide(check, crate::check::health::State::Up));
@@ -53,10 +53,10 @@ fn down(service: &mut ServiceStatus, why: &str) {
     service.why = Some(why.to_string());
 }
 
-/// The first line, up to the performance data, after one change to a daemon with 6 services on which all is well; the
-/// numbers in the document's summary stay as they were.
+/// Checks the first line, up to the performance data, after one change to a document with 6 services that are up. The
+/// summary of the document stays as it was.
 fn check(change: impl FnOnce(&mut Document), thresholds: &Thresholds, expected: &str) {
-    let mut document = well(6);
+    let mut document = all_up(6);
     change(&mut document);
     let line = judge(&document, thresholds).to_string();
     let text = line.split(" | ").next().unwrap().replace("6 of 6 services up, BIRD in sync (pid 42)", "SUMMARY");
@@ -137,7 +137,7 @@ fn each_problem_has_its_status() {
 }
 
 #[test]
-fn bird_may_be_behind_for_a_while() {
+fn bird_may_be_behind_up_to_the_limit() {
     let behind = |since: Option<f64>, uptime_s: f64, problem: Option<&str>| {
         let problem = problem.map(str::to_string);
         move |document: &mut Document| {
@@ -167,7 +167,7 @@ fn hold(waiting_for: &[String]) -> Option<HoldStatus> {
 }
 
 #[test]
-fn a_list_that_is_held_says_so_and_is_no_fault_of_birds() {
+fn a_hold_is_a_warning_and_is_explained() {
     let names: Vec<String> = (0..7).map(|n| format!("s{n}")).collect();
     let held = |seconds: f64, problem: Option<&str>, waiting_for: &[String]| {
         let (problem, hold) = (problem.map(str::to_string), hold(waiting_for));
@@ -180,13 +180,13 @@ fn a_list_that_is_held_says_so_and_is_no_fault_of_birds() {
     let usual = &thresholds(None, None);
     let until = "held until 2026-11-22T08:52:54.123+01:00";
     check(held(9.9, None, &names[..1]), usual, "OK - SUMMARY");
-    let said = |waits: &str| format!("WARNING - IPv4 not in sync for 10 s: {until}{waits}; SUMMARY");
-    check(held(10.0, None, &names[..2]), usual, &said(", waiting for the first verdict of s0, s1"));
-    check(held(10.0, None, &names), usual, &said(", waiting for the first verdict of s0, s1, s2, s3, s4 and 2 more"));
-    check(held(10.0, None, &[]), usual, &said(""));
+    let line = |waits: &str| format!("WARNING - IPv4 not in sync for 10 s: {until}{waits}; SUMMARY");
+    check(held(10.0, None, &names[..2]), usual, &line(", waiting for the first verdict of s0, s1"));
+    check(held(10.0, None, &names), usual, &line(", waiting for the first verdict of s0, s1, s2, s3, s4 and 2 more"));
+    check(held(10.0, None, &[]), usual, &line(""));
     let full = "CRITICAL - IPv4 not in sync for 10 s: the disk is full; SUMMARY";
     check(held(10.0, Some("the disk is full"), &names), usual, full);
-    let mut document = well(1);
+    let mut document = all_up(1);
     held(10.0, None, &names[..1])(&mut document);
     assert_eq!(
         judge(&document, usual).details[0],
@@ -211,7 +211,7 @@ fn thresholds_count_services_that_are_down() {
 }
 
 #[test]
-fn the_worst_comes_first_and_many_are_counted() {
+fn the_first_problems_are_named_and_the_rest_is_counted() {
     let all = |document: &mut Document| {
         document.reload_error = Some("y".into());
         for service in &mut document.services {
@@ -222,28 +222,28 @@ fn the_worst_comes_first_and_many_are_counted() {
 }
 
 #[test]
-fn performance_data() {
-    let mut document = well(3);
+fn performance_data_have_values_and_thresholds() {
+    let mut document = all_up(3);
     down(&mut document.services[0], "x");
     document.families[0].failed = 4;
     document.log_lines_dropped = 5;
-    let verdict = judge(&document, &thresholds(Some("1"), Some("@2:3")));
+    let result = judge(&document, &thresholds(Some("1"), Some("@2:3")));
     let expected = "services=3;;;0 up=3;;;0;3 down=1;1;@2:3;0;3 unknown=0;;;0;3 disabled=0;;;0 not_in_sync=0;;;0;1 \
                     reconfigures_failed=4c log_lines_dropped=5c uptime=100s;;;0";
-    assert_eq!(verdict.perfdata, expected);
-    assert_eq!(verdict.details.len(), 4);
-    assert_eq!(verdict.details[0], "IPv4 in sync, 0 wanted, 0 in /var/lib/prefixes.conf, 0 in BIRD");
-    assert!(verdict.details[1].starts_with("s0 down since 20") && verdict.details[1].ends_with("+00:00: x"));
+    assert_eq!(result.perfdata, expected);
+    assert_eq!(result.details.len(), 4);
+    assert_eq!(result.details[0], "IPv4 in sync, 0 wanted, 0 in /var/lib/prefixes.conf, 0 in BIRD");
+    assert!(result.details[1].starts_with("s0 down since 20") && result.details[1].ends_with("+00:00: x"));
 }
 
 #[test]
-fn no_document_no_ok() {
+fn without_a_document_the_result_is_never_ok() {
     let path = || PathBuf::from("/run/s");
     let source = || io::Error::from_raw_os_error(2);
     let check = |why: AskError, expected: Status| {
-        let verdict = judge_failure(&why);
-        assert_eq!(verdict.status, expected);
-        assert_eq!(verdict.to_string(), format!("{expected} - {why}"));
+        let result = judge_failure(&why);
+        assert_eq!(result.status, expected);
+        assert_eq!(result.to_string(), format!("{expected} - {why}"));
     };
     check(AskError::NotRunning { path: path(), source: source() }, Status::Critical);
     check(AskError::TimedOut { path: path(), limit: Duration::from_secs(1) }, Status::Critical);
@@ -256,13 +256,13 @@ fn no_document_no_ok() {
 
 proptest::proptest! {
     #[test]
-    fn nothing_forges_the_output(name: String, why: String) {
-        let mut document = well(1);
+    fn no_text_can_forge_the_output(name: String, why: String) {
+        let mut document = all_up(1);
         document.services[0].name = name;
         down(&mut document.services[0], &why);
-        let verdict = judge(&document, &thresholds(Some("0"), None));
-        let line = verdict.to_string();
+        let result = judge(&document, &thresholds(Some("0"), None));
+        let line = result.to_string();
         proptest::prop_assert_eq!(line.matches('|').count(), 1);
-        proptest::prop_assert!(!line.contains(char::is_control) && !verdict.details.concat().contains(['|', '\n']));
+        proptest::prop_assert!(!line.contains(char::is_control) && !result.details.concat().contains(['|', '\n']));
     }
 }

@@ -6,7 +6,7 @@ use crate::report::client::ask;
 use crate::testing::isolated::{alone, this_program, wait_until};
 use crate::testing::sample;
 
-/// A limit that no machine reaches.
+/// A timeout that no machine reaches.
 const LONG: Duration = Duration::from_secs(60);
 
 fn daemon_state(services: usize) -> Arc<DaemonState> {
@@ -38,8 +38,8 @@ impl Started {
 }
 
 #[test]
-fn everyone_who_connects_gets_the_document() {
-    // The document fits into the socket's buffer, so that a busy machine does not make a slow reader of anyone here.
+fn every_peer_gets_the_document() {
+    // The document fits into the socket's buffer, so that no peer is too slow on a busy machine.
     let started = started(200);
     for _ in 0..3 {
         let document = ask(&started.path, LONG).unwrap();
@@ -53,33 +53,33 @@ fn everyone_who_connects_gets_the_document() {
             (0..50).map(|_| scope.spawn(|| ask(&started.path, LONG).unwrap().services.len())).collect();
         assert!(asking.into_iter().all(|thread| thread.join().unwrap() == 200));
     });
-    assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "removed at stop");
+    assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "the socket is removed at the stop");
 }
 
-/// Who does not read holds up neither others nor the stop, and is cut off.
+/// A peer that does not read delays neither other peers nor the stop, and is dropped.
 #[test]
-fn nobody_is_waited_for() {
+fn a_peer_that_does_not_read_is_dropped() {
     let started = started(3000);
-    let mut idle: Vec<_> = (0..MOST).map(|_| UnixStream::connect(&started.path).unwrap()).collect();
+    let mut idle: Vec<_> = (0..MAX_PEERS).map(|_| UnixStream::connect(&started.path).unwrap()).collect();
     assert_eq!(ask(&started.path, LONG).unwrap().services.len(), 3000);
-    // A place became free, so the first was cut off at least.
-    let mut got = Vec::new();
-    idle[0].read_to_end(&mut got).unwrap();
-    assert!(!got.is_empty() && got.last() != Some(&b'\n'), "{} bytes", got.len());
+    // Another peer was served, so at least the first one was dropped.
+    let mut received = Vec::new();
+    idle[0].read_to_end(&mut received).unwrap();
+    assert!(!received.is_empty() && received.last() != Some(&b'\n'), "{} bytes", received.len());
     drop(idle);
-    // Who went away at once is no matter either.
+    // Peers that disconnect at once do no harm.
     for _ in 0..20 {
         drop(UnixStream::connect(&started.path).unwrap());
     }
     ask(&started.path, LONG).unwrap();
-    let still_there = UnixStream::connect(&started.path).unwrap();
+    let connected = UnixStream::connect(&started.path).unwrap();
     started.end();
-    drop(still_there);
+    drop(connected);
 }
 
 #[test]
-fn the_mode_whatever_the_umask() {
-    let name = "report::server::tests::the_mode_whatever_the_umask";
+fn the_mode_does_not_depend_on_the_umask() {
+    let name = "report::server::tests::the_mode_does_not_depend_on_the_umask";
     if !alone(name, &["sh", "-c", "umask 000; exec \"$@\"", "sh"], &this_program()) {
         return;
     }
@@ -87,23 +87,23 @@ fn the_mode_whatever_the_umask() {
     let path = dir.path().join("status.sock");
     let mode = || fs::symlink_metadata(&path).map(|found| found.permissions().mode() & 0o7777);
     std::thread::scope(|scope| {
-        let maker = scope.spawn(|| {
+        let creator = scope.spawn(|| {
             for _ in 0..300 {
                 drop(listen_at(&path).unwrap());
                 assert_eq!(mode().unwrap(), MODE);
                 fs::remove_file(&path).unwrap();
             }
         });
-        while !maker.is_finished() {
-            assert_eq!(mode().unwrap_or(MODE) & !MODE, 0, "nobody else may connect, at no moment");
+        while !creator.is_finished() {
+            assert_eq!(mode().unwrap_or(MODE) & !MODE, 0, "no other user may connect at any moment");
         }
-        maker.join().unwrap();
+        creator.join().unwrap();
     });
 }
 
 #[test]
-fn a_narrow_umask_is_mended() {
-    let name = "report::server::tests::a_narrow_umask_is_mended";
+fn a_narrow_umask_does_not_narrow_the_mode() {
+    let name = "report::server::tests::a_narrow_umask_does_not_narrow_the_mode";
     if alone(name, &["sh", "-c", "umask 077; exec \"$@\"", "sh"], &this_program()) {
         let started = started(1);
         assert_eq!(fs::metadata(&started.path).unwrap().permissions().mode() & 0o7777, MODE);
@@ -112,7 +112,7 @@ fn a_narrow_umask_is_mended() {
 }
 
 #[test]
-fn a_stale_socket_is_replaced_and_nothing_else() {
+fn only_a_stale_socket_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     drop(UnixListener::bind(at("stale")).unwrap());
@@ -121,7 +121,7 @@ fn a_stale_socket_is_replaced_and_nothing_else() {
     std::os::unix::fs::symlink(at("stale"), at("link")).unwrap();
     let check = |name: &str, expected: &str| {
         let stop = StopToken::new().unwrap();
-        let said = match start(daemon_state(1), &at(name), stop.clone()) {
+        let outcome = match start(daemon_state(1), &at(name), stop.clone()) {
             Ok(thread) => {
                 ask(&at(name), LONG).unwrap();
                 stop.trigger();
@@ -130,7 +130,7 @@ fn a_stale_socket_is_replaced_and_nothing_else() {
             }
             Err(why) => why.to_string().replace(dir.path().to_str().unwrap(), "DIR"),
         };
-        assert_eq!(said, expected);
+        assert_eq!(outcome, expected);
     };
     check("stale", "served");
     for name in ["file", "dir", "link"] {
@@ -144,7 +144,7 @@ fn a_stale_socket_is_replaced_and_nothing_else() {
 }
 
 #[test]
-fn a_socket_that_took_its_place_is_left_alone() {
+fn a_socket_of_another_process_is_not_removed() {
     let started = started(1);
     fs::remove_file(&started.path).unwrap();
     let _other = UnixListener::bind(&started.path).unwrap();
@@ -154,27 +154,27 @@ fn a_socket_that_took_its_place_is_left_alone() {
 }
 
 #[test]
-fn a_socket_that_is_gone_is_put_back() {
+fn a_deleted_socket_is_put_back() {
     let started = started(1);
-    let made = || fs::symlink_metadata(&started.path);
+    let file = || fs::symlink_metadata(&started.path);
     fs::remove_file(&started.path).unwrap();
-    wait_until("the socket", || made().is_ok());
+    wait_until("the socket", || file().is_ok());
     wait_until("an answer", || ask(&started.path, LONG).is_ok());
-    assert_eq!(made().unwrap().permissions().mode() & 0o7777, MODE);
-    // With its directory, which comes back later.
+    assert_eq!(file().unwrap().permissions().mode() & 0o7777, MODE);
+    // Now its directory disappears, too, and comes back later.
     let away = started.dir.path().with_extension("away");
     rustix::fs::rename(started.dir.path(), &away).unwrap();
-    assert!(made().is_err());
+    assert!(file().is_err());
     fs::create_dir(started.dir.path()).unwrap();
-    wait_until("the socket", || made().is_ok());
+    wait_until("the socket", || file().is_ok());
     fs::remove_dir_all(away).unwrap();
-    assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "removed at stop");
+    assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "the socket is removed at the stop");
 }
 
-/// No descriptor is left for a while: nobody is served, nothing spins, and then it goes on.
+/// While no descriptor is left, no peer is served and the thread does not spin. Later, peers are served again.
 #[test]
-fn no_descriptors_for_a_while() {
-    let name = "report::server::tests::no_descriptors_for_a_while";
+fn it_serves_again_after_descriptors_ran_out() {
+    let name = "report::server::tests::it_serves_again_after_descriptors_ran_out";
     if !alone(name, &["sh", "-c", "ulimit -n 32; exec \"$@\"", "sh"], &this_program()) {
         return;
     }

@@ -10,7 +10,7 @@ use crate::command::Command;
 use crate::config::settings::TimedCommand;
 use crate::testing::sample;
 
-/// A daemon in which a service is up, one went down, one is on its way, one is disabled.
+/// A daemon with a service that is up, one that is down, one on its way up, and one that is disabled.
 fn daemon() -> DaemonState {
     let mut disabled = sample::service("off", "10.0.0.4/32");
     disabled.disabled = Some(OnDisabled::Withdraw);
@@ -26,13 +26,13 @@ fn daemon() -> DaemonState {
         disabled,
     ]);
     let at = UNIX_EPOCH + Duration::from_millis(1_795_341_934_629);
-    let set = |n: usize, state: State, result: RunResult, output: &str| {
+    let set = |n: usize, verdict: State, result: RunResult, output: &str| {
         let check = sample::check(&daemon, n);
-        sample::decide(&check, state);
-        let mut found = check.state_mut();
-        (found.since, found.transitions) = (at, 1);
+        sample::decide(&check, verdict);
+        let mut state = check.state_mut();
+        (state.since, state.transitions) = (at, 1);
         let took = Some(Duration::from_micros(12_345));
-        found.last = Some(Run { began: at, duration: took, result, output: output.to_string() });
+        state.last = Some(Run { began: at, took, result, output: output.to_string() });
     };
     set(0, State::Up, RunResult::Exited(0), "");
     set(1, State::Down, RunResult::Exited(3), "first\nsecond\n");
@@ -59,7 +59,7 @@ fn documented(daemon: &DaemonState, later: Duration) -> Document {
 }
 
 #[test]
-fn the_document_says_what_is_known() {
+fn the_document_has_the_state_of_each_service() {
     let document = documented(&daemon(), Duration::from_millis(61_250));
     assert_eq!((document.schema, document.uptime_s, document.ready, document.well), (1, 61.25, true, false));
     let summary = Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, drained: 0, in_sync: true };
@@ -88,17 +88,17 @@ fn the_document_says_what_is_known() {
 }
 
 #[test]
-fn the_document_is_read_back_as_it_was() {
+fn the_document_survives_a_round_trip() {
     let document = documented(&daemon(), Duration::from_secs(5));
     let json = serde_json::to_string(&document).unwrap();
     assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);
     let before = json.replace("\"verdict_overdue_s\":null,", "");
     assert!(before.len() < json.len() && serde_json::from_str::<Document>(&before).unwrap() == document);
     let later = json.replacen('{', "{\"added_later\":[1],", 1);
-    assert_eq!(serde_json::from_str::<Document>(&later).unwrap(), document, "unknown fields are no matter");
+    assert_eq!(serde_json::from_str::<Document>(&later).unwrap(), document, "unknown fields are ignored");
 }
 
-/// Whether all is well after one change to a daemon in which it is: its service has two prefixes and is up.
+/// Checks whether all is well after one change to a daemon whose only service has two prefixes and is up.
 fn check(change: impl FnOnce(&DaemonState), well: bool) {
     let mut service = sample::service("a", "10.0.0.1/32");
     service.prefixes.push("10.0.0.9/32".parse().unwrap());
@@ -113,7 +113,7 @@ fn check(change: impl FnOnce(&DaemonState), well: bool) {
 }
 
 #[test]
-fn well_is_what_the_exit_code_tells() {
+fn well_is_false_for_each_problem() {
     let a = |daemon: &DaemonState| sample::check(daemon, 0);
     let deadline = |daemon: &DaemonState, in_s: u64| {
         let deadline = daemon.started.monotonic + Duration::from_secs(in_s);
@@ -125,7 +125,7 @@ fn well_is_what_the_exit_code_tells() {
     check(
         |daemon| {
             let a = a(daemon);
-            sample::unassign(&a, &a.service.prefixes[..1]);
+            sample::lose(&a, &a.service.prefixes[..1]);
             assert_eq!(a.state().state(), State::Up);
         },
         false,
@@ -139,7 +139,7 @@ fn well_is_what_the_exit_code_tells() {
 }
 
 #[test]
-fn why_names_the_worst() {
+fn why_names_the_most_important_problem() {
     let check = |change: &dyn Fn(&Check), expected: Option<&str>| {
         let daemon = daemon();
         change(&sample::check(&daemon, 1));
@@ -153,13 +153,13 @@ fn why_names_the_worst() {
     check(&result(RunResult::TimedOut), Some("the check took longer than 2 s"));
     check(&result(RunResult::NotStarted("cannot run x: not there".into())), Some("cannot run x: not there"));
     check(&result(RunResult::NotAssigned), Some("no address is assigned to interface lo"));
-    check(&|check| sample::unassign(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
+    check(&|check| sample::lose(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
     check(&|check| check.state_mut().problem = Some("no thread".into()), Some("no thread"));
     check(&|check| check.state_mut().last = None, None);
 }
 
 #[test]
-fn one_line_tells_of_a_refused_reload() {
+fn the_status_line_names_a_refused_reload() {
     let daemon = daemon();
     let check = |why: Option<String>, expected: &str| {
         *daemon.reload_error.lock() = why;
@@ -171,13 +171,13 @@ fn one_line_tells_of_a_refused_reload() {
     check(Some("ü".repeat(301)), &format!("; reload refused: {} …", "ü".repeat(300)));
 }
 
-/// A service that is never up often enough in a row, nor down, is unknown for ever.
+/// A service that neither passes nor fails often enough in a row stays unknown forever.
 #[test]
-fn a_first_verdict_that_does_not_come_is_told() {
+fn an_overdue_first_verdict_is_reported() {
     let check = |change: &dyn Fn(&Check), expected: Option<&str>| {
         let daemon = daemon();
         let due = daemon.started.monotonic + Duration::from_secs(20);
-        // Whose last check passed.
+        // Its last check passed.
         let new = sample::check(&daemon, 2);
         new.state_mut().expect_verdict_by(due);
         change(&new);
@@ -199,23 +199,23 @@ fn a_first_verdict_that_does_not_come_is_told() {
     check(&result(RunResult::Exited(3)), Some("; the check failed with exit code 3"));
     check(&result(RunResult::TimedOut), Some("; the check took longer than 2 s"));
     check(&|check| sample::decide(check, State::Up), None);
-    check(&|check| sample::unassign(check, &check.service.prefixes), None);
+    check(&|check| sample::lose(check, &check.service.prefixes), None);
     let drain = |check: &Check| {
-        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), DrainEnd::Never);
+        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), End::Never);
     };
     check(&drain, None);
 }
 
 #[test]
-fn a_drain_is_told_and_is_no_fault() {
+fn a_drain_is_reported_and_is_no_problem() {
     let daemon = daemon();
     let drain = |n: usize, end| {
         let _ = sample::check(&daemon, n).state_mut().drain(PathBuf::from("/run/drain"), end);
     };
     let before = SystemTime::now();
-    drain(1, DrainEnd::Never);
-    drain(2, DrainEnd::At(UNIX_EPOCH + Duration::from_secs(60)));
-    drain(3, DrainEnd::Never);
+    drain(1, End::Never);
+    drain(2, End::At(UNIX_EPOCH + Duration::from_secs(60)));
+    drain(3, End::Never);
     let document = documented(&daemon, Duration::from_secs(90));
     assert_eq!(document.summary, summary(&daemon));
     assert_eq!(
@@ -233,7 +233,7 @@ fn a_drain_is_told_and_is_no_fault() {
 }
 
 #[test]
-fn a_hold_is_told_with_its_end_and_is_no_problem() {
+fn a_hold_is_reported_with_its_end_and_is_no_problem() {
     let daemon = daemon();
     assert_eq!(documented(&daemon, Duration::ZERO).families[0].hold, None);
     let held = Some(sample::hold(daemon.started, Duration::from_secs(60), &["new", "two"]));
@@ -246,12 +246,12 @@ fn a_hold_is_told_with_its_end_and_is_no_problem() {
     let [family] = &document.families[..] else { panic!("{document:?}") };
     let until = family.hold.as_ref().map(|hold| hold.until.clone());
     let expected = moment(daemon.started.wall + Duration::from_secs(60), &TimeZone::fixed(jiff::tz::offset(1)));
-    assert_eq!(until.as_ref(), Some(&expected), "whenever it is asked");
+    assert_eq!(until.as_ref(), Some(&expected), "the end does not depend on when the daemon is asked");
     assert_eq!(family.hold.as_ref().unwrap().waiting_for, ["new", "two"]);
     assert_eq!((family.in_sync, family.out_of_sync_s, &family.problem), (false, Some(1.5), &None));
     let past = documented(&daemon, Duration::from_secs(90));
     let until = &past.families[0].hold.as_ref().unwrap().until;
-    assert_eq!(*until, past.time, "one that is over is over now");
+    assert_eq!(*until, past.time, "a hold that is over ends now");
     let json = serde_json::to_value(&document).unwrap();
     assert_eq!(json["families"][0]["hold"]["until"]["unix"], serde_json::json!(expected.unix));
     assert_eq!(json["families"][0]["hold"]["waiting_for"], serde_json::json!(["new", "two"]));
@@ -260,7 +260,7 @@ fn a_hold_is_told_with_its_end_and_is_no_problem() {
 }
 
 #[test]
-fn a_clock_out_of_every_range_is_survived() {
+fn a_clock_out_of_range_has_a_text() {
     let zone = TimeZone::UTC;
     for time in [UNIX_EPOCH - Duration::from_secs(5), UNIX_EPOCH + Duration::from_secs(1 << 60)] {
         assert!(moment(time, &zone).text.ends_with("+00:00"));

@@ -1,29 +1,30 @@
-//! Rows of cells within a width.
+//! Lays out rows of cells within a width.
 //!
-//! Promises: pure; a row is never wider than asked for, down to [`LEAST_WIDTH`]; a cell that is longer than its column goes
-//! on in the next line under its own column; nothing is cut off.
-//! Leaves out: characters that are two columns wide.
+//! Guarantees: pure. A row is never wider than requested, down to [`MIN_WIDTH`]. A cell that is longer than its column
+//! continues in the next line of that column; no text is cut off.
+//!
+//! Out of scope: characters that are two columns wide.
 
 use std::fmt::Write as _;
 
 use crate::report::table::paint::{Color, Paint};
 
-/// One cell: its text and its color.
+/// A cell: its text and its color.
 pub type Cell = (String, Option<Color>);
 
-/// The least width that a table is laid out for.
-pub const LEAST_WIDTH: usize = 40;
-/// The blanks between two columns.
+/// The smallest width that a table is laid out for.
+pub const MIN_WIDTH: usize = 40;
+/// The number of blanks between two columns.
 const GAP: usize = 2;
-/// How far a column widens with what stands in it: one giant name must not fill every row with blanks.
-const WIDEST: usize = 200;
-/// The longest word that is kept whole at the cost of other columns: the usual IPv6 prefix.
-const WHOLE_WORD: usize = 26;
-/// How far a column is narrowed where words are broken.
-const NARROWEST: usize = 4;
+/// The largest width of a column: one giant name must not fill every row with blanks.
+const MAX_COLUMN: usize = 200;
+/// The longest word that stays whole at the cost of other columns: a usual IPv6 prefix.
+const MAX_WHOLE_WORD: usize = 26;
+/// The smallest width of a column whose words are broken.
+const MIN_COLUMN: usize = 4;
 
-/// Returns the width of each column. A column is as wide as what stands in it. Where that is too much for a row, columns
-/// are narrowed to their longest word, those in `order` first; where that is not enough, the widest columns break words.
+/// Returns the width of each column. A column is as wide as its longest cell. If a row is too wide then, columns are
+/// narrowed to their longest word, in the given order. If it is still too wide, the widest columns break words.
 pub fn widths<'a, const N: usize>(
     rows: impl IntoIterator<Item = &'a [Cell; N]>,
     order: [usize; N],
@@ -32,18 +33,18 @@ pub fn widths<'a, const N: usize>(
     let (mut widths, mut words) = ([0; N], [0; N]);
     for row in rows {
         for ((cell, _), (column, word)) in row.iter().zip(widths.iter_mut().zip(&mut words)) {
-            *column = (*column).max(length(cell).min(WIDEST));
+            *column = (*column).max(length(cell).min(MAX_COLUMN));
             *word = cell.split(' ').map(length).fold(*word, usize::max);
         }
     }
-    let room = width.max(LEAST_WIDTH).saturating_sub(GAP * N.saturating_sub(1));
+    let available = width.max(MIN_WIDTH).saturating_sub(GAP * N.saturating_sub(1));
     for column in order {
-        let excess = widths.iter().sum::<usize>().saturating_sub(room);
-        let least = words[column].min(WHOLE_WORD).min(widths[column]);
-        widths[column] = widths[column].saturating_sub(excess).max(least);
+        let excess = widths.iter().sum::<usize>().saturating_sub(available);
+        let minimum = words[column].min(MAX_WHOLE_WORD).min(widths[column]);
+        widths[column] = widths[column].saturating_sub(excess).max(minimum);
     }
-    while widths.iter().sum::<usize>() > room {
-        match widths.iter_mut().max().filter(|widest| **widest > NARROWEST) {
+    while widths.iter().sum::<usize>() > available {
+        match widths.iter_mut().max().filter(|widest| **widest > MIN_COLUMN) {
             Some(widest) => *widest -= 1,
             None => break,
         }
@@ -66,7 +67,7 @@ pub fn write_row<const N: usize>(row: &[Cell; N], widths: &[usize; N], paint: Pa
                 text.push_str(&color.map_or_else(|| part.to_string(), |color| paint.with(color, part)));
                 blanks = 0;
             }
-            // Blanks are due only when something follows.
+            // Blanks are written only before another cell, so no line ends with blanks.
             blanks += width.saturating_sub(length(part)) + GAP;
         }
         text.push('\n');
@@ -77,11 +78,11 @@ pub fn write_row<const N: usize>(row: &[Cell; N], widths: &[usize; N], paint: Pa
 fn wrap(text: &str, width: usize) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
-    while let Some((most, _)) = rest.char_indices().nth(width.max(1)) {
-        // The blank that ends a line may stand just behind it.
-        let head = &rest[..most];
-        let end = if rest[most..].starts_with(' ') { Some(most) } else { head.rfind(' ') };
-        let end = end.filter(|end| *end > 0).unwrap_or(most);
+    while let Some((limit, _)) = rest.char_indices().nth(width.max(1)) {
+        // A line may be full exactly where the blank is.
+        let head = &rest[..limit];
+        let end = if rest[limit..].starts_with(' ') { Some(limit) } else { head.rfind(' ') };
+        let end = end.filter(|end| *end > 0).unwrap_or(limit);
         lines.push(rest[..end].trim_end_matches(' '));
         rest = rest[end..].trim_start_matches(' ');
     }

@@ -1,16 +1,17 @@
 //! Colors on a terminal.
 //!
-//! Promises: pure; without colors the text stays as it is.
-//! Leaves out: whether colors are wanted (`cli`).
+//! Guarantees: pure. Without colors the text stays as it is.
+//!
+//! Out of scope: whether colors are wanted (`cli`).
 
-/// A color by its meaning to the reader.
+/// A color, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
-    /// Something is wrong.
+    /// A problem.
     Red,
     /// All is well.
     Green,
-    /// Somebody wants it so, or it is not known yet.
+    /// Intended by the operator, or not known yet.
     Yellow,
 }
 

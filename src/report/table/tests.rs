@@ -42,7 +42,7 @@ fn document(services: Vec<ServiceStatus>) -> Document {
 }
 
 #[test]
-fn a_table_at_a_glance() {
+fn the_table_lists_services_with_problems_first() {
     let up = service("foo.bar.com", State::Up, &[("10.0.0.1/32", true), ("fd12:aba6:57db:ffff::1/128", true)]);
     let mut down = service("b", State::Down, &[("10.0.0.2/32", false)]);
     down.why = Some("the check failed with exit code 3".into());
@@ -117,7 +117,7 @@ fn a_drained_service_is_neither_up_nor_down() {
 }
 
 #[test]
-fn what_is_wrong_with_the_daemon_comes_first() {
+fn problems_of_the_daemon_come_first() {
     let mut document = document(Vec::new());
     document.writer_overdue_s = Some(90.0);
     document.reload_error = Some("line 3".into());
@@ -133,7 +133,7 @@ fn what_is_wrong_with_the_daemon_comes_first() {
 }
 
 #[test]
-fn a_hold_says_until_when_and_what_it_waits_for() {
+fn a_hold_shows_its_end_and_the_services_that_it_waits_for() {
     let until = moment("2026-11-22T08:52:54.123+01:00", 1660.0);
     let mut document = document(Vec::new());
     let family = &mut document.families[0];
@@ -148,14 +148,14 @@ fn a_hold_says_until_when_and_what_it_waits_for() {
         r"    held until 2026-11-22T08:52:54.123+01:00, waiting for the first verdict of web, d\u{1b}b",
     ];
     assert_eq!(lines, expected);
-    assert!(render(&document, true, 80).contains("\u{1b}[33mNOT IN SYNC"), "nothing is wrong");
+    assert!(render(&document, true, 80).contains("\u{1b}[33mNOT IN SYNC"), "there is no problem");
     document.families[0].problem = Some("no space left".into());
     let text = render(&document, true, 80);
     assert!(text.contains("\u{1b}[31mNOT IN SYNC") && text.contains("    no space left\n    held until "), "{text}");
 }
 
 #[test]
-fn a_bird_that_is_told_by_a_command_was_not_asked_since() {
+fn without_a_control_socket_the_table_says_that_bird_was_not_asked() {
     let mut document = document(Vec::new());
     document.families[0].asks_bird = false;
     let text = render(&document, false, 80);
@@ -164,7 +164,7 @@ fn a_bird_that_is_told_by_a_command_was_not_asked_since() {
 }
 
 #[test]
-fn prefixes_that_no_service_has_are_named() {
+fn unmanaged_prefixes_are_named() {
     let mut document = document(Vec::new());
     document.families[0].unmanaged = (1..8).map(|n| format!("10.9.9.{n}/32")).collect();
     let expected =
@@ -174,8 +174,8 @@ fn prefixes_that_no_service_has_are_named() {
     assert!(text.contains(expected), "{text}");
 }
 
-/// The text without what colours add to it.
-fn without_colours(text: &str) -> String {
+/// Removes the color codes.
+fn without_colors(text: &str) -> String {
     let mut plain = String::new();
     for part in text.split('\u{1b}') {
         plain += part.strip_prefix('[').and_then(|rest| rest.split_once('m')).map_or(part, |(_, rest)| rest);
@@ -184,18 +184,18 @@ fn without_colours(text: &str) -> String {
 }
 
 #[test]
-fn colours_only_add() {
+fn colors_only_add() {
     let mut down = service("b", State::Down, &[("10.0.0.2/32", false)]);
     down.prefixes[0].in_bird = Some(true);
     let document = document(vec![service("a", State::Up, &[("10.0.0.1/32", true)]), down]);
-    let coloured = render(&document, true, 80);
-    assert_ne!(coloured, render(&document, false, 80));
-    assert_eq!(without_colours(&coloured), render(&document, false, 80));
-    assert!(coloured.contains("\u{1b}[31mDOWN\u{1b}[0m") && coloured.contains("\u{1b}[31myes\u{1b}[0m"));
+    let colored = render(&document, true, 80);
+    assert_ne!(colored, render(&document, false, 80));
+    assert_eq!(without_colors(&colored), render(&document, false, 80));
+    assert!(colored.contains("\u{1b}[31mDOWN\u{1b}[0m") && colored.contains("\u{1b}[31myes\u{1b}[0m"));
 }
 
 #[test]
-fn spans_in_their_largest_units() {
+fn a_time_span_has_its_two_largest_units() {
     let check = |seconds: f64, expected: &str| assert_eq!(age(seconds), expected);
     check(-5.0, "0 s");
     check(0.9, "0 s");
@@ -209,7 +209,7 @@ fn spans_in_their_largest_units() {
 
 proptest::proptest! {
     #[test]
-    fn no_text_drives_the_terminal(name: String, output: String, prefix: String, why: String) {
+    fn no_text_controls_the_terminal(name: String, output: String, prefix: String, why: String) {
         let mut service = service(&name, State::Down, &[(&prefix, false)]);
         service.why = Some(why);
         service.last.as_mut().unwrap().output = output;
@@ -218,21 +218,21 @@ proptest::proptest! {
     }
 }
 
-/// Somebody else may be behind the socket.
+/// Another process may listen on the socket.
 #[test]
-fn nothing_in_a_document_fills_the_screen_or_drives_it() {
+fn a_hostile_document_neither_fills_nor_controls_the_screen() {
     let name = "n".repeat(100_000);
     let services = (0..100).map(|_| service("a", State::Up, &[("10.0.0.1/32", true)]));
     let mut document = document(services.chain([service(&name, State::Up, &[("10.0.0.2/32", true)])]).collect());
     document.families[0].family = "\u{1b}[2J".into();
     let shown = render(&document, false, 80);
     assert!(shown.lines().all(|line| line.chars().count() <= 80) && shown.len() < 2 * name.len());
-    assert!(shown.matches('n').count() >= name.len(), "nothing of it is cut off");
+    assert!(shown.matches('n').count() >= name.len(), "the name is complete");
     assert!(shown.contains("\\u{1b}[2J NOT IN SYNC"), "{}", &shown[..500]);
 }
 
 #[test]
-fn what_needs_attention_comes_first_and_the_order_of_the_configuration_second() {
+fn services_are_sorted_by_urgency_and_then_as_configured() {
     let mut drained = service("drained", State::Down, &[("10.0.0.1/32", false)]);
     drained.drained = Some(DrainStatus { file: "/d".into(), since: drained.since.clone(), until: None });
     let mut stuck = service("stuck", State::Up, &[("10.0.0.2/32", true)]);
@@ -254,7 +254,7 @@ fn what_needs_attention_comes_first_and_the_order_of_the_configuration_second() 
 }
 
 #[test]
-fn ordinary_services_take_a_line_of_80_columns_each() {
+fn an_ordinary_service_fits_a_line_of_80_columns() {
     let names = ["www.example.org", "dns", "ntp"];
     let services = names.map(|name| service(name, State::Up, &[("198.51.100.123/32", true)]));
     let mut document = document(services.to_vec());
@@ -272,7 +272,7 @@ fn ordinary_services_take_a_line_of_80_columns_each() {
 }
 
 #[test]
-fn moments_without_what_everybody_knows() {
+fn a_time_omits_the_date_of_today_and_the_current_year() {
     let check = |text: &str, now: &str, expected: &str| {
         assert_eq!(since(&moment(text, 0.0), &moment(now, 0.0)), expected, "{now}");
     };
@@ -286,15 +286,15 @@ fn moments_without_what_everybody_knows() {
 }
 
 #[test]
-fn what_is_told_of_reconfigures_is_about_reconfigures() {
+fn reconfigures_and_confirmations_are_told_apart() {
     let check = |taken: u64, last_taken: Option<f64>, last_success: Option<f64>, expected: &str| {
         let mut document = document(Vec::new());
         let at = |unix: Option<f64>| unix.map(|unix| moment("", unix));
         let family = &mut document.families[0];
         (family.taken, family.last_taken, family.last_success) = (taken, at(last_taken), at(last_success));
         let text = render(&document, false, 80);
-        let said = text.lines().find_map(|line| line.strip_prefix("    reconfigures: "));
-        assert_eq!(said, Some(expected));
+        let line = text.lines().find_map(|line| line.strip_prefix("    reconfigures: "));
+        assert_eq!(line, Some(expected));
     };
     check(0, None, None, "0 taken, 2 failed");
     check(0, None, Some(1598.0), "0 taken, 2 failed; BIRD confirmed the list 2 s ago");

@@ -3,7 +3,7 @@ use crate::report::document::DrainStatus;
 use crate::testing::sample;
 
 #[test]
-fn the_most_urgent_class_that_fits() {
+fn a_service_has_the_most_urgent_class_that_fits() {
     let check = |expected: Urgency, change: fn(&mut ServiceStatus)| {
         let mut service = sample::service_status("a", State::Up, &[("10.0.0.1/32", true), ("::1/128", true)]);
         change(&mut service);
@@ -56,7 +56,7 @@ fn the_most_urgent_class_that_fits() {
 }
 
 #[test]
-fn the_order_of_classes() {
+fn classes_are_ordered_by_urgency() {
     use Urgency::*;
     let order = [Stuck, Down, Impaired, OutOfSync, Unknown, Drained, Disabled, Up];
     assert!(order.is_sorted());

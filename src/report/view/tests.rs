@@ -19,7 +19,7 @@ fn view(json: bool, down: bool, services: &[&str]) -> View {
 const STYLE: Style = Style { colors: false, width: 80 };
 
 #[test]
-fn services_alone_are_filtered() {
+fn only_services_are_filtered() {
     let check = |down: bool, services: &[&str], expected: &[&str]| {
         let whole = document();
         let text = view(true, down, services).show(whole.clone(), b"{}".to_vec(), STYLE).unwrap();
@@ -42,17 +42,17 @@ fn services_alone_are_filtered() {
 }
 
 #[test]
-fn a_whole_document_is_shown_as_it_came() {
-    let text = view(true, false, &[]).show(document(), b"as it came".to_vec(), STYLE).unwrap();
-    assert_eq!(text, b"as it came");
+fn an_unfiltered_document_is_shown_as_it_was_sent() {
+    let text = view(true, false, &[]).show(document(), b"as it was sent".to_vec(), STYLE).unwrap();
+    assert_eq!(text, b"as it was sent");
 }
 
 #[test]
-fn an_unknown_service_is_told_with_the_nearest() {
+fn an_unknown_service_is_an_error_that_names_the_nearest() {
     let check = |services: &[&str], expected: &str| {
         for (json, down) in [(false, false), (true, true)] {
-            let said = view(json, down, services).show(document(), Vec::new(), STYLE).unwrap_err();
-            assert_eq!(said.to_string(), expected);
+            let error = view(json, down, services).show(document(), Vec::new(), STYLE).unwrap_err();
+            assert_eq!(error.to_string(), expected);
         }
     };
     check(&["web", "dsn"], "the running daemon has no service dsn; did you mean dns?");

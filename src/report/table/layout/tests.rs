@@ -27,12 +27,12 @@ fn texts_are_wrapped_between_words() {
 }
 
 #[test]
-fn a_column_is_as_wide_as_its_longest_cell_where_that_fits() {
+fn a_column_is_as_wide_as_its_longest_cell_if_that_fits() {
     assert_eq!(table(&[["A", "B C", "D"], ["long", "", "x"]], 80), "A     B C  D\nlong       x\n");
 }
 
 #[test]
-fn a_long_cell_goes_on_under_its_own_column() {
+fn a_long_cell_continues_in_its_own_column() {
     let words = "several words that make a long cell";
     let expected = "\
 a     several words that make a    third
@@ -43,7 +43,7 @@ b     x                            y
 }
 
 #[test]
-fn columns_that_come_first_are_narrowed_first_and_words_are_broken_last() {
+fn columns_are_narrowed_in_order_before_words_are_broken() {
     let cell = |length: usize, word: usize| -> Cell {
         let words: Vec<String> = (0..length.div_ceil(word + 1)).map(|_| "x".repeat(word)).collect();
         (words.join(" "), None)
@@ -57,14 +57,14 @@ fn columns_that_come_first_are_narrowed_first_and_words_are_broken_last() {
     check([cell(49, 4), cell(29, 4)], 42, [36, 4]);
     check([cell(60, 60), cell(20, 20)], 70, [48, 20]);
     check([cell(60, 60), cell(60, 60)], 40, [19, 19]);
-    check([cell(500, 500), cell(4, 4)], 1000, [WIDEST, 4]);
-    // Nothing is laid out for less.
+    check([cell(500, 500), cell(4, 4)], 1000, [MAX_COLUMN, 4]);
+    // A smaller width counts as the minimum.
     check([cell(60, 60), cell(60, 60)], 1, [19, 19]);
 }
 
 proptest::proptest! {
     #[test]
-    fn rows_fit_and_lose_nothing(cells in proptest::collection::vec("[a-z ä]{0,60}", 12), width in LEAST_WIDTH..120) {
+    fn rows_fit_and_keep_their_text(cells in proptest::collection::vec("[a-z ä]{0,60}", 12), width in MIN_WIDTH..120) {
         let rows: Vec<[&str; 6]> = cells.chunks(6).map(|row| std::array::from_fn(|n| row[n].trim())).collect();
         let text = table(&rows, width);
         for line in text.lines() {
