@@ -1,8 +1,8 @@
 //! The command line: that of the original, letter for letter, and new options.
 //!
-//! Guarantees: every command line that the original accepts has the same meaning here, also with abbreviated long options
-//! and combined short ones. A wrong command line changes nothing; the error shows the usage. A closed pipe at standard
-//! output causes no panic.
+//! Guarantees: every command line that the original accepts has the same meaning here, also with
+//! abbreviated long options and combined short ones. A wrong command line changes nothing; the
+//! error shows the usage. A closed pipe at standard output causes no panic.
 //!
 //! Out of scope: exit codes (`main`), and the work behind each option.
 
@@ -54,8 +54,10 @@ const USAGE: &str = "anycast-healthchecker [ -f <file> -c -p -P ] [ -d <director
        anycast-healthchecker --drain-host [ --for <time> ] | --undrain-host
        anycast-healthchecker --withdraw-all";
 
-/// Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the healthy ones.
-// The hidden aliases are abbreviations that the original understands but that newer options would make ambiguous.
+/// Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the
+/// healthy ones.
+// The hidden aliases are abbreviations that the original understands but that newer options would
+// make ambiguous.
 #[derive(Debug, Parser)]
 #[command(name = "anycast-healthchecker", override_usage = USAGE, infer_long_args = true, disable_version_flag = true)]
 pub struct Arguments {
@@ -143,7 +145,8 @@ struct DrainArguments {
     /// Withdraw a service through its drain_file
     #[arg(long, value_name = "service", groups = ["action", "start"])]
     drain: Option<String>,
-    /// With --drain or --drain-host: end the drain after this time, in s, m, h or d: 30m, 2h, 1d 12h
+    /// With --drain or --drain-host: end the drain after this time, in s, m, h or d: 30m, 2h, 1d
+    /// 12h
     #[arg(long = "for", value_name = "time", requires = "start", value_parser = time)]
     duration: Option<Duration>,
     /// End the drain of a service
@@ -200,7 +203,8 @@ impl Arguments {
     fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
         let arguments = Arguments::try_parse_from(line)?;
         match arguments.services.first() {
-            // clap could require --status for a service name, but would then suggest --status for every stray word.
+            // clap could require --status for a service name, but would then suggest --status for
+            // every stray word.
             Some(word) if !arguments.status.status => {
                 let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(&Arguments::command());
                 error.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
@@ -334,7 +338,8 @@ fn time(text: &str) -> Result<Duration, String> {
     time.filter(|time| !time.is_zero()).ok_or_else(|| "it must be above zero".to_string())
 }
 
-/// Replaces clap's tip for an unknown option, which may name a hidden abbreviation, by the nearest option of `--help`.
+/// Replaces clap's tip for an unknown option, which may name a hidden abbreviation, by the nearest
+/// option of `--help`.
 fn suggest(error: &mut clap::Error) {
     let given = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(given)) if error.kind() == ErrorKind::UnknownArgument => given.clone(),

@@ -1,26 +1,27 @@
 //! The daemon: starts every thread, sleeps until a signal arrives, and stops the threads.
 //!
 //! ```text
-//!   thread         owns                             may block on            is stopped by
-//!   main           signals, the pidfile             signals                 TERM, INT, QUIT, ABRT; a thread that died
-//!   one per check  nothing                          its own check           its check's trigger
-//!   bird-writer    prefix files, BIRD               disk, birdc             Event::Stop; its abort token cuts it short
-//!   addresses      the assigned addresses           netlink                 the stop token
-//!   processes      the pidfds of watch_pidfile      the end of a process    the stop token; exists if one is watched
-//!   hook, 0 to 8   one run of state_change_cmd      that command            the stop token
-//!   drains         nothing                          the drain files         the drop of DrainWatcher
-//!   files          nothing                          inotify                 the stop token
-//!   status         the status socket                its readers             the stop token
-//!   custom-bird    one run of a custom command      that command            its time-out; the abort token; 1 at most
-//!   metrics        the metrics file                 disk                    the drop of its channel
-//!   reload         nothing                          disk                    its own end
-//!   join           the threads that are ending      their ends              their ends; main waits LAST_WAIT at most
-//!   log targets    files and sockets of the log     disk, network, pipes    the end of the log
+//!   thread         owns                         may block on          is stopped by
+//!   main           signals, the pidfile         signals               TERM, INT, QUIT, ABRT; a bug
+//!   one per check  nothing                      its own check         its check's trigger
+//!   bird-writer    prefix files, BIRD           disk, birdc           Event::Stop, or its abort token
+//!   addresses      the assigned addresses       netlink               the stop token
+//!   processes      pidfds of watch_pidfile      the end of a process  the stop token
+//!   hook, 0 to 8   a run of state_change_cmd    that command          the stop token
+//!   custom-bird    a run of a custom command    that command          its time-out, the abort token
+//!   drains         nothing                      the drain files       the drop of DrainWatcher
+//!   files          nothing                      inotify               the stop token
+//!   status         the status socket            its peers             the stop token
+//!   metrics        the metrics file             disk                  the drop of its sender
+//!   reload         nothing                      disk                  its own end
+//!   join           the threads that are ending  their ends            their ends
+//!   log targets    files, sockets of the log    disk, network, pipes  the end of the log
 //! ```
 //!
-//! Guarantees: only a signal or a bug ends the process. After a signal, all programs that the daemon may kill are killed,
-//! queued verdicts are applied, and the process ends within two seconds, even if something hangs (within ten seconds if
-//! services leave because of `on_exit`). A bug in a thread becomes a critical log line.
+//! Guarantees: only a signal or a bug ends the process. After a signal, all programs that the
+//! daemon may kill are killed, queued verdicts are applied, and the process ends within two
+//! seconds, even if something hangs (within ten seconds if services leave because of `on_exit`). A
+//! bug in a thread becomes a critical log line.
 //!
 //! Out of scope: what the threads do.
 
@@ -76,7 +77,8 @@ pub enum DaemonError {
     Died(String),
 }
 
-/// Runs in the foreground until a signal stops it. `configuration` was read from `sources`; a reload reads them again.
+/// Runs in the foreground until a signal stops it. `configuration` was read from `sources`; a
+/// reload reads them again.
 pub fn run(sources: Sources, configuration: Configuration) -> Result<(), DaemonError> {
     startup::restore_sigchld().map_err(cannot_start(
         "SIGCHLD must not be ignored, which is looked up in /proc/self/status and, where it is, undone by \
@@ -185,8 +187,8 @@ impl Daemon {
         }
     }
 
-    /// Feeds systemd's watchdog if the writer makes progress, and returns when to do so again. None if there is no
-    /// watchdog.
+    /// Feeds systemd's watchdog if the writer makes progress, and returns when to do so again. None
+    /// if there is no watchdog.
     fn feed_watchdog(&self, now: Instant) -> Option<Instant> {
         let interval = self.notify.watchdog()?;
         if self.writer_makes_progress(now) {
@@ -218,8 +220,8 @@ impl Drop for TriggerAtEnd {
     }
 }
 
-/// Joins the bird-writer and returns the bug that ended it, if one did. Without a stop event the writer ends only if a
-/// thread panicked: a check thread, or its own.
+/// Joins the bird-writer and returns the bug that ended it, if one did. Without a stop event the
+/// writer ends only if a thread panicked: a check thread, or its own.
 fn writer_failure(writer: Option<JoinHandle<WriterEnd>>) -> Option<DaemonError> {
     let why = match writer?.join() {
         Ok(WriterEnd::Stopped) => return None,

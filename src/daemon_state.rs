@@ -1,5 +1,5 @@
-//! The state of the daemon as a whole. The main thread writes it. Reports read it and, through it, the states of the
-//! checks and of BIRD, each of which belongs to its owner.
+//! The state of the daemon as a whole. The main thread writes it. Reports read it and, through it,
+//! the states of the checks and of BIRD, each of which belongs to its owner.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::sys::mutex::Mutex;
 pub struct DaemonState {
     /// When the daemon started.
     pub started: Now,
-    /// The check of each configured service, in the order of the configuration. A reload replaces the list.
+    /// The check of each configured service, in the order of the configuration. A reload replaces
+    /// the list.
     pub checks: Mutex<Arc<[Arc<Check>]>>,
     /// The state that the bird-writer publishes.
     pub bird: Arc<Mutex<BirdState>>,

@@ -1,5 +1,5 @@
-//! What benchmarks, fuzz targets, the program's own binaries and integration tests need. It is no interface: it changes
-//! without notice. All else is private to the crate, so that the compiler finds code that nothing uses.
+//! Items for benchmarks, fuzz targets, the plugin and integration tests. This is no stable
+//! interface. Everything else is private to the crate, so that the compiler finds unused code.
 
 pub use crate::cli::Arguments;
 

@@ -1,90 +1,111 @@
-//! Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the healthy ones.
+//! Checks the services of an anycast host and keeps BIRD's list of advertised prefixes equal to the
+//! healthy ones.
 //!
-//! # The one idea
+//! # The idea
 //!
-//! Three levels, and one thread that keeps pulling them together, whatever made them differ:
+//! There are three levels. One thread compares them and makes them equal, whatever made them
+//! differ:
 //!
 //! ```text
-//!   wanted    what the services' states say
-//!      | differs: replace the prefix file                              bird::routes, bird::prefix_list
-//!   in file   what the prefix file lists; read back, never assumed
-//!      | differs: tell BIRD to reconfigure, and read its answer        bird::reconfigurer, bird::custom, bird::protocol::outcome
-//!   in BIRD   what BIRD took, by its own word
+//!   wanted    the prefixes that the services' states ask for
+//!      | differs: replace the prefix file                  bird::routes, bird::prefix_list
+//!   in file   the prefixes that the file lists; read back, never assumed
+//!      | differs: reconfigure BIRD and read its answer     bird::reconfigurer, bird::protocol
+//!   in BIRD   the list that BIRD confirmed
 //! ```
 //!
-//! The states are a level too: the writer reads them at each step. Whoever changes one sends a hint, so that the writer
-//! looks at once; a hint that is lost, doubled or late changes nothing.
+//! The writer reads the services' states at each step. A thread that changes a state sends a hint,
+//! so that the writer starts a step at once; a hint that is lost, doubled or late changes nothing.
 //!
-//! A full disk, a stopped BIRD, a broken bird.conf and a file that somebody emptied are one case: not equal yet, so try
-//! again, and say so once. A service without a verdict keeps what it had, so that a restart moves no route.
+//! A full disk, a stopped BIRD, a broken bird.conf and an emptied prefix file are the same case:
+//! the levels differ, so the writer tries again, and logs the problem once. A service without a
+//! verdict keeps its prefixes as they were, so a restart moves no route.
 //!
-//! # The way of the data
+//! # From the check to BIRD
 //!
 //! ```text
 //!   *.conf --> config::files --> config::ini --> config::parse --> Settings --> daemon
-//!                                                                                   | starts, sleeps on signals, ends
-//!     +-----------------------------------------------------------------------------+
+//!                                                                                 | starts threads
+//!     +---------------------------------------------------------------------------+
 //!     v
-//!   check::worker, a thread a service: schedule -> assignment -> check_cmd -> health
+//!   check::worker, one thread per service: schedule -> addresses -> check_cmd -> health
 //!     |                        check::drain_watcher, check::addresses, check::supervisor
 //!     v                          v
-//!   check::Check, one a service: its settings, check::state, check::trigger
-//!     |  read at each step; check::event::Event::Changed is the hint that a step is worth while
+//!   check::Check, one per service: settings, check::state, check::trigger
+//!     |  read at each step; check::event::Event::Changed is the hint that starts one
 //!     v
-//!   bird::writer, one thread: routes -> history -> prefix file -> reconfigure -> reply
-//!     |
+//!   bird::writer, one thread: routes -> history -> prefix file -> reconfigure -> answer
+//!     |  publishes
 //!     v
 //!   bird::state
-//!
-//!   daemon_state, which knows all checks and bird::state
-//!     |  read only
+//!     |  read only, through daemon_state, which refers to all checks and to bird::state
 //!     v
-//!   report --> metrics file, status socket (--status, monitoring plugin), systemd's status line
+//!   report --> status socket (--status, monitoring plugin), metrics file, systemd's status line
 //! ```
 //!
-//! State lives with its owner. A reload makes new checks of the old ones ([`check::reload`]): what still runs for an old
-//! one can only change a state that nobody reads.
+//! Each piece of state lives with its owner, and reports only read it. A reload replaces the checks
+//! ([`check::reload`]): a thread that still runs for an old check changes a state that is not read.
 //!
-//! Log records go from every thread through [`log::layer`] into bounded queues, and from there to [`log::targets`]'s targets.
+//! Log records go from every thread through [`log::layer`] into bounded queues, and from there to
+//! the targets ([`log::targets`]).
 //!
 //! # Where to look
 //!
 //! | to change | see |
 //! |---|---|
-//! | an option: its name, default, help | [`config::options`], then [`config::parse`] and [`config::settings`] |
-//! | what is judged of the machine | [`config::preflight`] |
-//! | what `--check` warns of | [`config::lint`]; `config::lint::machine` for the machine |
-//! | when a check runs, and how many start at a time | [`check::schedule`]; [`check::start_limiter`] |
-//! | when a service is up or down | [`check::health`] |
-//! | how a check runs, and what of it is logged | [`check::worker`], [`sys::process`] |
-//! | what is known of a service, and what changes it | [`check::state`] |
-//! | how a check thread is reached; when it counts as stuck | [`check::trigger`]; [`check::supervisor`] |
-//! | what a reload keeps of a check | [`check::reload`] |
-//! | what the bird-writer is told | [`check::event`] |
-//! | what is run when a state changes | [`check::hook`], [`sys::background`] |
-//! | how the end of a process wakes its check | [`check::watch_pidfile`], [`sys::pidfd`] |
-//! | which prefixes are listed; the file's text | [`bird::routes`], [`bird::prefix_list`]; [`bird::prefix_file`] |
-//! | where the file is, and how it is replaced | [`bird::list_file`] |
-//! | what the list found at the start counts for; the hold | [`bird::startup`] |
-//! | which revision BIRD has confirmed, and to whom | [`bird::revision`] |
-//! | how and when BIRD is told | [`bird::transport`], [`bird::reconfigurer`]; the order of all of them: [`bird::writer`] |
-//! | a service's own reconfigure command | [`bird::custom`] |
-//! | what BIRD's answers mean | [`bird::protocol::outcome`], [`bird::protocol::birdc`] |
-//! | when something is tried again | [`bird::backoff`] |
-//! | what reports read | [`daemon_state`], [`check::state`], [`bird::state`] |
-//! | a metric; a field of the status | [`report::metrics`]; [`report::document`] |
-//! | the bytes of a log line; a target of the log | [`log::format`]; [`log::targets`] |
-//! | threads, signals, the stop; what a reload changes | [`daemon`]; [`config::diff`] |
+//! | the command line | [`cli`]; the exit codes: `main.rs` |
+//! | `--status`, `--drain`, `--withdraw-all` | `cli::status`, `cli::drain`, `cli::withdraw_all` |
+//! | an option of the configuration: name, default, help | [`config::options`] |
+//! | what an option's value may be; where it is stored | [`config::parse`]; [`config::settings`] |
+//! | which files are read; the INI syntax | [`config::files`]; [`config::ini`] |
+//! | checks of this machine before the start | [`config::preflight`] |
+//! | warnings of `--check` | [`config::lint`] |
+//! | when a check runs; how many start at a time | [`check::schedule`]; [`check::start_limiter`] |
+//! | how a check runs, and its log lines | [`check::worker`], [`sys::process`] |
+//! | when a service is up or down (`check_rise`, `check_fail`) | [`check::health`] |
+//! | a service's state and its transitions | [`check::state`] |
+//! | how a check thread is woken; when it counts as stuck | [`check::trigger`]; [`check::supervisor`] |
+//! | whether a prefix is assigned to its interface | [`check::addresses`], [`sys::netlink`] |
+//! | drain files: their text; how they are watched | [`drain_file`]; [`check::drain_watcher`] |
+//! | `watch_pidfile` | [`check::watch_pidfile`], [`sys::pidfd`] |
+//! | `state_change_cmd` | [`check::hook`], [`sys::background`] |
+//! | messages to the bird-writer | [`check::event`] |
+//! | which prefixes are listed | [`bird::routes`], [`bird::prefix_list`] |
+//! | the prefix file: its text; how it is replaced | [`bird::prefix_file`]; [`bird::list_file`] |
+//! | how changes to the prefix file are noticed | [`bird::file_watch`] |
+//! | archived prefix files (`bird_keep_changes`) | [`bird::history`] |
+//! | the list found at the start; the hold | [`bird::startup`], [`bird::boot`] |
+//! | the dummy prefix | [`bird::dummy`] |
+//! | when and how BIRD is reconfigured | [`bird::reconfigurer`], [`bird::transport`] |
+//! | the order of the writer's steps | [`bird::writer`] |
+//! | `custom_bird_reconfigure_cmd` | [`bird::custom`] |
+//! | the meaning of BIRD's answers | [`bird::protocol::outcome`], [`bird::protocol::birdc`] |
+//! | which revision of the list BIRD has confirmed | [`bird::revision`] |
+//! | how soon a failed step is tried again | [`bird::backoff`] |
+//! | a metric; the file for node_exporter | [`report::metrics`]; [`report::exporter`] |
+//! | a field of the status; its value | [`report::document`]; [`report::status`] |
+//! | the table of `--status` | [`report::table`], [`report::urgency`], [`report::view`] |
+//! | the status socket: server; client | [`report::server`]; [`report::client`] |
+//! | the monitoring plugin | [`report::nagios`]; its options: `src/bin/check_anycast_healthchecker.rs` |
+//! | a log line's format; a target of the log | [`log::format`]; [`log::targets`] |
+//! | systemd: readiness, watchdog, status line | [`sys::sd_notify`], [`daemon`] |
+//! | the order in which threads start and stop | `daemon::start`, `daemon::shutdown` |
+//! | the pidfile and the lock | `daemon::pidfile`, [`sys::single_instance`] |
+//! | signals | [`sys::signals`], [`daemon`] |
+//! | a reload: what it changes; what a check keeps | `daemon::reload`, [`config::diff`]; [`check::reload`] |
 //!
-//! Decisions are pure: outcomes and times come in, what to do goes out, and tables and properties test them. The modules
-//! that act are thin, and each thing of the operating system has one module in [`sys`]: programs are started in
-//! [`sys::process`] alone, files replaced in [`sys::atomic_file`] alone.
+//! Decisions are pure functions: results and times are arguments, actions are return values, and
+//! tables and properties test them. Modules that act are thin. Each facility of the operating
+//! system has one module in [`sys`]: only [`sys::process`] starts programs, and only
+//! [`sys::atomic_file`] replaces files.
 //!
-//! A module uses only what stands below it, which `tests/layers.rs` reads from the source:
+//! # Layers
+//!
+//! A module uses only modules of lower layers. `tests/layers.rs` reads that from the source:
 //!
 //! ```text
-//!   main > cli > draining, withdraw_all > daemon > report > daemon_state > bird > check > log > config > sys
-//!        > prefix, command, drain
+//!   main > cli > daemon > report > daemon_state > bird > check > log > config > sys
+//!        > prefix, command, drain_file
 //! ```
 
 #![allow(

@@ -1,4 +1,5 @@
-//! Reports: status document, table, metrics, monitoring plugin. They only read; each piece of state belongs to its owner.
+//! Reports: status document, table, metrics, monitoring plugin. They only read; each piece of state
+//! belongs to its owner.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,8 +1,9 @@
-//! The monitoring plugin: asks the running daemon for its status and reports it to Nagios, Icinga or NRPE.
+//! The monitoring plugin: asks the running daemon for its status and reports it to Nagios, Icinga
+//! or NRPE.
 //!
-//! Guarantees: it prints one line to standard output in every case, and more lines after it with `-v`. It exits with
-//! 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN; a wrong command line, `--help` and `--version` are UNKNOWN too. It ends
-//! within the time-out.
+//! Guarantees: it prints one line to standard output in every case, and more lines after it with
+//! `-v`. It exits with 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN; a wrong command line, `--help` and
+//! `--version` are UNKNOWN too. It ends within the time-out.
 //!
 //! Out of scope: the judgment of the status (`report::nagios`).
 
@@ -18,11 +19,11 @@ use anycast_healthchecker::internals::report::nagios::{
 };
 use clap::Parser;
 
-/// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the right list of prefixes,
-/// and that services are up.
+/// Checks that anycast-healthchecker runs, that none of its threads is stuck, that BIRD has the
+/// right list of prefixes, and that services are up.
 ///
-/// RANGE is a threshold range of the Monitoring Plugins guidelines for the number of services that are down: 2 alerts
-/// above 2, 0: alerts never.
+/// RANGE is a threshold range of the Monitoring Plugins guidelines for the number of services that
+/// are down: 2 alerts above 2, 0: alerts never.
 #[derive(Parser)]
 #[command(name = "check_anycast_healthchecker", version)]
 struct Arguments {
@@ -92,7 +93,8 @@ fn query(arguments: &Arguments) -> PluginResult {
     match ask(&socket, arguments.timeout) {
         Ok(document) => judge(&document, &thresholds),
         Err(why) => {
-            // With --socket the daemon may be another than the configured one, so the pidfile says nothing about it.
+            // With --socket the daemon may be another than the configured one, so the pidfile says
+            // nothing about it.
             let pidfile = arguments.socket.is_none().then(|| files::pidfile(&sources)).flatten();
             judge_failure(&why.confirmed(pidfile.as_deref()))
         }

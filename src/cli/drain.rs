@@ -1,12 +1,14 @@
 //! `--drain`, `--undrain`, `--drain-host` and `--undrain-host`: write and remove drain files.
 //!
-//! Guarantees: only one file changes. A drain file that several services share is refused, because draining one service
-//! would drain the others. The command ends when the running daemon has acted and BIRD has followed, or reports after
-//! [`FOLLOW_TIMEOUT`] what has not happened. If no daemon runs, the file applies to the next start, which is success.
+//! Guarantees: only one file changes. A drain file that several services share is refused, because
+//! draining one service would drain the others. The command ends when the running daemon has acted
+//! and BIRD has followed, or reports after [`FOLLOW_TIMEOUT`] what has not happened. If no daemon
+//! runs, the file applies to the next start, which is success.
 //!
 //! Blocking: on the disk and on the daemon's answers.
 //!
-//! Out of scope: how the daemon applies the file (`check::drain_watcher`), and the exit code (`cli`).
+//! Out of scope: how the daemon applies the file (`check::drain_watcher`), and the exit code
+//! (`cli`).
 
 use std::fs;
 use std::io;
@@ -95,7 +97,8 @@ pub enum DrainError {
     },
 }
 
-/// Begins a drain, for `time` or without an end, and waits until the prefixes are withdrawn. Returns what happened.
+/// Begins a drain, for `time` or without an end, and waits until the prefixes are withdrawn.
+/// Returns what happened.
 pub fn begin(settings: &Settings, target: DrainTarget<'_>, time: Option<Duration>) -> Result<String, DrainError> {
     let (file, services) = resolve(settings, target)?;
     let end = time.and_then(|time| SystemTime::now().checked_add(time)).map_or(End::Never, End::At);
@@ -112,7 +115,8 @@ pub fn begin(settings: &Settings, target: DrainTarget<'_>, time: Option<Duration
     })
 }
 
-/// Ends a drain and waits until the daemon has noticed. Returns what happened, or that there was nothing to do.
+/// Ends a drain and waits until the daemon has noticed. Returns what happened, or that there was
+/// nothing to do.
 pub fn end(settings: &Settings, target: DrainTarget<'_>) -> Result<String, DrainError> {
     let (file, services) = resolve(settings, target)?;
     match fs::remove_file(file) {
@@ -161,7 +165,8 @@ fn nearest(settings: &Settings, name: &str) -> Option<String> {
     nearest_name(settings.services.iter().map(|service| &*service.name), name).map(String::from)
 }
 
-/// Asks the daemon until `reached` returns Ok with sentences for the operator; an Err says what has not happened yet.
+/// Asks the daemon until `reached` returns Ok with sentences for the operator; an Err says what has
+/// not happened yet.
 fn wait(
     settings: &Settings,
     done: String,
@@ -233,7 +238,8 @@ fn check_undrained(document: &Document, service: &Service, file: &Path) -> Resul
     }
 }
 
-/// Checks that no service is drained by a file that does not exist: it may have been removed a moment ago.
+/// Checks that no service is drained by a file that does not exist: it may have been removed a
+/// moment ago.
 fn check_not_drained(
     document: &Document,
     target: DrainTarget<'_>,

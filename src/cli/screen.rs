@@ -17,7 +17,8 @@ const CLEAR_LINE: &str = "\u{1b}[K";
 /// Clears everything below the cursor.
 const CLEAR_BELOW: &str = "\u{1b}[J";
 
-/// Returns how many characters a line has: `COLUMNS` if that is a number above zero, else the terminal's width, else 80.
+/// Returns how many characters a line has: `COLUMNS` if that is a number above zero, else the
+/// terminal's width, else 80.
 pub(super) fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok();
     choose_width(columns.as_deref(), size().map(|(width, _)| width))
@@ -28,13 +29,15 @@ fn choose_width(columns: Option<&str>, terminal: Option<usize>) -> usize {
     columns.or(terminal).unwrap_or(DEFAULT_WIDTH)
 }
 
-/// Returns the width and height of the terminal at standard output. None if it is no terminal, or has no size.
+/// Returns the width and height of the terminal at standard output. None if it is no terminal, or
+/// has no size.
 pub(super) fn size() -> Option<(usize, usize)> {
     let size = tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
 }
 
-/// Returns what draws `text` over the frame before it. Lines that do not fit the screen are left out and counted.
+/// Returns what draws `text` over the frame before it. Lines that do not fit the screen are left
+/// out and counted.
 pub(super) fn frame(text: &str, size: Option<(usize, usize)>) -> String {
     let mut frame = HOME.to_string();
     let lines: Vec<&str> = text.lines().collect();
@@ -48,8 +51,8 @@ pub(super) fn frame(text: &str, size: Option<(usize, usize)>) -> String {
     frame + CLEAR_BELOW
 }
 
-/// Returns how many of the lines fit. The last line of the screen is for the cursor, the one before it for the number of
-/// lines that are left out.
+/// Returns how many of the lines fit. The last line of the screen is for the cursor, the one before
+/// it for the number of lines that are left out.
 fn fitting(lines: &[&str], width: usize, height: usize) -> usize {
     let mut used = 0;
     let ends = lines.iter().map(|line| {

@@ -1,7 +1,8 @@
 //! `--status`: shows the status once, or every second.
 //!
-//! Guarantees: the exit code is about the whole daemon, whatever part of the status is shown. Colors are for terminals, and
-//! only if `NO_COLOR` is not set. `--watch` keeps running if the daemon stops; it ends with its reader or by a signal.
+//! Guarantees: the exit code is about the whole daemon, whatever part of the status is shown.
+//! Colors are for terminals, and only if `NO_COLOR` is not set. `--watch` keeps running if the
+//! daemon stops; it ends with its reader or by a signal.
 //!
 //! Blocking: on the daemon, for [`ANSWER_TIMEOUT`] at most.
 //!

@@ -1,11 +1,12 @@
 //! `--withdraw-all`: removes the prefixes of all services from the lists, and has BIRD read them.
 //!
-//! It runs the bird-writer with every service down. So everything that the writer guarantees holds here too: the history,
-//! links, a busy BIRD, one reconfigure for both families, and custom commands that run with `down`.
+//! It runs the bird-writer with every service down. So everything that the writer guarantees holds
+//! here too: the history, links, a busy BIRD, one reconfigure for both families, and custom
+//! commands that run with `down`.
 //!
-//! Guarantees: refuses while a daemon runs, and keeps one from starting meanwhile. Works if a service's section is broken,
-//! or even part of `[daemon]`: the defaults replace what is wrong there, and the exit code says so. The dummies stay; a
-//! list without one becomes empty.
+//! Guarantees: refuses while a daemon runs, and keeps one from starting meanwhile. Works if a
+//! service's section is broken, or even part of `[daemon]`: the defaults replace what is wrong
+//! there, and the exit code says so. The dummies stay; a list without one becomes empty.
 //!
 //! Blocking: for [`CONFIRM_TIMEOUT`] and [`LAST_WAIT`] at most.
 //!
@@ -90,7 +91,8 @@ pub fn run(sources: &Sources) -> Result<Withdrawal, (WithdrawError, Vec<Diagnost
     }
 }
 
-/// Runs the writer to its end. Returns one sentence per family, and whether all families are in sync.
+/// Runs the writer to its end. Returns one sentence per family, and whether all families are in
+/// sync.
 fn withdraw(settings: &Settings) -> io::Result<(Vec<String>, bool)> {
     let abort = StopToken::new()?;
     let ended = StopToken::new()?;

@@ -1,4 +1,5 @@
-//! The pidfile while the daemon runs: put back if something deletes or replaces it, removed at the end.
+//! The pidfile while the daemon runs: put back if something deletes or replaces it, removed at the
+//! end.
 //!
 //! Guarantees: a failure is logged once, and so is its end.
 //!
@@ -26,8 +27,8 @@ pub(super) struct Pidfile {
 }
 
 impl Pidfile {
-    /// Takes over the instance of this process. `is_written` is false if the file could not be written, which is logged
-    /// already.
+    /// Takes over the instance of this process. `is_written` is false if the file could not be
+    /// written, which is logged already.
     pub(super) fn new(instance: Instance, is_written: bool) -> Pidfile {
         Pidfile { instance, is_written, next_check: Instant::now() }
     }

@@ -1,15 +1,17 @@
-//! The reload: on HUP the files are read again, and what they change is done.
+//! The reload: HUP reads the configuration files again and applies the changes.
 //!
 //! ```text
-//!   HUP --> files are read, --+--> an error: nothing changes; log, status and metrics say so
-//!           machine is judged |
-//!                             +--> compared with what runs --> log, check threads, bird-writer, exporter
+//!   HUP --> files are read, ----+--> an error: nothing changes; log, status and metrics say so
+//!           machine is checked  |
+//!                               +--> diff with the running configuration
+//!                                      --> log, check threads, bird-writer, exporter
 //! ```
 //!
-//! Guarantees: a reload is all or nothing. A stop during a reload is not delayed by it. A HUP during a reload starts
-//! another one after it.
+//! Guarantees: a reload is all or nothing. A stop during a reload is not delayed by it. A HUP
+//! during a reload starts another one after it.
 //!
-//! Blocking: the main thread waits at most one second for drain files, and for no other disk access and no thread.
+//! Blocking: the main thread waits at most one second for drain files, and for no other disk access
+//! and no thread.
 //!
 //! Out of scope: what changes (`config::diff`), and how each module adopts its change.
 
@@ -48,7 +50,8 @@ impl Reading {
         let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
             let _at_end = at_end;
             let mut configuration = files::load(&sources)?;
-            // As at the start: a problem of the machine that can be fixed while the daemon runs refuses nothing.
+            // As at the start: a problem of the machine that can be fixed while the daemon runs
+            // refuses nothing.
             let problems = preflight::judge(&configuration, Severity::Warning);
             configuration.warnings.extend(problems);
             Ok(configuration)
@@ -65,7 +68,8 @@ impl Daemon {
             reading.is_outdated = true;
             return;
         }
-        // The READY=1 that ends a reload would end the start early. If systemd does not listen, it does not wait either.
+        // The READY=1 that ends a reload would end the start early. If systemd does not listen, it
+        // does not wait either.
         if self.state.bird.lock().ready {
             let _ = self.notify.reloading();
         }
@@ -133,8 +137,9 @@ impl Daemon {
             warn!("[daemon] {option} cannot change while the daemon runs, it keeps its value until the next start");
         }
         allow_descriptors(&plan.settings);
-        // The order matters: first the checks are replaced, then the writer learns of the reload, then drain files are read.
-        // The supervisor starts the threads of new checks the next time that it polls.
+        // The order matters: first the checks are replaced, then the writer learns of the reload,
+        // then drain files are read. The supervisor starts the threads of new checks the next time
+        // that it polls.
         let old = self.state.checks.lock().clone();
         let checks = self.supervisor.replace(&old, &plan);
         *self.state.checks.lock() = checks.clone();

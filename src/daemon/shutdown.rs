@@ -1,9 +1,10 @@
 //! The stop: ends all threads in the order that lets queued verdicts be applied.
 //!
-//! Guarantees: ends within the time that the header of `daemon` promises; what hangs ends with the process.
+//! Guarantees: ends within the time that the header of `daemon` promises; what hangs ends with the
+//! process.
 //!
-//! Blocking: on the bird-writer, for [`STOP_TIMEOUT`] or [`LEAVE_TIMEOUT`] at most, and on other threads for
-//! [`LAST_WAIT`].
+//! Blocking: on the bird-writer, for [`STOP_TIMEOUT`] or [`LEAVE_TIMEOUT`] at most, and on other
+//! threads for [`LAST_WAIT`].
 //!
 //! Out of scope: the pidfile and the log, which outlive the threads (`daemon`).
 
@@ -25,7 +26,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_millis(9600);
 const LAST_WAIT: Duration = Duration::from_millis(150);
 
 impl Daemon {
-    /// Ends all threads. `on_exit` applies if `is_regular`. Fails if a bug came to light during the stop.
+    /// Ends all threads. `on_exit` applies if `is_regular`. Fails if a bug came to light during the
+    /// stop.
     pub(super) fn stop(self, is_regular: bool) -> Result<(), DaemonError> {
         let leaving = is_regular && self.withdraw_leaving();
         drop(self.drain_watcher);

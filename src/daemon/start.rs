@@ -1,11 +1,12 @@
 //! The start: from settings to running threads.
 //!
-//! Guarantees: every thread is running when the start returns, or the daemon does not start; only the status socket may
-//! be missing, which is logged.
+//! Guarantees: every thread is running when the start returns, or the daemon does not start; only
+//! the status socket may be missing, which is logged.
 //!
 //! Blocking: briefly, on the kernel and on drain files.
 //!
-//! Out of scope: what comes before any thread exists, such as signals, the lock and the log (`daemon`).
+//! Out of scope: what comes before any thread exists, such as signals, the lock and the log
+//! (`daemon`).
 
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;

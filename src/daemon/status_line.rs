@@ -11,7 +11,8 @@ use crate::sys::sd_notify::ServiceManager;
 pub(super) struct StatusLine {
     state: Arc<DaemonState>,
     notify: Arc<ServiceManager>,
-    /// The line that systemd accepted last. Locked while sending, so that the newest line is sent last.
+    /// The line that systemd accepted last. Locked while sending, so that the newest line is sent
+    /// last.
     last: Mutex<String>,
 }
 
@@ -20,7 +21,8 @@ impl StatusLine {
         StatusLine { state, notify, last: Mutex::default() }
     }
 
-    /// Sends the line to systemd if it changed. A line that systemd does not accept is sent again with the next update.
+    /// Sends the line to systemd if it changed. A line that systemd does not accept is sent again
+    /// with the next update.
     pub(super) fn update(&self) {
         let mut last = self.last.lock();
         let line = status::line(&self.state);

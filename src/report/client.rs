@@ -1,8 +1,9 @@
 //! The client of the status socket: asks the running daemon for its status document.
 //!
-//! Guarantees: whatever answers, asking ends within the timeout and holds at most [`MAX_DOCUMENT_LEN`] bytes. Errors
-//! distinguish a daemon that does not run, a socket that may not be opened, an answer that is no document and, with
-//! [`AskError::confirmed`], a daemon that runs without its socket.
+//! Guarantees: whatever answers, asking ends within the timeout and holds at most
+//! [`MAX_DOCUMENT_LEN`] bytes. Errors distinguish a daemon that does not run, a socket that may not
+//! be opened, an answer that is no document and, with [`AskError::confirmed`], a daemon that runs
+//! without its socket.
 //!
 //! Blocking: on the daemon, for the timeout.
 //!
@@ -85,8 +86,8 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// Replaces [`AskError::NotRunning`] by [`AskError::Unreachable`] if the locks say that a daemon runs. Without a pidfile
-    /// only the abstract name is examined.
+    /// Replaces [`AskError::NotRunning`] by [`AskError::Unreachable`] if the locks say that a
+    /// daemon runs. Without a pidfile only the abstract name is examined.
     pub fn confirmed(self, pidfile: Option<&Path>) -> AskError {
         match self {
             AskError::NotRunning { path, source } => match find_running(pidfile) {

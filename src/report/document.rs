@@ -1,8 +1,9 @@
-//! The status document: the state of the running daemon as one JSON object. The types are its schema, and their doc
-//! comments become `docs/status.md`.
+//! The status document: the state of the running daemon as one JSON object. The types are its
+//! schema, and their doc comments become `docs/status.md`.
 //!
-//! Guarantees: pure. A program written for one schema can read every later document of that schema, because fields are
-//! only added. Durations are in the unit that the field's name ends in; points in time are given twice (see [`Moment`]).
+//! Guarantees: pure. A program written for one schema can read every later document of that schema,
+//! because fields are only added. Durations are in the unit that the field's name ends in; points
+//! in time are given twice (see [`Moment`]).
 //!
 //! Out of scope: how a document is made (`report::status`).
 
@@ -203,8 +204,8 @@ pub struct FamilyStatus {
     pub in_file: usize,
     /// Number of prefixes in the file that BIRD took last.
     pub in_bird: usize,
-    /// Whether the daemon asks BIRD each minute if it holds the list, over `bird_control_socket`. If
-    /// not, `in_bird` is what BIRD took at the last reconfigure.
+    /// Whether the daemon asks BIRD each minute if it holds the list, over `bird_control_socket`.
+    /// If not, `in_bird` is what BIRD took at the last reconfigure.
     #[serde(default)]
     pub asks_bird: bool,
     /// Prefixes in the file that no service names, apart from the dummy; BIRD may advertise them.

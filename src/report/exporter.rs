@@ -1,9 +1,9 @@
 //! The metrics exporter: a thread that writes the file for node_exporter's textfile collector.
 //!
-//! Guarantees: a reader sees a whole file, old or new. A failure is logged when it begins and when it ends, and writing is
-//! tried again at the next interval. When the daemon stops, the file gets `anycast_healthchecker_state 0`. A file that a
-//! reload abandons is removed, because stale metrics would remain in it. A killed daemon leaves its last file behind, which
-//! shows in the file's age.
+//! Guarantees: a reader sees a whole file, old or new. A failure is logged when it begins and when
+//! it ends, and writing is tried again at the next interval. When the daemon stops, the file gets
+//! `anycast_healthchecker_state 0`. A file that a reload abandons is removed, because stale metrics
+//! would remain in it. A killed daemon leaves its last file behind, which shows in the file's age.
 //!
 //! Blocking: only this thread, on the disk.
 //!
@@ -30,8 +30,8 @@ use crate::sys::log_once::LogOnce;
 /// The name of the file, as in the original.
 pub const FILE: &str = "anycast_healthchecker.prom";
 
-/// Starts the thread, which writes the file at once and then every interval. A reload sends new settings in `updates`, or
-/// None to end the export. The daemon drops the sender when it stops.
+/// Starts the thread, which writes the file at once and then every interval. A reload sends new
+/// settings in `updates`, or None to end the export. The daemon drops the sender when it stops.
 ///
 /// # Errors
 /// The thread cannot be spawned (EAGAIN: no more threads). The caller may try again.

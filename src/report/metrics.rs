@@ -1,8 +1,9 @@
 //! The metrics, as text for node_exporter's textfile collector.
 //!
-//! Guarantees: pure. The series of the original keep their names, labels, types and number format, and exist in the same
-//! cases: `service_state` from the first verdict on, `service_check_timeout_total` from the first time-out on, neither if
-//! the check is disabled. Each state is read once. A service with several prefixes has one series for each.
+//! Guarantees: pure. The series of the original keep their names, labels, types and number format,
+//! and exist in the same cases: `service_state` from the first verdict on,
+//! `service_check_timeout_total` from the first time-out on, neither if the check is disabled. Each
+//! state is read once. A service with several prefixes has one series for each.
 //!
 //! Out of scope: writing the file (`report::exporter`).
 
@@ -324,7 +325,8 @@ fn labels(pairs: &[(&str, &str)]) -> String {
     text
 }
 
-/// Formats a number like Python's prometheus_client: with a point, or with an exponent from a million on.
+/// Formats a number like Python's prometheus_client: with a point, or with an exponent from a
+/// million on.
 fn number(value: f64) -> String {
     let text = format!("{value:?}");
     match (text.split_once('e'), text.find('.')) {

@@ -1,7 +1,9 @@
-//! The monitoring plugin's judgment of a status document: OK, WARNING, CRITICAL or UNKNOWN, with performance data.
+//! The monitoring plugin's judgment of a status document: OK, WARNING, CRITICAL or UNKNOWN, with
+//! performance data.
 //!
-//! Guarantees: pure. Output and exit codes follow the Monitoring Plugins guidelines. The first line names the worst problem
-//! first. No service name can end that line early or be mistaken for performance data.
+//! Guarantees: pure. Output and exit codes follow the Monitoring Plugins guidelines. The first line
+//! names the worst problem first. No service name can end that line early or be mistaken for
+//! performance data.
 //!
 //! Out of scope: asking the daemon (`report::client`), and the command line (the plugin itself).
 
@@ -51,8 +53,8 @@ impl fmt::Display for Status {
     }
 }
 
-/// A threshold range of the guidelines: `10` (alert outside 0 to 10), `10:` (below 10), `~:10` (above 10), `10:20`,
-/// `@10:20` (inside).
+/// A threshold range of the guidelines: `10` (alert outside 0 to 10), `10:` (below 10), `~:10`
+/// (above 10), `10:20`, `@10:20` (inside).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Range {
     low: f64,
@@ -183,7 +185,8 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
         // A family that was never in sync has been out of sync since the start.
         let behind = family.out_of_sync_s.unwrap_or(document.uptime_s);
         if behind >= thresholds.behind_s {
-            // A hold ends by itself and keeps the routes as they were, so it is no more than a warning.
+            // A hold ends by itself and keeps the routes as they were, so it is no more than a
+            // warning.
             let (status, why) = match (&family.problem, &family.hold) {
                 (Some(problem), _) => (Status::Critical, problem.clone()),
                 (None, Some(hold)) => (Status::Warning, hold.to_string()),

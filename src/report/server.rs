@@ -1,9 +1,11 @@
 //! The status socket: sends the status document to every process that connects.
 //!
-//! Guarantees: from the first moment on, only root and members of the socket's group can connect. The server reads nothing
-//! from its peers and waits for none of them: it drops a peer that has not taken the document within [`SEND_TIMEOUT`], and
-//! serves at most [`MAX_PEERS`] at a time while others wait in the kernel's queue. While no peer connects, it only checks
-//! every [`RECHECK_INTERVAL`] whether the socket was deleted, and puts it back. The socket is removed at the stop.
+//! Guarantees: from the first moment on, only root and members of the socket's group can connect.
+//! The server reads nothing from its peers and waits for none of them: it drops a peer that has not
+//! taken the document within [`SEND_TIMEOUT`], and serves at most [`MAX_PEERS`] at a time while
+//! others wait in the kernel's queue. While no peer connects, it only checks every
+//! [`RECHECK_INTERVAL`] whether the socket was deleted, and puts it back. The socket is removed at
+//! the stop.
 //!
 //! Blocking: never, apart from the wait for events.
 //!
@@ -67,8 +69,8 @@ pub enum ServeError {
     Thread(io::Error),
 }
 
-/// Creates the socket and starts its thread. An existing socket is replaced: the caller holds the lock of the daemon, so
-/// it must be stale.
+/// Creates the socket and starts its thread. An existing socket is replaced: the caller holds the
+/// lock of the daemon, so it must be stale.
 pub fn start(state: Arc<DaemonState>, path: &Path, stop: StopToken) -> Result<JoinHandle<()>, ServeError> {
     let create = |source| ServeError::Create { path: path.into(), source };
     match fs::symlink_metadata(path) {
@@ -93,8 +95,8 @@ pub fn start(state: Arc<DaemonState>, path: &Path, stop: StopToken) -> Result<Jo
     })
 }
 
-/// Creates a listening socket. No peer can connect before the last step. Until then the mode is never wider than [`MODE`]:
-/// bind creates the file with the mode of the socket, less the umask.
+/// Creates a listening socket. No peer can connect before the last step. Until then the mode is
+/// never wider than [`MODE`]: bind creates the file with the mode of the socket, less the umask.
 fn listen_at(path: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -228,7 +230,8 @@ impl Server {
 }
 
 impl Peer {
-    /// Sends as much as the socket accepts now. Returns false once the peer has the whole document or is gone.
+    /// Sends as much as the socket accepts now. Returns false once the peer has the whole document
+    /// or is gone.
     fn send(&mut self) -> bool {
         while self.sent < self.document.len() {
             match send(self.socket.as_fd(), &self.document[self.sent..], SendFlags::NOSIGNAL) {

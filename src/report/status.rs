@@ -2,8 +2,8 @@
 //!
 //! Guarantees: changes nothing. Each state is read once, and locked only while it is read.
 //!
-//! Out of scope: what the fields mean (`report::document`), how the document reaches a reader (`report::server`,
-//! `report::client`), and how it looks as a table (`report::table`).
+//! Out of scope: what the fields mean (`report::document`), how the document reaches a reader
+//! (`report::server`, `report::client`), and how it looks as a table (`report::table`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -95,7 +95,8 @@ pub fn line(state: &DaemonState) -> String {
     }
 }
 
-/// Counts services. Each item says whether a service is disabled, whether it is drained, and its state.
+/// Counts services. Each item says whether a service is disabled, whether it is drained, and its
+/// state.
 fn summarize(services: impl Iterator<Item = (bool, bool, State)>, in_sync: bool) -> Summary {
     let mut summary = Summary { in_sync, ..Summary::default() };
     for (disabled, drained, state) in services {

@@ -1,7 +1,8 @@
 //! The status document as a table for people.
 //!
-//! Guarantees: pure. Services that need attention come first. Rows fit the requested width. No control character of the
-//! document reaches the terminal. Colors only add: the text without them has the same information.
+//! Guarantees: pure. Services that need attention come first. Rows fit the requested width. No
+//! control character of the document reaches the terminal. Colors only add: the text without them
+//! has the same information.
 //!
 //! Out of scope: the width of the terminal (`cli`), and characters that are two columns wide.
 
@@ -19,8 +20,8 @@ mod paint;
 const OUTPUT_LINES: usize = 5;
 const OUTPUT_WIDTH: usize = 200;
 
-/// Renders the table, with a newline at the end. Rows are at most `width` characters wide, see [`layout`]; a sentence is one
-/// line, whatever its length.
+/// Renders the table, with a newline at the end. Rows are at most `width` characters wide, see
+/// [`layout`]; a sentence is one line, whatever its length.
 pub fn render(document: &Document, colors: bool, width: usize) -> String {
     let paint = Paint(colors);
     let mut text = String::new();
@@ -120,7 +121,8 @@ fn reconfigures(family: &FamilyStatus, document: &Document) -> String {
 }
 
 const HEADINGS: [&str; 6] = ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PREFIX", "IN BIRD"];
-/// The order in which columns are narrowed. The first ones are too wide only for their heading or for unusual rows.
+/// The order in which columns are narrowed. The first ones are too wide only for their heading or
+/// for unusual rows.
 const NARROW_ORDER: [usize; 6] = [5, 4, 0, 1, 3, 2];
 
 type Row = [Cell; HEADINGS.len()];
@@ -204,7 +206,8 @@ fn word(level: Option<bool>) -> &'static str {
     }
 }
 
-/// Describes the levels of a prefix that is out of sync. A level that differs from the wanted one is red.
+/// Describes the levels of a prefix that is out of sync. A level that differs from the wanted one
+/// is red.
 fn levels(prefix: &PrefixStatus, paint: Paint) -> String {
     let [in_file, in_bird] = [prefix.in_file, prefix.in_bird].map(|level| match level == prefix.wanted {
         true => word(level).to_string(),
@@ -239,8 +242,8 @@ fn clock(moment: &Moment) -> String {
     text.replacen('T', " ", 1)
 }
 
-/// Returns date and time without the parts that equal those of `now`: without the date for today, without the year for this
-/// year.
+/// Returns date and time without the parts that equal those of `now`: without the date for today,
+/// without the year for this year.
 fn since(moment: &Moment, now: &Moment) -> String {
     const YEAR: usize = "2026-".len();
     const DATE: usize = "2026-11-22 ".len();

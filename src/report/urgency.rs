@@ -2,7 +2,8 @@
 //!
 //! Guarantees: pure. The table and `--down` use the same order.
 //!
-//! Out of scope: the text for a state (`report::table`), and exit codes, which are about the whole daemon.
+//! Out of scope: the text for a state (`report::table`), and exit codes, which are about the whole
+//! daemon.
 
 use crate::report::document::{PrefixStatus, ServiceStatus, State};
 

@@ -1,7 +1,7 @@
 //! The part of a status document that an operator asked to see.
 //!
-//! Guarantees: pure. Only `services` is filtered; the summary, the families and `well` stay those of the whole daemon. An
-//! unfiltered JSON document is shown byte by byte as the daemon sent it.
+//! Guarantees: pure. Only `services` is filtered; the summary, the families and `well` stay those
+//! of the whole daemon. An unfiltered JSON document is shown byte by byte as the daemon sent it.
 //!
 //! Out of scope: how the table looks (`report::table`), and where it is shown (`cli`).
 

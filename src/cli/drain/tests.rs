@@ -1,4 +1,5 @@
-//! Refusals, and files that are written while no daemon runs. The integration tests drain with a daemon and a BIRD.
+//! Refusals, and files that are written while no daemon runs. The integration tests drain with a
+//! daemon and a BIRD.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use crate::sys::atomic_file::replace;
 use crate::sys::clock::Now;
 use crate::testing::sample;
 
-/// Settings with the services `own`, `none`, `one` and `two` (which share a file) and `host` (whose file is the host's).
+/// Settings with the services `own`, `none`, `one` and `two` (which share a file) and `host` (whose
+/// file is the host's).
 fn settings(dir: &Path, host: &str) -> Settings {
     let at = |text: &str| text.replace("DIR", dir.to_str().unwrap());
     let put = |name: &str, text: &str| {

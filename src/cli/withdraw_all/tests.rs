@@ -1,5 +1,5 @@
-//! Real files and a fake birdc. Each test has a network of its own, because the daemon's abstract name is unique per
-//! network.
+//! Real files and a fake birdc. Each test has a network of its own, because the daemon's abstract
+//! name is unique per network.
 
 use std::fs;
 use std::path::Path;
@@ -16,8 +16,8 @@ const BROKEN: &str = "[web]\ncheck_cmd = /bin/true\nip_prefix = nonsense\n";
 struct Host(tempfile::TempDir);
 
 impl Host {
-    /// A host with these options of `[daemon]` and these services. Its list has the dummy, a service's prefix and an
-    /// unmanaged one.
+    /// A host with these options of `[daemon]` and these services. Its list has the dummy, a
+    /// service's prefix and an unmanaged one.
     fn new(daemon: &str, services: &str) -> Host {
         let host = Host(tempfile::tempdir().unwrap());
         let usual =
@@ -93,7 +93,8 @@ fn without_a_dummy_the_list_is_empty_and_custom_commands_run() {
     assert_eq!(host.text("runs"), "custom down\n");
 }
 
-/// If a custom command cannot be run, the command of the family runs instead, even if it is the default.
+/// If a custom command cannot be run, the command of the family runs instead, even if it is the
+/// default.
 #[test]
 fn the_command_of_the_family_replaces_a_custom_command_that_cannot_run() {
     if !in_own_network("cli::withdraw_all::tests::the_command_of_the_family_replaces_a_custom_command_that_cannot_run")

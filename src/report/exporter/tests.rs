@@ -87,7 +87,8 @@ fn a_reload_moves_the_file_changes_its_interval_and_removes_it() {
     assert!(!b.join(FILE).exists());
 }
 
-/// On a full disk the old file stays, without a temporary file beside it; writing succeeds once there is space.
+/// On a full disk the old file stays, without a temporary file beside it; writing succeeds once
+/// there is space.
 #[test]
 fn a_full_disk_keeps_the_old_file() {
     const MOUNT: &str = "mount -t tmpfs -o size=64k none /mnt && exec \"$@\"";

@@ -232,7 +232,8 @@ fn our_series_have_the_values_of_the_state() {
     check(&daemon, "service_drained", "0.0 0.0");
     let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::End::Never);
     check(&daemon, "service_drained", "1.0 1.0");
-    // As if its addresses were missing. Alerts on these two metrics must also read `service_drained`.
+    // As if its addresses were missing. Alerts on these two metrics must also read
+    // `service_drained`.
     check(&daemon, "service_state", "1.0 1.0");
     check(&daemon, "service_up", "0.0 0.0");
     check(&daemon, "config_reload_success", "1.0");

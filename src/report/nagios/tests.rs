@@ -53,8 +53,8 @@ fn down(service: &mut ServiceStatus, why: &str) {
     service.why = Some(why.to_string());
 }
 
-/// Checks the first line, up to the performance data, after one change to a document with 6 services that are up. The
-/// summary of the document stays as it was.
+/// Checks the first line, up to the performance data, after one change to a document with 6
+/// services that are up. The summary of the document stays as it was.
 fn check(change: impl FnOnce(&mut Document), thresholds: &Thresholds, expected: &str) {
     let mut document = all_up(6);
     change(&mut document);

@@ -171,7 +171,8 @@ fn a_deleted_socket_is_put_back() {
     assert_eq!(fs::read_dir(started.end().path()).unwrap().count(), 0, "the socket is removed at the stop");
 }
 
-/// While no descriptor is left, no peer is served and the thread does not spin. Later, peers are served again.
+/// While no descriptor is left, no peer is served and the thread does not spin. Later, peers are
+/// served again.
 #[test]
 fn it_serves_again_after_descriptors_ran_out() {
     let name = "report::server::tests::it_serves_again_after_descriptors_ran_out";

@@ -10,7 +10,8 @@ use crate::command::Command;
 use crate::config::settings::TimedCommand;
 use crate::testing::sample;
 
-/// A daemon with a service that is up, one that is down, one on its way up, and one that is disabled.
+/// A daemon with a service that is up, one that is down, one on its way up, and one that is
+/// disabled.
 fn daemon() -> DaemonState {
     let mut disabled = sample::service("off", "10.0.0.4/32");
     disabled.disabled = Some(OnDisabled::Withdraw);
@@ -98,7 +99,8 @@ fn the_document_survives_a_round_trip() {
     assert_eq!(serde_json::from_str::<Document>(&later).unwrap(), document, "unknown fields are ignored");
 }
 
-/// Checks whether all is well after one change to a daemon whose only service has two prefixes and is up.
+/// Checks whether all is well after one change to a daemon whose only service has two prefixes and
+/// is up.
 fn check(change: impl FnOnce(&DaemonState), well: bool) {
     let mut service = sample::service("a", "10.0.0.1/32");
     service.prefixes.push("10.0.0.9/32".parse().unwrap());

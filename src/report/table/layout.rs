@@ -1,7 +1,7 @@
 //! Lays out rows of cells within a width.
 //!
-//! Guarantees: pure. A row is never wider than requested, down to [`MIN_WIDTH`]. A cell that is longer than its column
-//! continues in the next line of that column; no text is cut off.
+//! Guarantees: pure. A row is never wider than requested, down to [`MIN_WIDTH`]. A cell that is
+//! longer than its column continues in the next line of that column; no text is cut off.
 //!
 //! Out of scope: characters that are two columns wide.
 
@@ -23,8 +23,9 @@ const MAX_WHOLE_WORD: usize = 26;
 /// The smallest width of a column whose words are broken.
 const MIN_COLUMN: usize = 4;
 
-/// Returns the width of each column. A column is as wide as its longest cell. If a row is too wide then, columns are
-/// narrowed to their longest word, in the given order. If it is still too wide, the widest columns break words.
+/// Returns the width of each column. A column is as wide as its longest cell. If a row is too wide
+/// then, columns are narrowed to their longest word, in the given order. If it is still too wide,
+/// the widest columns break words.
 pub fn widths<'a, const N: usize>(
     rows: impl IntoIterator<Item = &'a [Cell; N]>,
     order: [usize; N],
