@@ -53,7 +53,8 @@
 //!
 //! | to change | see |
 //! |---|---|
-//! | the command line | [`cli`]; the exit codes: `main.rs` |
+//! | the command line: its options; what each does | `cli::arguments`; [`cli`] |
+//! | the exit codes | `main.rs` |
 //! | `--status`, `--drain`, `--withdraw-all` | `cli::status`, `cli::drain`, `cli::withdraw_all` |
 //! | an option of the configuration: name, default, help | [`config::options`] |
 //! | what an option's value may be; where it is stored | [`config::parse`]; [`config::settings`] |

@@ -78,10 +78,8 @@ impl Daemon {
 
         let mut others = vec![addresses, watch_prefix_files(&state, &events, &stop)?];
         others.extend(serve_status(&state, settings, &stop));
-        let exporter = match &settings.daemon.prometheus {
-            Some(prometheus) => Some(export_metrics(&state, prometheus, &mut others)?),
-            None => None,
-        };
+        let prometheus = settings.daemon.prometheus.as_ref();
+        let exporter = prometheus.map(|prometheus| export_metrics(&state, prometheus, &mut others)).transpose()?;
         Ok(Daemon {
             sources,
             settings: settings.clone(),

@@ -223,8 +223,8 @@ pub struct FamilyStatus {
     pub last_taken: Option<Moment>,
 }
 
-/// A hold: the list was lost, and BIRD is not told of the new one until each service has had its
-/// first verdict.
+/// A hold: the list was lost, and BIRD is not asked to read the new one until each service has had
+/// its first verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HoldStatus {
     /// When the hold ends at the latest.
