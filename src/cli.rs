@@ -85,13 +85,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
 
 /// `--check`.
 fn check(sources: &Sources, strict: bool, files_only: bool) -> ExitStatus {
-    let examined = files::examine(sources);
+    let examined = files::check(sources);
     let mut problems = if files_only {
         examined.problems
     } else {
-        examined.with_machine(|configuration| {
-            let errors = preflight::judge(configuration, Severity::Error);
-            [errors, lint::judge_machine(&Machine::new(configuration))].concat()
+        examined.check_machine(|configuration| {
+            let errors = preflight::check(configuration, Severity::Error);
+            [errors, lint::check_machine(&Machine::new(configuration))].concat()
         })
     };
     if strict {
@@ -108,7 +108,7 @@ fn check(sources: &Sources, strict: bool, files_only: bool) -> ExitStatus {
 fn print_conf(sources: &Sources) -> ExitStatus {
     let text = files::load(sources).and_then(|configuration| {
         let errors: Vec<Diagnostic> =
-            preflight::judge(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
+            preflight::check(&configuration, Severity::Error).into_iter().filter(Diagnostic::is_error).collect();
         if errors.is_empty() {
             configuration.print()
         } else {
@@ -137,7 +137,7 @@ fn start(sources: Sources) -> ExitStatus {
         print_problems(&[problem]);
         return ExitStatus::Failed;
     }
-    configuration.warnings.extend(preflight::judge(&configuration, Severity::Warning));
+    configuration.warnings.extend(preflight::check(&configuration, Severity::Warning));
     match daemon::run(sources, configuration) {
         Ok(()) => ExitStatus::Success,
         Err(error) => fail(&error),

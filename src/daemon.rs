@@ -166,7 +166,7 @@ impl Daemon {
             if let Some(name) = panicked(&mut self.others) {
                 return Err(bug(&format!("the thread {name} died")));
             }
-            let next_check = self.supervisor.look(now);
+            let next_check = self.supervisor.poll(now);
             let deadline = next_check.into_iter().chain(next_keepalive).chain([pidfile.next_check()]).min();
             let reload_done = self.reading.as_ref().map(|reading| &reading.done);
             let tokens: Vec<&StopToken> = std::iter::once(&self.writer.ended).chain(reload_done).collect();
@@ -177,12 +177,12 @@ impl Daemon {
                     info!("received {signal}");
                     return Ok(signal);
                 }
-                Wake::Line(0) => {
+                Wake::Token(0) => {
                     let died = writer_failure(self.writer.handle.take());
                     return Err(died.unwrap_or_else(|| bug("the bird-writer ended")));
                 }
-                Wake::Line(_) => self.finish_reload(log),
-                Wake::Time => {}
+                Wake::Token(_) => self.finish_reload(log),
+                Wake::Deadline => {}
             }
         }
     }
@@ -206,7 +206,7 @@ impl Daemon {
 
 /// Raises the limit of open files, so that all checks can run at the same time.
 fn allow_descriptors(settings: &Settings) {
-    if let Err(why) = startup::allow_descriptors(settings.services.len()) {
+    if let Err(why) = startup::raise_descriptor_limit(settings.services.len()) {
         warn!("{why}");
     }
 }

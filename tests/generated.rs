@@ -60,7 +60,10 @@ fn the_usage_on_the_operations_page_is_current() {
 
 #[test]
 fn the_fields_of_the_status_document_are_current() {
-    check_part("docs/status.md", "fields", &fields(&read("src/report/document.rs")));
+    let document = fields(&read("src/report/document.rs"), |_| true);
+    // These types of the checks are part of the document.
+    let shared = fields(&read_folder("src/check"), |name| ["Counts", "HookRuns", "State"].contains(&name));
+    check_part("docs/status.md", "fields", &[document, shared].join("\n"));
 }
 
 /// The page shows files of `contrib/container`.
@@ -241,10 +244,10 @@ fn kind(kind: Kind) -> String {
     }
 }
 
-/// Tables of the fields of a module's types. The doc comment of a field is its description.
-fn fields(module: &str) -> String {
+/// Tables of the fields of the chosen types of a module. The doc comment of a field is its description.
+fn fields(module: &str, chosen: impl Fn(&str) -> bool) -> String {
     let mut tables = String::new();
-    let (mut sentences, mut public) = (Vec::new(), false);
+    let (mut sentences, mut public, mut skipped) = (Vec::new(), false, false);
     for line in module.lines() {
         let line = line.trim();
         if let Some(sentence) = line.strip_prefix("///") {
@@ -252,6 +255,7 @@ fn fields(module: &str) -> String {
             continue;
         }
         if line.starts_with("#[") {
+            skipped |= line == "#[serde(skip)]";
             continue;
         }
         // Turns a rustdoc link into plain code.
@@ -259,12 +263,15 @@ fn fields(module: &str) -> String {
         let item = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
         if let Some(name) = item {
             let name = name.trim_end_matches(" {");
+            public = chosen(name);
+            if !public {
+                continue;
+            }
             tables += &format!("\n### {name}\n\n{description}\n\n| | | |\n|---|---|---|\n");
-            public = true;
         } else if line == "}" {
             public = false;
         } else if let Some((name, kind)) = line.strip_prefix("pub ").and_then(|line| line.split_once(": ")) {
-            if public {
+            if public && !std::mem::take(&mut skipped) {
                 tables += &format!("| `{name}` | {} | {description} |\n", json(kind.trim_end_matches(',')));
             }
         } else if public {
@@ -323,6 +330,18 @@ fn check(path: &str, generated: String) {
 
 fn read(path: &str) -> String {
     fs::read_to_string(full(path)).unwrap_or_default()
+}
+
+/// The text of all Rust files in a folder and its folders, in the order of their names.
+fn read_folder(path: &str) -> String {
+    let entries = fs::read_dir(full(path)).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    let texts = names.iter().map(|name| format!("{path}/{name}")).map(|path| match path.ends_with(".rs") {
+        true => read(&path),
+        false => read_folder(&path),
+    });
+    texts.collect()
 }
 
 fn full(path: &str) -> impl AsRef<Path> {

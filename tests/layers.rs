@@ -15,7 +15,7 @@ use std::path::Path;
 /// All modules of the crate's root, from the top layer to the bottom layer. Modules of one layer do
 /// not use each other.
 const LAYERS: &[&[&str]] = &[
-    &["main", "bin"],
+    &["main"],
     // Only tests use it.
     &["testing"],
     &["internals"],

@@ -21,14 +21,17 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// The state of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// The last verdict on a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
-    /// There has been no verdict since the daemon started, so the route stays as it is.
+    /// There is no verdict so far; the route stays as it was.
     Unknown,
-    /// `check_rise` checks in a row passed.
+    /// The service is healthy, and its prefixes are to be advertised.
     Up,
-    /// `check_fail` checks in a row failed, or the service was forced down.
+    /// The service is not healthy, and its prefixes are to be withdrawn.
     Down,
 }
 

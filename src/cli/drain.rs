@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::nearest_name::nearest_name;
 use crate::config::settings::{Service, Settings};
-use crate::drain_file::{self, End};
+use crate::drain_file::{self, DrainEnd};
 use crate::report::client::{self, AskError};
 use crate::report::document::{Document, ServiceStatus};
 use crate::sys::atomic_file::{self, Durability, ReplaceError};
@@ -101,8 +101,8 @@ pub enum DrainError {
 /// Returns what happened.
 pub fn begin(settings: &Settings, target: DrainTarget<'_>, time: Option<Duration>) -> Result<String, DrainError> {
     let (file, services) = resolve(settings, target)?;
-    let end = time.and_then(|time| SystemTime::now().checked_add(time)).map_or(End::Never, End::At);
-    atomic_file::replace(file, drain_file::text(end).as_bytes(), Durability::Synced)?;
+    let end = time.and_then(|time| SystemTime::now().checked_add(time)).map_or(DrainEnd::Never, DrainEnd::At);
+    atomic_file::replace(file, drain_file::format(end).as_bytes(), Durability::Synced)?;
     // If this fails, a power cut in the next seconds may undo the drain; nothing worse can happen.
     let _ = atomic_file::sync_directory_of(file);
     let done = format!("{} is written, {end}", file.display());

@@ -52,7 +52,7 @@ impl Reading {
             let mut configuration = files::load(&sources)?;
             // As at the start: a problem of the machine that can be fixed while the daemon runs
             // refuses nothing.
-            let problems = preflight::judge(&configuration, Severity::Warning);
+            let problems = preflight::check(&configuration, Severity::Warning);
             configuration.warnings.extend(problems);
             Ok(configuration)
         })?;
@@ -179,8 +179,8 @@ impl Daemon {
 }
 
 /// Returns `3 services unchanged, 1 changed, 0 new, 0 gone`.
-fn summary(ReloadPlan { fates, gone, .. }: &ReloadPlan) -> String {
-    let count = |which: fn(&ServiceChange) -> bool| fates.iter().filter(|fate| which(fate)).count();
+fn summary(ReloadPlan { service_changes, gone, .. }: &ReloadPlan) -> String {
+    let count = |which: fn(&ServiceChange) -> bool| service_changes.iter().filter(|fate| which(fate)).count();
     format!(
         "{} services unchanged, {} changed, {} new, {} gone",
         count(|fate| matches!(fate, ServiceChange::Unchanged)),

@@ -70,7 +70,7 @@ impl Daemon {
         let mut supervisor = Supervisor::new(Context {
             announcer,
             address_watcher,
-            watcher: Watcher::new(stop.clone()),
+            process_watcher: Watcher::new(stop.clone()),
             orphans,
             start_limiter: StartLimiter::new(),
         });

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::report::document::{Document, SCHEMA};
 use crate::report::server::RECHECK_INTERVAL;
-use crate::sys::single_instance::{find_running, Found};
+use crate::sys::single_instance::{find_running, RunningDaemon};
 use crate::sys::unix_socket::group_of;
 
 /// Upper bound on a document: 10,000 services need about 10 MB.
@@ -91,7 +91,7 @@ impl AskError {
     pub fn confirmed(self, pidfile: Option<&Path>) -> AskError {
         match self {
             AskError::NotRunning { path, source } => match find_running(pidfile) {
-                Some(Found { pid }) => AskError::Unreachable { pid, path, source },
+                Some(RunningDaemon { pid }) => AskError::Unreachable { pid, path, source },
                 None => AskError::NotRunning { path, source },
             },
             other => other,

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::bird::state::{Counts, FamilyState, Hold};
 use crate::check::health::State;
-use crate::check::state::CheckState;
+use crate::check::state::{self, CheckState};
 use crate::check::Check;
 use crate::command::Command;
 use crate::config::settings::{OnDisabled, Service};
 use crate::daemon_state::DaemonState;
 use crate::prefix::{Family, Prefix};
-use crate::report::document::{Checks, Condition, LastRun, Moment, PrefixStatus, ServiceStatus};
+use crate::report::document::{LastRun, Moment, PrefixStatus, ServiceStatus};
 use crate::sys::clock::Now;
 use crate::sys::mutex::Mutex;
 
@@ -115,7 +115,7 @@ pub(crate) fn test_deadline() -> Instant {
 }
 
 /// The document's entry of a service. Each prefix has a flag for being advertised.
-pub(crate) fn service_status(name: &str, state: Condition, prefixes: &[(&str, bool)]) -> ServiceStatus {
+pub(crate) fn service_status(name: &str, state: State, prefixes: &[(&str, bool)]) -> ServiceStatus {
     let moment = |unix: f64| Moment { text: "2026-11-22T08:41:54.123+01:00".into(), unix };
     let prefix = |(prefix, advertised): &(&str, bool)| PrefixStatus {
         prefix: prefix.to_string(),
@@ -143,7 +143,7 @@ pub(crate) fn service_status(name: &str, state: Condition, prefixes: &[(&str, bo
         why: None,
         prefixes: prefixes.iter().map(prefix).collect(),
         transitions: 1,
-        checks: Checks { passed: 1, failed: 0, timed_out: 0, not_assigned: 0 },
+        checks: state::Counts { passed: 1, ..state::Counts::default() },
         overdue_s: None,
         verdict_overdue_s: None,
         problem: None,

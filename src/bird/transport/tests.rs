@@ -146,7 +146,7 @@ fn a_real_bird_is_reconfigured_by_birdc() {
         let mut transport = birdc(&bird, options);
         let version = transport.reconfigure(&stop_token()).result.version;
         assert!(version.is_some_and(|version| version.major >= 2), "{version:?}");
-        assert_eq!(reconfigure(&bird, &mut transport), ("Taken".to_string(), version));
+        assert_eq!(reconfigure(&bird, &mut transport), ("Reconfigured".to_string(), version));
         bird.list("define ACAST_PS_ADVERTISE = [ 10.189.200.255/32, ];\n");
         let (refused, reported) = reconfigure(&bird, &mut transport);
         assert!(refused.starts_with("Refused { why: \"DIR/list.conf:1:"), "{refused}");
@@ -154,7 +154,7 @@ fn a_real_bird_is_reconfigured_by_birdc() {
         // The import filter uses the constant, so the protocol restarts.
         bird.list(&one.replace("255", if options.is_empty() { "254" } else { "255" }));
         let (outcome, _) = reconfigure(&bird, &mut transport);
-        assert!(["Taken", "TakenSoon"].contains(&outcome.as_str()), "{outcome}");
+        assert!(["Reconfigured", "InProgress"].contains(&outcome.as_str()), "{outcome}");
     }
     let mut transport = birdc(&bird, "");
     // A stopped BIRD does not answer.

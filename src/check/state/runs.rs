@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::result::RunResult;
 
 /// One run of a check.
@@ -18,32 +20,32 @@ pub struct Run {
     pub output: String,
 }
 
-/// The number of checks by result.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Number of runs, by result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Exit code 0.
+    /// Runs with exit code 0.
     pub passed: u64,
-    /// Another exit code, a signal, or not started.
+    /// Runs with another exit code, ended by a signal, or not started.
     pub failed: u64,
-    /// Exceeded `check_timeout`.
+    /// Runs that exceeded `check_timeout`.
     pub timed_out: u64,
-    /// When the first time-out was.
+    /// When the first time-out was. It is a metric, and no field of the status document.
+    #[serde(skip)]
     pub first_time_out: Option<SystemTime>,
-    /// Did not run because no address was assigned.
+    /// Checks that did not run because no address was assigned.
     pub not_assigned: u64,
 }
 
-/// The number of runs of `state_change_cmd` by result. The thread of each run updates it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Changes of state, by the result of `state_change_cmd`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookRuns {
-    /// Exit code 0.
+    /// Runs with exit code 0.
     pub succeeded: u64,
-    /// Any other result.
+    /// Runs with another exit code, ended by a signal, timed out, or not started.
     pub failed: u64,
-    /// Changes of state for which nothing ran, because a later change replaced them while they
-    /// waited.
+    /// Changes for which the command did not run, because a later change came first.
     pub skipped: u64,
-    /// Why the last run failed. None if it succeeded.
+    /// Why the last run failed; null if it did not.
     pub problem: Option<String>,
 }
 

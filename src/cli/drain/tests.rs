@@ -74,14 +74,14 @@ fn without_a_daemon_the_file_applies_to_the_next_start() {
         let message = begin(&settings, target, None).unwrap();
         let expected = "is written, until it is ended; no daemon runs: it drains from the daemon's next start on";
         assert_eq!(message, format!("{} {expected}", path.display()));
-        assert_eq!(drain_file::read(&fs::read(&path).unwrap()), End::Never);
+        assert_eq!(drain_file::parse(&fs::read(&path).unwrap()), DrainEnd::Never);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
         begin(&settings, target, Some(Duration::from_secs(1800))).unwrap();
-        let End::At(end) = drain_file::read(&fs::read(&path).unwrap()) else { panic!("no end") };
+        let DrainEnd::At(end) = drain_file::parse(&fs::read(&path).unwrap()) else { panic!("no end") };
         // The file has whole seconds.
         assert!(end >= before + Duration::from_secs(1799) && end <= SystemTime::now() + Duration::from_secs(1800));
         begin(&settings, target, Some(Duration::MAX)).unwrap();
-        assert_eq!(drain_file::read(&fs::read(&path).unwrap()), End::Never);
+        assert_eq!(drain_file::parse(&fs::read(&path).unwrap()), DrainEnd::Never);
         assert!(super::end(&settings, target).unwrap().contains("is removed"));
         let nothing = format!("{} was not there; no daemon runs: nothing to do", path.display());
         assert_eq!(super::end(&settings, target).unwrap(), nothing);
@@ -107,7 +107,7 @@ fn check_state(drained: Option<&str>, family: FamilyState, begun: &str, ended: &
     let service = sample::service("a", "10.0.0.1/32");
     let daemon = sample::daemon_state(vec![service.clone()]);
     if let Some(file) = drained {
-        let _ = sample::check(&daemon, 0).state_mut().drain(file.into(), End::Never);
+        let _ = sample::check(&daemon, 0).state_mut().drain(file.into(), DrainEnd::Never);
     }
     *daemon.bird.lock() = BirdState { families: vec![family], ..BirdState::default() };
     let document = status::document(&daemon, Now::read(), &jiff::tz::TimeZone::UTC);
@@ -186,7 +186,7 @@ fn without_a_drain_file_there_is_nothing_to_do() {
         let services = [sample::service("a", "10.0.0.1/32"), sample::service("b", "10.0.0.2/32")];
         let daemon = sample::daemon_state(services.to_vec());
         for (place, file) in drained {
-            let _ = sample::check(&daemon, *place).state_mut().drain(file.into(), End::Never);
+            let _ = sample::check(&daemon, *place).state_mut().drain(file.into(), DrainEnd::Never);
         }
         let document = status::document(&daemon, Now::read(), &jiff::tz::TimeZone::UTC);
         let concerned: Vec<&Service> = match target {

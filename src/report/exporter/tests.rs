@@ -25,7 +25,7 @@ fn started(dir: &Path, interval: Duration) -> (Sender<Option<Prometheus>>, JoinH
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = sample::patience();
+    let deadline = sample::test_deadline();
     while !condition() {
         assert!(Instant::now() < deadline, "gave up waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));

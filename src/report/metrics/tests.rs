@@ -82,7 +82,7 @@ fn original_daemon(at: SystemTime) -> DaemonState {
         let took = ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
         let missing = check.service.prefixes.iter().copied().filter(|_| result == RunResult::NotAssigned).collect();
         let outcome = if result == RunResult::Exited(0) { CheckOutcome::Passed } else { CheckOutcome::Failed };
-        let result = CheckResult { outcome, took, ..CheckResult::failed(result) };
+        let result = CheckResult { outcome, duration: took, ..CheckResult::failed(result) };
         check.state_mut().finish(&check.service, at, missing, &result).unwrap();
     };
     verdict(0, RunResult::Exited(0), Some(0.0625));
@@ -193,10 +193,10 @@ fn our_series_have_the_values_of_the_state() {
     let at = UNIX_EPOCH + Duration::from_millis(1500);
     {
         sample::decide(&check_of_two, State::Up);
-        sample::lose(&check_of_two, &service.prefixes[1..]);
+        sample::unassign(&check_of_two, &service.prefixes[1..]);
         let mut report = check_of_two.state_mut();
         (report.code, report.transitions) = (Some(0), 7);
-        report.last = Some(Run { began: at, took: None, result: RunResult::Exited(0), output: String::new() });
+        report.last = Some(Run { began: at, duration: None, result: RunResult::Exited(0), output: String::new() });
         report.hook = HookRuns { succeeded: 8, failed: 9, skipped: 10, problem: None };
         report.counts = Counts { passed: 1, failed: 2, not_assigned: 4, ..Counts::default() };
     }
@@ -230,7 +230,7 @@ fn our_series_have_the_values_of_the_state() {
     check(&daemon, "prefixes_unmanaged", "1.0 0.0");
     check(&daemon, "bird_last_success_timestamp_seconds", "1.5");
     check(&daemon, "service_drained", "0.0 0.0");
-    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::End::Never);
+    let _ = check_of_two.state_mut().drain("/run/drain".into(), crate::drain_file::DrainEnd::Never);
     check(&daemon, "service_drained", "1.0 1.0");
     // As if its addresses were missing. Alerts on these two metrics must also read
     // `service_drained`.

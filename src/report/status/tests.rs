@@ -33,7 +33,7 @@ fn daemon() -> DaemonState {
         let mut state = check.state_mut();
         (state.since, state.transitions) = (at, 1);
         let took = Some(Duration::from_micros(12_345));
-        state.last = Some(Run { began: at, took, result, output: output.to_string() });
+        state.last = Some(Run { began: at, duration: took, result, output: output.to_string() });
     };
     set(0, State::Up, RunResult::Exited(0), "");
     set(1, State::Down, RunResult::Exited(3), "first\nsecond\n");
@@ -127,7 +127,7 @@ fn well_is_false_for_each_problem() {
     check(
         |daemon| {
             let a = a(daemon);
-            sample::lose(&a, &a.service.prefixes[..1]);
+            sample::unassign(&a, &a.service.prefixes[..1]);
             assert_eq!(a.state().state(), State::Up);
         },
         false,
@@ -155,7 +155,7 @@ fn why_names_the_most_important_problem() {
     check(&result(RunResult::TimedOut), Some("the check took longer than 2 s"));
     check(&result(RunResult::NotStarted("cannot run x: not there".into())), Some("cannot run x: not there"));
     check(&result(RunResult::NotAssigned), Some("no address is assigned to interface lo"));
-    check(&|check| sample::lose(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
+    check(&|check| sample::unassign(check, &check.service.prefixes), Some("10.0.0.2/32 not assigned to interface lo"));
     check(&|check| check.state_mut().problem = Some("no thread".into()), Some("no thread"));
     check(&|check| check.state_mut().last = None, None);
 }
@@ -201,9 +201,9 @@ fn an_overdue_first_verdict_is_reported() {
     check(&result(RunResult::Exited(3)), Some("; the check failed with exit code 3"));
     check(&result(RunResult::TimedOut), Some("; the check took longer than 2 s"));
     check(&|check| sample::decide(check, State::Up), None);
-    check(&|check| sample::lose(check, &check.service.prefixes), None);
+    check(&|check| sample::unassign(check, &check.service.prefixes), None);
     let drain = |check: &Check| {
-        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), End::Never);
+        let _ = check.state_mut().drain(PathBuf::from("/run/drain"), DrainEnd::Never);
     };
     check(&drain, None);
 }
@@ -215,9 +215,9 @@ fn a_drain_is_reported_and_is_no_problem() {
         let _ = sample::check(&daemon, n).state_mut().drain(PathBuf::from("/run/drain"), end);
     };
     let before = SystemTime::now();
-    drain(1, End::Never);
-    drain(2, End::At(UNIX_EPOCH + Duration::from_secs(60)));
-    drain(3, End::Never);
+    drain(1, DrainEnd::Never);
+    drain(2, DrainEnd::At(UNIX_EPOCH + Duration::from_secs(60)));
+    drain(3, DrainEnd::Never);
     let document = documented(&daemon, Duration::from_secs(90));
     assert_eq!(document.summary, summary(&daemon));
     assert_eq!(
