@@ -160,12 +160,12 @@ fn a_real_bird_is_reconfigured_by_birdc() {
     // A stopped BIRD does not answer.
     bird.signal(Signal::STOP);
     transport.timeout = Duration::from_millis(100);
-    assert_eq!(reconfigure(&bird, &mut transport).0, "Silent { why: \"no answer within 0.1 s\" }");
+    assert_eq!(reconfigure(&bird, &mut transport).0, "TimedOut { why: \"no answer within 0.1 s\" }");
     transport.timeout = TIMEOUT;
     bird.signal(Signal::CONT);
     bird.wait_until("BIRD answers again", || birdc(&bird, "").reconfigure(&stop_token()).result.outcome.is_accepted());
     bird.kill();
-    let refused = "Gone { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
+    let refused = "NotRunning { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(reconfigure(&bird, &mut transport), (refused.to_string(), None));
     fs::remove_file(bird.socket()).unwrap();
     assert_eq!(
