@@ -165,7 +165,8 @@ fn a_real_bird_is_reconfigured_by_birdc() {
     bird.signal(Signal::CONT);
     bird.wait_until("BIRD answers again", || birdc(&bird, "").reconfigure(&stop_token()).result.outcome.is_accepted());
     bird.kill();
-    let refused = "NotRunning { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
+    let refused =
+        "NotRunning { why: \"Unable to connect to server control socket (DIR/bird.ctl): Connection refused\" }";
     assert_eq!(reconfigure(&bird, &mut transport), (refused.to_string(), None));
     fs::remove_file(bird.socket()).unwrap();
     assert_eq!(
