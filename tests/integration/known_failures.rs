@@ -7,7 +7,7 @@
 //! | 3 | a full disk under the list ends it at each restart | `known_failures::resources::failure_03_a_restart_with_a_full_disk_under_the_list` `lists::a_change_is_written_once_a_full_disk_under_the_list_has_space` |
 //! | 4 | a full disk under the log blocks the checks | `known_failures::resources::failure_04_a_full_disk_under_the_log` |
 //! | 5 | it cannot kill a hanging birdc that runs as root, and dies | `known_failures::resources::failure_05_a_reconfigure_command_that_cannot_be_killed` |
-//! | 6 | on an interface that does not exist, the prefix counts as assigned | `checks::a_service_on_an_interface_that_does_not_exist_is_not_advertised` `addresses::unknown_counts_as_assigned_until_it_is_known` |
+//! | 6 | on an interface that does not exist, the prefix counts as assigned | `checks::a_service_on_an_interface_that_does_not_exist_is_not_advertised` `addresses::addresses_count_as_assigned_until_the_kernel_has_answered` |
 //! | 7 | a list that is overwritten is never repaired | `lists::a_damaged_list_is_repaired_and_no_route_moves` |
 //! | 8 | after a boot, a dead service attracts traffic until its checks have failed | `known_failures::process::failure_08_a_service_that_died_before_a_boot_attracts_no_traffic` `leaving::the_list_is_discarded_after_a_boot_and_kept_after_a_restart` |
 //! | 9 | killed between list and birdc: list and BIRD differ permanently | `bird::a_change_that_bird_missed_before_the_daemon_was_killed_reaches_it_at_the_next_start` |
@@ -25,7 +25,7 @@
 //! | 21 | the list is written without fsync, and BIRD cannot read it | `known_failures::process::failure_21_every_user_can_read_the_list_whatever_the_umask` `faults::the_new_list_is_synced_before_it_replaces_the_old_one` |
 //! | 22 | the metrics report state 1 after the daemon has died | `known_failures::process::failure_22_the_metrics_show_failures_and_the_end_of_the_daemon` |
 //! | 23 | --check runs checks and creates files | `configuration::check_and_print_change_nothing` |
-//! | 24 | "Reconfiguration in progress" counts as an error | `known_failures::bird::failure_24_a_reconfigure_in_progress_is_not_an_error` `birdc::what_bird_says_decides_and_not_the_exit_code` |
+//! | 24 | "Reconfiguration in progress" counts as an error | `known_failures::bird::failure_24_a_reconfigure_in_progress_is_not_an_error` `birdc::the_words_of_bird_decide_and_not_the_exit_code` |
 //! | 25 | a running check misses a signal to check now | `checks::a_check_that_runs_when_sigurg_arrives_is_run_again` |
 
 mod bird;
