@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod boot;
 pub mod custom;
 pub mod dummy;
+pub mod exports;
 pub mod file_watch;
 pub mod history;
 pub mod list_file;

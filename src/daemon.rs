@@ -35,6 +35,7 @@ use rustix::io::Errno;
 use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::bird::exports::ExportWatcher;
 use crate::bird::writer::WriterEnd;
 use crate::check::drain_watcher::DrainWatcher;
 use crate::check::event::Event;
@@ -129,6 +130,7 @@ struct Daemon {
     /// Threads that the stop token ends and that have a file or a socket to clean up.
     others: Vec<JoinHandle<()>>,
     exporter: Option<Sender<Option<Prometheus>>>,
+    exports: ExportWatcher,
     events: Sender<Event>,
     writer: WriterThread,
     state: Arc<DaemonState>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::bird::exports::ExportState;
 use crate::bird::state::BirdState;
 use crate::check::Check;
 use crate::config::settings::Settings;
@@ -21,6 +22,8 @@ pub struct DaemonState {
     pub checks: Mutex<Arc<[Arc<Check>]>>,
     /// The state that the bird-writer publishes.
     pub bird: Arc<Mutex<BirdState>>,
+    /// The state of the export watcher.
+    pub exports: Arc<Mutex<ExportState>>,
     /// The prefix file of each enabled family, as configured.
     pub files: Vec<(Family, PathBuf)>,
     /// Returns how many log lines were lost so far.
@@ -44,6 +47,7 @@ impl DaemonState {
             started,
             checks: Mutex::new(checks.collect()),
             bird: Arc::default(),
+            exports: Arc::default(),
             files: files.map(|(family, bird)| (family, bird.conf.clone())).collect(),
             lines_dropped,
             configured: Mutex::new(started.wall),

@@ -3,7 +3,7 @@
 //!
 //! # The idea
 //!
-//! There are three levels. One thread compares them and makes them equal, whatever made them
+//! There are three levels, and a fourth that is observed. One thread compares the three and makes them equal, whatever made them
 //! differ:
 //!
 //! ```text
@@ -12,6 +12,8 @@
 //!   in file   the prefixes that the file lists; read back, never assumed
 //!      | differs: reconfigure BIRD and read its answer     bird::reconfigurer, bird::protocol
 //!   in BIRD   the list that BIRD confirmed
+//!      | observed and reported, never acted upon         bird::exports
+//!   exported  the neighbors that BIRD announces each prefix to
 //! ```
 //!
 //! The writer reads the services' states at each step. A thread that changes a state sends a hint,
@@ -82,6 +84,7 @@
 //! | `custom_bird_reconfigure_cmd` | [`bird::custom`] |
 //! | the meaning of BIRD's answers | [`bird::protocol::outcome`], [`bird::protocol::birdc`] |
 //! | which revision of the list BIRD has confirmed | [`bird::revision`] |
+//! | whom BIRD announces the prefixes to | [`bird::exports`], [`bird::protocol::exports`] |
 //! | how soon a failed step is tried again | [`bird::backoff`] |
 //! | a metric; the file for node_exporter | [`report::metrics`]; [`report::exporter`] |
 //! | a field of the status; its value | [`report::document`]; [`report::status`] |

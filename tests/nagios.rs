@@ -36,6 +36,7 @@ fn daemon() -> DaemonState {
         started: Now::read(),
         checks: Mutex::new(Arc::new([up("one"), up("two")])),
         bird: Arc::default(),
+        exports: Arc::default(),
         files: vec![(Family::V4, "/var/lib/prefixes.conf".into())],
         lines_dropped: Box::new(|| 0),
         configured: Mutex::new(std::time::UNIX_EPOCH),

@@ -28,6 +28,7 @@ fn names() -> HashSet<String> {
         started: Now::read(),
         checks: Mutex::new(std::sync::Arc::new([])),
         bird: Default::default(),
+        exports: Default::default(),
         files: Vec::new(),
         lines_dropped: Box::new(|| 0),
         configured: Mutex::new(std::time::UNIX_EPOCH),

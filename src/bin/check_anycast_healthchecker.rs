@@ -48,6 +48,9 @@ struct Arguments {
     /// CRITICAL if BIRD has been behind for this many seconds
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     behind: Duration,
+    /// CRITICAL if BIRD announces a service that is up to nobody for this many seconds; needs a control socket
+    #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    exported: Duration,
     /// Seconds within which the daemon has to answer
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
@@ -89,6 +92,7 @@ fn query(arguments: &Arguments) -> PluginResult {
         warning: Some(arguments.warning.clone()),
         critical: arguments.critical.clone(),
         behind_s: arguments.behind.as_secs_f64(),
+        to_nobody_s: arguments.exported.as_secs_f64(),
     };
     match ask(&socket, arguments.timeout) {
         Ok(document) => judge(&document, &thresholds),

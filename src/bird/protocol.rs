@@ -4,6 +4,7 @@
 pub mod birdc;
 pub mod connection;
 pub mod control;
+pub mod exports;
 pub mod framing;
 pub mod outcome;
 pub mod query;

@@ -222,7 +222,18 @@ fn check_drained(document: &Document, service: &Service, file: &Path) -> Result<
         }
         return Err(format!("{name} is drained and BIRD has not taken the prefix file without {prefixes}{because}"));
     }
-    Ok(format!("{name} is drained: {prefixes} withdrawn, and BIRD took it"))
+    let announced = service_status.prefixes.iter().find_map(|prefix| {
+        let exported = prefix.exported.as_ref().filter(|exported| !exported.by.is_empty())?;
+        Some(format!("{name} is drained and BIRD still announces {} by {}", prefix.prefix, exported.by.join(", ")))
+    });
+    if let Some(what) = announced {
+        return Err(what);
+    }
+    // Where BIRD can be asked, a prefix without an entry is one that it was found to announce to nobody.
+    let is_known =
+        document.families.iter().any(|family| of_families.contains(&family.family) && !family.protocols.is_empty());
+    let told = if is_known { "; no peer is told of it any more" } else { "" };
+    Ok(format!("{name} is drained: {prefixes} withdrawn, and BIRD took it{told}"))
 }
 
 /// Checks that this file no longer drains the service.

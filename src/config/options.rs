@@ -132,6 +132,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     daemon("splay_startup", None, Kind::SecondsOrZero, "Maximum random delay in seconds of each service's first check at start of the daemon."),
     new_daemon("bird_control_socket", None, Kind::Path, "BIRD's control socket for IPv4, used instead of bird_reconfigure_cmd."),
     new_daemon("bird6_control_socket", None, Kind::Path, "BIRD's control socket for IPv6, used instead of bird6_reconfigure_cmd."),
+    new_daemon("bird_export_interval", Some("60"), Kind::SecondsOrZero, "With a control socket: seconds between two questions to BIRD whom it announces the prefixes to; 0 for never."),
     new_daemon("drain_file", None, Kind::Path, "While this file exists, the prefixes of all services are withdrawn."),
     new_daemon("json_prefix", None, Kind::Choice(&["none"]), "'none' omits the program's name before each JSON record."),
     new_daemon("shared_ip_prefixes", Some("false"), Kind::Boolean, "Allow several services to name the same prefix; it is advertised while all of them are up."),

@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use tracing::{info, warn};
 
 use super::{cannot_start, Daemon, DaemonError, StatusLine, TriggerAtEnd, WriterThread};
+use crate::bird::exports::ExportWatcher;
 use crate::bird::file_watch;
 use crate::bird::writer::{Writer, WriterEnd};
 use crate::check::addresses::AddressWatcher;
@@ -56,7 +57,9 @@ impl Daemon {
 
         let bird = state.bird.clone();
         let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, writer_abort.clone());
-        let handle = spawn_writer(writer, received, writer_ended.clone(), notify.clone(), status_line.clone())?;
+        let (exports, export_watcher) = watch_exports(settings, &state)?;
+        let reports = Reports { notify: notify.clone(), status_line: status_line.clone(), exports: exports.clone() };
+        let handle = spawn_writer(writer, received, writer_ended.clone(), reports)?;
         let writer = WriterThread { handle: Some(handle), abort: writer_abort, ended: writer_ended };
 
         let hooks = Hooks::new(orphans.clone(), stop.clone());
@@ -76,7 +79,7 @@ impl Daemon {
         });
         supervisor.start(&checks, settings.daemon.splay_startup);
 
-        let mut others = vec![addresses, watch_prefix_files(&state, &events, &stop)?];
+        let mut others = vec![addresses, export_watcher, watch_prefix_files(&state, &events, &stop)?];
         others.extend(serve_status(&state, settings, &stop));
         let prometheus = settings.daemon.prometheus.as_ref();
         let exporter = prometheus.map(|prometheus| export_metrics(&state, prometheus, &mut others)).transpose()?;
@@ -89,6 +92,7 @@ impl Daemon {
             drain_watcher,
             others,
             exporter,
+            exports,
             events,
             writer,
             state,
@@ -103,21 +107,34 @@ fn new_token() -> Result<StopToken, DaemonError> {
     StopToken::new().map_err(cannot_start("no eventfd can be made"))
 }
 
+/// What is updated after each step of the bird-writer.
+struct Reports {
+    notify: Arc<ServiceManager>,
+    status_line: Arc<StatusLine>,
+    exports: ExportWatcher,
+}
+
+/// Starts the thread that asks BIRD whom it announces the prefixes to.
+fn watch_exports(settings: &Settings, state: &DaemonState) -> Result<(ExportWatcher, JoinHandle<()>), DaemonError> {
+    ExportWatcher::start(settings, state.bird.clone(), state.exports.clone())
+        .map_err(cannot_start("cannot spawn the exports thread"))
+}
+
 /// Starts the bird-writer. Its first step, which tries to reconfigure BIRD, makes the daemon ready.
 fn spawn_writer(
     writer: Writer,
     events: Receiver<Event>,
     ended: StopToken,
-    notify: Arc<ServiceManager>,
-    status_line: Arc<StatusLine>,
+    reports: Reports,
 ) -> Result<JoinHandle<WriterEnd>, DaemonError> {
     let run = move || {
         let _at_end = TriggerAtEnd(ended);
         let mut is_ready_sent = false;
         writer.run(&events, || {
             // If systemd does not accept it, it is sent again after the next step.
-            is_ready_sent = is_ready_sent || notify.ready().is_ok();
-            status_line.update();
+            is_ready_sent = is_ready_sent || reports.notify.ready().is_ok();
+            reports.status_line.update();
+            reports.exports.stepped();
         })
     };
     let spawned = thread::Builder::new().name("bird-writer".to_string()).spawn(run);

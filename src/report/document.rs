@@ -78,6 +78,9 @@ pub struct Summary {
     pub drained: usize,
     /// Whether each prefix file lists what it should and BIRD has taken it.
     pub in_sync: bool,
+    /// Services that are up and have a prefix which BIRD announces to nobody.
+    #[serde(default)]
+    pub announced_to_nobody: usize,
 }
 
 /// One service.
@@ -167,7 +170,7 @@ pub struct Steps {
 }
 
 /// One prefix of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrefixStatus {
     /// Address and length.
     pub prefix: String,
@@ -180,6 +183,38 @@ pub struct PrefixStatus {
     pub in_bird: Option<bool>,
     /// Whether the prefix is withdrawn because it is not assigned to its interface.
     pub missing: bool,
+    /// Whom BIRD announces the prefix to; null if BIRD cannot be asked, or was not yet.
+    #[serde(default)]
+    pub exported: Option<ExportStatus>,
+}
+
+/// Whom BIRD announces a prefix to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExportStatus {
+    /// The protocols in `bird.conf` that announce it.
+    pub by: Vec<String>,
+    /// How many protocols could: those that speak to neighbors and are up.
+    pub of: usize,
+    /// Why none announces it; null if one does.
+    pub why: Option<String>,
+    /// Seconds since BIRD announces it to nobody; null if it announces it.
+    pub to_nobody_s: Option<f64>,
+}
+
+/// A protocol of BIRD that speaks to neighbors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProtocolStatus {
+    /// Its name in `bird.conf`.
+    pub name: String,
+    /// `BGP`, `OSPF` and so on.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it has a neighbor to announce routes to.
+    pub up: bool,
+    /// Its state, in BIRD's words: `Established`, `Idle` and so on.
+    pub state: String,
+    /// Since when it has that state, in BIRD's notation.
+    pub since: String,
 }
 
 /// The prefix file of one address family, and BIRD.
@@ -221,6 +256,15 @@ pub struct FamilyStatus {
     /// When BIRD last took a reconfigure; null if it never has.
     #[serde(default)]
     pub last_taken: Option<Moment>,
+    /// The protocols of BIRD that speak to neighbors; empty if BIRD cannot be asked, or was not yet.
+    #[serde(default)]
+    pub protocols: Vec<ProtocolStatus>,
+    /// Why it is not known whom BIRD announces the prefixes to; null if it is known, or not asked.
+    #[serde(default)]
+    pub export_problem: Option<String>,
+    /// Number of prefixes that the last questions about announcements did not reach.
+    #[serde(default)]
+    pub exports_not_reached: usize,
 }
 
 /// A hold: the list was lost, and BIRD is not asked to read the new one until each service has had
@@ -248,7 +292,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sync = if self.in_sync { "BIRD in sync" } else { "BIRD not in sync" };
         let drained = if self.drained > 0 { format!("{} drained, ", self.drained) } else { String::new() };
-        write!(f, "{} of {} services up, {drained}{sync}", self.up, self.services)
+        write!(f, "{} of {} services up, {drained}{sync}", self.up, self.services)?;
+        match self.announced_to_nobody {
+            0 => Ok(()),
+            services => write!(f, ", {services} announced to nobody"),
+        }
     }
 }
 
@@ -268,6 +316,23 @@ impl ServiceStatus {
         self.disabled.is_some()
             || self.drained.is_some()
             || self.state == State::Up && self.overdue_s.is_none() && self.prefixes.iter().all(|prefix| !prefix.missing)
+    }
+}
+
+impl ExportStatus {
+    /// `1/2`: by one of the two protocols that are up.
+    pub fn ratio(&self) -> String {
+        format!("{}/{}", self.by.len(), self.of)
+    }
+}
+
+impl ServiceStatus {
+    /// For how long a prefix that should be advertised has been announced to nobody; none if all are announced, or if that
+    /// is not known.
+    pub fn to_nobody_s(&self) -> Option<f64> {
+        let advertised = self.prefixes.iter().filter(|prefix| prefix.wanted == Some(true));
+        let times = advertised.filter_map(|prefix| prefix.exported.as_ref()?.to_nobody_s);
+        times.filter(|_| self.state == State::Up).reduce(f64::max)
     }
 }
 

@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::bird::exports::Announcement;
 use crate::bird::state::BirdState;
 use crate::check::health::State;
 use crate::check::state::{CheckState, RunResult};
@@ -33,18 +34,23 @@ pub enum Process {
 /// Returns the whole text: first the metrics of the original, in its order, then ours.
 pub fn render(state: &DaemonState, process: Process, now: Now) -> String {
     let bird = state.bird.lock().clone();
-    let levels = Levels::new(&bird);
+    let levels = Levels::new(&bird, state.exports.lock().clone());
     let checks = state.checks.lock().clone();
     let mut services = ServiceMetrics::new();
+    let mut exports = ExportMetrics::new();
     for check in &*checks {
         let state = check.state();
         for prefix in &check.service.prefixes {
             services.add(&check.service, prefix, &state, levels.of(prefix));
+            if let Some(known) = levels.announcement(prefix) {
+                exports.add(&check.service, prefix, known);
+            }
         }
     }
     let (original, ours) = services.into_texts();
     let hooks = hook_metrics(&checks);
-    [original, process_metrics(state, process, now), ours, hooks, bird_metrics(state, &bird)].concat()
+    let exports = exports.into_text(&levels);
+    [original, process_metrics(state, process, now), ours, hooks, exports, bird_metrics(state, &bird)].concat()
 }
 
 /// One metric and its series.
@@ -213,6 +219,51 @@ impl ServiceMetrics {
     }
 }
 
+/// The metrics of what BIRD announces to its neighbors. They have no series if it cannot be asked.
+struct ExportMetrics {
+    exported: Metric,
+    protocols: Metric,
+}
+
+impl ExportMetrics {
+    fn new() -> ExportMetrics {
+        ExportMetrics {
+            exported: Metric::gauge(
+                "service_exported_peers",
+                "The number of BIRD's protocols that announce the prefix of the service to a neighbor",
+            ),
+            protocols: Metric::gauge(
+                "bird_protocol_up",
+                "Whether a protocol of BIRD that speaks to neighbors is up: 0 = no, 1 = yes",
+            ),
+        }
+    }
+
+    fn add(&mut self, service: &Service, prefix: &Prefix, known: &Announcement) {
+        let (family, text) = (family_label(prefix.family()), prefix.to_string());
+        let labels = labels(&[("family", family), ("ip_prefix", &text), ("service_name", &service.name)]);
+        self.exported.add(&labels, known.exports.announced_by.len() as f64);
+    }
+
+    fn into_text(mut self, levels: &Levels) -> String {
+        for family in Family::BOTH {
+            for protocol in levels.exports(family).map_or(&[][..], |exports| &exports.protocols) {
+                let labels =
+                    labels(&[("family", family_label(family)), ("protocol", &protocol.name), ("type", &protocol.kind)]);
+                self.protocols.add(&labels, flag(protocol.is_up()));
+            }
+        }
+        concat([self.exported, self.protocols])
+    }
+}
+
+fn family_label(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
 fn process_metrics(state: &DaemonState, process: Process, now: Now) -> String {
     let mut uptime = Metric::gauge("uptime", "Uptime of the process in seconds");
     let up_for = now.monotonic.saturating_duration_since(state.started.monotonic);
@@ -263,10 +314,7 @@ fn bird_metrics(state: &DaemonState, bird: &BirdState) -> String {
         "The number of prefixes that the prefix file lists although no service has them",
     );
     for family in &bird.families {
-        let name = match family.family {
-            Family::V4 => "ipv4",
-            Family::V6 => "ipv6",
-        };
+        let name = family_label(family.family);
         for (result, times) in [("taken", family.counts.taken), ("failed", family.counts.failed)] {
             reconfigures.add(&labels(&[("family", name), ("result", result)]), times as f64);
         }

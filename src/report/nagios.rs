@@ -101,6 +101,8 @@ pub struct Thresholds {
     pub critical: Option<Range>,
     /// CRITICAL if BIRD has been behind for this many seconds.
     pub behind_s: f64,
+    /// For how many seconds a service that is up may be announced to nobody before it is critical.
+    pub to_nobody_s: f64,
 }
 
 /// The output of the plugin.
@@ -193,6 +195,16 @@ fn problems(document: &Document, thresholds: &Thresholds) -> Vec<(Status, String
                 (None, None) => (Status::Critical, "BIRD did not take the prefix file".to_string()),
             };
             problems.push((status, format!("{} not in sync for {behind} s: {why}", family.family)));
+        }
+    }
+    for service in &document.services {
+        if let Some(seconds) = service.to_nobody_s().filter(|seconds| *seconds >= thresholds.to_nobody_s) {
+            let exported = service.prefixes.iter().filter_map(|prefix| Some((prefix, prefix.exported.as_ref()?)));
+            let why = exported
+                .filter_map(|(prefix, exported)| Some(format!("{}: {}", prefix.prefix, exported.why.as_ref()?)));
+            let why = why.collect::<Vec<_>>().join(", ");
+            problems
+                .push((Status::Critical, format!("{} is announced to nobody for {seconds} s: {why}", service.name)));
         }
     }
     for family in document.families.iter().filter(|family| !family.unmanaged.is_empty()) {

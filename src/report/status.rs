@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::tz::TimeZone;
 
+use crate::bird::exports::{Announcement, FamilyExports};
+use crate::bird::protocol::exports::{PrefixExports, Protocol};
 use crate::bird::state::{FamilyState, Hold};
 use crate::check::health::{Progress, State};
 use crate::check::state::{CheckState, Drained, Run, RunResult};
@@ -19,8 +21,8 @@ use crate::daemon_state::DaemonState;
 use crate::drain_file::DrainEnd;
 use crate::prefix::{Family, Prefix};
 use crate::report::document::{
-    Document, DrainStatus, FamilyStatus, HoldStatus, LastRun, Moment, PrefixStatus, ServiceStatus, Steps, Summary,
-    SCHEMA,
+    Document, DrainStatus, ExportStatus, FamilyStatus, HoldStatus, LastRun, Moment, PrefixStatus, ProtocolStatus,
+    ServiceStatus, Steps, Summary, SCHEMA,
 };
 use crate::report::levels::Levels;
 use crate::report::seconds;
@@ -32,7 +34,7 @@ const MAX_ERROR_LEN: usize = 300;
 /// Makes the document of this moment. Texts show times in `zone`.
 pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
     let bird = state.bird.lock().clone();
-    let levels = Levels::new(&bird);
+    let levels = Levels::new(&bird, state.exports.lock().clone());
     let checks = state.checks.lock().clone();
     let services: Vec<ServiceStatus> =
         checks.iter().map(|check| service_status(&check.service, &check.state(), &levels, now, zone)).collect();
@@ -41,13 +43,15 @@ pub fn document(state: &DaemonState, now: Now, zone: &TimeZone) -> Document {
         .iter()
         .map(|(family, file)| {
             let state = bird.families.iter().find(|state| state.family == *family);
-            family_status(*family, file.display().to_string(), state, now, zone)
+            let exports = levels.exports(*family);
+            family_status(*family, file.display().to_string(), state, exports, now, zone)
         })
         .collect();
-    let summary = summarize(
+    let mut summary = summarize(
         services.iter().map(|service| (service.disabled.is_some(), service.drained.is_some(), service.state)),
         families.iter().all(|family| family.in_sync),
     );
+    summary.announced_to_nobody = services.iter().filter(|service| service.to_nobody_s().is_some()).count();
     let writer_overdue_s = overdue(bird.due, now);
     let well = summary.in_sync && writer_overdue_s.is_none() && services.iter().all(ServiceStatus::is_well);
     Document {
@@ -79,7 +83,15 @@ pub fn summary(state: &DaemonState) -> Summary {
         let state = check.state();
         (check.service.disabled.is_some(), state.drained().is_some(), state.state())
     };
-    summarize(checks.iter().map(of_service), in_sync)
+    let mut summary = summarize(checks.iter().map(of_service), in_sync);
+    let exports = state.exports.lock();
+    let is_to_nobody = |check: &&Arc<Check>| {
+        let is_up = check.state().state() == State::Up;
+        let known = |prefix: &Prefix| exports.get(&prefix.family())?.prefixes.get(prefix)?.to_nobody_since;
+        is_up && check.service.prefixes.iter().any(|prefix| known(prefix).is_some())
+    };
+    summary.announced_to_nobody = checks.iter().filter(is_to_nobody).count();
+    summary
 }
 
 /// Returns one line for `systemctl status`: the totals, and why a reload was refused.
@@ -135,7 +147,7 @@ fn service_status(service: &Service, state: &CheckState, levels: &Levels, now: N
             Some(Progress::Changed(_) | Progress::Confirmed(_)) | None => None,
         },
         why: why(service, state, overdue_s, verdict_overdue_s),
-        prefixes: service.prefixes.iter().map(|prefix| prefix_status(prefix, state, levels)).collect(),
+        prefixes: service.prefixes.iter().map(|prefix| prefix_status(prefix, state, levels, now)).collect(),
         transitions: state.transitions,
         checks: state.counts.clone(),
         overdue_s,
@@ -217,7 +229,7 @@ fn last_run(run: &Run, zone: &TimeZone) -> LastRun {
     }
 }
 
-fn prefix_status(prefix: &Prefix, state: &CheckState, levels: &Levels) -> PrefixStatus {
+fn prefix_status(prefix: &Prefix, state: &CheckState, levels: &Levels, now: Now) -> PrefixStatus {
     let level = levels.of(prefix);
     PrefixStatus {
         prefix: prefix.to_string(),
@@ -225,10 +237,18 @@ fn prefix_status(prefix: &Prefix, state: &CheckState, levels: &Levels) -> Prefix
         in_file: level.map(|level| level.in_file),
         in_bird: level.map(|level| level.in_bird),
         missing: state.missing().contains(prefix),
+        exported: levels.announcement(prefix).map(|known| export_status(known, now)),
     }
 }
 
-fn family_status(family: Family, file: String, state: Option<&FamilyState>, now: Now, zone: &TimeZone) -> FamilyStatus {
+fn family_status(
+    family: Family,
+    file: String,
+    state: Option<&FamilyState>,
+    exports: Option<&FamilyExports>,
+    now: Now,
+    zone: &TimeZone,
+) -> FamilyStatus {
     let since = state.and_then(|state| state.out_of_sync_since);
     FamilyStatus {
         family: family.to_string(),
@@ -246,6 +266,29 @@ fn family_status(family: Family, file: String, state: Option<&FamilyState>, now:
         failed: state.map_or(0, |state| state.counts.failed),
         last_success: state.and_then(|state| state.counts.last_success).map(|last| moment(last, zone)),
         last_taken: state.and_then(|state| state.counts.last_taken).map(|last| moment(last, zone)),
+        protocols: exports.map_or_else(Vec::new, |exports| exports.protocols.iter().map(protocol_status).collect()),
+        export_problem: exports.and_then(|exports| exports.problem.clone()),
+        exports_not_reached: exports.map_or(0, |exports| exports.not_reached),
+    }
+}
+
+fn export_status(known: &Announcement, now: Now) -> ExportStatus {
+    let PrefixExports { announced_by, up, why } = &known.exports;
+    ExportStatus {
+        by: announced_by.clone(),
+        of: *up,
+        why: why.clone(),
+        to_nobody_s: known.to_nobody_since.map(|since| rounded(now.monotonic.saturating_duration_since(since))),
+    }
+}
+
+fn protocol_status(protocol: &Protocol) -> ProtocolStatus {
+    ProtocolStatus {
+        name: protocol.name.clone(),
+        kind: protocol.kind.clone(),
+        up: protocol.is_up(),
+        state: protocol.situation().to_string(),
+        since: protocol.since.clone(),
     }
 }
 

@@ -8,7 +8,9 @@
 
 use std::fmt::Write as _;
 
-use crate::report::document::{shortened, Document, FamilyStatus, Moment, PrefixStatus, ServiceStatus, State, Steps};
+use crate::report::document::{
+    shortened, Document, FamilyStatus, Moment, PrefixStatus, ProtocolStatus, ServiceStatus, State, Steps,
+};
 use crate::report::table::layout::Cell;
 use crate::report::table::paint::{Color, Paint};
 use crate::report::urgency::Urgency;
@@ -36,8 +38,14 @@ pub fn render(document: &Document, colors: bool, width: usize) -> String {
         paint.with(if document.well { Color::Green } else { Color::Red }, &document.summary.to_string())
     );
     warnings(document, paint, &mut text);
+    let mut shown: &[ProtocolStatus] = &[];
     for family in &document.families {
         text += &family_lines(family, document, paint);
+        // Both families are usually one BIRD's.
+        if family.protocols != shown {
+            text += &protocol_lines(&family.protocols, paint);
+            shown = &family.protocols;
+        }
     }
     services(document, paint, width, &mut text);
     text
@@ -98,10 +106,29 @@ fn family_lines(family: &FamilyStatus, document: &Document, paint: Paint) -> Str
         let unmanaged = format!("The file lists {}, which no service has.", printable(&shortened(&family.unmanaged)));
         let _ = writeln!(lines, "    {}", paint.with(Color::Red, &unmanaged));
     }
+    if let Some(problem) = &family.export_problem {
+        let _ = writeln!(lines, "    BIRD cannot be asked whom it announces the prefixes to: {}", printable(problem));
+    }
+    if family.exports_not_reached > 0 {
+        let _ = writeln!(lines, "    {} prefixes were not asked about yet", family.exports_not_reached);
+    }
     if let Some(hold) = &family.hold {
         let _ = writeln!(lines, "    {}", printable(&hold.to_string()));
     }
     lines
+}
+
+/// Lists the protocols that speak to neighbors, a line each.
+fn protocol_lines(protocols: &[ProtocolStatus], paint: Paint) -> String {
+    let width =
+        |of: fn(&ProtocolStatus) -> &str| protocols.iter().map(|one| of(one).chars().count()).max().unwrap_or(0);
+    let (name, kind) = (width(|one| &one.name), width(|one| &one.kind));
+    let line = |one: &ProtocolStatus| {
+        let state = paint.with(if one.up { Color::Green } else { Color::Red }, &printable(&one.state));
+        let (one_name, one_kind) = (printable(&one.name), printable(&one.kind));
+        format!("    protocol {one_name:name$}  {one_kind:kind$}  {state} since {}\n", printable(&one.since))
+    };
+    protocols.iter().map(line).collect()
 }
 
 /// Describes the reconfigures, and BIRD's later confirmation of the list if there is one.
@@ -120,7 +147,7 @@ fn reconfigures(family: &FamilyStatus, document: &Document) -> String {
     format!("reconfigures: {} taken{last}, {} failed{since}", family.taken, family.failed)
 }
 
-const HEADINGS: [&str; 6] = ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PREFIX", "IN BIRD"];
+const HEADINGS: [&str; 6] = ["SERVICE", "STATE", "SINCE", "LAST CHECK", "PREFIX", "IN BIRD, EXPORTED"];
 /// The order in which columns are narrowed. The first ones are too wide only for their heading or
 /// for unusual rows.
 const NARROW_ORDER: [usize; 6] = [5, 4, 0, 1, 3, 2];
@@ -158,10 +185,22 @@ fn rows(service: &ServiceStatus, document: &Document) -> Vec<Row> {
         let [name, state, since, last] = std::mem::take(&mut service_cells);
         let missing = if prefix.missing { " (not assigned)" } else { "" };
         let shown = plain(format!("{}{missing}", printable(&prefix.prefix)));
-        let in_bird = (word(prefix.in_bird).to_string(), prefix.is_out_of_sync().then_some(Color::Red));
-        rows.push([name, state, since, last, shown, in_bird]);
+        rows.push([name, state, since, last, shown, in_bird(prefix)]);
     }
     rows
+}
+
+/// Whether the prefix is in BIRD, and by how many of the protocols that could BIRD announces it; `?` if that is not known.
+fn in_bird(prefix: &PrefixStatus) -> Cell {
+    let in_bird = word(prefix.in_bird);
+    let (text, is_as_wanted) = match &prefix.exported {
+        Some(exported) => {
+            (format!("{in_bird}, {}", exported.ratio()), exported.by.is_empty() != (prefix.wanted == Some(true)))
+        }
+        None if prefix.wanted == Some(true) => (format!("{in_bird}, ?"), true),
+        None => (in_bird.to_string(), true),
+    };
+    (text, (prefix.is_out_of_sync() || !is_as_wanted).then_some(Color::Red))
 }
 
 /// Returns the state, and the progress to the next one.
@@ -191,8 +230,8 @@ fn last_check(service: &ServiceStatus, document: &Document) -> String {
     let Some(last) = &service.last else { return "-".to_string() };
     let ago = short_age(document.time.unix - last.began.unix);
     match last.took_ms {
-        Some(duration) if duration < 10.0 => format!("{ago} ago, {duration:.1}ms"),
-        Some(duration) => format!("{ago} ago, {duration:.0}ms"),
+        Some(duration) if duration < 10.0 => format!("{ago} ago {duration:.1}ms"),
+        Some(duration) => format!("{ago} ago {duration:.0}ms"),
         None => format!("{ago} ago, not run"),
     }
 }
@@ -221,6 +260,11 @@ fn levels(prefix: &PrefixStatus, paint: Paint) -> String {
 fn details(service: &ServiceStatus, paint: Paint, text: &mut String) {
     for prefix in service.prefixes.iter().filter(|prefix| prefix.is_out_of_sync()) {
         let _ = writeln!(text, "    {}", levels(prefix, paint));
+    }
+    for prefix in service.prefixes.iter().filter(|prefix| prefix.wanted == Some(true)) {
+        if let Some(why) = prefix.exported.as_ref().and_then(|exported| exported.why.as_ref()) {
+            let _ = writeln!(text, "    {} is announced to nobody: {}", printable(&prefix.prefix), printable(why));
+        }
     }
     if let Some(why) = &service.why {
         let _ = writeln!(text, "    {}", printable(why));

@@ -18,6 +18,8 @@ pub enum Urgency {
     Impaired,
     /// The prefix file or BIRD differs from what is wanted.
     OutOfSync,
+    /// BIRD announces one of its prefixes to nobody.
+    Unannounced,
     /// It has no verdict so far.
     Unknown,
     /// The operator drained it.
@@ -40,6 +42,8 @@ impl Urgency {
             Urgency::Impaired
         } else if service.prefixes.iter().any(PrefixStatus::is_out_of_sync) {
             Urgency::OutOfSync
+        } else if service.to_nobody_s().is_some() {
+            Urgency::Unannounced
         } else if is_checked && service.state == State::Unknown {
             Urgency::Unknown
         } else if service.drained.is_some() {

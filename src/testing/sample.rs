@@ -57,6 +57,7 @@ pub(crate) fn daemon_state(services: Vec<Service>) -> DaemonState {
         started: Now::read(),
         checks: Mutex::new(checks.collect()),
         bird: Arc::default(),
+        exports: Arc::default(),
         files: vec![(Family::V4, PathBuf::from("/var/lib/prefixes.conf"))],
         lines_dropped: Box::new(|| 0),
         configured: Mutex::new(std::time::UNIX_EPOCH),
@@ -123,6 +124,7 @@ pub(crate) fn service_status(name: &str, state: State, prefixes: &[(&str, bool)]
         in_file: Some(*advertised),
         in_bird: Some(*advertised),
         missing: false,
+        exported: None,
     };
     ServiceStatus {
         name: name.into(),

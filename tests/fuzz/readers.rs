@@ -219,8 +219,10 @@ pub fn status(bytes: &[u8]) {
     let shown = table::render(&document, false, 80);
     assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
     let range = |text: &str| text.parse().ok();
-    let verdict =
-        nagios::judge(&document, &Thresholds { warning: range("0"), critical: range("@2:5"), behind_s: 30.0 });
+    let verdict = nagios::judge(
+        &document,
+        &Thresholds { warning: range("0"), critical: range("@2:5"), behind_s: 30.0, to_nobody_s: 60.0 },
+    );
     verdict.details.iter().chain([&verdict.text, &verdict.perfdata]).for_each(|line| {
         is_one_line(line);
         assert!(!line.contains('|'));

@@ -18,15 +18,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bird::protocol::connection::{Connection, ConnectionError};
+use crate::bird::protocol::exports::{self, Export, PrefixExports, Protocol};
 use crate::bird::protocol::framing::{Activity, Response};
 use crate::bird::protocol::outcome::{one_line, Outcome, ReconfigureResult, Version};
 use crate::bird::protocol::query::{Difference, Query, QueryResult};
+use crate::prefix::Prefix;
 use crate::sys::stop_token::StopToken;
 
 /// Interval of status queries while BIRD is busy.
 const STATUS_INTERVAL: Duration = Duration::from_millis(5);
 /// The first version of BIRD with `configure status`.
 const FIRST_WITH_CONFIGURE_STATUS: Version = Version { major: 2, minor: 0, patch: 5 };
+
+/// How many protocols are asked about each prefix.
+const MAX_PROTOCOLS: usize = 64;
 
 /// BIRD's control socket.
 #[derive(Debug)]
@@ -84,6 +89,51 @@ impl Control {
         let mut connections = AlternatingConnections([open()?, open()?]);
         let results = queries.iter().map(|query| ask(&mut connections, query)).collect::<Result<_, _>>()?;
         Ok((results, connections.0[0].version))
+    }
+}
+
+/// What BIRD announces to its neighbors, as far as it was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exports {
+    /// The protocols that speak to neighbors.
+    pub protocols: Vec<Protocol>,
+    /// Each prefix that was asked about.
+    pub prefixes: Vec<(Prefix, PrefixExports)>,
+    /// How many prefixes were not reached, as the time was over or the asking was interrupted.
+    pub not_reached: usize,
+}
+
+impl Control {
+    /// Asks whom BIRD announces these prefixes to. Stops between two prefixes if `is_interrupted` says so, or after
+    /// `limit`. Changes nothing in BIRD.
+    pub fn exports(
+        &self,
+        prefixes: &[Prefix],
+        limit: Duration,
+        stop: &StopToken,
+        mut is_interrupted: impl FnMut() -> bool,
+    ) -> Result<Exports, ConnectionError> {
+        let open = || Connection::open(&self.path, limit, stop);
+        let mut turns = AlternatingConnections([open()?, open()?]);
+        let version = turns.0[0].version;
+        let answer = turns.ask(exports::PROTOCOLS)?;
+        let protocols = answer.first().map(Protocol::with_neighbors).unwrap_or_default();
+        let up: Vec<&Protocol> = protocols.iter().filter(|one| one.is_up()).take(MAX_PROTOCOLS).collect();
+        let mut found = Vec::with_capacity(prefixes.len());
+        // A part of the time is left for the answer that is waited for when it is over.
+        while let Some(prefix) = prefixes.get(found.len()) {
+            if is_interrupted() || turns.0[0].elapsed() >= limit * 3 / 4 {
+                break;
+            }
+            let mut exports = Vec::with_capacity(up.len());
+            for protocol in &up {
+                let answer = turns.ask(&protocol.request(prefix, version))?;
+                exports.extend(answer.first().map(|answer| (*protocol, Export::of(answer))));
+            }
+            found.push((*prefix, PrefixExports::new(&protocols, &exports)));
+        }
+        let not_reached = prefixes.len() - found.len();
+        Ok(Exports { protocols, prefixes: found, not_reached })
     }
 }
 

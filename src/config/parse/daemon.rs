@@ -26,6 +26,7 @@ pub(super) fn parse(parser: &mut OptionParser<'_>) -> Option<Daemon> {
     let purge_ip_prefixes = parser.boolean("purge_ip_prefixes");
     let shared_ip_prefixes = parser.boolean("shared_ip_prefixes");
     let splay_startup = parser.seconds("splay_startup").unwrap_or_default();
+    let export_interval = parser.seconds("bird_export_interval").filter(|interval| !interval.is_zero());
     let drain_file = parser.path("drain_file");
     let log = log(parser);
     // An invalid family is not one that is off: its prefixes cannot be checked.
@@ -40,6 +41,7 @@ pub(super) fn parse(parser: &mut OptionParser<'_>) -> Option<Daemon> {
         shared_ip_prefixes,
         pidfile: pidfile?,
         status_socket: status_socket?,
+        export_interval,
         splay_startup,
         drain_file,
         log: log?,

@@ -35,7 +35,7 @@ fn ranges_follow_the_guidelines() {
 
 fn thresholds(warning: Option<&str>, critical: Option<&str>) -> Thresholds {
     let range = |text: &str| text.parse().unwrap();
-    Thresholds { warning: warning.map(range), critical: critical.map(range), behind_s: 10.0 }
+    Thresholds { warning: warning.map(range), critical: critical.map(range), behind_s: 10.0, to_nobody_s: 60.0 }
 }
 
 /// Returns the document of a daemon with this many services, all of which are up.

@@ -63,7 +63,16 @@ fn documented(daemon: &DaemonState, later: Duration) -> Document {
 fn the_document_has_the_state_of_each_service() {
     let document = documented(&daemon(), Duration::from_millis(61_250));
     assert_eq!((document.schema, document.uptime_s, document.ready, document.well), (1, 61.25, true, false));
-    let summary = Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, drained: 0, in_sync: true };
+    let summary = Summary {
+        services: 3,
+        up: 1,
+        down: 1,
+        unknown: 1,
+        disabled: 1,
+        drained: 0,
+        in_sync: true,
+        announced_to_nobody: 0,
+    };
     assert_eq!(document.summary, summary);
     assert_eq!(document.summary.to_string(), "1 of 3 services up, BIRD in sync");
     let [two, down, new, off] = &document.services[..] else { panic!("{document:?}") };
@@ -74,6 +83,7 @@ fn the_document_has_the_state_of_each_service() {
         in_file: Some(true),
         in_bird: Some(true),
         missing: false,
+        exported: None,
     };
     assert_eq!(two.prefixes, [yes("10.0.0.1/32"), yes("10.0.0.9/32")]);
     assert_eq!((two.interval_s, two.timeout_s, two.why.as_deref()), (10.0, 2.0, None));

@@ -16,7 +16,16 @@ fn document(services: Vec<ServiceStatus>) -> Document {
         uptime_s: 7260.5,
         ready: true,
         well: false,
-        summary: Summary { services: 3, up: 1, down: 1, unknown: 1, disabled: 1, drained: 0, in_sync: false },
+        summary: Summary {
+            services: 3,
+            up: 1,
+            down: 1,
+            unknown: 1,
+            disabled: 1,
+            drained: 0,
+            in_sync: false,
+            announced_to_nobody: 0,
+        },
         services,
         families: vec![FamilyStatus {
             family: "IPv4".into(),
@@ -26,6 +35,9 @@ fn document(services: Vec<ServiceStatus>) -> Document {
             problem: Some("birdc: Unable to connect\nto server".into()),
             hold: None,
             asks_bird: true,
+            protocols: Vec::new(),
+            export_problem: None,
+            exports_not_reached: 0,
             wanted: 3,
             in_file: 3,
             in_bird: 2,
@@ -66,10 +78,10 @@ IPv4 NOT IN SYNC for 1 min 2 s: 3 wanted, 3 in file, 2 in BIRD
     birdc: Unable to connect\nto server
 
 ";
-    let narrow = r"SERVICE      STATE      SINCE     LAST CHECK    PREFIX                      IN
-                                                                            BIRD
-b            DOWN, 1/2  08:41:54  3s ago, 12ms  10.0.0.2/32                 yes
-             up
+    let narrow = r"SERVICE      STATE      SINCE     LAST      PREFIX                      IN BIRD,
+                                  CHECK                                 EXPORTED
+b            DOWN, 1/2  08:41:54  3s ago    10.0.0.2/32                 yes
+             up                   12ms
     10.0.0.2/32: wanted no, in file no, in BIRD yes
     the check failed with exit code 3
     state_change_cmd failed: exit code 1, stderr b'no'
@@ -78,14 +90,15 @@ b            DOWN, 1/2  08:41:54  3s ago, 12ms  10.0.0.2/32                 yes
     | 5
     | \u{1b}[31mred\u{202e}
     | 7
-new          unknown    08:41:54  -             10.0.0.3/32 (not assigned)  no
-off          disabled,  08:41:54  -             10.0.0.4/32                 no
+new          unknown    08:41:54  -         10.0.0.3/32 (not assigned)  no
+off          disabled,  08:41:54  -         10.0.0.4/32                 no
              withdraw
-foo.bar.com  up         08:41:54  3s ago, 12ms  10.0.0.1/32                 yes
-                                                fd12:aba6:57db:ffff::1/128  yes
+foo.bar.com  up         08:41:54  3s ago    10.0.0.1/32                 yes, ?
+                                  12ms
+                                            fd12:aba6:57db:ffff::1/128  yes, ?
 ";
-    let wide = r"SERVICE      STATE               SINCE     LAST CHECK    PREFIX                      IN BIRD
-b            DOWN, 1/2 up        08:41:54  3s ago, 12ms  10.0.0.2/32                 yes
+    let wide = r"SERVICE      STATE               SINCE     LAST CHECK   PREFIX                      IN BIRD, EXPORTED
+b            DOWN, 1/2 up        08:41:54  3s ago 12ms  10.0.0.2/32                 yes
     10.0.0.2/32: wanted no, in file no, in BIRD yes
     the check failed with exit code 3
     state_change_cmd failed: exit code 1, stderr b'no'
@@ -94,10 +107,10 @@ b            DOWN, 1/2 up        08:41:54  3s ago, 12ms  10.0.0.2/32            
     | 5
     | \u{1b}[31mred\u{202e}
     | 7
-new          unknown             08:41:54  -             10.0.0.3/32 (not assigned)  no
-off          disabled, withdraw  08:41:54  -             10.0.0.4/32                 no
-foo.bar.com  up                  08:41:54  3s ago, 12ms  10.0.0.1/32                 yes
-                                                         fd12:aba6:57db:ffff::1/128  yes
+new          unknown             08:41:54  -            10.0.0.3/32 (not assigned)  no
+off          disabled, withdraw  08:41:54  -            10.0.0.4/32                 no
+foo.bar.com  up                  08:41:54  3s ago 12ms  10.0.0.1/32                 yes, ?
+                                                        fd12:aba6:57db:ffff::1/128  yes, ?
 ";
     assert_eq!(render(&document, false, 80), format!("{head}{narrow}"));
     assert_eq!(render(&document, false, 200), format!("{head}{wide}"));
@@ -263,10 +276,11 @@ fn an_ordinary_service_fits_a_line_of_80_columns() {
     let text = render(&document, false, 80);
     let rows: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("SERVICE")).collect();
     let expected = [
-        "SERVICE          STATE  SINCE           LAST CHECK    PREFIX             IN BIRD",
-        "www.example.org  up     11-22 08:41:54  3s ago, 12ms  198.51.100.123/32  yes",
-        "dns              up     11-22 08:41:54  3s ago, 12ms  198.51.100.123/32  yes",
-        "ntp              up     11-22 08:41:54  3s ago, 12ms  198.51.100.123/32  yes",
+        "SERVICE          STATE  SINCE           LAST CHECK   PREFIX             IN BIRD,",
+        "                                                                        EXPORTED",
+        "www.example.org  up     11-22 08:41:54  3s ago 12ms  198.51.100.123/32  yes, ?",
+        "dns              up     11-22 08:41:54  3s ago 12ms  198.51.100.123/32  yes, ?",
+        "ntp              up     11-22 08:41:54  3s ago 12ms  198.51.100.123/32  yes, ?",
     ];
     assert_eq!(rows, expected);
 }
