@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 
+use crate::cli::doctor::Doctor;
 use crate::cli::drain::{DrainError, DrainTarget};
 use crate::cli::withdraw_all::Withdrawal;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -26,6 +27,7 @@ use crate::daemon;
 use crate::report::view::View;
 
 mod arguments;
+mod doctor;
 mod drain;
 mod screen;
 mod status;
@@ -74,6 +76,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     } else if status.status {
         let view = View { json: status.json, down: status.down, services: arguments.services };
         status::run(&sources, &view, status.watch)
+    } else if status.doctor {
+        let doctor = Doctor { services: &arguments.services, json: status.json, run_checks: status.run_checks };
+        doctor.run(&sources)
     } else if checking.check {
         check(&sources, checking.strict, checking.files_only)
     } else if checking.print_conf {

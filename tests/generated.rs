@@ -111,7 +111,8 @@ fn with_values(shell: Shell, script: String) -> String {
             let script = replaced(script, &option("--for", files), &option("--for", &times));
             // A word that is neither an option nor its value.
             let rest = "COMPREPLY=()\n                    ;;\n            esac\n";
-            let words = "[[ \" ${COMP_WORDS[*]} \" == *\" -s \"* || \" ${COMP_WORDS[*]} \" == *\" --status \"* ]]";
+            let has = |word: &str| format!("\" ${{COMP_WORDS[*]}} \" == *\" {word} \"*");
+            let words = format!("[[ {} ]]", ["-s", "--status", "--doctor"].map(has).join(" || "));
             let services = format!(
                 "            if {words}; then\n                _anycast__healthchecker_services\n                return 0\n            fi\n"
             );
@@ -138,7 +139,7 @@ fn with_values(shell: Shell, script: String) -> String {
                 assert!(line.ends_with(" -r"), "clap_complete writes its script for {shell} otherwise: {line}");
                 script = script.replace(&line, &format!("{line} -f -a '{values}'"));
             }
-            let words = "-n '__fish_contains_opt -s s status' -f -a '(__anycast_healthchecker_services)'";
+            let words = "-n '__fish_contains_opt -s s status doctor' -f -a '(__anycast_healthchecker_services)'";
             format!("{FISH_SERVICES}\n{script}complete -c {PROGRAM} {words}\n")
         }
         _ => script,

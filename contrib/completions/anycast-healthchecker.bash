@@ -42,7 +42,7 @@ _anycast__healthchecker() {
 
     case "${cmd}" in
         anycast__healthchecker)
-            opts="-f -d -F -c -p -P -s -v -h --file --dir --service-file --check --print --print-conf --strict --files-only --status --json --down --watch --drain --for --undrain --drain-host --undrain-host --withdraw-all --version --help"
+            opts="-f -d -F -c -p -P -s -v -h --file --dir --service-file --check --print --print-conf --strict --files-only --status --doctor --json --run-checks --down --watch --drain --for --undrain --drain-host --undrain-host --withdraw-all --version --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -88,7 +88,7 @@ _anycast__healthchecker() {
                     COMPREPLY=()
                     ;;
             esac
-            if [[ " ${COMP_WORDS[*]} " == *" -s "* || " ${COMP_WORDS[*]} " == *" --status "* ]]; then
+            if [[ " ${COMP_WORDS[*]} " == *" -s "* || " ${COMP_WORDS[*]} " == *" --status "* || " ${COMP_WORDS[*]} " == *" --doctor "* ]]; then
                 _anycast__healthchecker_services
                 return 0
             fi

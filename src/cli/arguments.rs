@@ -22,6 +22,7 @@ use crate::config::options;
 pub(super) const USAGE: &str = "anycast-healthchecker [ -f <file> -c -p -P ] [ -d <directory> | -F <file> ]
        anycast-healthchecker -c [ --strict --files-only ] [ -f <file> ] [ -d <directory> | -F <file> ]
        anycast-healthchecker -s [ --json --down --watch ] [ -f <file> ] [ -d <directory> | -F <file> ] [ <service> ... ]
+       anycast-healthchecker --doctor [ --json --run-checks ] [ -f <file> ] [ -d <directory> | -F <file> ] [ <service> ... ]
        anycast-healthchecker --drain <service> [ --for <time> ] | --undrain <service>
        anycast-healthchecker --drain-host [ --for <time> ] | --undrain-host
        anycast-healthchecker --withdraw-all";
@@ -47,7 +48,7 @@ pub struct Arguments {
     /// Show the version
     #[arg(short, long)]
     pub(super) version: bool,
-    /// With --status: show these services only; the summary stays that of all
+    /// With --status: show these services only; the summary stays that of all. With --doctor: examine these only
     #[arg(value_name = "service")]
     pub(super) services: Vec<String>,
 }
@@ -92,21 +93,27 @@ pub(super) struct CheckArguments {
     pub(super) files_only: bool,
 }
 
-// How to show the status.
+// How to show the status, or what the doctor finds.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct StatusArguments {
     /// Show the status of the running daemon, problems first; the exit code is about all services
-    #[arg(short, long, group = "action")]
+    #[arg(short, long, groups = ["action", "report"])]
     pub(super) status: bool,
-    /// With --status: print a JSON document, for scripts
-    #[arg(long, requires = "status")]
+    /// Examine everything that keeps a healthy service from being announced; change nothing
+    #[arg(long, groups = ["action", "report"])]
+    pub(super) doctor: bool,
+    /// With --status or --doctor: print a JSON document, for scripts
+    #[arg(long, requires = "report")]
     pub(super) json: bool,
+    /// With --doctor: run each check command once
+    #[arg(long, requires = "doctor", conflicts_with = "status")]
+    pub(super) run_checks: bool,
     /// With --status: omit services that are up, drained or disabled
-    #[arg(long, requires = "status")]
+    #[arg(long, requires = "status", conflicts_with = "doctor")]
     pub(super) down: bool,
     /// With --status: repeat every second until interrupted
-    #[arg(long, requires = "status")]
+    #[arg(long, requires = "status", conflicts_with = "doctor")]
     pub(super) watch: bool,
 }
 
@@ -137,9 +144,9 @@ impl Arguments {
     pub(super) fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
         let arguments = Arguments::try_parse_from(line)?;
         match arguments.services.first() {
-            // clap could require --status for a service name, but would then suggest --status for
-            // every stray word.
-            Some(word) if !arguments.status.status => {
+            // clap could require --status or --doctor for a service name, but would then suggest them
+            // for every stray word.
+            Some(word) if !arguments.status.status && !arguments.status.doctor => {
                 let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(&Arguments::command());
                 error.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
                 Err(error)

@@ -19,7 +19,9 @@ mod lab;
 
 mod bird;
 mod checks;
+mod doctor;
 mod drains;
+mod exports;
 mod known_failures;
 mod leaving;
 mod levels;

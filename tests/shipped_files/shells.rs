@@ -59,7 +59,7 @@ fn completions_offer_services_and_durations() {
     bash("anycast-healthchecker -f main.conf -F services/a.conf --drain ''", "in\\ main\nwww.a\nwww.b\n");
     bash("anycast-healthchecker --drain a --for 1", "10m\n1h\n");
     bash("anycast-healthchecker -f main.conf -d services -s --down www.b w", "www.a\nwww.b\n");
-    bash("anycast-healthchecker -s --d", "--dir\n--down\n--drain\n--drain-host\n");
+    bash("anycast-healthchecker -s --d", "--dir\n--doctor\n--down\n--drain\n--drain-host\n");
 
     let fish = |line: &str, expected: &str| {
         let script =

@@ -57,6 +57,11 @@ fn wrong_command_lines_are_refused() {
         "--json",
         "--down",
         "--watch",
+        "--run-checks",
+        "-s --run-checks",
+        "--doctor --down",
+        "--doctor -s",
+        "--doctor -c",
         "-c x",
         "-p x",
         "-v x",
@@ -122,4 +127,12 @@ fn status_accepts_service_names() {
     let arguments = parse("-s --down --wat").unwrap();
     assert!(arguments.status.down && arguments.status.watch && arguments.services.is_empty());
     assert_eq!(parse("x").unwrap_err().to_string().lines().next(), Some("error: unexpected argument 'x' found"));
+}
+
+#[test]
+fn the_doctor_takes_services() {
+    for line in ["--doctor a b", "a --doctor b --json", "--doc --run -f /x a b"] {
+        let arguments = parse(line).unwrap();
+        assert!(arguments.status.doctor && arguments.services == ["a", "b"], "{line}");
+    }
 }
