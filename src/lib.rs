@@ -3,8 +3,8 @@
 //!
 //! # The idea
 //!
-//! There are three levels, and a fourth that is observed. One thread compares the three and makes them equal, whatever made them
-//! differ:
+//! There are three levels, and a fourth that is observed. One thread compares the three and makes
+//! them equal, whatever made them differ:
 //!
 //! ```text
 //!   wanted    the prefixes that the services' states ask for

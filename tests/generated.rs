@@ -245,7 +245,8 @@ fn kind(kind: Kind) -> String {
     }
 }
 
-/// Tables of the fields of the chosen types of a module. The doc comment of a field is its description.
+/// Tables of the fields of the chosen types of a module. The doc comment of a field is its
+/// description.
 fn fields(module: &str, chosen: impl Fn(&str) -> bool) -> String {
     let mut tables = String::new();
     let (mut sentences, mut public, mut skipped) = (Vec::new(), false, false);

@@ -48,7 +48,8 @@ struct Arguments {
     /// CRITICAL if BIRD has been behind for this many seconds
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     behind: Duration,
-    /// CRITICAL if BIRD announces a service that is up to nobody for this many seconds; needs a control socket
+    /// CRITICAL if BIRD announces a service that is up to nobody for this many seconds; needs a
+    /// control socket
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     exported: Duration,
     /// Seconds within which the daemon has to answer

@@ -1,5 +1,5 @@
-//! Watches which neighbors BIRD announces the listed prefixes to: the level behind "in BIRD". It is reported, and nothing
-//! acts upon it.
+//! Watches which neighbors BIRD announces the listed prefixes to: the level behind "in BIRD". It is
+//! reported, and nothing acts upon it.
 //!
 //! ```text
 //!   the writer's state changed --+--> wait 100 ms --> ask BIRD --> publish, log what changed
@@ -7,8 +7,9 @@
 //!                                          +-------------+  less announced than could be: again, after 0.2 s up to 10 s
 //! ```
 //!
-//! Guarantees: BIRD is only asked, on connections of this thread's own, one exact prefix after the other; asking stops
-//! between two prefixes while the bird-writer works, so that no withdrawal waits for it; a round is bounded by
+//! Guarantees: BIRD is only asked, on connections of this thread's own, one exact prefix after the
+//! other; asking stops between two prefixes while the bird-writer works, so that no withdrawal
+//! waits for it; a round is bounded by
 //! [`ROUND_LIMIT`], and what was not reached is counted.
 //! Blocking: this thread, on BIRD's control sockets.
 //! Shutdown: [`ExportWatcher::stop`].

@@ -48,7 +48,8 @@ pub struct Arguments {
     /// Show the version
     #[arg(short, long)]
     pub(super) version: bool,
-    /// With --status: show these services only; the summary stays that of all. With --doctor: examine these only
+    /// With --status: show these services only; the summary stays that of all. With --doctor:
+    /// examine these only
     #[arg(value_name = "service")]
     pub(super) services: Vec<String>,
 }
@@ -144,8 +145,8 @@ impl Arguments {
     pub(super) fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
         let arguments = Arguments::try_parse_from(line)?;
         match arguments.services.first() {
-            // clap could require --status or --doctor for a service name, but would then suggest them
-            // for every stray word.
+            // clap could require --status or --doctor for a service name, but would then suggest
+            // them for every stray word.
             Some(word) if !arguments.status.status && !arguments.status.doctor => {
                 let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(&Arguments::command());
                 error.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));

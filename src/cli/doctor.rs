@@ -1,10 +1,11 @@
-//! `--doctor`: examines everything that keeps a healthy service from being announced, or a dead one from being
-//! withdrawn.
+//! `--doctor`: examines everything that keeps a healthy service from being announced, or a dead one
+//! from being withdrawn.
 //!
-//! Guarantees: changes nothing; every row is examined as far as it can be, with and without a running daemon, and with
-//! faults in the configuration. BIRD gets `show` commands and `eval` only. Check commands run only if asked for.
-//! Blocking: the caller, on BIRD's control sockets, the status socket and the resolver; each has a time limit.
-//! Out of scope: the decisions (the modules of this folder).
+//! Guarantees: changes nothing; every row is examined as far as it can be, with and without a
+//! running daemon, and with faults in the configuration. BIRD gets `show` commands and `eval` only.
+//! Check commands run only if asked for. Blocking: the caller, on BIRD's control sockets, the
+//! status socket and the resolver; each has a time limit. Out of scope: the decisions (the modules
+//! of this folder).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -126,8 +127,8 @@ impl Doctor<'_> {
     }
 }
 
-/// Everything that `--check` reports, less what other rows examine; and the settings, with the program's defaults in the
-/// place of faults.
+/// Everything that `--check` reports, less what other rows examine; and the settings, with the
+/// program's defaults in the place of faults.
 fn judged(sources: &Sources) -> (Vec<Diagnostic>, Option<Settings>) {
     let mut settings = None;
     let problems = files::check(sources).check_machine(|configuration| {
@@ -171,7 +172,8 @@ impl ListFacts {
         Some(&file.prefixes)
     }
 
-    /// Other files beside it that a BIRD which includes the whole directory reads, and that define the same constant.
+    /// Other files beside it that a BIRD which includes the whole directory reads, and that define
+    /// the same constant.
     fn strays(&self, all: &[ListFacts]) -> Vec<PathBuf> {
         let entries = self.path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
         let files = entries.flatten().map(|entry| entry.path()).filter(|path| {

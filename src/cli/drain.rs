@@ -229,7 +229,8 @@ fn check_drained(document: &Document, service: &Service, file: &Path) -> Result<
     if let Some(what) = announced {
         return Err(what);
     }
-    // Where BIRD can be asked, a prefix without an entry is one that it was found to announce to nobody.
+    // Where BIRD can be asked, a prefix without an entry is one that it was found to announce to
+    // nobody.
     let is_known =
         document.families.iter().any(|family| of_families.contains(&family.family) && !family.protocols.is_empty());
     let told = if is_known { "; no peer is told of it any more" } else { "" };

@@ -41,7 +41,8 @@ pub struct Daemon {
     pub pidfile: PathBuf,
     /// `status_socket`; by default `status.sock` beside the pidfile.
     pub status_socket: PathBuf,
-    /// `bird_export_interval`: how often BIRD is asked whom it announces the prefixes to. None for never.
+    /// `bird_export_interval`: how often BIRD is asked whom it announces the prefixes to. None for
+    /// never.
     pub export_interval: Option<Duration>,
     /// `splay_startup`: upper bound on the random delay of each service's first check. Zero if it
     /// is not set.

@@ -87,7 +87,8 @@ impl Daemon {
     }
 }
 
-/// Waits until BIRD announces none of these prefixes, as far as it can be asked, or until `deadline`.
+/// Waits until BIRD announces none of these prefixes, as far as it can be asked, or until
+/// `deadline`.
 fn wait_unannounced(state: &DaemonState, abort: &StopToken, prefixes: &[Prefix], deadline: Instant) {
     while is_announced(&state.exports.lock(), prefixes) {
         if Instant::now() >= deadline || abort.wait(UNANNOUNCED_POLL) {

@@ -256,7 +256,8 @@ pub struct FamilyStatus {
     /// When BIRD last took a reconfigure; null if it never has.
     #[serde(default)]
     pub last_taken: Option<Moment>,
-    /// The protocols of BIRD that speak to neighbors; empty if BIRD cannot be asked, or was not yet.
+    /// The protocols of BIRD that speak to neighbors; empty if BIRD cannot be asked, or was not
+    /// yet.
     #[serde(default)]
     pub protocols: Vec<ProtocolStatus>,
     /// Why it is not known whom BIRD announces the prefixes to; null if it is known, or not asked.
@@ -327,8 +328,8 @@ impl ExportStatus {
 }
 
 impl ServiceStatus {
-    /// For how long a prefix that should be advertised has been announced to nobody; none if all are announced, or if that
-    /// is not known.
+    /// For how long a prefix that should be advertised has been announced to nobody; none if all
+    /// are announced, or if that is not known.
     pub fn to_nobody_s(&self) -> Option<f64> {
         let advertised = self.prefixes.iter().filter(|prefix| prefix.wanted == Some(true));
         let times = advertised.filter_map(|prefix| prefix.exported.as_ref()?.to_nobody_s);

@@ -40,7 +40,8 @@ impl Levels {
         levels
     }
 
-    /// Returns what is known of the family's announcements. None if BIRD cannot be asked, or was not yet.
+    /// Returns what is known of the family's announcements. None if BIRD cannot be asked, or was
+    /// not yet.
     pub fn exports(&self, family: Family) -> Option<&FamilyExports> {
         self.exports.get(&family)
     }

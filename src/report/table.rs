@@ -190,7 +190,8 @@ fn rows(service: &ServiceStatus, document: &Document) -> Vec<Row> {
     rows
 }
 
-/// Whether the prefix is in BIRD, and by how many of the protocols that could BIRD announces it; `?` if that is not known.
+/// Whether the prefix is in BIRD, and by how many of the protocols that could BIRD announces it;
+/// `?` if that is not known.
 fn in_bird(prefix: &PrefixStatus) -> Cell {
     let in_bird = word(prefix.in_bird);
     let (text, is_as_wanted) = match &prefix.exported {

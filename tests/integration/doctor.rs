@@ -1,4 +1,5 @@
-//! What `--doctor` finds: each test breaks one thing after the other and expects its line and no other.
+//! What `--doctor` finds: each test breaks one thing after the other and expects its line and no
+//! other.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -41,7 +42,8 @@ fn with_daemon() -> Lab {
     lab
 }
 
-/// Starts the daemon after these lines of shell. The doctor writes its configuration again, so it must have been read.
+/// Starts the daemon after these lines of shell. The doctor writes its configuration again, so it
+/// must have been read.
 fn start_after(lab: &mut Lab, first: &str) {
     let runs = lab.runs("web");
     lab.start_daemon_after(first);

@@ -104,8 +104,8 @@ pub struct Exports {
 }
 
 impl Control {
-    /// Asks whom BIRD announces these prefixes to. Stops between two prefixes if `is_interrupted` says so, or after
-    /// `limit`. Changes nothing in BIRD.
+    /// Asks whom BIRD announces these prefixes to. Stops between two prefixes if `is_interrupted`
+    /// says so, or after `limit`. Changes nothing in BIRD.
     pub fn exports(
         &self,
         prefixes: &[Prefix],

@@ -1,12 +1,13 @@
-//! Which neighbors BIRD announces a prefix to: the requests that its control socket takes, and what the answers mean.
+//! Which neighbors BIRD announces a prefix to: the requests that its control socket takes, and what
+//! the answers mean.
 //!
 //! ```text
 //!   show protocols                        which protocols speak to neighbors, and which of them are up
 //!   show route PREFIX exported NAME       whether the protocol NAME has announced PREFIX
 //! ```
 //!
-//! Guarantees: pure; the requests change nothing, and a restricted socket takes them; each names one exact prefix, which
-//! BIRD looks up at once however large its table is.
+//! Guarantees: pure; the requests change nothing, and a restricted socket takes them; each names
+//! one exact prefix, which BIRD looks up at once however large its table is.
 //! Out of scope: sending them, and when to ask (`bird::exports`).
 
 use crate::bird::protocol::framing::Response;
@@ -61,7 +62,8 @@ impl Protocol {
         rows.filter_map(|line| Protocol::parse(&line.text)).filter(|found| !found.is_local()).collect()
     }
 
-    /// A row: name, kind, table, state, since, info. `since` has a date and a time where BIRD is configured so.
+    /// A row: name, kind, table, state, since, info. `since` has a date and a time where BIRD is
+    /// configured so.
     fn parse(row: &str) -> Option<Protocol> {
         let mut words = row.split_ascii_whitespace();
         let (name, kind, _table, state) = (words.next()?, words.next()?, words.next()?, words.next()?);

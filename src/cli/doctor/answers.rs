@@ -1,5 +1,5 @@
-//! The meaning of BIRD's answers that only the doctor asks for: `show status`, `show symbols`, `show protocols all`,
-//! `show bfd sessions` and `show route`.
+//! The meaning of BIRD's answers that only the doctor asks for: `show status`, `show symbols`,
+//! `show protocols all`, `show bfd sessions` and `show route`.
 //!
 //! Guarantees: pure; what BIRD does not say is none or empty, whatever its version.
 //! Out of scope: sending the requests (`bird` of this folder).

@@ -1,8 +1,8 @@
 //! Asks one BIRD everything that the doctor wants to know.
 //!
-//! Guarantees: sends `show` commands and `eval` only, which a restricted socket takes too and which change nothing.
-//! Blocking: the caller, up to [`TIMEOUT`] for each request, and [`EXPORTS_TIMEOUT`] for those about exports; the first
-//! that fails ends it.
+//! Guarantees: sends `show` commands and `eval` only, which a restricted socket takes too and which
+//! change nothing. Blocking: the caller, up to [`TIMEOUT`] for each request, and
+//! [`EXPORTS_TIMEOUT`] for those about exports; the first that fails ends it.
 //! Out of scope: the meaning of the answers (`answers`).
 
 use std::collections::BTreeSet;
@@ -34,7 +34,8 @@ const MAX_ROUTES: usize = 10_000;
 pub struct Questions {
     /// Its control socket.
     pub socket: PathBuf,
-    /// The families that use this socket: the constant, the list in the file, the prefixes of services.
+    /// The families that use this socket: the constant, the list in the file, the prefixes of
+    /// services.
     pub lists: Vec<ListQuestion>,
 }
 
@@ -77,7 +78,8 @@ pub fn ask(questions: &Questions, stop: &StopToken) -> Result<Answers, Connectio
     Ok(answers)
 }
 
-/// Opens a connection for each request: BIRD ends one over which many requests come without a pause.
+/// Opens a connection for each request: BIRD ends one over which many requests come without a
+/// pause.
 struct Asker<'a> {
     socket: &'a Path,
     stop: &'a StopToken,

@@ -1,7 +1,7 @@
 //! Row `checks`: the check commands, each run once where the operator asks for it.
 //!
-//! Guarantees: deciding is pure; a command runs as the daemon runs it, with the same time limit, but as the user who runs
-//! the doctor.
+//! Guarantees: deciding is pure; a command runs as the daemon runs it, with the same time limit,
+//! but as the user who runs the doctor.
 //! Blocking: the caller, up to `check_timeout` of each service that is run.
 
 use std::time::{Duration, Instant};

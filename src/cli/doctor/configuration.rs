@@ -1,6 +1,7 @@
 //! Rows `configuration` and `checks`: what `--check` reports.
 //!
-//! Guarantees: pure; every problem and warning of `--check` is one finding, except those that another row examines.
+//! Guarantees: pure; every problem and warning of `--check` is one finding, except those that
+//! another row examines.
 
 use crate::cli::doctor::report::{Finding, Row};
 use crate::config::diagnostic::Diagnostic;

@@ -72,7 +72,8 @@ fn value(facts: &ConstantFacts<'_>, list: &ListInBird) -> Option<Finding> {
     Some(problem(message).fix(fix))
 }
 
-/// What the sessions show of their export filters. `listed` is what is in the list, if BIRD has the same one.
+/// What the sessions show of their export filters. `listed` is what is in the list, if BIRD has the
+/// same one.
 fn filters(facts: &ConstantFacts<'_>, answers: &Answers, listed: Option<&BTreeSet<&Prefix>>) -> Vec<Finding> {
     let variable = facts.variable;
     let fix = |session: &Session| {

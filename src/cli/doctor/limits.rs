@@ -1,4 +1,5 @@
-//! Row `limits`: whether the daemon may open as many files and start as many processes as its services need.
+//! Row `limits`: whether the daemon may open as many files and start as many processes as its
+//! services need.
 //!
 //! Guarantees: deciding and parsing are pure.
 //! Blocking: reading the facts, on `/proc` and `/sys`.
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::doctor::report::{Finding, Row};
 
-/// What the daemon opens besides its services, and what each service needs, as `sys::startup` counts.
+/// What the daemon opens besides its services, and what each service needs, as `sys::startup`
+/// counts.
 const DESCRIPTORS: u64 = 64 + 16 * 6;
 const DESCRIPTORS_PER_SERVICE: u64 = 8;
 /// Threads and processes besides the services.
@@ -21,7 +23,8 @@ const TASKS_PER_SERVICE: u64 = 3;
 pub struct LimitFacts {
     /// The number of services.
     pub services: u64,
-    /// How many files the daemon may open, by the hard limit; none if it does not run or has no limit.
+    /// How many files the daemon may open, by the hard limit; none if it does not run or has no
+    /// limit.
     pub files: Option<u64>,
     /// The smallest `pids.max` of its control groups, with the file; none if there is none.
     pub tasks: Option<(PathBuf, u64)>,
@@ -57,7 +60,8 @@ fn hard_limit(limits: &str) -> Option<u64> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Where the limits of tasks are, of each control group in the text of `/proc/PID/cgroup` and of those above it.
+/// Where the limits of tasks are, of each control group in the text of `/proc/PID/cgroup` and of
+/// those above it.
 fn task_files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

@@ -1,4 +1,5 @@
-//! Whether a user may reach a file: owner, group and mode of the file and of each directory above it.
+//! Whether a user may reach a file: owner, group and mode of the file and of each directory above
+//! it.
 //!
 //! Guarantees: [`obstacle`] is pure; links are followed one by one, as the kernel follows them.
 //! Out of scope: access control lists, and security modules such as SELinux.
@@ -37,7 +38,8 @@ impl Identity {
         Identity { name: user.map_or_else(|| uid.to_string(), |user| user.name), uid, gids }
     }
 
-    /// The user and the groups of a process, as `/proc` shows them; none if there is no such process.
+    /// The user and the groups of a process, as `/proc` shows them; none if there is no such
+    /// process.
     pub fn of_process(process: &str) -> Option<Identity> {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         Identity::parse(&status).map(|(uid, gids)| Identity::new(uid, gids))
@@ -56,8 +58,8 @@ impl Identity {
         Some((*uids.get(1)?, gids))
     }
 
-    /// The user that owns this file, with the file's group alone: BIRD gives its control socket to its own user and
-    /// group, and has no other groups.
+    /// The user that owns this file, with the file's group alone: BIRD gives its control socket to
+    /// its own user and group, and has no other groups.
     pub fn of_owner(path: &Path) -> Option<Identity> {
         let found = fs::metadata(path).ok()?;
         Some(Identity::new(found.uid(), vec![found.gid()]))

@@ -1,7 +1,7 @@
 //! Rows `prefixes` and `router_id`: the way of each prefix from the interface to the neighbors.
 //!
-//! Guarantees: pure; the first step that is missing is the one that is reported. Each prefix is looked up exactly, so
-//! that a shorter route that covers it makes no difference.
+//! Guarantees: pure; the first step that is missing is the one that is reported. Each prefix is
+//! looked up exactly, so that a shorter route that covers it makes no difference.
 
 use crate::bird::protocol::exports::PrefixExports;
 use crate::cli::doctor::answers::{PrefixInBird, Session};
@@ -62,10 +62,12 @@ pub fn finding(facts: &PrefixFacts<'_>) -> Finding {
     Finding::problem(Row::Prefixes, &subject, format!("announced to nobody: {why}")).fix(fix)
 }
 
-/// What BIRD answers about a protocol that has no channel of the prefix's family: version 2, version 3.
+/// What BIRD answers about a protocol that has no channel of the prefix's family: version 2,
+/// version 3.
 const NO_CHANNEL: [&str; 2] = ["No valid tables", "aren't accepting exports"];
 
-/// Why it is announced to nobody, by the protocols that could announce a prefix of its family; none if it is announced.
+/// Why it is announced to nobody, by the protocols that could announce a prefix of its family; none
+/// if it is announced.
 fn reason(facts: &PrefixFacts<'_>, exports: &PrefixExports) -> Option<String> {
     let why = exports.why.as_ref()?;
     let has_channel =

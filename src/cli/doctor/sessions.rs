@@ -1,4 +1,5 @@
-//! Row `sessions`: the protocols that speak to neighbors, and how soon a neighbor notices that this host is gone.
+//! Row `sessions`: the protocols that speak to neighbors, and how soon a neighbor notices that this
+//! host is gone.
 //!
 //! Guarantees: pure.
 
@@ -10,7 +11,8 @@ use crate::cli::doctor::report::{Finding, Row};
 /// A longer hold time needs BFD: for so long a neighbor sends traffic to a host that is gone.
 const MAX_HOLD_TIME: u32 = 30;
 
-/// All findings about the sessions of one BIRD. `bfd` has the state of the BFD session with each neighbor.
+/// All findings about the sessions of one BIRD. `bfd` has the state of the BFD session with each
+/// neighbor.
 pub fn findings(socket: &str, sessions: &[Session], bfd: &BTreeMap<String, String>) -> Vec<Finding> {
     if sessions.is_empty() {
         let message = "BIRD has no protocol that speaks to neighbors, so it announces nothing";
