@@ -130,7 +130,7 @@ struct Daemon {
     /// Threads that the stop token ends and that have a file or a socket to clean up.
     others: Vec<JoinHandle<()>>,
     exporter: Option<Sender<Option<Prometheus>>>,
-    exports: ExportWatcher,
+    exports: Option<ExportWatcher>,
     events: Sender<Event>,
     writer: WriterThread,
     state: Arc<DaemonState>,

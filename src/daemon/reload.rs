@@ -151,7 +151,7 @@ impl Daemon {
         if let Err(why) = self.drain_watcher.follow(plan.settings.daemon.drain_file.as_deref(), checks) {
             error!("cannot look at the drain files: {why}; it is tried again with the next reload");
         }
-        self.exports.follow(&plan.settings);
+        self.exports.iter().for_each(|exports| exports.follow(&plan.settings));
         self.export(plan.settings.daemon.prometheus.as_ref());
         info!("the configuration is reloaded: {}", summary(&plan));
         self.settings = plan.settings;

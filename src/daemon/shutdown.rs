@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::{writer_failure, Daemon, DaemonError};
-use crate::bird::exports::is_announced;
+use crate::bird::exports::{is_announced, ExportWatcher};
 use crate::check::event::Event;
 use crate::daemon_state::DaemonState;
 use crate::prefix::Prefix;
@@ -59,7 +59,7 @@ impl Daemon {
         if leaving {
             wait_unannounced(&self.state, &self.writer.abort, &left, begun + LEAVE_TIMEOUT);
         }
-        self.exports.stop();
+        self.exports.iter().for_each(ExportWatcher::stop);
         self.hooks.wait(LAST_WAIT);
         let threads = self.supervisor.into_threads().into_iter().chain(self.others);
         join(threads.collect(), LAST_WAIT);

@@ -57,7 +57,7 @@ impl Daemon {
 
         let bird = state.bird.clone();
         let writer = Writer::new(settings, checks.clone(), orphans.clone(), events.clone(), bird, writer_abort.clone());
-        let (exports, export_watcher) = watch_exports(settings, &state)?;
+        let (exports, export_watcher) = watch_exports(settings, &state).unzip();
         let reports = Reports { notify: notify.clone(), status_line: status_line.clone(), exports: exports.clone() };
         let handle = spawn_writer(writer, received, writer_ended.clone(), reports)?;
         let writer = WriterThread { handle: Some(handle), abort: writer_abort, ended: writer_ended };
@@ -79,7 +79,8 @@ impl Daemon {
         });
         supervisor.start(&checks, settings.daemon.splay_startup);
 
-        let mut others = vec![addresses, export_watcher, watch_prefix_files(&state, &events, &stop)?];
+        let mut others = vec![addresses, watch_prefix_files(&state, &events, &stop)?];
+        others.extend(export_watcher);
         others.extend(serve_status(&state, settings, &stop));
         let prometheus = settings.daemon.prometheus.as_ref();
         let exporter = prometheus.map(|prometheus| export_metrics(&state, prometheus, &mut others)).transpose()?;
@@ -111,13 +112,16 @@ fn new_token() -> Result<StopToken, DaemonError> {
 struct Reports {
     notify: Arc<ServiceManager>,
     status_line: Arc<StatusLine>,
-    exports: ExportWatcher,
+    exports: Option<ExportWatcher>,
 }
 
-/// Starts the thread that asks BIRD whom it announces the prefixes to.
-fn watch_exports(settings: &Settings, state: &DaemonState) -> Result<(ExportWatcher, JoinHandle<()>), DaemonError> {
-    ExportWatcher::start(settings, state.bird.clone(), state.exports.clone())
-        .map_err(cannot_start("cannot spawn the exports thread"))
+/// Starts the thread that asks BIRD whom it announces the prefixes to. The daemon runs without it if
+/// that fails.
+fn watch_exports(settings: &Settings, state: &DaemonState) -> Option<(ExportWatcher, JoinHandle<()>)> {
+    let started = ExportWatcher::start(settings, state.bird.clone(), state.exports.clone());
+    started
+        .map_err(|why| warn!("BIRD is not asked whom it announces the prefixes to: cannot spawn the thread: {why}"))
+        .ok()
 }
 
 /// Starts the bird-writer. Its first step, which tries to reconfigure BIRD, makes the daemon ready.
@@ -134,7 +138,7 @@ fn spawn_writer(
             // If systemd does not accept it, it is sent again after the next step.
             is_ready_sent = is_ready_sent || reports.notify.ready().is_ok();
             reports.status_line.update();
-            reports.exports.stepped();
+            reports.exports.iter().for_each(ExportWatcher::stepped);
         })
     };
     let spawned = thread::Builder::new().name("bird-writer".to_string()).spawn(run);
