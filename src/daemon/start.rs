@@ -26,6 +26,7 @@ use crate::check::hook::Hooks;
 use crate::check::start_limiter::StartLimiter;
 use crate::check::supervisor::Supervisor;
 use crate::check::worker::Context;
+use crate::check::Check;
 use crate::config::files::Sources;
 use crate::config::settings::{Prometheus, Settings};
 use crate::daemon_state::DaemonState;
@@ -66,10 +67,7 @@ impl Daemon {
         let announcer = Announcer { events: events.clone(), hooks: hooks.clone() };
         let (address_watcher, addresses) = AddressWatcher::start(announcer.clone(), stop.clone())
             .map_err(cannot_start("the assigned addresses cannot be watched"))?;
-        let mut drain_watcher = DrainWatcher::new(announcer.clone());
-        drain_watcher
-            .follow(settings.daemon.drain_file.as_deref(), checks.clone())
-            .map_err(cannot_start("no thread can look at the drain files"))?;
+        let drain_watcher = watch_drain_files(settings, announcer.clone(), &checks)?;
         let mut supervisor = Supervisor::new(Context {
             announcer,
             address_watcher,
@@ -143,6 +141,18 @@ fn spawn_writer(
     };
     let spawned = thread::Builder::new().name("bird-writer".to_string()).spawn(run);
     spawned.map_err(cannot_start("cannot spawn the bird-writer thread"))
+}
+
+/// Starts the thread that reads the drain files, and waits for its first answers.
+fn watch_drain_files(
+    settings: &Settings,
+    announcer: Announcer,
+    checks: &Arc<[Arc<Check>]>,
+) -> Result<DrainWatcher, DaemonError> {
+    let mut watcher = DrainWatcher::new(announcer);
+    let followed = watcher.follow(settings.daemon.drain_file.as_deref(), checks.clone());
+    followed.map_err(cannot_start("no thread can look at the drain files"))?;
+    Ok(watcher)
 }
 
 /// Starts the thread that notices changes of the prefix files.
