@@ -65,28 +65,33 @@ impl Host {
     }
 
     /// The services whose state differs from the model, a line each. Routes do not show this if
-    /// another service or a drain withdraws the prefix: a service on its way down would rightly be
-    /// advertised for a moment afterwards.
+    /// another service or a drain withdraws the prefix: a service on its way down, or whose drain
+    /// file was not read yet, would rightly be advertised for a moment afterwards.
     fn unexpected_states(&self, world: &World) -> String {
         let (_, output) = self.lab.run_cli(&["--status", "--json"]);
         let Ok(document) = serde_json::from_str::<serde_json::Value>(&output) else {
             return format!("\n  no status: {output}");
         };
-        let states = document["services"].as_array().unwrap().iter();
-        let states: BTreeMap<&str, &str> =
-            states.map(|service| (service["name"].as_str().unwrap(), service["state"].as_str().unwrap())).collect();
+        let state = |service: &serde_json::Value| match service["drained"].is_null() {
+            true => service["state"].as_str().unwrap().to_string(),
+            false => "drained".to_string(),
+        };
+        let services = document["services"].as_array().unwrap().iter();
+        let states: BTreeMap<&str, String> =
+            services.map(|service| (service["name"].as_str().unwrap(), state(service))).collect();
         let mut text = String::new();
         for (name, service) in &world.configuration.services {
             let expected = match world.verdict(name) {
+                _ if world.is_drained(name) => "drained",
                 Verdict::Up => "up",
                 Verdict::Down => "down",
                 Verdict::Unknown | Verdict::Unsure => continue,
             };
-            let has_another_reason = world.is_drained(name)
-                || service.disabled.is_some()
-                || service.prefixes.iter().any(|prefix| world.unassigned.contains(prefix));
-            let state = states.get(name);
-            if !has_another_reason && state != Some(&expected) {
+            let has_another_reason = !world.is_drained(name)
+                && (service.disabled.is_some()
+                    || service.prefixes.iter().any(|prefix| world.unassigned.contains(prefix)));
+            let state = states.get(name).map(String::as_str);
+            if !has_another_reason && state != Some(expected) {
                 write!(text, "\n  {name} is {state:?}, expected {expected}").unwrap();
             }
         }
