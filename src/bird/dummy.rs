@@ -46,7 +46,7 @@ impl DummyPolicy {
         }
         self.required = required;
         self.fallback = default_dummy(self.family).filter(|dummy| required && !is_served(dummy));
-        let (option, family) = (option_name(self.family), self.family);
+        let (option, family) = (options::of_family(self.family).dummy, self.family);
         match (self.fallback, required) {
             (_, false) => info!("BIRD reads empty lists now, as {option} asks for"),
             (Some(dummy), true) => error!(
@@ -61,15 +61,8 @@ impl DummyPolicy {
     }
 }
 
-fn option_name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "dummy_ip_prefix",
-        Family::V6 => "dummy_ip6_prefix",
-    }
-}
-
 fn default_dummy(family: Family) -> Option<Prefix> {
-    options::find(Scope::Daemon, option_name(family))?.default?.parse().ok()
+    options::find(Scope::Daemon, options::of_family(family).dummy)?.default?.parse().ok()
 }
 
 #[cfg(test)]

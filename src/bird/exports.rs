@@ -9,10 +9,12 @@
 //!
 //! Guarantees: BIRD is only asked, on connections of this thread's own, one exact prefix after the
 //! other; asking stops between two prefixes while the bird-writer works, so that no withdrawal
-//! waits for it; a round is bounded by
-//! [`ROUND_LIMIT`], and what was not reached is counted.
+//! waits for it; a round is bounded by [`ROUND_LIMIT`], and what was not reached is counted.
+//!
 //! Blocking: this thread, on BIRD's control sockets.
+//!
 //! Shutdown: [`ExportWatcher::stop`].
+//!
 //! Out of scope: the requests and their answers (`bird::protocol::exports`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +39,7 @@ use crate::sys::stop_token::{Stop, StopToken};
 
 /// How long one round may take with one BIRD.
 pub const ROUND_LIMIT: Duration = Duration::from_secs(2);
-/// How long after a change BIRD is asked, so that it has announced what it was told.
+/// How long after a change BIRD is asked, so that it has announced the new list.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// How soon a round that was interrupted, or found too little, is repeated; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -66,7 +68,7 @@ pub struct FamilyExports {
 pub struct Announcement {
     /// Whom BIRD announces it to.
     pub exports: PrefixExports,
-    /// Since when nobody is told of it; none if somebody is.
+    /// Since when BIRD announces it to nobody. None if it announces it to somebody.
     pub to_nobody_since: Option<Instant>,
 }
 
@@ -247,11 +249,7 @@ impl Worker {
 
     /// Asks one BIRD about the listed prefixes, and about those that it may still announce.
     fn ask(&mut self, socket: &Path, prefixes: &BTreeSet<Prefix>, listed: &BTreeSet<Prefix>) -> Round {
-        let announced = |prefix: &Prefix| {
-            let state = self.state.lock();
-            let known = state.get(&prefix.family()).and_then(|family| family.prefixes.get(prefix));
-            known.is_some_and(|known| !known.exports.announced_by.is_empty())
-        };
+        let announced = |prefix: &Prefix| is_announced(&self.state.lock(), &[*prefix]);
         let of_interest: Vec<Prefix> =
             prefixes.iter().filter(|prefix| listed.contains(prefix) || announced(prefix)).copied().collect();
         let bird = self.bird.clone();

@@ -81,6 +81,11 @@ pub struct TooFewDescriptors {
 /// The limit that the program was started with, once it has been raised.
 static ORIGINAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 
+/// The number of descriptors that the daemon needs with this number of services.
+pub fn needed_descriptors(services: u64) -> u64 {
+    BASE_DESCRIPTORS.saturating_add(DESCRIPTORS_PER_SERVICE.saturating_mul(services))
+}
+
 /// Raises the soft limit of open files to what this number of services needs.
 ///
 /// It is never raised above the hard limit, and never lowered.
@@ -88,7 +93,7 @@ static ORIGINAL_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 /// # Errors
 /// The hard limit is too low.
 pub fn raise_descriptor_limit(services: usize) -> Result<(), TooFewDescriptors> {
-    let needed = BASE_DESCRIPTORS.saturating_add(DESCRIPTORS_PER_SERVICE.saturating_mul(services as u64));
+    let needed = needed_descriptors(services as u64);
     let limit = getrlimit(Resource::Nofile);
     // `None` means no limit.
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));

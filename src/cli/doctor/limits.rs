@@ -8,11 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::doctor::report::{Finding, Row};
+use crate::sys::startup::needed_descriptors;
 
-/// What the daemon opens besides its services, and what each service needs, as `sys::startup`
-/// counts.
-const DESCRIPTORS: u64 = 64 + 16 * 6;
-const DESCRIPTORS_PER_SERVICE: u64 = 8;
 /// Threads and processes besides the services.
 const TASKS: u64 = 32;
 /// The thread of a service, its check command, and one child of that.
@@ -81,7 +78,7 @@ fn task_files(groups: &str) -> Vec<PathBuf> {
 /// All findings about limits.
 pub fn findings(facts: &LimitFacts) -> Vec<Finding> {
     let services = facts.services;
-    let files = DESCRIPTORS.saturating_add(DESCRIPTORS_PER_SERVICE.saturating_mul(services));
+    let files = needed_descriptors(services);
     let tasks = TASKS.saturating_add(TASKS_PER_SERVICE.saturating_mul(services));
     let mut findings = Vec::new();
     let mut check = |subject: &str, what: &str, limit: Option<u64>, needed: u64, fix: String| {
@@ -154,7 +151,7 @@ mod tests {
     fn descriptors_are_counted_as_at_start() {
         let name = "cli::doctor::limits::tests::descriptors_are_counted_as_at_start";
         if alone(name, &["prlimit", "--nofile=1024:4096"], &this_program()) {
-            let needed = DESCRIPTORS + DESCRIPTORS_PER_SERVICE * 1000;
+            let needed = needed_descriptors(1000);
             assert!(raise_descriptor_limit(1000).unwrap_err().to_string().contains(&format!("LimitNOFILE={needed})")));
         }
     }

@@ -8,6 +8,7 @@ use crate::bird::protocol::connection::ConnectionError;
 use crate::bird::protocol::outcome::Version;
 use crate::cli::doctor::permissions::{obstacle, Identity, Step};
 use crate::cli::doctor::report::{Finding, Row};
+use crate::config::options::of_family;
 use crate::prefix::Family;
 
 /// What is known of one control socket.
@@ -27,21 +28,13 @@ pub struct SocketFacts<'a> {
 
 /// Where a family has no control socket.
 pub fn unset(family: Family) -> Finding {
-    let option = option_of(family);
+    let option = of_family(family).control_socket;
     let message = format!(
         "{option} is not set, so BIRD cannot be asked: neither the constant, the prefixes, the router id nor the sessions \
          are examined"
     );
     let fix = format!("{option} = /run/bird/bird.ctl in [daemon], then systemctl reload anycast-healthchecker");
     Finding::warning(Row::Socket, family, message).fix(fix)
-}
-
-/// The name of the option.
-pub fn option_of(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "bird_control_socket",
-        Family::V6 => "bird6_control_socket",
-    }
 }
 
 /// What is to be said of one control socket.
